@@ -1,0 +1,86 @@
+# make run | test | validation | bench | lint | ci | install PREFIX=DIR | clean
+
+# The system's interpreter, not a shim in front of it: its start is part of every command.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+PREFIX ?= /usr/local
+VENV := .venv
+WHEEL := .cache/wheel
+HELLO := .cache/hello
+
+BUILD_PACKAGES := gcc libc6-dev python3-dev python3-venv busybox-static
+BENCH_PACKAGES := hyperfine runc crun
+
+SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
+	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
+
+.PHONY: all run test validation bench lint ci install clean build-packages bench-packages
+
+all: $(VENV)/built
+
+run: all
+	@$(VENV)/bin/python tests/bundle.py $(HELLO)
+	@$(VENV)/bin/pyruntime run --bundle $(HELLO) hello-$$$$
+
+# The validation suite needs Go, and has a target of its own.
+TESTS ?= tests --ignore=tests/validation
+
+test: all $(VENV)/tools
+	$(VENV)/bin/pytest $(TESTS) $(TESTFLAGS)
+
+validation: all $(VENV)/tools
+	$(VENV)/bin/pytest tests/validation $(TESTFLAGS)
+
+bench: all bench-packages
+	$(VENV)/bin/python tests/bench/bench.py
+
+lint: all $(VENV)/tools
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+ci:
+	.ci/run
+
+# A tree of its own, so that it meets no other Python packages; the program finds it beside itself.
+install: all
+	$(VENV)/bin/pip install --quiet --ignore-installed --no-warn-script-location \
+		--prefix $(DESTDIR)$(PREFIX)/lib/pyruntime $(WHEEL)/*.whl
+	mkdir -p $(DESTDIR)$(PREFIX)/bin
+	ln -sf ../lib/pyruntime/bin/pyruntime $(DESTDIR)$(PREFIX)/bin/pyruntime
+
+clean:
+	rm -rf $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/pip: | build-packages
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet 'setuptools>=61' wheel 'cffi>=1.15'
+
+# The build tools stay in the environment, so that a build after a change does not get them again.
+$(VENV)/built: $(SOURCES) | $(VENV)/bin/pip
+	rm -rf build $(WHEEL)
+	$(VENV)/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir $(WHEEL) .
+	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEEL)/*.whl
+	$(VENV)/bin/pip install --quiet $(WHEEL)/*.whl
+	@touch $@
+
+$(VENV)/tools: setup.cfg | $(VENV)/built
+	$(VENV)/bin/pip install --quiet "$$(echo $(WHEEL)/*.whl)[test,lint]"
+	@touch $@
+
+# Nothing is run while all is there. Root installs what is missing; others are told how.
+define need
+	@missing=$$(for package in $(1); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
+	test -z "$$missing" && exit 0; \
+	if test $$(id -u) -ne 0; then echo "missing: run this first:  sudo apt-get install -y" $$missing >&2; exit 1; fi; \
+	echo "installing" $$missing; export DEBIAN_FRONTEND=noninteractive; \
+	apt-get install -y --no-install-recommends $$missing >/dev/null 2>&1 || \
+	{ apt-get update -q && apt-get install -y --no-install-recommends $$missing; }
+endef
+
+build-packages:
+	$(call need,$(BUILD_PACKAGES))
+
+bench-packages:
+	$(call need,$(BENCH_PACKAGES))

@@ -1,0 +1,134 @@
+/* tmpcopyup: a tmpfs that starts with the contents of the directory it covers (config.md#linux-mount-options). */
+#include <dirent.h>
+#include <limits.h>
+#include <sys/sendfile.h>
+#include <sys/xattr.h>
+
+#include "stub.h"
+
+enum { DEPTH_LIMIT = 128 }; /* a hostile tree may be deep; the stack is not */
+
+static int copy_directory(struct stub *stub, int from, int to, int depth);
+
+/* Owner before mode: a change of owner clears the set-user-ID bits. */
+static int copy_status(struct stub *stub, int fd, const struct stat *status) {
+    if (fchown(fd, status->st_uid, status->st_gid) < 0)
+        return failed(stub, "fchown");
+    if (fchmod(fd, status->st_mode & 07777) < 0)
+        return failed(stub, "fchmod");
+    const struct timespec times[2] = {status->st_atim, status->st_mtim};
+    if (futimens(fd, times) < 0)
+        return failed(stub, "futimens");
+    return 0;
+}
+
+static int copy_file(struct stub *stub, int from, int to, const char *name, const struct stat *status) {
+    cleanup_close int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (in < 0)
+        return failed(stub, "openat");
+    cleanup_close int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (out < 0)
+        return failed(stub, "openat");
+    for (;;) {
+        ssize_t sent = sendfile(out, in, NULL, 1 << 20);
+        if (sent < 0)
+            return failed(stub, "sendfile");
+        if (sent == 0)
+            break;
+    }
+    return copy_status(stub, out, status);
+}
+
+static int copy_link(struct stub *stub, int from, int to, const char *name, const struct stat *status) {
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(from, name, target, sizeof target - 1);
+    if (length < 0)
+        return failed(stub, "readlinkat");
+    target[length] = '\0';
+    if (symlinkat(target, to, name) < 0)
+        return failed(stub, "symlinkat");
+    if (fchownat(to, name, status->st_uid, status->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return failed(stub, "fchownat");
+    return 0;
+}
+
+static int copy_node(struct stub *stub, int to, const char *name, const struct stat *status) {
+    if (mknodat(to, name, status->st_mode, status->st_rdev) < 0)
+        return failed(stub, "mknodat");
+    if (fchownat(to, name, status->st_uid, status->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return failed(stub, "fchownat");
+    return 0;
+}
+
+static int copy_subdirectory(struct stub *stub, int from, int to, const char *name, const struct stat *status, int depth) {
+    if (depth >= DEPTH_LIMIT) {
+        errno = ELOOP;
+        return failed(stub, "tmpcopyup");
+    }
+    if (mkdirat(to, name, 0700) < 0)
+        return failed(stub, "mkdirat");
+    cleanup_close int in = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (in < 0)
+        return failed(stub, "openat");
+    cleanup_close int out = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (out < 0)
+        return failed(stub, "openat");
+    if (copy_directory(stub, in, out, depth + 1) < 0)
+        return -1;
+    return copy_status(stub, out, status);
+}
+
+static int copy_entry(struct stub *stub, int from, int to, const char *name, int depth) {
+    struct stat status;
+    if (fstatat(from, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        return failed(stub, "fstatat");
+    switch (status.st_mode & S_IFMT) {
+    case S_IFREG:
+        return copy_file(stub, from, to, name, &status);
+    case S_IFDIR:
+        return copy_subdirectory(stub, from, to, name, &status, depth);
+    case S_IFLNK:
+        return copy_link(stub, from, to, name, &status);
+    case S_IFSOCK:
+        return 0; /* nobody listens on the copy */
+    default:
+        return copy_node(stub, to, name, &status);
+    }
+}
+
+static int copy_directory(struct stub *stub, int from, int to, int depth) {
+    int own = fcntl(from, F_DUPFD_CLOEXEC, 0);
+    if (own < 0)
+        return failed(stub, "fcntl");
+    DIR *directory = fdopendir(own);
+    if (!directory) {
+        close_fd(&own);
+        return failed(stub, "fdopendir");
+    }
+    int result = 0;
+    while (result == 0) {
+        errno = 0;
+        struct dirent *entry = readdir(directory);
+        if (!entry) {
+            result = errno ? failed(stub, "readdir") : 0;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            result = copy_entry(stub, from, to, entry->d_name, depth);
+    }
+    int saved = errno;
+    closedir(directory);
+    errno = saved;
+    return result;
+}
+
+/* Copies the contents, and the owner and mode of the directory `from` (O_PATH) itself, into the new mount `to`. */
+int copy_up(struct stub *stub, int from, int to) {
+    cleanup_close int in = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (in < 0)
+        return failed(stub, "openat");
+    cleanup_close int out = openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (out < 0)
+        return failed(stub, "openat");
+    return copy_directory(stub, in, out, 0);
+}

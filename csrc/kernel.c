@@ -1,0 +1,62 @@
+/* Kernel parameters of the new namespaces: sysctl, host and domain name, the loopback interface. */
+#include <linux/magic.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/vfs.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+/* The host's procfs as seen from here: /proc/sys shows the namespaces of the process that looks. */
+static int open_proc(struct stub *stub) {
+    if (stub->proc >= 0)
+        return 0;
+    int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0)
+        return failed(stub, "open(/proc)");
+    struct statfs filesystem;
+    if (fstatfs(proc, &filesystem) < 0 || filesystem.f_type != PROC_SUPER_MAGIC) {
+        close_fd(&proc);
+        errno = ENODEV;
+        return failed(stub, "fstatfs(/proc)");
+    }
+    stub->proc = proc;
+    return 0;
+}
+
+int do_sysctl(struct stub *stub, const struct step *step) {
+    if (open_proc(stub) < 0)
+        return -1;
+    cleanup_close int sys = sys_openat2(stub->proc, "sys", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_NO_XDEV);
+    if (sys < 0)
+        return failed(stub, "openat2(/proc/sys)");
+    cleanup_close int file = sys_openat2(sys, stub_string(stub, step->path), O_WRONLY | O_CLOEXEC, 0,
+                                         RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+    if (file < 0)
+        return failed(stub, "openat2");
+    const char *value = stub_string(stub, step->data);
+    return write(file, value, strlen(value)) < 0 ? failed(stub, "write") : 0;
+}
+
+int do_hostname(struct stub *stub, const struct step *step) {
+    const char *name = stub_string(stub, step->data);
+    return sethostname(name, strlen(name)) < 0 ? failed(stub, "sethostname") : 0;
+}
+
+int do_domainname(struct stub *stub, const struct step *step) {
+    const char *name = stub_string(stub, step->data);
+    return setdomainname(name, strlen(name)) < 0 ? failed(stub, "setdomainname") : 0;
+}
+
+int do_loopback(struct stub *stub, const struct step *step) {
+    (void)step;
+    cleanup_close int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (probe < 0)
+        return failed(stub, "socket");
+    struct ifreq request = {.ifr_name = "lo"};
+    if (ioctl(probe, SIOCGIFFLAGS, &request) < 0)
+        return failed(stub, "ioctl(SIOCGIFFLAGS)");
+    request.ifr_flags |= IFF_UP;
+    return ioctl(probe, SIOCSIFFLAGS, &request) < 0 ? failed(stub, "ioctl(SIOCSIFFLAGS)") : 0;
+}

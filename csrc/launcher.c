@@ -1,0 +1,335 @@
+/* The `pyruntime` executable: starts the interpreter isolated, from a sealed copy of itself where that matters.
+
+   Three things are decided here, before any Python runs:
+
+   1. What /proc/self/exe shows. A container's process must never find a writable host file there (CVE-2019-5736), so
+      for every verb that can enter a container the program copies itself into a sealed memfd and executes that. The
+      copy carries the path of the original behind the ELF image: nothing in argv or in the environment can tell the
+      program that it is sealed or where it comes from; only the kernel's seals and the sealed bytes can.
+   2. Which code runs. No PYTHON* variable, no `site`, no .pth file, no current directory: the search path is the
+      standard library of the interpreter this was built for and the one directory in which the package lies.
+   3. How it ends: with _exit. There is nothing worth tearing down.
+
+   libpython is loaded by name at run time and not linked, so that the first of the two executions does not pay for it.
+   Where the interpreter has no shared library, or it is gone, the interpreter itself is executed with the same
+   isolation, from a sealed copy as well. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* From the build: LIBPYTHON ("" without a shared library), INTERPRETER, STDLIB, DYNLOAD, SYSTEM_PACKAGES. */
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10U
+#endif
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x20
+#endif
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+#define PYTHON_X_Y "python" STRING(PY_MAJOR_VERSION) "." STRING(PY_MINOR_VERSION)
+#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+/* The same words for both ways to start. It leaves by _exit; only a broken installation lets an exception through. */
+static const char PROGRAM[] = "from pyruntime.cli.main import program\nprogram()\n";
+
+/* Say what failed in the program's own voice and end with its error status. */
+static _Noreturn void fail(const char *what, const char *detail) {
+    fprintf(stderr, "pyruntime: cannot start: %s: %s\n", what, detail);
+    _exit(1);
+}
+
+static _Noreturn void fail_errno(const char *what) { fail(what, strerror(errno)); }
+
+/* ---- Which verbs stay outside ---- */
+
+/* Verbs that only talk to a container from the host. Whatever is not named here runs sealed. */
+static const char *const OUTSIDE[] = {"state", "start", "kill",   "delete",   "list",     "ps",      "spec", "validate",
+                                      "plan",  "pause", "resume", "features", "explain",  "help",    NULL};
+/* Global options before the verb: those with a value of their own, and those without. */
+static const char *const VALUED[] = {"--root", "--log", "--log-format", "--rootless", "--criu", NULL};
+static const char *const PLAIN[] = {"--debug", "--systemd-cgroup", NULL};
+/* Options that end in print and exit wherever they stand before the verb. */
+static const char *const PRINTING[] = {"--version", "-v", "--help", "-h", NULL};
+
+static bool one_of(const char *const *words, const char *word) {
+    for (; *words; words++)
+        if (strcmp(*words, word) == 0)
+            return true;
+    return false;
+}
+
+/* Whether `option` is "--name=value" for a name of VALUED, or an option of PLAIN with a value. */
+static bool has_inline_value(const char *option) {
+    const char *equals = strchr(option, '=');
+    char name[32];
+    if (!equals || (size_t)(equals - option) >= sizeof name)
+        return false;
+    memcpy(name, option, equals - option);
+    name[equals - option] = '\0';
+    return one_of(VALUED, name) || one_of(PLAIN, name);
+}
+
+/* Whether this command line stays outside of containers for certain. In doubt it does not. */
+static bool stays_outside(char **argv) {
+    for (argv++; *argv; argv++) {
+        if (one_of(PRINTING, *argv))
+            return true;
+        if (one_of(VALUED, *argv)) {
+            if (!*++argv)
+                return true;
+        } else if (!one_of(PLAIN, *argv) && !has_inline_value(*argv)) {
+            return one_of(OUTSIDE, *argv);
+        }
+    }
+    return true;
+}
+
+/* ---- The sealed copy ---- */
+
+/* What stands behind the ELF image in a sealed copy, after the path of the original. */
+struct trailer {
+    uint64_t path_length; /* bytes, without a terminating NUL */
+    char magic[8];
+};
+static const char MAGIC[8] = {'p', 'y', 'r', 'u', 'n', 't', 'm', '1'};
+
+static void write_all(int fd, const void *data, size_t size) {
+    const char *bytes = data;
+    while (size) {
+        ssize_t written = write(fd, bytes, size);
+        if (written < 0)
+            fail_errno("write to the sealed copy");
+        bytes += written;
+        size -= written;
+    }
+}
+
+/* Return a memfd named `name`, executable whatever vm.memfd_noexec is at (2 forbids it: then the error says so). */
+static int executable_memfd(const char *name) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 memfds are always executable and the flag is unknown */
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        fail_errno(errno == EACCES ? "memfd_create (sysctl vm.memfd_noexec is 2)" : "memfd_create");
+    return fd;
+}
+
+/* Return a sealed memfd with the bytes of `file`, and behind them `origin` where that is not NULL. */
+static int sealed_copy(int file, const char *name, const char *origin) {
+    struct stat info;
+    if (fstat(file, &info) < 0)
+        fail_errno("fstat of the executable");
+    int copy = executable_memfd(name);
+    char *image = mmap(NULL, info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (image == MAP_FAILED)
+        fail_errno("mmap of the executable");
+    write_all(copy, image, info.st_size);
+    munmap(image, info.st_size);
+    if (origin) {
+        struct trailer trailer = {.path_length = strlen(origin)};
+        memcpy(trailer.magic, MAGIC, sizeof MAGIC);
+        write_all(copy, origin, trailer.path_length);
+        write_all(copy, &trailer, sizeof trailer);
+    }
+    /* Both are needed: sealed bytes, and a mode that cannot lose its execute bits, which kernels before 6.3 lack. */
+    if (fcntl(copy, F_ADD_SEALS, SEALS | F_SEAL_EXEC) < 0 && fcntl(copy, F_ADD_SEALS, SEALS) < 0)
+        fail_errno("F_ADD_SEALS");
+    return copy;
+}
+
+/* Execute what `fd` holds. The descriptor closes itself on exec. */
+static _Noreturn void execute(int fd, char **argv) {
+    extern char **environ;
+    syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+    fail_errno("execveat of the sealed copy");
+}
+
+/* Fill `origin` with the path of the installed program; return whether the running one is a sealed copy of it. */
+static bool find_origin(int self, char origin[PATH_MAX]) {
+    struct trailer trailer;
+    struct stat info;
+    int seals = fcntl(self, F_GET_SEALS);
+    if (seals >= 0 && (seals & SEALS) == SEALS) {
+        if (fstat(self, &info) == 0 && info.st_size > (off_t)sizeof trailer &&
+            pread(self, &trailer, sizeof trailer, info.st_size - sizeof trailer) == sizeof trailer &&
+            memcmp(trailer.magic, MAGIC, sizeof MAGIC) == 0 && trailer.path_length < PATH_MAX) {
+            off_t start = info.st_size - sizeof trailer - trailer.path_length;
+            if (pread(self, origin, trailer.path_length, start) == (ssize_t)trailer.path_length) {
+                origin[trailer.path_length] = '\0';
+                return true;
+            }
+        }
+        fail("sealed copy", "it does not name its original");
+    }
+    ssize_t length = readlink("/proc/self/exe", origin, PATH_MAX - 1);
+    if (length < 0)
+        fail_errno("readlink /proc/self/exe");
+    origin[length] = '\0';
+    return false;
+}
+
+/* ---- Where the package lies ---- */
+
+/* Directories beside the program's prefix in which pip and distributions put packages; the first that has it wins. */
+static const char *const PACKAGES[] = {
+    "lib/" PYTHON_X_Y "/site-packages", "lib/" PYTHON_X_Y "/dist-packages", "lib64/" PYTHON_X_Y "/site-packages",
+    "lib/python3/dist-packages",        NULL,
+};
+
+/* Fill `packages` with the directory that holds the package, found from the program's path PREFIX/bin/pyruntime. */
+static void find_packages(const char *origin, char packages[PATH_MAX]) {
+    int prefix = (int)strlen(origin);
+    for (int up = 0; up < 2; up++)
+        while (prefix > 0 && origin[--prefix] != '/')
+            ;
+    for (const char *const *place = PACKAGES; *place; place++) {
+        char probe[PATH_MAX];
+        int length = snprintf(packages, PATH_MAX, "%.*s/%s", prefix, origin, *place);
+        if (length < PATH_MAX && snprintf(probe, sizeof probe, "%.*s/pyruntime/__init__.py", length, packages) <
+                                     (int)sizeof probe &&
+            access(probe, F_OK) == 0)
+            return;
+    }
+    fail("the package pyruntime is not installed beside", origin);
+}
+
+/* ---- The interpreter: embedded ---- */
+
+/* What is used of libpython. The variables have the names of the functions, called through them below. */
+#define PYTHON_API(use)                                                                                               \
+    use(PyPreConfig_InitIsolatedConfig) use(Py_PreInitialize) use(PyConfig_InitIsolatedConfig)                        \
+        use(PyConfig_SetBytesString) use(PyConfig_SetBytesArgv) use(PyWideStringList_Append) use(Py_DecodeLocale)     \
+            use(Py_InitializeFromConfig) use(PyStatus_Exception) use(PyGC_Disable) use(PyRun_SimpleStringFlags)
+#define DECLARE(name) static __typeof__(&name) api_##name;
+PYTHON_API(DECLARE)
+
+/* Load libpython with its symbols global, as extension modules expect them. Return whether that worked. */
+static bool load_python(void) {
+    void *library = *LIBPYTHON ? dlopen(LIBPYTHON, RTLD_LAZY | RTLD_GLOBAL) : NULL;
+    if (!library)
+        return false;
+#define LOAD(name)                                                                                                    \
+    *(void **)&api_##name = dlsym(library, #name);                                                                    \
+    if (!api_##name)                                                                                                  \
+        return false;
+    PYTHON_API(LOAD)
+    return true;
+}
+
+static void check(PyStatus status) {
+    if (api_PyStatus_Exception(status))
+        fail(status.func ? status.func : "interpreter", status.err_msg ? status.err_msg : "no reason given");
+}
+
+static void append_path(PyConfig *config, const char *directory) {
+    wchar_t *wide = api_Py_DecodeLocale(directory, NULL);
+    if (!wide)
+        fail("cannot decode", directory);
+    check(api_PyWideStringList_Append(&config->module_search_paths, wide));
+}
+
+/* Run the program in an interpreter inside this process. Never returns. */
+static _Noreturn void embed(int argc, char **argv, const char *origin, const char *packages) {
+    PyPreConfig before;
+    api_PyPreConfig_InitIsolatedConfig(&before);
+    before.utf8_mode = 1; /* paths are bytes: UTF-8 with surrogateescape, whatever the locale */
+    check(api_Py_PreInitialize(&before));
+
+    PyConfig config;
+    api_PyConfig_InitIsolatedConfig(&config);
+    config.site_import = 0;
+    config.write_bytecode = 0;
+    config.use_frozen_modules = 1;
+    config.pathconfig_warnings = 0;
+    config.parse_argv = 0;
+    check(api_PyConfig_SetBytesArgv(&config, argc, argv));
+    /* Everything that the search for paths would find is given, so that it looks at nothing. */
+    check(api_PyConfig_SetBytesString(&config, &config.program_name, origin));
+    check(api_PyConfig_SetBytesString(&config, &config.executable, origin));
+    check(api_PyConfig_SetBytesString(&config, &config.base_executable, INTERPRETER));
+    check(api_PyConfig_SetBytesString(&config, &config.prefix, PREFIX));
+    check(api_PyConfig_SetBytesString(&config, &config.base_prefix, PREFIX));
+    check(api_PyConfig_SetBytesString(&config, &config.exec_prefix, PREFIX));
+    check(api_PyConfig_SetBytesString(&config, &config.base_exec_prefix, PREFIX));
+#if PY_VERSION_HEX >= 0x030b0000
+    check(api_PyConfig_SetBytesString(&config, &config.stdlib_dir, STDLIB));
+#endif
+    config.module_search_paths_set = 1;
+    append_path(&config, STDLIB);
+    append_path(&config, DYNLOAD);
+    append_path(&config, packages);
+    if (*SYSTEM_PACKAGES && strstr(packages, "dist-packages"))
+        append_path(&config, SYSTEM_PACKAGES);
+    check(api_Py_InitializeFromConfig(&config));
+
+    api_PyGC_Disable(); /* a short life: collecting costs time, and copies pages that the child shares */
+    api_PyRun_SimpleStringFlags(PROGRAM, NULL);
+    _exit(1); /* the exception is printed */
+}
+
+/* ---- The interpreter: executed ---- */
+
+/* Execute the interpreter with the same isolation: -I -S -B, UTF-8, and the package's directory in the program. */
+static _Noreturn void run_interpreter(int argc, char **argv, const char *packages, bool sealed) {
+    static const char SETTING[] = "import sys\nsys.path.append(b'%s'.decode('utf-8', 'surrogateescape'))\n%s";
+    char quoted[4 * PATH_MAX + 1], *to = quoted;
+    for (const char *from = packages; *from; from++)
+        to += sprintf(to, "\\x%02x", (unsigned char)*from);
+    char *program;
+    if (asprintf(&program, SETTING, quoted, PROGRAM) < 0)
+        fail_errno("memory");
+    char *flags[] = {INTERPRETER, "-I", "-S", "-B", "-X", "utf8", "-c", program};
+    size_t count = sizeof flags / sizeof *flags;
+    char **command = calloc(count + argc + 1, sizeof *command);
+    if (!command)
+        fail_errno("memory");
+    memcpy(command, flags, sizeof flags);
+    memcpy(command + count, argv + 1, argc * sizeof *argv); /* with the terminating NULL */
+    if (sealed) {
+        int file = open(INTERPRETER, O_RDONLY | O_CLOEXEC);
+        if (file < 0)
+            fail_errno(INTERPRETER);
+        execute(sealed_copy(file, "python", NULL), command);
+    }
+    execv(INTERPRETER, command);
+    fail_errno(INTERPRETER);
+}
+
+int main(int argc, char **argv) {
+    char origin[PATH_MAX], packages[PATH_MAX];
+    if (argc < 1)
+        fail("argv", "it is empty");
+    /* O_CLOEXEC: whoever executes next must not inherit it. */
+    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (self < 0)
+        fail_errno("open /proc/self/exe");
+    bool sealed = find_origin(self, origin);
+    bool outside = sealed || stays_outside(argv);
+    if (!outside && *LIBPYTHON)
+        execute(sealed_copy(self, "pyruntime", origin), argv);
+    close(self);
+
+    /* A write to a caller who has gone is an error to handle (and to clean up after), not a death half-way. As in
+       every Python program; what runs in the container and as a hook gets the default back. */
+    signal(SIGPIPE, SIG_IGN);
+    find_packages(origin, packages);
+    if (load_python())
+        embed(argc, argv, origin, packages);
+    run_interpreter(argc, argv, packages, sealed || !outside);
+}

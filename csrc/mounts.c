@@ -1,0 +1,412 @@
+/* Mounts: made detached where the kernel can, attached on a descriptor, never on a path that could change meanwhile. */
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+/* Attributes a mount had before they were changed by mount(2), which replaces all of them at once. */
+static unsigned long flags_of(int mount) {
+    struct statfs status;
+    if (fstatfs(mount, &status) < 0)
+        return 0;
+    /* The ST_* flags that statfs(2) reports have the values of the MS_* flags, save relatime. */
+    unsigned long flags = (unsigned long)status.f_flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME);
+    if (status.f_flags & 0x1000)
+        flags |= MS_RELATIME;
+    if (status.f_flags & 0x2000)
+        flags |= MS_NOSYMFOLLOW;
+    return flags;
+}
+
+static unsigned long apply_attributes(unsigned long flags, uint64_t set, uint64_t clr) {
+    static const struct {
+        uint64_t attribute;
+        unsigned long flag;
+    } table[] = {
+        {MOUNT_ATTR_RDONLY, MS_RDONLY},         {MOUNT_ATTR_NOSUID, MS_NOSUID},
+        {MOUNT_ATTR_NODEV, MS_NODEV},           {MOUNT_ATTR_NOEXEC, MS_NOEXEC},
+        {MOUNT_ATTR_NODIRATIME, MS_NODIRATIME}, {MOUNT_ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (clr & table[i].attribute)
+            flags &= ~table[i].flag;
+        if (set & table[i].attribute)
+            flags |= table[i].flag;
+    }
+    if (clr & MOUNT_ATTR__ATIME) {
+        flags &= ~(unsigned long)(MS_NOATIME | MS_RELATIME | MS_STRICTATIME);
+        if ((set & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
+            flags |= MS_NOATIME;
+        else if ((set & MOUNT_ATTR__ATIME) == MOUNT_ATTR_STRICTATIME)
+            flags |= MS_STRICTATIME;
+        else
+            flags |= MS_RELATIME;
+    }
+    return flags;
+}
+
+/* Linux before 5.12 changes only attached mounts, one at a time. */
+static int set_attributes_by_mount(struct stub *stub, int mounted, uint64_t set, uint64_t clr, uint64_t propagation) {
+    struct fd_path path = fd_path(mounted);
+    if (set | clr) {
+        unsigned long flags = apply_attributes(flags_of(mounted), set, clr);
+        if (mount(NULL, path.text, NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0)
+            return failed(stub, "mount(remount)");
+    }
+    if (propagation && mount(NULL, path.text, NULL, propagation, NULL) < 0)
+        return failed(stub, "mount(propagation)");
+    return 0;
+}
+
+static int set_attributes(struct stub *stub, int mount, const struct step *step, bool attached, bool *later) {
+    *later = false;
+    uint64_t rec_set = step->rec_set;
+    if (step->rec_set | step->rec_clr | step->rec_propagation) {
+        if (sys_mount_setattr(mount, AT_RECURSIVE, rec_set, step->rec_clr, step->rec_propagation, -1) < 0) {
+            if (errno != ENOSYS || (rec_set | step->rec_clr))
+                return failed(stub, "mount_setattr");
+            if (!attached) {
+                *later = true;
+                return 0;
+            }
+            if (set_attributes_by_mount(stub, mount, 0, 0, step->rec_propagation | MS_REC) < 0)
+                return -1;
+        }
+    }
+    if (step->flags & (STEP_IDMAP | STEP_IDMAP_RECURSIVE)) {
+        unsigned depth = step->flags & STEP_IDMAP_RECURSIVE ? AT_RECURSIVE : 0;
+        if (sys_mount_setattr(mount, depth, MOUNT_ATTR_IDMAP, 0, 0, step->userns) < 0)
+            return failed(stub, "mount_setattr(MOUNT_ATTR_IDMAP)");
+    }
+    if (step->attr_set | step->attr_clr | step->propagation) {
+        if (sys_mount_setattr(mount, 0, step->attr_set, step->attr_clr, step->propagation, -1) < 0) {
+            if (errno != ENOSYS)
+                return failed(stub, "mount_setattr");
+            if (!attached) {
+                *later = true;
+                return 0;
+            }
+            return set_attributes_by_mount(stub, mount, step->attr_set, step->attr_clr, step->propagation);
+        }
+    }
+    return 0;
+}
+
+/* Gives the detached `tree` its attributes and attaches it on the descriptor `destination`. */
+int attach(struct stub *stub, int tree, const struct step *step, int destination) {
+    bool later;
+    if (set_attributes(stub, tree, step, false, &later) < 0)
+        return -1;
+    if (sys_move_mount(tree, "", destination, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+        return failed(stub, "move_mount");
+    return later ? set_attributes(stub, tree, step, true, &later) : 0;
+}
+
+/* A detached copy of the step's source, which is a tree the host already cloned or a path in this mount namespace. */
+static int source_tree(struct stub *stub, const struct step *step) {
+    if (step->fd >= 0) {
+        int tree = fcntl(step->fd, F_DUPFD_CLOEXEC, 0);
+        return tree < 0 ? failed(stub, "fcntl") : tree;
+    }
+    int tree = pyr_clone_tree(AT_FDCWD, stub_string(stub, step->source), (step->flags & STEP_RECURSIVE) != 0);
+    if (tree < 0) {
+        errno = -tree;
+        return failed(stub, "open_tree");
+    }
+    return tree;
+}
+
+/* For the host too: a detached copy of the tree at `path`, or -errno. */
+int pyr_clone_tree(int dirfd, const char *path, int recursive) {
+    unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
+    if (!path[0])
+        flags |= AT_EMPTY_PATH;
+    int tree = sys_open_tree(dirfd, path, flags);
+    return tree < 0 ? -errno : tree;
+}
+
+int do_root(struct stub *stub, const struct step *step) {
+    int tree = source_tree(stub, step);
+    if (tree < 0)
+        return -1;
+    /* Attached above / of this namespace: a place that is always there and that every user namespace may search,
+     * while paths of the host are still resolved below it. Mounts of the host that come later stay out of it, or
+     * come in, as rootfsPropagation says. */
+    cleanup_close int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0) {
+        close_fd(&tree);
+        return failed(stub, "open");
+    }
+    if (attach(stub, tree, step, top) < 0) {
+        close_fd(&tree);
+        return -1;
+    }
+    stub->root = tree;
+    return 0;
+}
+
+static const struct {
+    unsigned long flag;
+    const char *name;
+} superblock_flags[] = {
+    {MS_RDONLY, "ro"}, {MS_SYNCHRONOUS, "sync"}, {MS_DIRSYNC, "dirsync"}, {MS_MANDLOCK, "mand"}, {MS_LAZYTIME, "lazytime"},
+};
+
+/* fsconfig(2) takes values up to 256 bytes and knows not every superblock flag; mount(2) serves the rest. */
+static bool needs_mount2(const struct stub *stub, const struct step *step) {
+    unsigned long known = 0;
+    for (size_t i = 0; i < sizeof superblock_flags / sizeof *superblock_flags; i++)
+        known |= superblock_flags[i].flag;
+    if (step->sb_flags & ~known)
+        return true;
+    for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
+        const char *value = strchr(item, '=');
+        if (strlen(value ? value + 1 : item) > 255 || (value && value - item > 255))
+            return true;
+    }
+    return strlen(stub_string(stub, step->source)) > 255;
+}
+
+/* The kernel's own words on what it disliked, without the level prefix ("e "). */
+static void read_log(struct stub *stub, int context) {
+    char line[sizeof stub->text];
+    size_t used = 0;
+    for (;;) {
+        ssize_t size = read(context, line, sizeof line - 1);
+        if (size <= 2)
+            break;
+        line[size] = '\0';
+        if (line[size - 1] == '\n')
+            line[size - 1] = '\0';
+        int wrote = snprintf(stub->text + used, sizeof stub->text - used, "%s%s", used ? "; " : "", line + 2);
+        used += wrote > 0 ? (size_t)wrote : 0;
+        if (used >= sizeof stub->text - 1)
+            break;
+    }
+}
+
+static int configure(struct stub *stub, int context, const struct step *step) {
+    const char *source = stub_string(stub, step->source);
+    if (*source && sys_fsconfig(context, FSCONFIG_SET_STRING, "source", source) < 0)
+        return failed(stub, "fsconfig(source)");
+    for (size_t i = 0; i < sizeof superblock_flags / sizeof *superblock_flags; i++)
+        if (step->sb_flags & superblock_flags[i].flag &&
+            sys_fsconfig(context, FSCONFIG_SET_FLAG, superblock_flags[i].name, NULL) < 0)
+            return failed(stub, "fsconfig(flag)");
+    for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
+        const char *value = strchr(item, '=');
+        int result;
+        if (value) {
+            char key[256];
+            memcpy(key, item, (size_t)(value - item));
+            key[value - item] = '\0';
+            result = sys_fsconfig(context, FSCONFIG_SET_STRING, key, value + 1);
+        } else {
+            result = sys_fsconfig(context, FSCONFIG_SET_FLAG, item, NULL);
+        }
+        if (result < 0) {
+            snprintf(stub->text, sizeof stub->text, "option %.200s", item);
+            return failed(stub, "fsconfig");
+        }
+    }
+    if (sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
+        return failed(stub, "fsconfig(create)");
+    return 0;
+}
+
+/* A new filesystem as a detached mount. */
+static int new_filesystem(struct stub *stub, const struct step *step) {
+    cleanup_close int context = sys_fsopen(stub_string(stub, step->fstype));
+    if (context < 0)
+        return failed(stub, "fsopen");
+    if (configure(stub, context, step) < 0) {
+        int saved = errno;
+        char own[sizeof stub->text];
+        memcpy(own, stub->text, sizeof own);
+        stub->text[0] = '\0';
+        read_log(stub, context);
+        if (!stub->text[0])
+            memcpy(stub->text, own, sizeof own);
+        errno = saved;
+        return -1;
+    }
+    int mount = sys_fsmount(context, (unsigned)(step->attr_set & 0xff));
+    if (mount < 0) {
+        int saved = errno;
+        read_log(stub, context);
+        errno = saved;
+        return failed(stub, "fsmount");
+    }
+    return mount;
+}
+
+static int mount_by_mount2(struct stub *stub, const struct step *step, int destination) {
+    char data[4096];
+    size_t used = 0;
+    data[0] = '\0';
+    for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
+        int wrote = snprintf(data + used, sizeof data - used, "%s%s", used ? "," : "", item);
+        used += (size_t)wrote;
+        if (used >= sizeof data) {
+            errno = E2BIG;
+            return failed(stub, "mount");
+        }
+    }
+    const char *source = stub_string(stub, step->source);
+    unsigned long flags = (unsigned long)step->sb_flags | apply_attributes(0, step->attr_set, step->attr_clr);
+    if (mount(*source ? source : "none", fd_path(destination).text, stub_string(stub, step->fstype), flags, data) < 0)
+        return failed(stub, "mount");
+    /* The descriptor still names what lies below; the path is asked again, and must lead to a mount's root. */
+    int mounted = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, !(step->flags & STEP_NOFOLLOW));
+    if (mounted < 0)
+        return -1;
+    struct statx status;
+    if (statx(mounted, "", AT_EMPTY_PATH, 0, &status) == 0 && status.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT &&
+        !(status.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
+        close_fd(&mounted);
+        errno = ESTALE;
+        return failed(stub, "statx");
+    }
+    bool later;
+    struct step rest = *step;
+    rest.attr_set = rest.attr_clr = 0;
+    if (set_attributes(stub, mounted, &rest, true, &later) < 0) {
+        close_fd(&mounted);
+        return -1;
+    }
+    return mounted;
+}
+
+int do_mount(struct stub *stub, const struct step *step) {
+    cleanup_close int destination =
+        resolve(stub, stub_string(stub, step->path), WANT_DIRECTORY, !(step->flags & STEP_NOFOLLOW));
+    if (destination < 0)
+        return -1;
+    if (needs_mount2(stub, step)) {
+        cleanup_close int mounted = mount_by_mount2(stub, step, destination);
+        if (mounted < 0)
+            return -1;
+        return step->flags & STEP_COPY_UP ? copy_up(stub, destination, mounted) : 0;
+    }
+    cleanup_close int mount = new_filesystem(stub, step);
+    if (mount < 0)
+        return -1;
+    if (step->flags & STEP_COPY_UP && copy_up(stub, destination, mount) < 0)
+        return -1;
+    return attach(stub, mount, step, destination);
+}
+
+static int check_device(struct stub *stub, int tree, const struct step *step) {
+    struct stat status;
+    if (fstat(tree, &status) < 0)
+        return failed(stub, "fstat");
+    if ((status.st_mode & S_IFMT) != (step->mode & S_IFMT) || status.st_rdev != step->dev) {
+        errno = ENXIO;
+        snprintf(stub->text, sizeof stub->text, "the host's node is another device (%u:%u)", major(status.st_rdev),
+                 minor(status.st_rdev));
+        return failed(stub, "fstat");
+    }
+    return 0;
+}
+
+int do_bind(struct stub *stub, const struct step *step) {
+    cleanup_close int tree = source_tree(stub, step);
+    if (tree < 0)
+        return -1;
+    if (step->flags & STEP_DEVICE && check_device(stub, tree, step) < 0)
+        return -1;
+    struct stat status;
+    if (fstat(tree, &status) < 0)
+        return failed(stub, "fstat");
+    cleanup_close int destination = resolve(stub, stub_string(stub, step->path),
+                                            S_ISDIR(status.st_mode) ? WANT_DIRECTORY : WANT_FILE,
+                                            !(step->flags & STEP_NOFOLLOW));
+    if (destination < 0)
+        return -1;
+    return attach(stub, tree, step, destination);
+}
+
+/* The copy of a place in the container, for example of a cgroup hierarchy mounted by an earlier step. */
+static int clone_inside(struct stub *stub, int place, bool recursive) {
+    int tree = pyr_clone_tree(place, "", recursive);
+    if (tree < 0) {
+        errno = -tree;
+        return failed(stub, "open_tree");
+    }
+    return tree;
+}
+
+int do_bind_inside(struct stub *stub, const struct step *step) {
+    cleanup_close int place = resolve(stub, stub_string(stub, step->source), WANT_EXISTING, true);
+    if (place < 0)
+        return -1;
+    cleanup_close int tree = clone_inside(stub, place, (step->flags & STEP_RECURSIVE) != 0);
+    if (tree < 0)
+        return -1;
+    struct step here = *step;
+    here.fd = tree;
+    return do_bind(stub, &here);
+}
+
+int do_remount(struct stub *stub, const struct step *step) {
+    cleanup_close int mounted = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, true);
+    if (mounted < 0)
+        return -1;
+    char data[4096];
+    size_t used = 0;
+    data[0] = '\0';
+    for (const char *item = stub_string(stub, step->data); *item && used < sizeof data; item += strlen(item) + 1)
+        used += (size_t)snprintf(data + used, sizeof data - used, "%s%s", used ? "," : "", item);
+    unsigned long flags = apply_attributes(flags_of(mounted), step->attr_set, step->attr_clr);
+    if (step->flags & STEP_RECURSIVE || step->sb_flags & MS_BIND)
+        flags |= MS_BIND;
+    if (mount(NULL, fd_path(mounted).text, NULL, MS_REMOUNT | (unsigned long)step->sb_flags | flags, data) < 0)
+        return failed(stub, "mount(remount)");
+    bool later;
+    struct step rest = *step;
+    rest.attr_set = rest.attr_clr = 0;
+    return set_attributes(stub, mounted, &rest, true, &later);
+}
+
+int do_setattr(struct stub *stub, const struct step *step) {
+    cleanup_close int mounted = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, true);
+    bool later;
+    return mounted < 0 ? -1 : set_attributes(stub, mounted, step, true, &later);
+}
+
+static bool absent(int error) { return error == ENOENT || error == ENOTDIR; }
+
+int do_mask(struct stub *stub, const struct step *step) {
+    cleanup_close int place = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, true);
+    if (place < 0)
+        return absent(errno) ? 0 : -1;
+    struct stat status;
+    if (fstat(place, &status) < 0)
+        return failed(stub, "fstat");
+    int cover;
+    if (S_ISDIR(status.st_mode)) {
+        cover = new_filesystem(stub, step);
+    } else {
+        /* The host's null device: the one in the container could be anything. */
+        cover = pyr_clone_tree(AT_FDCWD, "/dev/null", 0);
+        if (cover < 0) {
+            errno = -cover;
+            return failed(stub, "open_tree");
+        }
+    }
+    if (cover < 0)
+        return -1;
+    cleanup_close int mount = cover;
+    if (sys_move_mount(mount, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+        return failed(stub, "move_mount");
+    return 0;
+}
+
+int do_readonly(struct stub *stub, const struct step *step) {
+    cleanup_close int place = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, true);
+    if (place < 0)
+        return absent(errno) ? 0 : -1;
+    cleanup_close int tree = clone_inside(stub, place, true);
+    return tree < 0 ? -1 : attach(stub, tree, step, place);
+}

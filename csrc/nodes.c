@@ -1,0 +1,106 @@
+/* Directories, links, devices and the console (config-linux.md#devices, #default-devices; runtime-linux.md#dev-symbolic-links). */
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+int do_mkdir(struct stub *stub, const struct step *step) {
+    const char *path = stub_string(stub, step->path);
+    cleanup_close int fd = resolve(stub, path, WANT_DIRECTORY, true);
+    return fd < 0 ? -1 : 0;
+}
+
+int do_symlink(struct stub *stub, const struct step *step) {
+    const char *target = stub_string(stub, step->source);
+    if (step->flags & STEP_IF_PRESENT) {
+        cleanup_close int there = resolve(stub, target, WANT_EXISTING, false);
+        if (there < 0)
+            return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+    }
+    char name[256];
+    cleanup_close int parent = resolve_parent(stub, stub_string(stub, step->path), name);
+    if (parent < 0)
+        return -1;
+    if (symlinkat(target, parent, name) == 0)
+        return 0;
+    if (errno != EEXIST)
+        return failed(stub, "symlinkat");
+    if (!(step->flags & STEP_REPLACE))
+        return 0;
+    if (unlinkat(parent, name, 0) < 0)
+        return failed(stub, "unlinkat");
+    return symlinkat(target, parent, name) < 0 ? failed(stub, "symlinkat") : 0;
+}
+
+static int check_node(struct stub *stub, int node, const struct step *step) {
+    struct stat status;
+    if (fstat(node, &status) < 0)
+        return failed(stub, "fstat");
+    bool device = S_ISCHR(step->mode) || S_ISBLK(step->mode);
+    if ((status.st_mode & S_IFMT) == (step->mode & S_IFMT) && (!device || status.st_rdev == step->dev))
+        return 0;
+    snprintf(stub->text, sizeof stub->text, "the file that is there is not this device");
+    errno = EEXIST;
+    return failed(stub, "mknodat");
+}
+
+int do_mknod(struct stub *stub, const struct step *step) {
+    char name[256];
+    cleanup_close int parent = resolve_parent(stub, stub_string(stub, step->path), name);
+    if (parent < 0)
+        return -1;
+    bool made = mknodat(parent, name, step->mode, (dev_t)step->dev) == 0;
+    if (!made && errno != EEXIST)
+        return failed(stub, "mknodat");
+    cleanup_close int node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (node < 0)
+        return failed(stub, "openat");
+    /* Also what was just made is looked at: another process may have put something else in its place. */
+    if (check_node(stub, node, step) < 0)
+        return -1;
+    if (fchownat(node, "", step->uid, step->gid, AT_EMPTY_PATH) < 0)
+        return failed(stub, "fchownat");
+    if (chmod(fd_path(node).text, step->mode & 07777) < 0)
+        return failed(stub, "chmod");
+    return 0;
+}
+
+/* The pseudoterminal comes from the devpts that a mount step made; its slave is opened through the master, so that no
+ * path of the container is trusted for it. */
+int do_console(struct stub *stub, const struct step *step) {
+    cleanup_close int place = resolve(stub, "/dev/pts/ptmx", WANT_EXISTING, false);
+    if (place < 0)
+        return -1;
+    struct statfs filesystem;
+    if (fstatfs(place, &filesystem) < 0)
+        return failed(stub, "fstatfs");
+    if (filesystem.f_type != DEVPTS_SUPER_MAGIC) {
+        errno = ENODEV;
+        snprintf(stub->text, sizeof stub->text, "/dev/pts is not a devpts");
+        return failed(stub, "open(/dev/pts/ptmx)");
+    }
+    int master = open(fd_path(place).text, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0)
+        return failed(stub, "open(/dev/pts/ptmx)");
+    stub->console = master;
+    int unlocked = 0;
+    if (ioctl(master, TIOCSPTLCK, &unlocked) < 0)
+        return failed(stub, "ioctl(TIOCSPTLCK)");
+    int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (slave < 0)
+        return failed(stub, "ioctl(TIOCGPTPEER)");
+    stub->terminal = slave;
+    if (fchown(slave, step->uid, step->gid) < 0)
+        return failed(stub, "fchown");
+    cleanup_close int tree = pyr_clone_tree(slave, "", 0);
+    if (tree < 0) {
+        errno = -tree;
+        return failed(stub, "open_tree");
+    }
+    cleanup_close int destination = resolve(stub, stub_string(stub, step->path), WANT_FILE, true);
+    return destination < 0 ? -1 : attach(stub, tree, step, destination);
+}

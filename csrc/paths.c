@@ -1,0 +1,199 @@
+/* Paths of the container, resolved by descriptor and confined to its root: nothing in the root filesystem is trusted.
+ *
+ * The kernel does the confining: openat2(RESOLVE_IN_ROOT) resolves symlinks and ".." as chroot(2) would, and a
+ * concurrent rename cannot make it leave. What does not exist yet is made one component at a time, each time below a
+ * descriptor, never through a string that was checked before.
+ */
+#include <limits.h>
+#include <stdlib.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+enum { LINK_LIMIT = 40 }; /* as many links as the kernel follows in one path */
+
+static int open_below(struct stub *stub, const char *path, uint64_t flags) {
+    return sys_openat2(stub->root, path, flags | O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+/* The way so far, as names without links, so that ".." is a step back in this list and never a question to the kernel. */
+struct walk {
+    int fd;                /* where the way has led */
+    char done[PATH_MAX];   /* its names, each with a leading slash */
+    char todo[PATH_MAX];   /* what is left */
+    unsigned links;
+};
+
+static int back_to(struct stub *stub, struct walk *walk) {
+    int fd = sys_openat2(stub->root, walk->done[0] ? walk->done : "/", O_PATH | O_CLOEXEC | O_DIRECTORY, 0,
+                         RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+    if (fd < 0)
+        return failed(stub, "openat2");
+    close_fd(&walk->fd);
+    walk->fd = fd;
+    return 0;
+}
+
+/* Takes the next name off `todo`; false when nothing is left. */
+static bool next_name(struct walk *walk, char name[NAME_MAX + 1], bool *too_long) {
+    char *start = walk->todo;
+    while (*start == '/')
+        start++;
+    size_t length = strcspn(start, "/");
+    *too_long = length > NAME_MAX;
+    if (length == 0 || *too_long)
+        return false;
+    memcpy(name, start, length);
+    name[length] = '\0';
+    memmove(walk->todo, start + length, strlen(start + length) + 1);
+    return true;
+}
+
+static bool nothing_left(const struct walk *walk) { return walk->todo[strspn(walk->todo, "/")] == '\0'; }
+
+static int follow_link(struct stub *stub, struct walk *walk, int link) {
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(link, "", target, sizeof target);
+    if (length < 0)
+        return failed(stub, "readlinkat");
+    if (++walk->links > LINK_LIMIT) {
+        errno = ELOOP;
+        return failed(stub, "readlinkat");
+    }
+    size_t rest = strlen(walk->todo);
+    if ((size_t)length + 1 + rest + 1 > sizeof walk->todo) {
+        errno = ENAMETOOLONG;
+        return failed(stub, "readlinkat");
+    }
+    memmove(walk->todo + length + 1, walk->todo, rest + 1);
+    memcpy(walk->todo, target, (size_t)length);
+    walk->todo[length] = '/';
+    if (target[0] == '/') {
+        walk->done[0] = '\0';
+        return back_to(stub, walk);
+    }
+    return 0;
+}
+
+static int make(struct stub *stub, int parent, const char *name, enum want want, bool last) {
+    if (last && want == WANT_FILE) {
+        cleanup_close int file = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_WRONLY, 0644);
+        if (file < 0 && errno != EEXIST)
+            return failed(stub, "openat");
+        return 0;
+    }
+    if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
+        return failed(stub, "mkdirat");
+    return 0;
+}
+
+/* Goes one name further, making it where it is not there; a link is queued instead of followed by the kernel. */
+static int advance(struct stub *stub, struct walk *walk, const char *name, enum want want) {
+    bool last = nothing_left(walk);
+    int fd = openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        if (make(stub, walk->fd, name, want, last) < 0)
+            return -1;
+        fd = openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    }
+    if (fd < 0)
+        return failed(stub, "openat");
+    struct stat status;
+    if (fstat(fd, &status) < 0) {
+        close_fd(&fd);
+        return failed(stub, "fstat");
+    }
+    if (S_ISLNK(status.st_mode)) {
+        int result = follow_link(stub, walk, fd);
+        close_fd(&fd);
+        return result;
+    }
+    size_t done = strlen(walk->done);
+    if (done + 1 + strlen(name) + 1 > sizeof walk->done) {
+        close_fd(&fd);
+        errno = ENAMETOOLONG;
+        return failed(stub, "openat");
+    }
+    snprintf(walk->done + done, sizeof walk->done - done, "/%s", name);
+    close_fd(&walk->fd);
+    walk->fd = fd;
+    return 0;
+}
+
+static int make_and_open(struct stub *stub, const char *path, enum want want) {
+    struct walk *walk = calloc(1, sizeof *walk);
+    if (!walk)
+        return failed(stub, "calloc");
+    int result = -1;
+    walk->fd = -1;
+    if (strlen(path) >= sizeof walk->todo) {
+        errno = ENAMETOOLONG;
+        stub->call = "openat2";
+        goto out;
+    }
+    strcpy(walk->todo, path);
+    if (back_to(stub, walk) < 0)
+        goto out;
+    char name[NAME_MAX + 1];
+    bool too_long;
+    while (next_name(walk, name, &too_long)) {
+        if (strcmp(name, ".") == 0)
+            continue;
+        if (strcmp(name, "..") == 0) {
+            char *slash = strrchr(walk->done, '/');
+            if (slash)
+                *slash = '\0';
+            if (back_to(stub, walk) < 0)
+                goto out;
+            continue;
+        }
+        if (advance(stub, walk, name, want) < 0)
+            goto out;
+    }
+    if (too_long) {
+        errno = ENAMETOOLONG;
+        stub->call = "openat";
+        goto out;
+    }
+    result = walk->fd;
+    walk->fd = -1;
+out:
+    close_fd(&walk->fd);
+    free(walk);
+    return result;
+}
+
+/* A descriptor (O_PATH) of `path`; with WANT_DIRECTORY and WANT_FILE it and what leads to it are made if missing. */
+int resolve(struct stub *stub, const char *path, enum want want, bool follow) {
+    int fd = open_below(stub, path, follow ? 0 : O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT && want != WANT_EXISTING)
+        return make_and_open(stub, path, want);
+    if (fd < 0)
+        return failed(stub, "openat2");
+    return fd;
+}
+
+/* A descriptor of the directory that holds `path` (made if missing), and the last name of `path`. */
+int resolve_parent(struct stub *stub, const char *path, char name[256]) {
+    char parent[PATH_MAX];
+    size_t length = strlen(path);
+    while (length > 0 && path[length - 1] == '/')
+        length--;
+    size_t start = length;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    size_t size = length - start;
+    if (size > NAME_MAX || start >= sizeof parent) {
+        errno = ENAMETOOLONG;
+        return failed(stub, "openat2");
+    }
+    memcpy(name, path + start, size);
+    name[size] = '\0';
+    if (size == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        errno = EINVAL;
+        return failed(stub, "openat2");
+    }
+    memcpy(parent, path, start);
+    parent[start] = '\0';
+    return resolve(stub, start ? parent : "/", WANT_DIRECTORY, true);
+}

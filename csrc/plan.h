@@ -1,0 +1,124 @@
+/* The step format: the one header that Python (through cffi) and C share. */
+#ifndef PYRUNTIME_PLAN_H
+#define PYRUNTIME_PLAN_H
+
+#include <stdint.h>
+
+/* cdef: from here on the text is also read by cffi. */
+
+enum op {
+    OP_PROPAGATION,      /* propagation of every mount of the namespace */
+    OP_ROOT,             /* take the root filesystem `source` (or the tree `fd`) as the new root */
+    OP_MOUNT,            /* a new filesystem `fstype` at `path` */
+    OP_BIND,             /* the tree at host path `source` (or the tree `fd`) at `path` */
+    OP_BIND_INSIDE,      /* the tree at container path `source` at `path` */
+    OP_REMOUNT,          /* other flags and data for the mount at `path` */
+    OP_SETATTR,          /* other attributes for the mount at `path` */
+    OP_MKDIR,            /* directory `path` and what leads to it */
+    OP_SYMLINK,          /* link `path` to `source` */
+    OP_MKNOD,            /* device or FIFO `path` */
+    OP_CONSOLE,          /* pseudoterminal; its slave at `path` */
+    OP_MASK,             /* nothing of `path` can be read */
+    OP_READONLY,         /* nothing of `path` can be written */
+    OP_SYSCTL,           /* `data` into /proc/sys/`path` */
+    OP_HOSTNAME,         /* `data` */
+    OP_DOMAINNAME,       /* `data` */
+    OP_LOOPBACK,         /* the interface lo up */
+    OP_PIVOT_ROOT,       /* the new root becomes /, the old one is gone */
+    OP_MOVE_ROOT,        /* the same where the old root cannot be pivoted (initramfs) */
+    OP_CHROOT            /* without a mount namespace of its own */
+};
+
+enum step_flag {
+    STEP_RECURSIVE = 1,       /* bind: with the mounts below */
+    STEP_COPY_UP = 2,         /* tmpfs: starts with the contents of the directory it covers */
+    STEP_IF_PRESENT = 4,      /* symlink: only where what it names exists */
+    STEP_REPLACE = 8,         /* symlink: instead of what stands there */
+    STEP_DEVICE = 16,         /* bind: the source must be the device node `mode`, `dev` */
+    STEP_DIRECTORY = 32,      /* bind: the source is a directory (known where `fd` is given) */
+    STEP_NOFOLLOW = 64,       /* the last component of the destination is not followed */
+    STEP_IDMAP = 128,         /* `userns` maps the owners of the files in the tree */
+    STEP_IDMAP_RECURSIVE = 256,
+    STEP_OPTIONAL = 512       /* failing is no error: the spec says SHOULD */
+};
+
+/* Strings are offsets into the arena; offset 0 is the empty string and means "not given". */
+struct step {
+    uint32_t op;
+    uint32_t flags;
+    uint32_t path;            /* destination, absolute, in the container */
+    uint32_t source;          /* on the host, a name for the filesystem, or a link's target */
+    uint32_t fstype;
+    uint32_t data;            /* file systems: options "key=value", each ended by NUL, the last one empty */
+    int32_t fd;               /* detached tree made by the host, or -1 */
+    int32_t userns;           /* user namespace whose maps an idmapped mount takes, or -1 */
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    uint64_t dev;
+    uint64_t sb_flags;        /* MS_* that belong to the superblock */
+    uint64_t attr_set;        /* MOUNT_ATTR_* for this mount */
+    uint64_t attr_clr;
+    uint64_t rec_set;         /* MOUNT_ATTR_* for this mount and those below */
+    uint64_t rec_clr;
+    uint32_t propagation;     /* MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE; 0 leaves it */
+    uint32_t rec_propagation; /* the same for this mount and those below, first */
+};
+
+/* What the steps act on. One a container; the caller owns it. */
+struct stub {
+    const char *arena;
+    int root;                 /* the new root's mount, once OP_ROOT made it */
+    int proc;                 /* a procfs that the container cannot have touched */
+    int console;              /* the pseudoterminal's master, once OP_CONSOLE made it */
+    int terminal;             /* its slave */
+    const char *call;         /* the system call that failed */
+    char text[512];           /* what the kernel's mount log said of it */
+};
+
+struct join {
+    int fd;
+    int type;                 /* CLONE_NEW* */
+};
+
+enum spawn_flag {
+    SPAWN_VIA = 1,            /* through an intermediate process: see spawn.c */
+    SPAWN_MAPS = 2,           /* a new user namespace, whose maps the host writes */
+    SPAWN_BECOME_ROOT = 4,    /* uid and gid 0 of that namespace */
+    SPAWN_CGROUP = 8          /* a new cgroup namespace, made once the process is in its cgroups */
+};
+
+struct spawn {
+    uint64_t clone_flags;     /* CLONE_NEW* of the namespaces to make, without CLONE_NEWCGROUP */
+    uint32_t flags;
+    int sync;                 /* SOCK_SEQPACKET to the host */
+    int host_sync;            /* the host's end, closed in the child */
+    int cgroup;               /* cgroup v2 to start in, or -1 */
+    const int *tasks;         /* `tasks` files of the cgroup v1 groups to join */
+    uint32_t task_count;
+    const struct join *joins;
+    uint32_t join_count;
+    const char *time_offsets; /* text for /proc/self/timens_offsets, or NULL */
+};
+
+/* One message of the child to the host; Python's init sends the same shape. */
+enum message {
+    MESSAGE_MAPS = 'U',       /* in its user namespace, waits for the maps */
+    MESSAGE_PID = 'P',        /* the intermediate process tells init's pid */
+    MESSAGE_STEP = 'E',       /* a step failed */
+    MESSAGE_SPAWN = 'S'       /* something before the first step failed */
+};
+
+struct message_step {
+    uint32_t kind;
+    int32_t index;            /* of the step; of the join for MESSAGE_SPAWN, or -1 */
+    int32_t error;            /* errno */
+    int32_t pid;
+    char call[32];
+    char text[512];
+};
+
+int pyr_spawn(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, int *pidfd);
+int pyr_run(struct stub *stub, const struct step *steps, uint32_t count);
+int pyr_clone_tree(int dirfd, const char *path, int recursive);
+#endif

@@ -1,0 +1,140 @@
+/* What the container's first process, and the host about it, need from the kernel and Python does not offer. */
+#include "process.h"
+
+#include <linux/capability.h>
+#include <linux/keyctl.h>
+#include <linux/nsfs.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+/* Each function returns 0 (or what it says) or -errno. */
+static int answer(long result) { return result < 0 ? -errno : (int)result; }
+
+int pyr_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2];
+    for (int i = 0; i < 2; i++) {
+        data[i].effective = (uint32_t)(effective >> (32 * i));
+        data[i].permitted = (uint32_t)(permitted >> (32 * i));
+        data[i].inheritable = (uint32_t)(inheritable >> (32 * i));
+    }
+    return answer(syscall(SYS_capset, &header, data));
+}
+
+int pyr_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) < 0)
+        return -errno;
+    *effective = data[0].effective | (uint64_t)data[1].effective << 32;
+    *permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+    *inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
+    return 0;
+}
+
+/* Drops from the bounding set every capability the kernel knows that is not in `keep`. */
+int pyr_bound(uint64_t keep) {
+    for (unsigned long capability = 0; capability < 64; capability++) {
+        int held = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
+        if (held < 0)
+            break; /* beyond the last capability of this kernel */
+        if (held && !(keep >> capability & 1) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+int pyr_prctl(int option, unsigned long argument, unsigned long second) {
+    return answer(prctl(option, argument, second, 0, 0));
+}
+
+int pyr_prlimit(int pid, int resource, uint64_t soft, uint64_t hard) {
+    struct rlimit64 limit = {.rlim_cur = soft, .rlim_max = hard};
+    return answer(prlimit64(pid, (enum __rlimit_resource)resource, &limit, NULL));
+}
+
+int pyr_session_keyring(const char *name) {
+    long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
+    if (ring < 0)
+        return -errno;
+    /* Whoever possesses the session may search it, so that a program that changes its uid keeps its keys; the owner
+     * keeps all rights, and others get none. */
+    return 0;
+}
+
+int pyr_controlling_terminal(int terminal) { return answer(ioctl(terminal, TIOCSCTTY, 0)); }
+
+int pyr_window_size(int terminal, unsigned rows, unsigned columns) {
+    struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
+    return answer(ioctl(terminal, TIOCSWINSZ, &size));
+}
+
+/* Signals as a new program expects them: default actions, nothing blocked. */
+int pyr_reset_signals(void) {
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL); /* SIGKILL, SIGSTOP and the C library's own are refused, which is as it should be */
+    sigset_t none;
+    sigemptyset(&none);
+    return answer(sigprocmask(SIG_SETMASK, &none, NULL));
+}
+
+/* Every descriptor from `first` on closes when the program is executed, or now. */
+int pyr_close_range(unsigned first, unsigned last, int at_exec) {
+    if (syscall(SYS_close_range, first, last, at_exec ? 4U : 0U) == 0)
+        return 0;
+    if (errno != ENOSYS && errno != EINVAL)
+        return -errno;
+    /* Linux before 5.11 has no CLOSE_RANGE_CLOEXEC. */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    for (unsigned fd = first; fd <= last && fd < limit.rlim_cur; fd++) {
+        if (at_exec)
+            fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+        else
+            close((int)fd);
+    }
+    return 0;
+}
+
+int pyr_pidfd_open(int pid) { return answer(syscall(SYS_pidfd_open, pid, 0)); }
+
+int pyr_pidfd_send_signal(int pidfd, int number) {
+    return answer(syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0));
+}
+
+/* openat2(2) for the host's own needs; a descriptor or -errno. */
+int pyr_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+    return answer(sys_openat2(dirfd, path, flags, mode, resolve));
+}
+
+/* The type (CLONE_NEW*) of the namespace `fd`, or -errno: -ENOTTY for anything else (ioctl_ns(2)). */
+int pyr_namespace_type(int fd) { return answer(ioctl(fd, NS_GET_NSTYPE)); }
+
+int pyr_execve(const char *path, char *const argv[], char *const env[]) {
+    execve(path, argv, env);
+    return -errno;
+}
+
+/* A process in a new user namespace that does nothing until it is killed; its pid, or -errno. */
+int pyr_user_namespace_process(void) {
+    struct {
+        uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+    } arguments = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
+    pid_t parent = getpid();
+    pid_t pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid != 0)
+        return pid < 0 ? -errno : pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() == parent)
+        for (;;)
+            pause();
+    _exit(0);
+}

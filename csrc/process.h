@@ -1,0 +1,26 @@
+/* What the container's first process, and the host about it, need from the kernel and Python does not offer. */
+#ifndef PYRUNTIME_PROCESS_H
+#define PYRUNTIME_PROCESS_H
+
+#include <stdint.h>
+
+/* cdef: from here on the text is also read by cffi. */
+
+int pyr_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable);
+int pyr_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable);
+int pyr_bound(uint64_t keep);
+int pyr_prctl(int option, unsigned long argument, unsigned long second);
+int pyr_prlimit(int pid, int resource, uint64_t soft, uint64_t hard);
+int pyr_session_keyring(const char *name);
+int pyr_controlling_terminal(int terminal);
+int pyr_window_size(int terminal, unsigned rows, unsigned columns);
+int pyr_reset_signals(void);
+int pyr_close_range(unsigned first, unsigned last, int at_exec);
+int pyr_namespace_type(int fd);
+int pyr_user_namespace_process(void);
+int pyr_execve(const char *path, char *const argv[], char *const env[]);
+int pyr_pidfd_open(int pid);
+int pyr_pidfd_send_signal(int pidfd, int number);
+int pyr_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+
+#endif

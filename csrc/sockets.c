@@ -1,0 +1,114 @@
+/* Unix sockets: between host and child, for the start gate, and to pass descriptors. */
+#include "sockets.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "stub.h"
+
+/* Each function returns a descriptor or 0, or -errno. */
+
+int pyr_socketpair(int pair[2]) {
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
+}
+
+static int address_of(const char *path, struct sockaddr_un *address) {
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address->sun_path)
+        return -ENAMETOOLONG;
+    strcpy(address->sun_path, path);
+    return 0;
+}
+
+int pyr_listen(const char *path) {
+    struct sockaddr_un address;
+    int error = address_of(path, &address);
+    if (error < 0)
+        return error;
+    cleanup_close int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (sock < 0 || bind(sock, (struct sockaddr *)&address, sizeof address) < 0 || listen(sock, 16) < 0)
+        return -errno;
+    int result = sock;
+    sock = -1;
+    return result;
+}
+
+int pyr_connect(const char *path) {
+    struct sockaddr_un address;
+    int error = address_of(path, &address);
+    if (error < 0)
+        return error;
+    cleanup_close int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (sock < 0)
+        return -errno;
+    int connected;
+    do
+        connected = connect(sock, (struct sockaddr *)&address, sizeof address);
+    while (connected < 0 && errno == EINTR);
+    if (connected < 0)
+        return -errno;
+    int result = sock;
+    sock = -1;
+    return result;
+}
+
+int pyr_accept(int sock) {
+    int connection;
+    do
+        connection = accept4(sock, NULL, NULL, SOCK_CLOEXEC);
+    while (connection < 0 && (errno == EINTR || errno == ECONNABORTED));
+    return connection < 0 ? -errno : connection;
+}
+
+int pyr_send_fd(int sock, int fd, const char *data, uint32_t size) {
+    struct iovec vector = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    union {
+        char buffer[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.buffer, .msg_controllen = sizeof control.buffer};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    ssize_t sent;
+    do
+        sent = sendmsg(sock, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+/* The descriptor that comes with the next message; -ENOMSG when none did. */
+int pyr_recv_fd(int sock) {
+    char data[4096];
+    struct iovec vector = {.iov_base = data, .iov_len = sizeof data};
+    union {
+        char buffer[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.buffer, .msg_controllen = sizeof control.buffer};
+    ssize_t size;
+    do
+        size = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
+    while (size < 0 && errno == EINTR);
+    if (size < 0)
+        return -errno;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_type != SCM_RIGHTS)
+        return -ENOMSG;
+    int fd;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
+}
+
+/* write(2) to a peer that may be gone, without the signal. */
+int pyr_send(int sock, const char *data, uint32_t size) {
+    ssize_t sent;
+    do
+        sent = send(sock, data, size, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : (int)sent;
+}

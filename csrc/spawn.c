@@ -1,0 +1,180 @@
+/* The container's first process: clone3 with all new namespaces, joining the given ones, id maps, then the steps.
+ *
+ * One clone3 makes everything where that is possible. An intermediate process is needed where the kernel puts only
+ * *children* into a namespace (pid, time) or where a namespace must be entered before the new ones are made (a joined
+ * user namespace, or namespaces of the host joined together with a new user namespace). It clones init with
+ * CLONE_PARENT, so that init is the runtime's own child either way, tells its pid and is gone.
+ */
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+struct clone3_arguments {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+
+static pid_t clone3(uint64_t flags, int *pidfd, int cgroup) {
+    struct clone3_arguments arguments = {.flags = flags, .exit_signal = SIGCHLD};
+    if (pidfd) {
+        arguments.flags |= CLONE_PIDFD;
+        arguments.pidfd = (uint64_t)(uintptr_t)pidfd;
+    }
+    if (cgroup >= 0) {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = (uint64_t)cgroup;
+    }
+    return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+}
+
+static void report(int sync, struct message_step *message) {
+    /* A host that is gone needs no report. */
+    (void)!send(sync, message, sizeof *message, MSG_NOSIGNAL);
+}
+
+static _Noreturn void die(int sync, uint32_t kind, int index, const char *call, const char *text) {
+    struct message_step message = {.kind = kind, .index = index, .error = errno};
+    snprintf(message.call, sizeof message.call, "%s", call);
+    snprintf(message.text, sizeof message.text, "%s", text);
+    report(sync, &message);
+    _exit(1);
+}
+
+/* Waits for the host's word. Its end closed means that the host died: then nothing may be left of the container. */
+static void await_host(int sync) {
+    char word;
+    ssize_t size;
+    do
+        size = recv(sync, &word, 1, 0);
+    while (size < 0 && errno == EINTR);
+    if (size != 1)
+        _exit(1);
+}
+
+static void join_all(const struct spawn *spawn, uint64_t only, bool tolerate, bool *joined) {
+    for (uint32_t i = 0; i < spawn->join_count; i++) {
+        const struct join *join = &spawn->joins[i];
+        if (joined[i] || !((uint64_t)join->type & only))
+            continue;
+        if (setns(join->fd, join->type) == 0)
+            joined[i] = true;
+        else if (!tolerate || errno != EPERM)
+            die(spawn->sync, MESSAGE_SPAWN, (int)i, "setns", "");
+    }
+}
+
+/* The capabilities to join a namespace may come from outside the user namespace to join, or from inside it. */
+static void join_namespaces(const struct spawn *spawn) {
+    bool joined[16] = {false};
+    uint64_t any = ~(uint64_t)0;
+    bool user = false;
+    for (uint32_t i = 0; i < spawn->join_count; i++)
+        user |= spawn->joins[i].type == CLONE_NEWUSER;
+    if (user) {
+        join_all(spawn, any & ~(uint64_t)CLONE_NEWUSER, true, joined);
+        join_all(spawn, CLONE_NEWUSER, false, joined);
+    }
+    join_all(spawn, any, false, joined);
+}
+
+static void become_root(const struct spawn *spawn) {
+    if (!(spawn->flags & SPAWN_BECOME_ROOT))
+        return;
+    if (setresgid(0, 0, 0) < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "setresgid", "");
+    if (setresuid(0, 0, 0) < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "setresuid", "");
+}
+
+static void ask_for_maps(const struct spawn *spawn) {
+    /* Entering a user namespace hides /proc/PID from its own user, who has to write the maps there. */
+    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "prctl", "");
+    struct message_step message = {.kind = MESSAGE_MAPS};
+    report(spawn->sync, &message);
+    await_host(spawn->sync);
+    become_root(spawn);
+}
+
+static void set_time_offsets(const struct spawn *spawn) {
+    if (!spawn->time_offsets)
+        return;
+    cleanup_close int file = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+    if (file < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "open", "/proc/self/timens_offsets");
+    if (write(file, spawn->time_offsets, strlen(spawn->time_offsets)) < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "write", "/proc/self/timens_offsets");
+}
+
+/* "0" is the writing thread itself, which the kernel moves without holding up every fork on the machine, as it would
+ * for a pid in cgroup.procs; the rights are those of the host, which opened the files. */
+static void join_cgroups(const struct spawn *spawn) {
+    for (uint32_t i = 0; i < spawn->task_count; i++)
+        if (write(spawn->tasks[i], "0", 1) < 0)
+            die(spawn->sync, MESSAGE_SPAWN, -1, "write", "the cgroup's tasks");
+}
+
+/* In init: what is left to do in the new namespaces before the steps. */
+static int init(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, bool maps) {
+    close(spawn->host_sync);
+    if (maps)
+        ask_for_maps(spawn);
+    if (!(spawn->flags & SPAWN_VIA))
+        join_namespaces(spawn);
+    join_cgroups(spawn);
+    /* Only now does a cgroup namespace have the right root. */
+    if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWCGROUP");
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "prctl", "");
+    int done = pyr_run(stub, steps, count);
+    if (done != (int)count)
+        die(spawn->sync, MESSAGE_STEP, done, stub->call, stub->text);
+    return 0;
+}
+
+/* In the intermediate process; returns only in init, its sibling. */
+static void pass_through(const struct spawn *spawn) {
+    join_namespaces(spawn);
+    if (spawn->flags & SPAWN_MAPS) {
+        if (unshare(CLONE_NEWUSER) < 0)
+            die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWUSER");
+        ask_for_maps(spawn);
+    }
+    if (spawn->clone_flags & CLONE_NEWTIME) {
+        if (unshare(CLONE_NEWTIME) < 0)
+            die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWTIME");
+        set_time_offsets(spawn);
+    }
+    uint64_t flags = spawn->clone_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWTIME);
+    pid_t pid = clone3(flags | CLONE_PARENT, NULL, spawn->cgroup);
+    if (pid < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "clone3", "");
+    if (pid == 0)
+        return;
+    struct message_step message = {.kind = MESSAGE_PID, .pid = pid};
+    report(spawn->sync, &message);
+    _exit(0);
+}
+
+/* Returns the pid of the child (init, or the intermediate process with SPAWN_VIA) in the host, 0 in init once the
+ * steps are done, or -errno. In init it does not return when something failed: that was reported on `sync`. */
+int pyr_spawn(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, int *pidfd) {
+    if (spawn->flags & SPAWN_VIA) {
+        pid_t pid = clone3(0, pidfd, -1);
+        if (pid != 0)
+            return pid < 0 ? -errno : pid;
+        pass_through(spawn);
+        return init(spawn, stub, steps, count, false);
+    }
+    pid_t pid = clone3(spawn->clone_flags, pidfd, spawn->cgroup);
+    if (pid != 0)
+        return pid < 0 ? -errno : pid;
+    return init(spawn, stub, steps, count, (spawn->flags & SPAWN_MAPS) != 0);
+}

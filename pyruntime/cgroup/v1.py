@@ -1,0 +1,80 @@
+"""What only cgroup v1 needs: cpuset groups filled from their parents, and the freezer that has to be asked again and again."""
+
+import errno
+import os
+import time
+
+from pyruntime.cgroup import read_file, write_file
+from pyruntime.errors import Error
+
+_CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+
+# How long the freezer may take; runc gives up after about as long.
+_FREEZE_SECONDS = 10.0
+
+
+def inherit_cpuset(directory: str, mountpoint: str) -> None:
+    """Fill empty cpuset.cpus and cpuset.mems of a group and its parents, each from its parent.
+
+    A new v1 cpuset group has neither CPUs nor memory nodes, and no process can join it until it has both
+    (cgroup-v1/cpusets.rst). Raises OSError.
+    """
+    for file in _CPUSET_FILES:
+        _filled(directory, mountpoint, file)
+
+
+def _filled(directory: str, mountpoint: str, file: str) -> str:
+    """The file's value, after it was filled where it was empty."""
+    path = f"{directory}/{file}"
+    value = read_file(path).strip()
+    if not value and directory != mountpoint:
+        value = _filled(directory.rpartition("/")[0], mountpoint, file)
+        write_file(path, value)
+    return value
+
+
+def frozen(directory: str) -> bool:
+    """Whether the group or a group above it is frozen, or about to be; False when it is gone."""
+    try:
+        return read_file(directory + "/freezer.state").strip() != "THAWED"
+    except FileNotFoundError:
+        return False
+
+
+def freeze(directory: str) -> None:
+    """Freeze all processes of the group and wait until they are. Raises Error where they cannot be frozen in 10 s.
+
+    The kernel gives no event for it, so this asks repeatedly: the state first, then it yields the processor and waits
+    longer each time, from 10 µs to 5 ms. A process in vfork can hold the state at FREEZING: thawing it for a moment
+    lets it get past that (cgroup-v1/freezer-subsystem.rst).
+    """
+    path = directory + "/freezer.state"
+    deadline = time.monotonic() + _FREEZE_SECONDS
+    pause = 0.00001
+    rounds = 0
+    while True:
+        write_file(path, "FROZEN")
+        if read_file(path).strip() == "FROZEN":
+            return
+        if time.monotonic() > deadline:
+            write_file(path, "THAWED")
+            raise Error(
+                "cannot freeze the container",
+                f"{path} stays at FREEZING: a process does not react",
+                clause="config-linux.md#control-groups",
+                errno=errno.EBUSY,
+            )
+        rounds += 1
+        if rounds % 25 == 0:
+            write_file(path, "THAWED")
+        os.sched_yield()
+        time.sleep(pause)
+        pause = min(pause * 2, 0.005)
+
+
+def thaw(directory: str) -> None:
+    """Thaw the group; nothing to do where it is gone. Raises OSError."""
+    try:
+        write_file(directory + "/freezer.state", "THAWED")
+    except FileNotFoundError:
+        pass

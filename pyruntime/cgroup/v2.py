@@ -1,0 +1,176 @@
+"""What only the unified hierarchy has: controllers to enable, events to wait for, one file to kill or freeze (cgroup-v2.rst)."""
+
+import errno
+import os
+
+from pyruntime.cgroup import read_file, write_file
+from pyruntime.errors import Error
+
+_FREEZE_SECONDS = 10.0
+
+# config-linux.md#cgroup-ownership names these for kernels without /sys/kernel/cgroup/delegate.
+_DELEGATED = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n"
+
+
+def enable_controllers(mountpoint: str, path: str, needed: list[str], *, everything: bool) -> None:
+    """Make the group mountpoint + path have the controllers `needed`, by enabling them from the root down.
+
+    everything  also enable what else there is, as far as that goes
+    Raises Error that says which controller cannot be had and where.
+    """
+    missing = _lacks(mountpoint + path, needed)
+    others = _lacks(mountpoint + path, read_file(mountpoint + "/cgroup.controllers").split()) if everything else []
+    if not missing and not others:
+        return
+    directory = mountpoint
+    for part in path.split("/")[1:]:
+        file = directory + "/cgroup.subtree_control"
+        for controller in _lacks(directory, missing):
+            raise Error(
+                f"cannot enable cgroup controller {controller}",
+                f"controller {controller} is not enabled in {directory}",
+                clause="config-linux.md#control-groups",
+            )
+        enabled = read_file(file).split()
+        for controller in missing:
+            if controller not in enabled:
+                try:
+                    write_file(file, f"+{controller}")
+                except OSError as error:
+                    raise _not_enabled(controller, directory, error) from error
+        wanted = [f"+{name}" for name in others if name not in enabled and name not in missing]
+        if wanted:
+            try:
+                write_file(file, " ".join(wanted))  # one write where all goes well
+            except OSError:
+                for one in wanted:
+                    try:
+                        write_file(file, one)
+                    except OSError:
+                        continue  # nobody asked for it
+        directory = f"{directory}/{part}"
+
+
+def _lacks(directory: str, controllers: list[str]) -> list[str]:
+    if not controllers:
+        return []
+    present = read_file(directory + "/cgroup.controllers").split()
+    return [controller for controller in controllers if controller not in present]
+
+
+def _not_enabled(controller: str, directory: str, error: OSError) -> Error:
+    advice = {
+        errno.EBUSY: "the group has processes of its own: choose a linux.cgroupsPath below one that has none",
+        errno.EACCES: "the group is not delegated to this user",
+        errno.ENOENT: "the kernel or the group above does not offer it",
+        errno.EOPNOTSUPP: "the group is threaded, or has real-time processes",
+    }.get(error.errno or 0, "")
+    return Error(
+        f"cannot enable cgroup controller {controller}",
+        f"write of +{controller} to {directory}/cgroup.subtree_control",
+        clause="config-linux.md#control-groups",
+        errno=error.errno or 0,
+        advice=advice,
+    )
+
+
+def event(directory: str, name: str) -> bool:
+    """One value of cgroup.events, "populated" or "frozen"; False when the group is gone."""
+    try:
+        return f"{name} 1" in read_file(directory + "/cgroup.events").split("\n")
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
+        return False
+
+
+def wait_event(directory: str, name: str, value: bool, timeout: float) -> bool:
+    """Wait at most `timeout` seconds until a value of cgroup.events is `value`; a group that is gone has 0 in all.
+
+    The kernel wakes poll(2) at each change. Returns whether the value is reached. Raises OSError.
+    """
+    import select
+    import time
+
+    deadline = time.monotonic() + timeout
+    line = f"{name} {int(value)}"
+    try:
+        fd = os.open(directory + "/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return not value
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLPRI)
+        while True:
+            # Reading comes before waiting: a change in between is kept for the poll.
+            if line in os.pread(fd, 4096, 0).decode().split("\n"):
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            poll.poll(left * 1000)
+    except OSError as error:
+        if error.errno == errno.ENODEV:  # removed while we waited
+            return not value
+        raise
+    finally:
+        os.close(fd)
+
+
+def kill(directory: str) -> bool:
+    """SIGKILL to all processes in the group and below; False where the kernel (before 5.14) has no cgroup.kill."""
+    try:
+        write_file(directory + "/cgroup.kill", "1")
+    except FileNotFoundError:
+        return not os.access(directory, os.F_OK)
+    return True
+
+
+def frozen(directory: str) -> bool:
+    """Whether the group was told to freeze, or is frozen with a group above it; False when it is gone."""
+    try:
+        if read_file(directory + "/cgroup.freeze").strip() == "1":
+            return True
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
+        return False
+    return event(directory, "frozen")
+
+
+def freeze(directory: str) -> None:
+    """Freeze the group and wait until it is. Raises Error where that takes over 10 s, after undoing it."""
+    write_file(directory + "/cgroup.freeze", "1")
+    if not wait_event(directory, "frozen", True, _FREEZE_SECONDS):
+        write_file(directory + "/cgroup.freeze", "0")
+        raise Error(
+            "cannot freeze the container",
+            f"{directory}/cgroup.events does not become frozen: a process does not react",
+            clause="config-linux.md#control-groups",
+            errno=errno.EBUSY,
+        )
+
+
+def thaw(directory: str) -> None:
+    """Thaw the group and wait until it is; nothing to do where it is gone or the kernel has no such freezer."""
+    try:
+        write_file(directory + "/cgroup.freeze", "0")
+    except FileNotFoundError:
+        return
+    # Stays frozen where a group above it is: that one's owner has to thaw.
+    if event(directory, "frozen"):
+        wait_event(directory, "frozen", False, 1.0)
+
+
+def give_to(directory: str, uid: int) -> None:
+    """Make user `uid` of the host the owner of the group and its delegated files (config-linux.md#cgroup-ownership)."""
+    try:
+        files = read_file("/sys/kernel/cgroup/delegate")
+    except FileNotFoundError:
+        files = _DELEGATED
+    os.chown(directory, uid, -1)
+    for file in files.split():
+        try:
+            os.chown(f"{directory}/{file}", uid, -1)
+        except FileNotFoundError:
+            pass  # not each listed file exists in each group, and that is no failure

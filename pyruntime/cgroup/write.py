@@ -1,0 +1,173 @@
+"""Carrying out a plan's steps: every limit one write, every refusal an error that names property, file and value."""
+
+import errno
+import os
+
+from pyruntime.cgroup import UNIFIED, in_user_namespace, read_file, write_file
+from pyruntime.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.step import Step
+
+
+def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> None:
+    """Carry out the steps of a CgroupPlan, described there, on the groups `paths` (controller -> directory).
+
+    made  directories made for this container: where `levels` is asked for, parents among them are written too
+    Raises Error.
+    """
+    refused: list[tuple[Step, OSError]] = []  # for now: each waits for the file that it is written again after
+    # Device rules are many writes to one file: it is opened once.
+    held_path, held = "", -1
+    try:
+        for step in steps:
+            action = _ACTIONS.get(step.op)
+            if action is not None:
+                action(step, paths)
+                continue
+            args = step.args
+            directory = _directory(args["controller"], paths)
+            path = f"{directory}/{args['file']}"
+            try:
+                if "levels" in args:
+                    for parent in made:
+                        if directory.startswith(parent + "/"):
+                            write_file(f"{parent}/{args['file']}", args["value"])
+                if path != held_path:
+                    if held >= 0:
+                        os.close(held)
+                        held_path, held = "", -1
+                    held = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+                    held_path = path
+                os.write(held, args["value"].encode())
+            except OSError as error:
+                if "again_after" in args and error.errno in (errno.EINVAL, errno.EBUSY):
+                    refused.append((step, error))
+                elif not _otherwise(step, directory, error):
+                    raise _refused(step, path, error) from error
+            if refused:
+                refused = [pair for pair in refused if not _try_again(pair[0], args["file"], paths)]
+        for step, error in refused:
+            raise _refused(step, f"{_directory(step.args['controller'], paths)}/{step.args['file']}", error)
+    finally:
+        if held >= 0:
+            os.close(held)
+
+
+def _directory(controller: str, paths: dict[str, str]) -> str:
+    """The group that has a controller's files: its own hierarchy, or else the unified one."""
+    return paths.get(controller) or paths[UNIFIED]
+
+
+def _try_again(step: "Step", written: str, paths: dict[str, str]) -> bool:
+    """Write a step that waited for the file just written; False where it waits for another one."""
+    if step.args["again_after"] != written:
+        return False
+    path = f"{_directory(step.args['controller'], paths)}/{step.args['file']}"
+    try:
+        write_file(path, step.args["value"])
+    except OSError as error:
+        raise _refused(step, path, error) from error
+    return True
+
+
+def _otherwise(step: "Step", directory: str, error: OSError) -> bool:
+    """Whether the step is done all the same: it was optional, or there was another way."""
+    args = step.args
+    if error.errno == errno.ENOENT:
+        for file, value in args.get("instead", ()):
+            path = f"{directory}/{file}"
+            try:
+                write_file(path, value)
+            except FileNotFoundError:
+                continue
+            except OSError as other:
+                raise _refused(step, path, other) from other
+            return True
+        # A directory that is gone is not a file that the kernel does not have.
+        return bool(args.get("optional")) and os.access(directory, os.F_OK)
+    # In a user namespace nobody may change device rules: those of the root around it hold; runc and crun go on too.
+    return args["controller"] == "devices" and error.errno == errno.EPERM and in_user_namespace()
+
+
+def _refused(step: "Step", path: str, error: OSError) -> Error:
+    value, advice = step.args["value"], ""
+    if error.errno == errno.ENOENT and "needs" in step.args:
+        advice = f"the kernel needs {step.args['needs']}"
+    elif error.errno == errno.EBUSY and step.args["file"].startswith("memory."):
+        advice = "more memory is in use already"
+    return Error(
+        f"cannot write {value!r} to {path}",
+        pointer=step.pointer,
+        value=value,
+        clause=step.clause,
+        step=str(step),
+        errno=error.errno or 0,
+        advice=advice,
+    )
+
+
+def _check_memory_usage(step: "Step", paths: dict[str, str]) -> None:
+    """Refuse a limit below what is in use, as the kernel itself does on v1 (memory.checkBeforeUpdate)."""
+    path = _directory("memory", paths) + "/memory.current"
+    try:
+        used = int(read_file(path))
+    except FileNotFoundError:
+        return
+    if used >= step.args["limit"]:
+        raise Error(
+            "cannot set memory",
+            f"{used} bytes are in use, the limit would be {step.args['limit']}",
+            pointer=step.pointer,
+            value=True,
+            clause=step.clause,
+            step=str(step),
+            errno=errno.EBUSY,
+        )
+
+
+def _attach_device_filter(step: "Step", paths: dict[str, str]) -> None:
+    from pyruntime.cgroup import devices_bpf
+
+    directory = os.open(paths[UNIFIED], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        devices_bpf.attach(directory, step.args["rules"])
+    except Error as error:
+        error.pointer, error.clause, error.step = step.pointer, step.clause, step.op
+        raise
+    except OSError as error:
+        if error.errno != errno.EPERM or not in_user_namespace():
+            raise Error(
+                "cannot attach the device filter",
+                f"{error.filename} on {paths[UNIFIED]}",
+                pointer=step.pointer,
+                clause=step.clause,
+                step=step.op,
+                errno=error.errno or 0,
+                advice="too many rules for one program" if error.errno == errno.E2BIG else "",
+            ) from error
+    finally:
+        os.close(directory)
+
+
+def _chown_cgroup(step: "Step", paths: dict[str, str]) -> None:
+    from pyruntime.cgroup import v2
+
+    try:
+        v2.give_to(paths[UNIFIED], step.args["uid"])
+    except OSError as error:
+        raise Error(
+            f"cannot give {paths[UNIFIED]} to user {step.args['uid']}",
+            pointer=step.pointer,
+            clause=step.clause,
+            step=str(step),
+            errno=error.errno or 0,
+        ) from error
+
+
+_ACTIONS = {
+    "check_memory_usage": _check_memory_usage,
+    "attach_device_filter": _attach_device_filter,
+    "chown_cgroup": _chown_cgroup,
+}

@@ -1,0 +1,85 @@
+"""The program: understand the words, call the verb, and say in one place what went wrong."""
+
+import os
+import sys
+
+from pyruntime import log
+from pyruntime.cli.parse import parse_global, parse_verb
+from pyruntime.errors import Error
+
+
+def program() -> None:
+    """Run the command line of this process and exit with its status.
+
+    Leaves by _exit, because tearing the interpreter down takes time and nothing is left to be flushed: all output
+    is written with write(2).
+    """
+    occupy_standard_descriptors()
+    status = main(sys.argv[1:])
+    os._exit(status)
+
+
+def occupy_standard_descriptors() -> None:
+    """Open /dev/null where the caller closed stdin, stdout or stderr.
+
+    Otherwise the next file opened, a log or a terminal's master, would be taken for one of them.
+    """
+    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
+def main(words: list[str]) -> int:
+    """Carry out the command line `words` (without the program's name) and return the exit status."""
+    verb = ""
+    try:
+        shared, rest = parse_global(words)
+        log.configure(shared["log"], shared["log-format"], shared["debug"])
+        # Only for the message, when the rest cannot be understood.
+        verb = rest[0] if rest and not rest[0].startswith("-") else ""
+        line = parse_verb(shared, rest)
+        module = __import__(f"pyruntime.cli.verbs.{line.verb}", None, None, ("main",))
+        status: int = module.main(line)
+        return status
+    except Error as error:
+        return _report(error, verb)
+    except KeyboardInterrupt:
+        return 128 + 2
+    except Exception as error:
+        return _report_internal(error, verb)
+
+
+def _report(error: Error, verb: str) -> int:
+    """Print `error` for people on stderr and for the caller in the log; return the exit status."""
+    from pyruntime.cli.explain import for_a_log, for_people
+    from pyruntime.cli.output import STDERR, write
+    from pyruntime.cli.parse import UsageError
+
+    status = 1
+    if isinstance(error, UsageError):
+        verb, status = "", error.status
+    if log.goes_to_file() or not log.stderr_is_for_people():
+        log.error(for_a_log(error, verb))
+    if log.stderr_is_for_people():
+        try:
+            write(for_people(error, verb), STDERR)
+        except Error:
+            pass
+    return status
+
+
+def _report_internal(error: Exception, verb: str) -> int:
+    """Report an exception that no code foresaw; with --debug its traceback too."""
+    text = str(error)
+    status = _report(
+        Error(
+            f"internal error: {type(error).__name__}{': ' if text else ''}{text}",
+            advice="this is a fault of pyruntime; --debug shows where it happened",
+        ),
+        verb,
+    )
+    if log.debugging():
+        from traceback import format_exception
+
+        log.debug("".join(format_exception(error)))
+    return status

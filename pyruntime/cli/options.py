@@ -1,0 +1,187 @@
+"""The one table of verbs and options: the parser, the help, completions and man pages are made from it."""
+
+FLAG, TEXT, NUMBER = "flag", "text", "number"
+_DEFAULTS: "dict[str, str | int | bool]" = {FLAG: False, TEXT: "", NUMBER: 0}
+
+
+class Option:
+    """One option of the command line.
+
+    name     long name without dashes: "console-socket"
+    help     one line for people
+    kind     FLAG (true or false), TEXT, or NUMBER (an integer from 0)
+    short    one-letter name without dash, or ""
+    default  value when the option is not given
+    metavar  what the help calls the value
+    choices  the values allowed, where they can be counted
+    """
+
+    __slots__ = ("choices", "default", "help", "kind", "metavar", "name", "short")
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        kind: str = TEXT,
+        *,
+        short: str = "",
+        default: str | None = None,
+        metavar: str = "",
+        choices: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.kind = kind
+        self.short = short
+        self.default = _DEFAULTS[kind] if default is None else default
+        self.metavar = metavar
+        self.choices = choices
+
+
+class Verb:
+    """One verb: `summary` for the list of verbs, `usage` for its arguments, `details` for its own help page.
+
+    arguments  (fewest, most) words that may follow the options
+    greedy     options end at the first argument, because what follows may begin with a dash (runc does so for kill)
+    """
+
+    __slots__ = ("arguments", "details", "greedy", "name", "options", "summary", "usage")
+
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        *,
+        usage: str = "ID",
+        arguments: tuple[int, int] = (1, 1),
+        options: tuple[Option, ...] = (),
+        details: str = "",
+        greedy: bool = False,
+    ) -> None:
+        self.name = name
+        self.summary = summary
+        self.usage = usage
+        self.arguments = arguments
+        self.options = options
+        self.details = details
+        self.greedy = greedy
+
+
+GLOBAL_OPTIONS = (
+    Option("root", "keep the state of containers below DIR", metavar="DIR"),
+    Option("log", "append the log to FILE instead of writing it to stderr", metavar="FILE"),
+    Option("log-format", "write the log as text or json", default="text", metavar="FORMAT", choices=("text", "json")),
+    Option("debug", "log what is being done, and show where an internal error comes from", FLAG),
+    Option("systemd-cgroup", 'ask systemd for the cgroup; cgroupsPath is then "slice:prefix:name"', FLAG),
+    Option(
+        "rootless",
+        "go on where cgroups may not be changed: true, false or auto",
+        default="auto",
+        metavar="WHEN",
+        choices=("true", "false", "auto"),
+    ),
+    Option("criu", "accepted because callers of runc give it; has no effect", metavar="PATH"),
+    Option("help", "show this help", FLAG, short="h"),
+    Option("version", "show the versions of pyruntime and of the runtime-spec", FLAG, short="v"),
+)
+
+_HELP = Option("help", "show this help", FLAG, short="h")
+_BUNDLE = Option("bundle", "the bundle: a directory with config.json (default: here)", short="b", metavar="DIR")
+_CREATE = (
+    _BUNDLE,
+    Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
+    Option("pid-file", "write the process id of the container's init to FILE", metavar="FILE"),
+    Option("no-pivot", "use MS_MOVE and chroot instead of pivot_root, for a rootfs on a ramdisk", FLAG),
+    Option("no-new-keyring", "keep the caller's session keyring", FLAG),
+    Option("preserve-fds", "pass N descriptors from 3 on to the container", NUMBER, metavar="N"),
+)
+
+_VERBS = (
+    Verb(
+        "create",
+        "create a container",
+        options=_CREATE,
+        details="Everything in config.json is set up, and the container's process waits for `start`.",
+    ),
+    Verb("start", "start the process of a created container"),
+    Verb(
+        "run",
+        "create and start a container, wait for it, delete it",
+        options=(
+            *_CREATE,
+            Option("detach", "return as soon as the process runs", FLAG, short="d"),
+            Option("keep", "do not delete the container when it has ended", FLAG),
+            Option("no-subreaper", "do not adopt orphaned processes of the container", FLAG),
+        ),
+        details="""\
+In the foreground pyruntime passes signals on to the container, relays its terminal
+(process.terminal in config.json), and exits with the status of the container's
+process: 128+N when signal N ended it.""",
+    ),
+    Verb("state", "print the state of a container as JSON"),
+    Verb(
+        "kill",
+        "send a signal to a container",
+        usage="ID [SIGNAL]",
+        arguments=(1, 2),
+        options=(Option("all", "signal every process in the container", FLAG, short="a"),),
+        details="SIGNAL is a name or a number: SIGTERM, term, 15, RTMIN+3. Without it, SIGTERM is sent.",
+        greedy=True,
+    ),
+    Verb(
+        "delete",
+        "delete a stopped container and all that was made for it",
+        options=(
+            Option("force", "kill it first when it is not stopped; succeed when it is not there", FLAG, short="f"),
+        ),
+    ),
+    Verb(
+        "spec",
+        "write a config.json to start from",
+        usage="",
+        arguments=(0, 0),
+        options=(
+            Option("bundle", "write it into DIR (default: here)", short="b", metavar="DIR"),
+            Option("rootless", "make it for the user who calls, who need not be root", FLAG),
+        ),
+        details="""\
+The configuration runs `sh` on a terminal in the read-only root filesystem `rootfs`
+beside it. An existing config.json is left alone.""",
+    ),
+    Verb(
+        "validate",
+        "check config.json and list every error in it",
+        usage="",
+        arguments=(0, 0),
+        options=(_BUNDLE,),
+        details="Only reads: needs no privileges and makes nothing.",
+    ),
+    Verb(
+        "plan",
+        "print the steps that create would take",
+        usage="",
+        arguments=(0, 0),
+        options=(
+            _BUNDLE,
+            Option(
+                "format",
+                "print a table for people, or json",
+                short="f",
+                default="text",
+                metavar="FORMAT",
+                choices=("text", "json"),
+            ),
+        ),
+        details="""\
+Each step is shown with the element of config.json that asks for it and the clause of
+the runtime-spec that says so. Only reads: needs no privileges and makes nothing.""",
+    ),
+    Verb("help", "show help on pyruntime or on one verb", usage="[VERB]", arguments=(0, 1)),
+)
+
+VERBS = {verb.name: verb for verb in _VERBS}
+
+
+def options_of(verb: Verb) -> tuple[Option, ...]:
+    """Return the options that may follow `verb`, --help among them."""
+    return (*verb.options, _HELP)

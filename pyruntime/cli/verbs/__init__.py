@@ -1,0 +1,1 @@
+"""One module a verb, each with `main(line) -> exit status`; only the chosen one is imported."""

@@ -1,0 +1,13 @@
+"""`run ID`: create, start, and without --detach wait for a container and delete it."""
+
+from pyruntime.cli.creation import create_options
+from pyruntime.engine.run import run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.parse import CommandLine
+
+
+def main(line: "CommandLine") -> int:
+    """Run the container named by the argument; return its exit status, 0 with --detach."""
+    return run(line.arguments[0], create_options(line), detach=line.options["detach"], keep=line.options["keep"])

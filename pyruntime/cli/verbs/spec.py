@@ -1,0 +1,38 @@
+"""`spec`: write a config.json to start from."""
+
+import os
+
+from pyruntime.errors import Error
+from pyruntime.jsonio import dumps
+from pyruntime.spec.template import default_config, for_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.parse import CommandLine
+
+
+def main(line: "CommandLine") -> int:
+    """Write config.json into the bundle; Error when there is one already."""
+    config = default_config()
+    if line.options["rootless"]:
+        config = for_user(config, os.geteuid(), os.getegid())
+    path = os.path.join(line.options["bundle"] or ".", "config.json")
+    _write_new(path, dumps(config, indent="\t") + "\n")
+    return 0
+
+
+def _write_new(path: str, text: str) -> None:
+    """Write `text` to `path`, which must not be there: not even as a dangling link (O_EXCL)."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError as error:
+        raise Error(f"cannot write {path}", errno=error.errno or 0, advice="remove it first") from None
+    except (OSError, ValueError) as error:
+        raise Error(f"cannot write {path!r}", errno=getattr(error, "errno", 0) or 0) from None
+    try:
+        with open(fd, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        # Half a configuration would be in the way of the next attempt.
+        os.unlink(path)
+        raise Error(f"cannot write {path}", errno=error.errno or 0) from None

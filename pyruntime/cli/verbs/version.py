@@ -1,0 +1,21 @@
+"""`--version`: the lines that callers of runc take apart.
+
+dockerd takes the words around "version" on any line and what follows "commit:"; go-runc what follows "spec: ".
+So the word "version" stands on the first line only.
+"""
+
+import sys
+
+from pyruntime import SPEC_VERSION, __version__
+from pyruntime.cli.output import write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.parse import CommandLine
+
+
+def main(line: "CommandLine") -> int:
+    """Print the versions of pyruntime, of the runtime-spec and of Python."""
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    write(f"pyruntime version {__version__}\nspec: {SPEC_VERSION}\npython: {python}\n")
+    return 0

@@ -1,0 +1,102 @@
+"""The delete operation (runtime.md#delete): what create made is unmade."""
+
+import os
+import select
+
+from pyruntime import cgroup as cgroups
+from pyruntime import log
+from pyruntime._stub import lib
+from pyruntime.errors import Error
+from pyruntime.store import container as containers
+from pyruntime.store import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.spec.types import StateFile
+    from pyruntime.store.container import Container
+
+_CLAUSE = "runtime.md#delete"
+_KILL = 9
+_PATIENCE = 10.0  # seconds for killed processes to end
+
+
+def delete(root: str, container_id: str, force: bool) -> None:
+    """Delete a stopped container; with `force` also one that runs, killing it, or whose state is damaged.
+
+    Raises Error when the container is not stopped; with `force` a container that does not exist is no error, as with
+    runc.
+    """
+    try:
+        container = containers.open_container(root, container_id)
+    except Error:
+        containers.check_id(container_id)
+        if force and not os.path.lexists(f"{root}/{container_id}"):
+            return
+        raise
+    with container:
+        container.lock()
+        try:
+            state = container.read()
+        except Error as damaged:
+            if not force:
+                raise
+            log.warning(f"{damaged}: its cgroup, if any, is left")
+            container.remove()
+            return
+        status = container.status(state) if state is not None else "stopped"
+        if status == "creating":
+            # We hold the lock: whoever was creating it is dead.
+            status = "stopped"
+        if status != "stopped" and not force:
+            if status != "created":
+                raise Error(
+                    f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE
+                )
+        destroy(container, state)
+
+
+def destroy(container: "Container", state: "StateFile | None") -> None:
+    """Kill what runs of the container, remove its cgroup and state, and run its poststop hooks. The lock is held."""
+    if state is not None:
+        _end_init(state)
+        cgroup = cgroups.open(state["cgroup"]) if state["cgroup"] else None
+        if cgroup is not None:
+            if cgroup.pids():
+                cgroup.kill_all(_KILL)
+                cgroup.wait_empty(_PATIENCE)
+            cgroup.remove()
+    container.remove()
+    if state is not None and state["hooks"].get("poststop"):
+        _poststop(state)
+
+
+def _end_init(state: "StateFile") -> None:
+    """Kill init if it lives and wait until it has ended; with it ends every process of its pid namespace."""
+    pid = state["pid"]
+    if pid <= 0:
+        return
+    pidfd = lib.pyr_pidfd_open(pid)
+    if pidfd < 0:
+        return
+    try:
+        if process.alive(pid, state["start_time"]):
+            lib.pyr_pidfd_send_signal(pidfd, _KILL)
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            if not poll.poll(_PATIENCE * 1000):
+                raise Error(f"cannot delete container {state['id']!r}", f"process {pid} does not end", clause=_CLAUSE)
+    finally:
+        os.close(pidfd)
+
+
+def _poststop(state: "StateFile") -> None:
+    """Run the poststop hooks; one that fails is a warning (runtime.md#lifecycle, step 13)."""
+    from pyruntime.engine import hooks
+    from pyruntime.engine.state import spec_state
+    from pyruntime.plan import hooks as hook_plan
+
+    for step in hook_plan.hooks({"hooks": state["hooks"]}, "poststop"):
+        try:
+            hooks.run_one(step, spec_state(state, "stopped"))
+        except Error as error:
+            log.warning(str(error))

@@ -1,0 +1,128 @@
+"""`run` in the foreground: pass signals on to the container, relay its terminal, and return its exit status.
+
+Signals are not handled but held back (blocked) and taken one by one with sigwait(3): none is lost between making
+the container and waiting for it, and nothing interrupts anything. Whoever makes a process meanwhile, the container
+or a hook, must give it an empty signal mask.
+"""
+
+# The C half of `signal`, without the enums that make importing the other half slow.
+import _signal  # type: ignore[import-not-found]
+import os
+
+from pyruntime.errors import Error
+from pyruntime.signals import NUMBERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.terminal import Terminal
+
+_CHLD, _CONT, _WINCH = NUMBERS["CHLD"], NUMBERS["CONT"], NUMBERS["WINCH"]
+
+# Signals that are left alone: the interpreter ignores the first two, because a failed write(2) says as much, and by
+# the other two the kernel stops us when we touch the terminal of another job, as it should.
+_LEFT_ALONE = frozenset(NUMBERS[name] for name in ("PIPE", "XFSZ", "TTIN", "TTOU", "KILL", "STOP"))
+
+# What ends the wait for a slow reader of the output, once there is no container left to pass it on to.
+_IMPATIENT = frozenset(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
+
+
+def hold_signals() -> "set[int]":
+    """Hold back every signal that may be passed on, from now until `wait`, `relay` or `release_signals`.
+
+    Signals that we were started to ignore (nohup) stay ignored. Returns the mask to give to `release_signals`.
+    """
+    # Where the caller ignores SIGCHLD, the kernel would throw the container's exit status away.
+    _signal.signal(_CHLD, _signal.SIG_DFL)
+    mask: set[int] = _signal.pthread_sigmask(_signal.SIG_BLOCK, _held())
+    return mask
+
+
+def release_signals(mask: "set[int]") -> None:
+    """Put the signal mask back; what came too late for the container is dropped."""
+    held = _held()
+    while _signal.sigtimedwait(held, 0):
+        pass
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+
+
+def wait(pidfd: int, pid: int) -> int:
+    """Pass signals on to the container's init, our child `pid`, until it ends; return its exit status, 128+n for a
+    signal. `pidfd` stays the caller's."""
+    hold_signals()
+    return _supervise(pidfd, pid, None)
+
+
+def prepare(master_fd: int) -> None:
+    """Give the container's terminal the size of ours; to be called before the container's process starts."""
+    from pyruntime.engine import terminal
+
+    terminal.prepare(master_fd)
+
+
+def relay(master_fd: int, pidfd: int, pid: int) -> int:
+    """Do as `wait`, and meanwhile be the terminal whose master is `master_fd`: copy stdin to it and what it says to
+    stdout, and give it the size of our own terminal, which is in raw mode until this returns.
+
+    Takes over `master_fd`, which was given to `prepare`. When nobody reads stdout any more, the terminal hangs up.
+    """
+    from pyruntime.engine.terminal import Terminal
+
+    hold_signals()
+    terminal = Terminal(master_fd)
+    try:
+        terminal.start()
+        return _supervise(pidfd, pid, terminal)
+    finally:
+        terminal.close()
+
+
+def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
+    """Take signals until the container has ended and its last output is written."""
+    held = _held()
+    status = _exit_status(pid)
+    while True:
+        if status is not None:
+            if terminal is None or terminal.drained:
+                return status
+            terminal.finish()
+        number = _signal.sigwait(held)
+        if number == _CHLD:
+            status = _exit_status(pid) if status is None else status
+        elif status is not None:
+            if number in _IMPATIENT:
+                return status
+        elif number == _WINCH and terminal:
+            terminal.fit()
+        else:
+            if number == _CONT and terminal:
+                # The shell had the terminal while we were stopped.
+                terminal.enter()
+            _forward(pidfd, number)
+
+
+def _held() -> "set[int]":
+    """Return the signals that are held back."""
+    every: set[int] = _signal.valid_signals()
+    ignored = {number for number in every if _signal.getsignal(number) == _signal.SIG_IGN}
+    return every - ignored - _LEFT_ALONE | {_CHLD}
+
+
+def _exit_status(pid: int) -> int | None:
+    """Return the exit status of our child `pid`, 128+n when signal n ended it, None while it lives."""
+    try:
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError as error:
+        raise Error(f"cannot wait for process {pid}", "it is no child of ours", errno=error.errno or 0) from None
+    if not reaped:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
+def _forward(pidfd: int, number: int) -> None:
+    """Send signal `number` to the container's init."""
+    try:
+        _signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        # It has just ended; its SIGCHLD is the next to come.
+        pass

@@ -1,0 +1,49 @@
+"""The kill operation (runtime.md#kill): a signal for the container's process."""
+
+import os
+
+from pyruntime import cgroup as cgroups
+from pyruntime._stub import lib
+from pyruntime.errors import Error
+from pyruntime.store import container as containers
+from pyruntime.store import process
+
+_CLAUSE = "runtime.md#kill"
+
+
+def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None:
+    """Send `signal` (a number) to the container's process, or with `all_processes` to every process in its cgroup.
+
+    Raises Error when the container is neither created nor running; with `all_processes` a stopped one is no error, as
+    with runc, because processes may have outlived init where the pid namespace is shared.
+    """
+    with containers.open_container(root, container_id) as container:
+        state = container.read()
+        status = container.status(state)
+        if all_processes and state is not None and status != "creating":
+            cgroups.open(state["cgroup"]).kill_all(signal)
+            return
+        if state is None or status not in ("created", "running", "paused"):
+            raise Error(
+                f"cannot kill container {container_id!r}",
+                "container not running" if status == "stopped" else f"it is {status}",
+                clause=_CLAUSE,
+            )
+        send(state["pid"], state["start_time"], signal, container_id)
+
+
+def send(pid: int, started: int, signal: int, container_id: str) -> None:
+    """Send `signal` to the process that has `pid` and started at `started`; never to another with the same pid."""
+    pidfd = lib.pyr_pidfd_open(pid)
+    try:
+        # Checked while the pidfd holds the process: from here on it cannot become another one.
+        error = -pidfd if pidfd < 0 else 0 if process.alive(pid, started) else 3
+        if not error:
+            error = -lib.pyr_pidfd_send_signal(pidfd, signal)
+        if error == 3:
+            raise Error(f"cannot kill container {container_id!r}", "container not running", clause=_CLAUSE)
+        if error:
+            raise Error(f"cannot kill container {container_id!r}", clause=_CLAUSE, step="pidfd_send_signal", errno=error)
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)

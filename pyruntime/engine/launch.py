@@ -1,0 +1,175 @@
+"""The child: cloned, mapped, placed into its cgroup, accompanied until it is ready; what it reports becomes an Error."""
+
+import os
+
+from pyruntime._stub import ffi, lib
+from pyruntime.engine import messages
+from pyruntime.errors import Error
+from pyruntime.plan.namespaces import TYPES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cgroup import Cgroup
+    from pyruntime.engine.sources import Sources
+    from pyruntime.plan.plan import Plan
+    from pyruntime.plan.step import Step
+
+_KILL = 9
+
+
+class Child:
+    """Init as the host holds it: `pid` and `pidfd` are 0 and -1 until it exists; `sync` is the socket to it."""
+
+    __slots__ = ("pid", "pidfd", "sync")
+
+    def __init__(self, sync: int) -> None:
+        self.sync = sync
+        self.pid = 0
+        self.pidfd = -1
+
+    def kill(self) -> None:
+        """End the process, wait for its end, and let go of it. For a container that is given up."""
+        if self.pidfd >= 0:
+            lib.pyr_pidfd_send_signal(self.pidfd, _KILL)
+        if self.pid > 0:
+            _reap(self.pid)
+            self.pid = 0
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptors; the process goes on."""
+        for fd in (self.sync, self.pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self.sync = self.pidfd = -1
+
+
+def _reap(pid: int) -> int:
+    """Wait for child `pid` and return its wait status; 0 when it is not ours (any more)."""
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return 0
+
+
+def spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int, host_sync: int) -> object:
+    """Return `struct spawn` for the namespaces of `plan` (csrc/plan.h says what its flags mean).
+
+    What it points to is kept by `sources`, which also owns the descriptors.
+    """
+    made = 0
+    for step in plan.namespaces:
+        if step.op == "clone":
+            made |= TYPES[step.args["namespace"]][0]
+    joined = 0
+    for _, kind in sources.joins:
+        joined |= kind
+    spawn = ffi.new("struct spawn *")
+    spawn.clone_flags = made & ~lib.CLONE_NEWCGROUP
+    spawn.sync = sync
+    spawn.host_sync = host_sync
+    spawn.cgroup = cgroup.fd
+    tasks = [sources.own(fd) for fd in cgroup.task_fds()]
+    spawn.tasks = sources.pin(ffi.new("int[]", tasks or [-1]))
+    spawn.task_count = len(tasks)
+    spawn.joins = sources.pin(ffi.new("struct join[]", sources.joins or 1))
+    spawn.join_count = len(sources.joins)
+    for step in plan.maps:
+        if step.op == "timens_offsets":
+            spawn.time_offsets = sources.pin(ffi.new("char[]", step.args["text"].encode()))
+    flags = 0
+    if made & lib.CLONE_NEWCGROUP:
+        flags |= lib.SPAWN_CGROUP
+    if made & lib.CLONE_NEWUSER:
+        flags |= lib.SPAWN_MAPS
+        if _maps_root(plan):
+            flags |= lib.SPAWN_BECOME_ROOT
+    elif joined & lib.CLONE_NEWUSER:
+        flags |= lib.SPAWN_BECOME_ROOT
+    through = joined & (lib.CLONE_NEWUSER | lib.CLONE_NEWPID | lib.CLONE_NEWTIME) or made & lib.CLONE_NEWTIME
+    if through or (made & lib.CLONE_NEWUSER and joined):
+        flags |= lib.SPAWN_VIA
+    spawn.flags = flags
+    return spawn
+
+
+def _maps_root(plan: "Plan") -> bool:
+    """Tell whether uid and gid 0 exist in the new user namespace."""
+    return all(
+        any(line.startswith("0 ") for line in step.args["text"].splitlines())
+        for step in plan.maps
+        if step.op in ("uid_map", "gid_map")
+    )
+
+
+def accompany(child: Child, plan: "Plan", spawn: object) -> None:
+    """Do what the new process waits for: write its maps, and learn init's pid where it came through another process.
+
+    Raises Error for whatever the child reports.
+    """
+    if spawn.flags & lib.SPAWN_MAPS:
+        expect(child, plan, bytes([lib.MESSAGE_MAPS]))
+        from pyruntime.engine import id_maps
+
+        id_maps.write(child.pid, plan.maps)
+        messages.send(child.sync, messages.GO)
+    if spawn.flags & lib.SPAWN_VIA:
+        report = messages.Report(expect(child, plan, bytes([lib.MESSAGE_PID])))
+        _reap(child.pid)
+        os.close(child.pidfd)
+        child.pid = report.pid
+        child.pidfd = lib.pyr_pidfd_open(report.pid)
+
+
+def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
+    """Return the child's next message, which must be of `kind`. Raises Error for any other and for its death."""
+    message = messages.read(child.sync)
+    if message[:1] == kind:
+        return message
+    if not message:
+        raise _died(child)
+    if message[:1] == messages.FAILED:
+        raise messages.decode_error(message)
+    report = messages.Report(message)
+    if report.kind == lib.MESSAGE_STEP:
+        raise messages.step_error(plan.build[report.index], report.error, report.call, report.text)
+    raise _spawn_error(plan, report)
+
+
+def _spawn_error(plan: "Plan", report: "messages.Report") -> Error:
+    joins = [step for step in plan.namespaces if step.op == "setns"]
+    if report.index >= 0:
+        step: Step = joins[report.index]
+        doing = f"cannot join the {step.args['namespace']} namespace {step.args['path']}"
+        return Error(doing, pointer=step.pointer, clause=step.clause, step=report.call, errno=report.error)
+    return Error(
+        "cannot make the container's first process",
+        report.text,
+        pointer="/linux/namespaces",
+        clause="config-linux.md#namespaces",
+        step=report.call,
+        errno=report.error,
+    )
+
+
+def _died(child: Child) -> Error:
+    status = _reap(child.pid)
+    child.pid = 0
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        advice = "a memory limit too low for it is the usual reason" if number == _KILL else ""
+        return Error("the container's first process died", f"killed by signal {number}", advice=advice)
+    return Error("the container's first process died", f"it exited with status {os.waitstatus_to_exitcode(status)}")
+
+
+def clone_error(error: int, flags: int) -> Error:
+    """Return the Error for a clone3 that the kernel refused with errno `error`; `flags` are its CLONE_NEW*."""
+    names = [name for name, (flag, _) in TYPES.items() if flags & flag]
+    return Error(
+        "cannot make the container's first process",
+        f"new namespaces: {', '.join(names)}" if names else "",
+        pointer="/linux/namespaces",
+        clause="config-linux.md#namespaces",
+        step="clone3",
+        errno=error,
+    )

@@ -1,0 +1,92 @@
+"""What goes wrong in the child, told to the host: the stub's reports and init's own (csrc/plan.h, enum message)."""
+
+import os
+
+from pyruntime import jsonio
+from pyruntime._stub import ffi, lib
+from pyruntime.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.step import Step
+
+# Init's messages; the stub's are lib.MESSAGE_*.
+MOUNTED, READY, EXECUTES, FAILED, GO = b"M", b"R", b"X", b"F", b"G"
+
+_FIELDS = ("doing", "reason", "pointer", "clause", "step", "errno", "advice", "log")
+
+
+def encode_error(error: Error) -> bytes:
+    """Return `error` as the message of a child that fails."""
+    return FAILED + jsonio.dumps({name: getattr(error, name) for name in _FIELDS}).encode()
+
+
+def decode_error(message: bytes) -> Error:
+    """Return the Error that `encode_error` made a message of."""
+    fields = jsonio.loads(message[1:].decode())
+    assert isinstance(fields, dict)
+    return Error(fields.pop("doing"), fields.pop("reason"), **fields)
+
+
+# Operation -> what could not be done, in the words of the field.
+_DOING = {
+    "root": "cannot take the root filesystem {source}",
+    "mount": "cannot mount {fstype} at {path}",
+    "bind": "cannot bind {source} at {path}",
+    "bind_inside": "cannot bind {source} at {path}",
+    "remount": "cannot remount {path}",
+    "setattr": "cannot set the attributes of the mount at {path}",
+    "mkdir": "cannot make the directory {path}",
+    "symlink": "cannot make the link {path}",
+    "mknod": "cannot make the device {path}",
+    "console": "cannot set up the terminal",
+    "mask": "cannot mask {path}",
+    "readonly": "cannot make {path} read-only",
+    "sysctl": "cannot set the kernel parameter {path}",
+    "hostname": "cannot set the hostname",
+    "domainname": "cannot set the domain name",
+    "loopback": "cannot bring up the loopback interface",
+    "pivot_root": "cannot change the root filesystem",
+    "propagation": "cannot cut the mount namespace off from the host's",
+}
+
+
+def describe(step: "Step") -> str:
+    """Return what `step` failed to do: "cannot mount tmpfs at /data"."""
+    return _DOING.get(step.op, f"{step.op} failed").format(**{"source": "", "path": "", "fstype": "", **step.args})
+
+
+def step_error(step: "Step", error: int, call: str, text: str) -> Error:
+    """Return the Error for `step`, refused by system call `call` with errno `error`; `text` is the kernel's log."""
+    return Error(
+        describe(step), pointer=step.pointer, clause=step.clause, step=f"{step}: {call}", errno=error, log=text
+    )
+
+
+class Report:
+    """A message of the stub, decoded."""
+
+    __slots__ = ("call", "error", "index", "kind", "pid", "text")
+
+    def __init__(self, message: bytes) -> None:
+        raw = ffi.new("struct message_step *")
+        ffi.memmove(raw, message, min(len(message), ffi.sizeof("struct message_step")))
+        self.kind = raw.kind
+        self.index = raw.index
+        self.error = raw.error
+        self.pid = raw.pid
+        self.call = os.fsdecode(ffi.string(raw.call))
+        self.text = os.fsdecode(ffi.string(raw.text))
+
+
+def read(sync: int) -> bytes:
+    """Return the child's next message, b"" when it is gone."""
+    try:
+        return os.read(sync, 65536)
+    except ConnectionResetError:
+        return b""
+
+
+def send(sync: int, message: bytes) -> bool:
+    """Send `message`; False when nobody is there to read it."""
+    return lib.pyr_send(sync, message, len(message)) >= 0

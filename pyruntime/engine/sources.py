@@ -1,0 +1,140 @@
+"""What the child needs of the host, opened by the host: root filesystem, bind sources, namespaces to join."""
+
+import errno
+import os
+
+from pyruntime._stub import lib
+from pyruntime.engine import messages
+from pyruntime.errors import Error
+from pyruntime.plan.namespaces import TYPES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.program import Program
+    from pyruntime.host.facts import Facts
+    from pyruntime.plan.plan import Plan
+    from pyruntime.plan.step import Step
+
+_CLAUSE = "config.md#root"
+
+
+def open_rootfs(bundle: str, path: str) -> int:
+    """Return an O_PATH descriptor of the root filesystem of `bundle`; `path` is root.path.
+
+    A relative path must stay inside the bundle, symlinks included: a bundle is a unit (bundle.md). An absolute one is
+    the caller's business. Raises Error when there is no directory.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    if path.startswith("/"):
+        fd = lib.pyr_openat2(-100, os.fsencode(path), flags, 0, 0)
+    else:
+        folder = os.open(bundle, flags)
+        fd = lib.pyr_openat2(folder, os.fsencode(path), flags, 0, lib.RESOLVE_BENEATH | lib.RESOLVE_NO_MAGICLINKS)
+        os.close(folder)
+    if fd < 0:
+        outside = "it leads out of the bundle" if -fd == errno.EXDEV else ""
+        raise Error(
+            f"cannot use the root filesystem {path}",
+            outside,
+            pointer="/root/path",
+            value=path,
+            clause=_CLAUSE,
+            errno=-fd,
+            advice="an absolute root.path may be anywhere" if outside else "",
+        )
+    return fd
+
+
+class Sources:
+    """The descriptors that the host opened for the child; `close` when the child has them."""
+
+    __slots__ = ("_fds", "_pinned", "joins")
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+        self._pinned: list[object] = []
+        self.joins: list[tuple[int, int]] = []  # (descriptor, CLONE_NEW*)
+
+    def own(self, fd: int) -> int:
+        """Take over `fd`; it is closed with the rest."""
+        self._fds.append(fd)
+        return fd
+
+    def pin(self, memory: object) -> object:
+        """Keep C memory alive as long as this object, and return it."""
+        self._pinned.append(memory)
+        return memory
+
+    def close(self) -> None:
+        """Close everything."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def open(self, plan: "Plan", program: "Program", facts: "Facts", bundle: str) -> None:
+        """Open what the steps of `plan` name, for `program`.
+
+        With CAP_SYS_ADMIN the trees are cloned here (open_tree(2)), with the host's rights to the paths; otherwise the
+        child clones them in its own namespaces, and only the paths are looked at here. Raises Error for a source that
+        is not there.
+        """
+        privileged = facts.holds("CAP_SYS_ADMIN")
+        for step in plan.namespaces:
+            if step.op == "setns":
+                self.joins.append((self._namespace(step), TYPES[step.args["namespace"]][0]))
+        for step in plan.build:
+            if step.op == "root":
+                step.args["source"] = self._rootfs(step, program, bundle, privileged)
+            elif step.op == "bind":
+                self._bind(step, program, privileged)
+            if "uid_mappings" in step.args:
+                from pyruntime.engine import idmap
+
+                program.maps[id(step)] = self.own(idmap.user_namespace(step))
+
+    def _rootfs(self, step: "Step", program: "Program", bundle: str, privileged: bool) -> str:
+        fd = self.own(open_rootfs(bundle, step.args["source"]))
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        if privileged:
+            program.trees[id(step)] = self._clone(step, fd, "", True)
+        return path
+
+    def _bind(self, step: "Step", program: "Program", privileged: bool) -> None:
+        source = step.args["source"]
+        if privileged:
+            recursive = bool(step.args.get("flags", 0) & lib.STEP_RECURSIVE)
+            program.trees[id(step)] = self._clone(step, -100, source, recursive)
+        else:
+            try:
+                os.stat(source)
+            except OSError as error:
+                raise messages.step_error(step, error.errno or 0, "stat", "") from None
+
+    def _clone(self, step: "Step", dirfd: int, path: str, recursive: bool) -> int:
+        tree = lib.pyr_clone_tree(dirfd, os.fsencode(path), recursive)
+        if tree < 0:
+            raise messages.step_error(step, -tree, "open_tree", "")
+        return self.own(tree)
+
+    def _namespace(self, step: "Step") -> int:
+        kind, path = step.args["namespace"], step.args["path"]
+        try:
+            fd = self.own(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+        except OSError as error:
+            raise Error(
+                f"cannot join the {kind} namespace {path}",
+                pointer=f"{step.pointer}/path",
+                value=path,
+                clause=step.clause,
+                errno=error.errno or 0,
+            ) from None
+        found = lib.pyr_namespace_type(fd)
+        if found != TYPES[kind][0]:
+            actual = next((name for name, (flag, _) in TYPES.items() if flag == found), "")
+            raise Error(
+                f"cannot join the {kind} namespace {path}",
+                f"it is a namespace of type {actual}" if actual else "it is not a namespace",
+                pointer=f"{step.pointer}/path",
+                value=path,
+                clause=step.clause,
+            )
+        return fd

@@ -1,0 +1,60 @@
+"""The one error a user of pyruntime meets: what was being done, why it failed, and which place in config.json and which clause of the spec say so."""
+
+# errno's module is built into the interpreter, so this import opens no file.
+import errno as _errno
+
+
+class Error(Exception):
+    """An operation that failed, explained.
+
+    doing    what was being done and on what: "cannot mount /data"
+    reason   why it failed, in the words of the rule or of the caller; may be empty when `errno` says it all
+    pointer  JSON pointer into config.json, "/mounts/7"; empty when no element of it is to blame
+    value    the element found there (any JSON value), or None
+    clause   clause of the runtime-spec, "config.md#mounts"
+    step     the plan's step, "move_mount(/data)"
+    errno    the kernel's error number, 0 when the kernel was not the one to refuse
+    advice   one sentence that helps, or empty
+    """
+
+    def __init__(
+        self, doing, reason="", *, pointer="", value=None, clause="", step="", errno=0, advice="", log=""
+    ):
+        super().__init__(doing)
+        self.doing = doing
+        self.reason = reason
+        self.pointer = pointer
+        self.value = value
+        self.clause = clause
+        self.step = step
+        self.errno = errno
+        self.advice = advice
+        self.log = log  # what the kernel's own log (fsopen(2)) said, verbatim
+
+    @property
+    def kernel(self):
+        """The kernel's answer by name and in words: "ENOENT: No such file or directory"; empty without errno."""
+        if not self.errno:
+            return ""
+        import os
+
+        name = _errno.errorcode.get(self.errno, f"errno {self.errno}")
+        return f"{name}: {os.strerror(self.errno)}"
+
+    def __str__(self):
+        """One line that stands alone: callers put it into their own messages and logs."""
+        text = ": ".join(part for part in (self.doing, self.reason, self.kernel, self.log) if part)
+        where = ", ".join(part for part in (self.pointer, self.clause) if part)
+        return f"{text} ({where})" if where else text
+
+
+class InvalidConfig(Error):
+    """A configuration that the spec forbids; `problems` holds every finding as an Error of its own."""
+
+    def __init__(self, doing, problems):
+        self.problems = list(problems)
+        super().__init__(doing, f"{len(self.problems)} error{'s' if len(self.problems) != 1 else ''}")
+
+    def __str__(self):
+        """All findings, each on a line of its own after the heading."""
+        return "\n".join([f"{self.doing}: {self.reason}", *(f"  {problem}" for problem in self.problems)])

@@ -1,0 +1,118 @@
+"""The cgroup hierarchies of this host: where each controller is mounted and where this process itself is (cgroups(7))."""
+
+import os
+
+# Where systemd and everybody else mounts the hierarchies; a mount here is preferred to a copy of it elsewhere
+# (the bind mounts of other containers show up in the host's mountinfo too).
+_CUSTOMARY = "/sys/fs/cgroup"
+
+
+class CgroupHost:
+    """What a cgroup plan has to know of the host; plain data, so that a test can invent a host.
+
+    mode         "v2": only the unified hierarchy carries controllers; "hybrid": v1 hierarchies and a unified one
+                 beside them; "v1": no unified hierarchy
+    mounts       v1 controller -> mount point; co-mounted controllers share one; a named hierarchy is "name=systemd"
+    unified      mount point of the cgroup2 file system, or ""
+    own          controller -> this process's own group as a path below that mount point; "" is the unified hierarchy
+    controllers  controllers that the unified hierarchy offers
+    """
+
+    __slots__ = ("controllers", "mode", "mounts", "own", "unified")
+
+    def __init__(
+        self,
+        mode: str,
+        mounts: dict[str, str],
+        unified: str = "",
+        own: dict[str, str] | None = None,
+        controllers: "frozenset[str]" = frozenset(),
+    ) -> None:
+        self.mode = mode
+        self.mounts = mounts
+        self.unified = unified
+        self.own = own if own is not None else {}
+        self.controllers = controllers
+
+
+def detect() -> CgroupHost:
+    """Read this process's view of the cgroup hierarchies.
+
+    Costs one read of /proc/self/mountinfo, one of /proc/self/cgroup and, where there is a unified hierarchy, one of
+    its cgroup.controllers. Raises OSError where /proc is not mounted. See proc(5), cgroups(7).
+    """
+    host = parse(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
+    if host.unified:
+        host.controllers = frozenset(_read(host.unified + "/cgroup.controllers").split())
+    return host
+
+
+def parse(mountinfo: str, membership: str) -> CgroupHost:
+    """Build the host's description from the texts of /proc/self/mountinfo and /proc/self/cgroup, without I/O."""
+    own = {}
+    for line in membership.splitlines():  # "4:cpu,cpuacct:/path", "1:name=systemd:/path", "0::/path"
+        names, _, path = line.partition(":")[2].partition(":")
+        for name in names.split(","):
+            own[name] = path
+    mounts: dict[str, str] = {}
+    roots: dict[str, str] = {}
+    for line in mountinfo.splitlines():
+        head, separator, tail = line.partition(" - cgroup")
+        if not separator:
+            continue
+        # "2 cgroup2 rw" or " cgroup rw,cpu,cpuacct"; the first space ends the type, the last one starts the options
+        options = tail.rpartition(" ")[2].split(",")
+        kind = tail.partition(" ")[0]
+        if kind == "2":
+            names_here = [""] if "" in own else []
+        elif not kind:
+            # The options mix controllers with flags like xattr; /proc/self/cgroup knows which of them are controllers.
+            names_here = [name for name in options if name in own]
+        else:
+            continue
+        fields = head.split(" ")
+        root, mountpoint = _unescape(fields[3]), _unescape(fields[4])
+        for name in names_here:
+            if name not in mounts or (_is_customary(mountpoint) and not _is_customary(mounts[name])):
+                mounts[name], roots[name] = mountpoint, root
+    unified = mounts.pop("", "")
+    if not unified:
+        mode = "v1"
+    else:
+        mode = "hybrid" if any(not name.startswith("name=") for name in mounts) else "v2"
+    below = {name: _below(own[name], root) for name, root in roots.items()}
+    return CgroupHost(mode, mounts, unified, below)
+
+
+def _below(path: str, root: str) -> str:
+    """The group `path` as seen below a mount whose root is the group `root`; "/" where it lies outside."""
+    if path.startswith("/.."):  # outside this cgroup namespace
+        return "/"
+    if root == "/":
+        return path
+    if path.startswith(root + "/"):
+        return path[len(root) :]
+    return "/"
+
+
+def _is_customary(mountpoint: str) -> bool:
+    return mountpoint.startswith(_CUSTOMARY)
+
+
+def _unescape(field: str) -> str:
+    """Undo mountinfo's octal escapes of space, tab, newline and backslash (proc(5))."""
+    if "\\" not in field:
+        return field
+    head, *parts = field.split("\\")
+    return head + "".join(chr(int(part[:3], 8)) + part[3:] for part in parts)
+
+
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = b""
+        while chunk := os.read(fd, 65536):
+            data += chunk
+    finally:
+        os.close(fd)
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""The container's first process, from the stub's return to execve: the only code that runs inside the container."""

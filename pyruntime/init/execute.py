@@ -1,0 +1,95 @@
+"""The program: found as execvp(3) finds it, checked at create, executed at start (config.md#process)."""
+
+import errno
+import os
+import stat
+
+from pyruntime._stub import ffi, lib
+from pyruntime.engine import messages
+from pyruntime.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.step import Step
+
+_POINTER, _CLAUSE = "/process/args/0", "config.md#process"
+
+
+def _search_path(env: "list[str]") -> str:
+    """Return PATH as the program will see it; of several, the last one, as with runc."""
+    for entry in reversed(env):
+        if entry.startswith("PATH="):
+            return entry[5:]
+    return ""
+
+
+def _executable(path: str) -> int:
+    """Return 0 when the user of this process may execute the file `path`, otherwise the errno that says why not."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return error.errno or errno.ENOENT
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR
+    return 0 if stat.S_ISREG(mode) and os.access(path, os.X_OK) else errno.EACCES
+
+
+def find(program: str, env: "list[str]") -> str:
+    """Return the path of `program`: itself when it has a slash, otherwise the first executable file in PATH.
+
+    Raises Error with the errno of the candidate that came closest.
+    """
+    if "/" in program:
+        error = _executable(program)
+        if not error:
+            return program
+        raise Error(f"cannot execute {program}", pointer=_POINTER, value=program, clause=_CLAUSE, errno=error)
+    worst = errno.ENOENT
+    for directory in _search_path(env).split(":"):
+        candidate = f"{directory or '.'}/{program}"
+        error = _executable(candidate)
+        if not error:
+            return candidate
+        if error == errno.EACCES:
+            worst = error
+    raise Error(
+        f"cannot execute {program!r}",
+        "executable file not found in $PATH",
+        pointer=_POINTER,
+        value=program,
+        clause=_CLAUSE,
+        errno=worst,
+    )
+
+
+def check(step: "Step") -> None:
+    """Fail already at create when the program cannot be executed, as runc does."""
+    find(step.args["argv"][0], step.args["env"])
+
+
+def execute(step: "Step", connection: int, preserve_fds: int) -> None:
+    """Replace this process by the program. Raises Error when the kernel refuses.
+
+    `connection` leads to `start`, which reads end-of-file from it as success: it closes at exec.
+    """
+    argv, env = step.args["argv"], step.args["env"]
+    path = find(argv[0], env)
+    lib.pyr_close_range(3 + preserve_fds, 0xFFFFFFFF, 1)
+    lib.pyr_reset_signals()
+    messages.send(connection, messages.EXECUTES)
+    result = lib.pyr_execve(os.fsencode(path), *_vectors(argv, env))
+    raise Error(f"cannot execute {path}", pointer=_POINTER, value=argv[0], clause=_CLAUSE, errno=-result)
+
+
+def _vectors(argv: "list[str]", env: "list[str]") -> "tuple[object, object]":
+    """Return argv and env as C arrays. The environment goes as it stands: order, duplicates and all."""
+    arrays = []
+    for strings in (argv, env):
+        items = [ffi.new("char[]", os.fsencode(text)) for text in strings]
+        _PINNED.append(items)
+        arrays.append(ffi.new("char *[]", [*items, ffi.NULL]))
+    return arrays[0], arrays[1]
+
+
+# cffi frees what nobody refers to; the arrays hold plain pointers.
+_PINNED: "list[object]" = []

@@ -1,0 +1,159 @@
+"""What init does to itself, one function a step of plan/process.py (config.md#process, #user)."""
+
+import errno
+import os
+
+from pyruntime._stub import lib
+from pyruntime.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.step import Step
+
+_NULL = os.makedev(1, 3)
+
+
+def _refused(step: "Step", doing: str, error: int) -> Error:
+    return Error(doing, pointer=step.pointer, clause=step.clause, step=str(step), errno=error)
+
+
+def _check(step: "Step", doing: str, result: int) -> None:
+    """Raise Error when a call of the stub answered -errno."""
+    if result < 0:
+        raise _refused(step, doing, -result)
+
+
+def _keyring(step: "Step", _stub: object) -> None:
+    result = lib.pyr_session_keyring(os.fsencode(step.args["name"]))
+    # A kernel without keyrings, or a policy against them, takes nothing from the container.
+    if result < 0 and -result not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
+        raise _refused(step, "cannot join a session keyring", -result)
+
+
+def _setsid(step: "Step", _stub: object) -> None:
+    try:
+        os.setsid()
+    except OSError as error:
+        raise _refused(step, "cannot start a session", error.errno or 0) from None
+
+
+def _terminal(step: "Step", stub: object) -> None:
+    """Make the pseudoterminal's slave the controlling terminal and the standard streams."""
+    terminal = stub.terminal
+    _check(step, "cannot get the controlling terminal", lib.pyr_controlling_terminal(terminal))
+    size = step.args["size"]
+    if size:
+        _check(step, "cannot set the terminal's size", lib.pyr_window_size(terminal, size[0], size[1]))
+    for stream in (0, 1, 2):
+        os.dup2(terminal, stream)
+    if terminal > 2:
+        os.close(terminal)
+        stub.terminal = -1
+
+
+def _stdio(step: "Step", _stub: object) -> None:
+    """Give the standard streams to the container's user, so that it can open them again through /proc/self/fd."""
+    uid = step.args["uid"]
+    for stream in (0, 1, 2):
+        try:
+            status = os.fstat(stream)
+            if status.st_uid != uid and status.st_rdev != _NULL:
+                os.fchown(stream, uid, -1)
+        except OSError as error:
+            # Closed, on a read-only filesystem, or owned by someone the user namespace does not know: left as it is.
+            if error.errno not in (errno.EBADF, errno.EINVAL, errno.EPERM, errno.EROFS):
+                raise _refused(step, "cannot give the standard streams to the user", error.errno or 0) from None
+
+
+def _chdir(step: "Step", _stub: object) -> None:
+    path = step.args["path"]
+    try:
+        os.chdir(path)
+    except PermissionError as error:
+        if not step.args["tolerant"]:
+            # Entered before, as root; the user may stay there even if it could not have come by itself.
+            if _inside(path):
+                return
+            raise _refused(step, f"cannot change to the working directory {path}", error.errno or 0) from None
+        return
+    except OSError as error:
+        raise _refused(step, f"cannot change to the working directory {path}", error.errno or 0) from None
+    if not _inside(path):
+        raise Error(
+            f"cannot change to the working directory {path}",
+            "it is outside of the container",
+            pointer=step.pointer,
+            clause=step.clause,
+        )
+
+
+def _inside(_path: str) -> bool:
+    """Tell whether the working directory is below the container's root: getcwd(2) knows no path for any other."""
+    try:
+        return os.getcwd().startswith("/")
+    except OSError:
+        return False
+
+
+def _umask(step: "Step", _stub: object) -> None:
+    os.umask(step.args["mask"])
+
+
+def _bounding(step: "Step", _stub: object) -> None:
+    # The capabilities survive the change of the user only with this; capset reduces them right after.
+    _check(step, "cannot keep capabilities", lib.pyr_prctl(lib.PR_SET_KEEPCAPS, 1, 0))
+    result = lib.pyr_bound(step.args["keep"])
+    # Whoever has not CAP_SETPCAP cannot drop anything, and cannot gain anything from it either.
+    if result < 0 and -result != errno.EPERM:
+        raise _refused(step, "cannot drop capabilities from the bounding set", -result)
+
+
+def _user(step: "Step", _stub: object) -> None:
+    args = step.args
+    try:
+        if args["setgroups"]:
+            os.setgroups(args["groups"])
+        os.setresgid(args["gid"], args["gid"], args["gid"])
+        os.setresuid(args["uid"], args["uid"], args["uid"])
+    except OSError as error:
+        unmapped = "an id is not mapped in the user namespace" if error.errno == errno.EINVAL else ""
+        raise Error(
+            f"cannot become user {args['uid']}:{args['gid']}",
+            unmapped,
+            pointer=step.pointer,
+            clause=step.clause,
+            step=str(step),
+            errno=error.errno or 0,
+        ) from None
+
+
+def _capset(step: "Step", _stub: object) -> None:
+    args = step.args
+    _check(
+        step,
+        "cannot set the capabilities",
+        lib.pyr_capset(args["effective"], args["permitted"], args["inheritable"]),
+    )
+    _check(step, "cannot clear the ambient capabilities", lib.pyr_prctl(lib.PR_CAP_AMBIENT, lib.PR_CAP_AMBIENT_CLEAR_ALL, 0))
+    for number in range(64):
+        if args["ambient"] >> number & 1:
+            result = lib.pyr_prctl(lib.PR_CAP_AMBIENT, lib.PR_CAP_AMBIENT_RAISE, number)
+            _check(step, f"cannot raise ambient capability {number}", result)
+
+
+def _no_new_privs(step: "Step", _stub: object) -> None:
+    _check(step, "cannot set no_new_privs", lib.pyr_prctl(lib.PR_SET_NO_NEW_PRIVS, 1, 0))
+
+
+ACTIONS = {
+    "keyring": _keyring,
+    "setsid": _setsid,
+    "terminal": _terminal,
+    "stdio": _stdio,
+    "chdir": _chdir,
+    "umask": _umask,
+    "bounding": _bounding,
+    "user": _user,
+    "capset": _capset,
+    "no_new_privs": _no_new_privs,
+}

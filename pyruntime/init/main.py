@@ -1,0 +1,167 @@
+"""Init's road: report, wait for the host, finish the root, become the container's process, wait for start, execute.
+
+Everything this file needs is loaded before the clone. Once the root has changed, no host path means anything here and
+every import would read the container's files, so importing is switched off first.
+"""
+
+import fcntl
+import os
+import sys
+
+from pyruntime._stub import ffi, lib
+from pyruntime.engine import hooks, messages
+from pyruntime.errors import Error
+from pyruntime.init import execute, identity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.plan import Plan
+
+
+class Orders:
+    """What init is given by the host.
+
+    plan          the plan
+    stub          `struct stub` of the steps that built the root filesystem
+    enter         array of the plan's `enter` steps
+    sync          socket to the host's create
+    gate          listening socket of the start gate
+    console       socket that receives the terminal's master, or -1
+    preserve_fds  how many descriptors from 3 on the program inherits
+    state         the state passed to hooks
+    """
+
+    __slots__ = ("console", "enter", "gate", "plan", "preserve_fds", "state", "stub", "sync")
+
+    def __init__(
+        self,
+        plan: "Plan",
+        stub: object,
+        enter: object,
+        *,
+        sync: int,
+        gate: int,
+        console: int,
+        preserve_fds: int,
+        state: "dict[str, object]",
+    ) -> None:
+        self.plan = plan
+        self.stub = stub
+        self.enter = enter
+        self.sync = sync
+        self.gate = gate
+        self.console = console
+        self.preserve_fds = preserve_fds
+        self.state = state
+
+
+def main(orders: Orders) -> None:
+    """Never returns: ends in execve or _exit(1) after reporting why."""
+    channel = [orders.sync]  # where a failure is reported: create, later start
+    try:
+        _switch_imports_off()
+        _create(orders)
+        _wait_for_start(orders, channel)
+    except Error as error:
+        messages.send(channel[0], messages.encode_error(error))
+    except BaseException as error:  # whatever it is, it must not go back up into the host's code
+        text = f"{type(error).__name__}: {error}"
+        messages.send(channel[0], messages.encode_error(Error("init failed", text)))
+    os._exit(1)
+
+
+def _switch_imports_off() -> None:
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path.clear()
+
+
+def _await_host(sync: int) -> None:
+    # A host that is gone leaves nothing behind, this process included.
+    if messages.read(sync) != messages.GO:
+        os._exit(1)
+
+
+def _create(orders: Orders) -> None:
+    plan, stub = orders.plan, orders.stub
+    if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
+        messages.send(orders.sync, messages.MOUNTED)
+        _await_host(orders.sync)
+        hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()})
+    done = lib.pyr_run(stub, orders.enter, len(plan.enter))
+    if done != len(plan.enter):
+        raise _stub_error(orders, done)
+    if stub.console >= 0:
+        _send_terminal(orders)
+    _close_the_rest(orders)
+    for step in plan.process:
+        identity.ACTIONS[step.op](step, stub)
+    if plan.execute:
+        execute.check(plan.execute[0])
+    messages.send(orders.sync, messages.READY)
+    _await_host(orders.sync)
+    os.close(orders.sync)
+    orders.sync = -1
+
+
+def _stub_error(orders: Orders, index: int) -> Error:
+    error, stub = ffi.errno, orders.stub
+    return messages.step_error(orders.plan.enter[index], error, _text(stub.call), _text(stub.text))
+
+
+def _text(pointer: object) -> str:
+    return os.fsdecode(ffi.string(pointer))
+
+
+def _send_terminal(orders: Orders) -> None:
+    """Hand the terminal's master to who asked for it; the message is its name, as runc's console socket has it."""
+    stub = orders.stub
+    sent = lib.pyr_send_fd(orders.console, stub.console, b"/dev/ptmx", 9)
+    if sent < 0:
+        raise Error(
+            "cannot send the terminal over the console socket",
+            pointer="/process/terminal",
+            clause="config.md#process",
+            errno=-sent,
+        )
+    os.close(stub.console)
+    stub.console = -1
+
+
+def _close_the_rest(orders: Orders) -> None:
+    """Close every descriptor but stdio, the caller's preserved ones and our three: none may lead out of the container.
+
+    Before the working directory is entered and the program looked up, because both may name /proc/self/fd/N.
+    """
+    stub = orders.stub
+    base = 3 + orders.preserve_fds
+    kept = [fd for fd in (orders.sync, orders.gate, stub.terminal) if fd >= 0]
+    # First out of each other's way, then down to the lowest places.
+    apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept]
+    for place, fd in enumerate(apart, base):
+        os.dup2(fd, place, inheritable=False)
+    lib.pyr_close_range(base + len(kept), 0xFFFFFFFF, 0)
+    orders.sync, orders.gate = base, base + 1
+    stub.terminal = base + 2 if stub.terminal >= 0 else -1
+    stub.root = stub.proc = -1
+
+
+def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
+    connection = _accept(orders.gate)
+    channel[0] = connection
+    plan = orders.plan
+    if not plan.execute:
+        raise Error("cannot start the container", "it has no process", pointer="/process", clause="runtime.md#start")
+    hooks.run(plan.hooks["startContainer"], {**orders.state, "status": "created", "pid": os.getpid()})
+    execute.execute(plan.execute[0], connection, orders.preserve_fds)
+
+
+def _accept(gate: int) -> int:
+    """Return the connection of a `start`; who connects and says nothing only asked whether we still wait."""
+    while True:
+        connection = lib.pyr_accept(gate)
+        if connection < 0:
+            raise Error("cannot wait for start", errno=-connection)
+        if messages.read(connection) == messages.GO:
+            return connection
+        os.close(connection)

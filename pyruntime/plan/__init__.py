@@ -1,0 +1,42 @@
+"""From a validated configuration to an ordered list of kernel steps. Pure: no file is opened and nothing is changed."""
+
+from pyruntime.plan import cgroup, devices, hidden_paths, hooks, kernel, mounts, namespaces, process, root, unsupported
+from pyruntime.plan.context import Context
+from pyruntime.plan.plan import Plan
+
+__all__ = ["Context", "Plan", "compile_plan"]
+
+
+def compile_plan(context: Context) -> Plan:
+    """Return the plan for `context.config`.
+
+    Raises Error where the configuration asks for what this runtime or host cannot do.
+    """
+    unsupported.refuse(context)
+    config = context.config
+    plan = Plan()
+    context.cgroup = plan.cgroup = cgroup.compile_cgroup(config, context.facts.cgroup, context.container_id)
+    plan.namespaces = list(namespaces.namespaces(context))
+    plan.maps = [*namespaces.id_maps(context), *namespaces.time_offsets(context)]
+    plan.build = [
+        *root.take(context),
+        *kernel.parameters(context),
+        *mounts.mounts(context),
+        *devices.devices(context),
+        *devices.console(context),
+    ]
+    plan.hooks = {kind: list(hooks.hooks(config, kind)) for kind in hooks.KINDS}
+    configured = config.get("process")
+    if configured:
+        plan.enter = list(process.working_directory(configured))
+        plan.limits = list(process.host_side(configured))
+        plan.process = list(process.identity(context, configured))
+        plan.execute = list(process.execution(configured))
+    plan.enter += [
+        *hidden_paths.readonly_paths(context),
+        *hidden_paths.masked_paths(context),
+        *context.late,
+        *root.enter(context),
+    ]
+    plan.warnings = context.warnings
+    return plan

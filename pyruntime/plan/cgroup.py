@@ -1,0 +1,200 @@
+"""The container's control groups: where they are and what is written into them (config-linux.md#control-groups)."""
+
+from pyruntime.errors import Error
+from pyruntime.plan import device_rules
+from pyruntime.plan.step import Step
+
+CLAUSE = "config-linux.md#cgroups-path"
+POINTER = "/linux/cgroupsPath"
+UNIFIED = ""  # key of the unified hierarchy among the controllers of v1
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.host.cgroups import CgroupHost
+
+
+class CgroupPlan:
+    """Everything the cgroup drivers need.
+
+    mode      the host's: "v1", "hybrid" or "v2"
+    path      the path asked for, or the default, as it is written in messages
+    pointer   of the path in config.json, or "" for the default; `clause` is the path's too
+    groups    controller -> (mount point, path below it) of the container's group; "" is the unified hierarchy
+    steps     what is written, in the order in which the kernel accepts it. Ops and their args:
+              write_cgroup          controller, file, value; and where they apply
+                                    instead=[[file, value]]  other ways, where the kernel has no `file`
+                                    optional=True            nothing is lost where the kernel has no `file`
+                                    again_after=file         the kernel may refuse until `file` is written: try again
+                                    levels=True              also in each parent made for this container, top first
+                                    needs=text               what the kernel lacks where it has no `file`
+              check_memory_usage    controller, limit (bytes): refuse a limit below what is used now
+              attach_device_filter  controller, rules: lists of allow, type, major, minor, access
+              chown_cgroup          uid: give the group to this user of the host
+    enable    controllers that the unified hierarchy must offer inside the group
+    required  whether config.json asks for a path or a limit; without it an unprivileged caller may go without
+    """
+
+    __slots__ = ("clause", "enable", "groups", "mode", "path", "pointer", "required", "steps")
+
+    def __init__(
+        self,
+        mode: str,
+        path: str,
+        groups: dict[str, tuple[str, str]],
+        steps: list[Step],
+        enable: list[str],
+        required: bool,
+        pointer: str = "",
+    ) -> None:
+        self.mode = mode
+        self.path = path
+        self.pointer = pointer
+        self.clause = CLAUSE
+        self.groups = groups
+        self.steps = steps
+        self.enable = enable
+        self.required = required
+
+    def explain(self) -> list[Step]:
+        """All steps as `pyruntime plan` prints them: the groups to make, then `steps`."""
+        made: dict[str, list[str]] = {}
+        for controller, (mountpoint, path) in self.groups.items():
+            made.setdefault(mountpoint + path, []).append(controller or "unified")
+        return [
+            Step("mkdir_cgroup", self.pointer, self.clause, path=path, controllers=controllers)
+            for path, controllers in made.items()
+        ] + self.steps
+
+
+def compile_cgroup(config: dict, host: "CgroupHost", container_id: str) -> CgroupPlan:
+    """Compile linux.cgroupsPath and linux.resources for this host; no I/O.
+
+    Raises Error for a path or a value that cannot be, and for a limit whose controller the host does not have.
+    """
+    linux = config.get("linux") or {}
+    resources = linux.get("resources") or {}
+    configured = linux.get("cgroupsPath") or ""
+    if not host.mounts and not host.unified:
+        raise Error(
+            "cannot make the container's cgroup",
+            "no cgroup hierarchy is mounted",
+            clause="config-linux.md#control-groups",
+        )
+    groups, shown = _locate(configured, host, container_id)
+
+    limits: list[Step] = []
+    enable: list[str] = []
+    if any(value for name, value in resources.items() if name != "devices"):
+        from pyruntime.plan import cgroup_limits
+
+        limits, enable = cgroup_limits.compile_limits(resources, host)
+
+    ordered = device_rules.rules(config)
+    if "devices" in host.mounts:
+        steps = device_rules.v1_steps(ordered)
+    elif host.unified:
+        steps = [device_rules.filter_step(ordered)]
+    else:
+        raise Error(
+            "cannot set the allowed device list",
+            "the host has neither the devices controller nor a unified hierarchy",
+            pointer=device_rules.POINTER if resources.get("devices") else "",
+            clause=device_rules.CLAUSE,
+        )
+    steps += limits
+    if host.mode == "v2":
+        steps += _ownership(config, linux)
+    required = bool(configured or limits)
+    return CgroupPlan(host.mode, shown, groups, steps, enable, required, POINTER if configured else "")
+
+
+def compile_update(resources: dict, host: "CgroupHost", paths: dict[str, str]) -> CgroupPlan:
+    """Compile other limits for groups that exist; `paths` is controller -> directory, as the state stores it.
+
+    Device rules are compiled only where `resources` has some. Raises Error as compile_cgroup does.
+    """
+    steps: list[Step] = []
+    if resources.get("devices"):
+        ordered = device_rules.rules({"linux": {"resources": resources}})
+        steps = device_rules.v1_steps(ordered) if "devices" in host.mounts else [device_rules.filter_step(ordered)]
+    from pyruntime.plan import cgroup_limits
+
+    limits, enable = cgroup_limits.compile_limits(resources, host)
+    groups = {controller: (directory, "") for controller, directory in paths.items()}
+    return CgroupPlan(host.mode, next(iter(paths.values()), ""), groups, steps + limits, enable, True)
+
+
+def _locate(configured: str, host: "CgroupHost", container_id: str) -> tuple[dict[str, tuple[str, str]], str]:
+    """The group's path in each hierarchy, and the path as asked for.
+
+    An absolute path is below the mount point. A relative one is below this process's own group, so that a container
+    stays under the limits of whoever started it; on the unified hierarchy below that group's parent, because a group
+    with processes of its own cannot give controllers to its children. This is where runc puts them.
+    Without a path the name is "pyruntime-ID", relative: the prefix keeps an id like "tasks" from being the name of a
+    control file, or that of somebody else's group.
+    """
+    path = _clean(configured) if configured else f"pyruntime-{container_id}"
+    groups: dict[str, tuple[str, str]] = {}
+    if path.startswith("/"):
+        if host.mode != "v2":
+            groups = {controller: (mountpoint, path) for controller, mountpoint in host.mounts.items()}
+        if host.unified:
+            groups[UNIFIED] = (host.unified, path)
+        return groups, path
+    if host.mode != "v2":
+        for controller, mountpoint in host.mounts.items():
+            groups[controller] = (mountpoint, host.own.get(controller, "/").rstrip("/") + "/" + path)
+    if host.unified:
+        parent = host.own.get(UNIFIED, "/").rpartition("/")[0]
+        groups[UNIFIED] = (host.unified, f"{parent}/{path}")
+    return groups, path
+
+
+def _clean(path: str) -> str:
+    """The path without empty and "." components; Error for what cannot be a container's own group."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    reason = ""
+    if ".." in parts:
+        reason = "the path must not climb with '..'"
+    elif not parts:
+        reason = "the root of the hierarchy is not a container's own group"
+    elif "\n" in path or "\0" in path:
+        reason = "the path must not contain a newline or NUL"
+    if reason:
+        raise Error("cannot make the container's cgroup", reason, pointer=POINTER, value=path, clause=CLAUSE)
+    return ("/" if path.startswith("/") else "") + "/".join(parts)
+
+
+def _ownership(config: dict, linux: dict) -> list[Step]:
+    """A step that gives the group to the container's user, where the clause says so (config-linux.md#cgroup-ownership).
+
+    Only with a new cgroup namespace and a writable cgroup mount at /sys/fs/cgroup.
+    """
+    namespaces = {namespace["type"]: namespace.get("path") for namespace in linux.get("namespaces") or ()}
+    if namespaces.get("cgroup", "none"):  # not there, or joined by path
+        return []
+    for index, mount in enumerate(config.get("mounts") or ()):
+        if (
+            mount.get("source") == "cgroup"
+            and mount["destination"] == "/sys/fs/cgroup"
+            and "ro" not in (mount.get("options") or ())
+        ):
+            break
+    else:
+        return []
+    uid = ((config.get("process") or {}).get("user") or {}).get("uid", 0)
+    if "user" in namespaces:
+        if namespaces["user"]:
+            return []  # a joined namespace's maps are not in the configuration
+        uid = _on_host(uid, linux.get("uidMappings") or ())
+    if not uid:  # root owns it already, or the user is not mapped
+        return []
+    return [Step("chown_cgroup", f"/mounts/{index}", "config-linux.md#cgroup-ownership", uid=uid)]
+
+
+def _on_host(uid: int, mappings: "list[dict]") -> int:
+    """The host's number of a container's user; 0 where it is not mapped."""
+    for mapping in mappings:
+        if mapping["containerID"] <= uid < mapping["containerID"] + mapping["size"]:
+            return mapping["hostID"] + uid - mapping["containerID"]
+    return 0

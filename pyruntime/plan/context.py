@@ -1,0 +1,88 @@
+"""What every module of the plan is given: the configuration, the host's facts, and what follows from both."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.host.facts import Facts
+    from pyruntime.plan.cgroup import CgroupPlan
+    from pyruntime.plan.step import Step
+    from pyruntime.spec.types import Config
+
+
+class Context:
+    """The input of a plan.
+
+    config         the validated configuration
+    facts          what the host is and allows (host/facts.py)
+    bundle         absolute path of the bundle
+    container_id   the container's id
+    no_pivot       change the root without pivot_root(2)
+    new_keyring    give the container a session keyring of its own
+    cgroup         the cgroup's part of the plan
+    late           steps that must wait until everything is in place: read-only filesystems
+    warnings       what the spec wants logged and not refused (runtime.md#warnings)
+    """
+
+    __slots__ = (
+        "bundle",
+        "cgroup",
+        "config",
+        "container_id",
+        "facts",
+        "late",
+        "namespaces",
+        "new_keyring",
+        "no_pivot",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        config: "Config",
+        facts: "Facts",
+        bundle: str,
+        container_id: str,
+        *,
+        no_pivot: bool = False,
+        new_keyring: bool = True,
+    ) -> None:
+        self.config = config
+        self.facts = facts
+        self.bundle = bundle
+        self.container_id = container_id
+        self.no_pivot = no_pivot
+        self.new_keyring = new_keyring
+        self.late: list[Step] = []
+        self.warnings: list[str] = []
+        self.cgroup: CgroupPlan | None = None
+        linux = config.get("linux") or {}
+        self.namespaces = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
+
+    def new_namespace(self, kind: str) -> bool:
+        """Tell whether the container gets a new namespace of type `kind` ("mount", "network", …)."""
+        return self.namespaces.get(kind) == ""
+
+    @property
+    def user_namespace(self) -> bool:
+        """Tell whether the container runs in a user namespace other than the runtime's."""
+        return "user" in self.namespaces
+
+    @property
+    def shares_mounts(self) -> bool:
+        """Tell whether mounts may propagate to the host: rootfsPropagation says shared."""
+        linux = self.config.get("linux") or {}
+        return linux.get("rootfsPropagation") in ("shared", "rshared")
+
+    @property
+    def can_mknod(self) -> bool:
+        """Tell whether device nodes can be made: the kernel lets only the initial user namespace do it."""
+        return not self.user_namespace and self.facts.holds("CAP_MKNOD") and not self.facts.in_user_namespace
+
+    @property
+    def can_setgroups(self) -> bool:
+        """Tell whether the groups of a process can be changed: not without privilege over the user namespace (user_namespaces(7))."""
+        return not self.user_namespace or self.facts.holds("CAP_SETGID")
+
+    @property
+    def available_capabilities(self) -> int:
+        """Return the capabilities that the container's process can get, as a bit mask: all in a new user namespace."""
+        return self.facts.known_capabilities & (~0 if self.user_namespace else self.facts.capabilities)

@@ -1,0 +1,83 @@
+"""Device nodes and the links in /dev (config-linux.md#devices, #default-devices, runtime-linux.md#dev-symbolic-links)."""
+
+import os
+
+from pyruntime._stub import lib
+from pyruntime.plan.mounts import container_path, is_bind
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.plan.context import Context
+
+CLAUSE = "config-linux.md#devices"
+DEFAULTS_CLAUSE = "config-linux.md#default-devices"
+LINKS_CLAUSE = "runtime-linux.md#dev-symbolic-links"
+
+# Path -> major, minor. All of them character devices that everyone may read and write.
+DEFAULT_DEVICES = {
+    "/dev/null": (1, 3),
+    "/dev/zero": (1, 5),
+    "/dev/full": (1, 7),
+    "/dev/random": (1, 8),
+    "/dev/urandom": (1, 9),
+    "/dev/tty": (5, 0),
+}
+
+# Link -> what it names; made where that exists.
+_LINKS = {
+    "/dev/fd": "/proc/self/fd",
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+}
+
+_S_IFCHR, _S_IFBLK, _S_IFIFO = 0o020000, 0o060000, 0o010000
+_KINDS = {"c": _S_IFCHR, "u": _S_IFCHR, "b": _S_IFBLK, "p": _S_IFIFO}
+
+
+def devices(context: "Context") -> "Iterator[Step]":
+    """Yield the configured devices, the default ones not among them, and the links; nothing where /dev is the host's."""
+    mounts = context.config.get("mounts") or ()
+    if any(is_bind(mount) and container_path(mount["destination"]) == "/dev" for mount in mounts):
+        return
+    linux = context.config.get("linux") or {}
+    configured = linux.get("devices") or []
+    named = {container_path(device["path"]) for device in configured}
+    for path, (major, minor) in DEFAULT_DEVICES.items():
+        if path not in named:
+            yield _node(context, "", DEFAULTS_CLAUSE, path, _S_IFCHR | 0o666, os.makedev(major, minor), 0, 0)
+    for index, device in enumerate(configured):
+        mode = _KINDS[device["type"]] | (device.get("fileMode", 0o666) & 0o7777)
+        number = 0 if device["type"] == "p" else os.makedev(device["major"], device["minor"])
+        yield _node(
+            context,
+            f"/linux/devices/{index}",
+            CLAUSE,
+            container_path(device["path"]),
+            mode,
+            number,
+            device.get("uid", 0),
+            device.get("gid", 0),
+        )
+    for path, target in _LINKS.items():
+        yield Step("symlink", "", LINKS_CLAUSE, path=path, source=target, flags=lib.STEP_IF_PRESENT)
+    yield Step("symlink", "", DEFAULTS_CLAUSE, path="/dev/ptmx", source="pts/ptmx", flags=lib.STEP_REPLACE)
+
+
+def _node(
+    context: "Context", pointer: str, clause: str, path: str, mode: int, dev: int, uid: int, gid: int
+) -> Step:
+    """Return the step that supplies a node: made, or where the kernel forbids that, the host's own node bound."""
+    if not context.can_mknod and mode & _S_IFCHR:
+        return Step("bind", pointer, clause, path=path, source=path, flags=lib.STEP_DEVICE, mode=mode, dev=dev)
+    return Step("mknod", pointer, clause, path=path, mode=mode, dev=dev, uid=uid, gid=gid)
+
+
+def console(context: "Context") -> "Iterator[Step]":
+    """Yield the pseudoterminal, its slave bound to /dev/console, if the process has a terminal."""
+    process = context.config.get("process") or {}
+    if process.get("terminal"):
+        yield Step("console", "/process/terminal", "config.md#process", path="/dev/console", uid=process["user"]["uid"])

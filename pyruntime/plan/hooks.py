@@ -1,0 +1,42 @@
+"""Hooks, each kind at its point of the lifecycle (config.md#posix-platform-hooks)."""
+
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.spec.types import Config
+
+# Kind -> clause. The order is that of the lifecycle (runtime.md#lifecycle).
+KINDS = {
+    "prestart": "config.md#prestart",
+    "createRuntime": "config.md#createruntime-hooks",
+    "createContainer": "config.md#createcontainer-hooks",
+    "startContainer": "config.md#startcontainer-hooks",
+    "poststart": "config.md#poststart",
+    "poststop": "config.md#poststop",
+}
+
+# These are executed in the container's namespaces, the others in the runtime's.
+IN_CONTAINER = frozenset(["createContainer", "startContainer"])
+
+
+def hooks(config: "Config", kind: str) -> "Iterator[Step]":
+    """Yield a "hook" step for each hook of `kind`, in the listed order.
+
+    A hook without `env` gets, as with runc, the environment of the container's process when it runs in the container's
+    namespaces and the runtime's own (None) otherwise.
+    """
+    inherited = (config.get("process") or {}).get("env") or [] if kind in IN_CONTAINER else None
+    for index, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
+        yield Step(
+            "hook",
+            f"/hooks/{kind}/{index}",
+            KINDS[kind],
+            kind=kind,
+            path=hook["path"],
+            argv=hook.get("args") or [hook["path"]],
+            env=hook.get("env") or inherited,
+            timeout=hook.get("timeout"),
+        )

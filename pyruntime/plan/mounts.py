@@ -1,0 +1,210 @@
+"""The configured mounts and the default filesystems (config.md#mounts, config-linux.md#default-filesystems)."""
+
+from pyruntime._stub import lib
+from pyruntime.errors import Error
+from pyruntime.plan import mount_options
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.plan.context import Context
+    from pyruntime.spec.types import Mount
+
+CLAUSE = "config.md#mounts"
+DEFAULTS_CLAUSE = "config-linux.md#default-filesystems"
+
+
+def container_path(path: str) -> str:
+    """Return `path` as an absolute path without "." and "..", as the container will see it.
+
+    A relative destination is deprecated and means relative to "/" (config.md#mounts).
+    """
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def is_bind(mount: "Mount") -> bool:
+    """Tell whether `mount` is a bind mount: by option as the spec says, or by type as runc's callers write it."""
+    options = mount.get("options") or ()
+    return "bind" in options or "rbind" in options or mount.get("type") == "bind"
+
+
+def mounts(context: "Context") -> "Iterator[Step]":
+    """Yield the steps of /mounts in the listed order, framed by the default filesystems it does not name.
+
+    Raises Error for options that contradict each other or the kind of mount.
+    """
+    configured = context.config.get("mounts") or []
+    destinations = [container_path(mount["destination"]) for mount in configured]
+    yield from _defaults(context, destinations, ("/proc", "/sys"))
+    late: list[Step] = []
+    for index, mount in enumerate(configured):
+        yield from _mount(context, index, mount, destinations[index], late)
+    yield from _defaults(context, destinations, ("/dev/pts", "/dev/shm"))
+    context.late.extend(late)
+
+
+def _mount(
+    context: "Context", index: int, mount: "Mount", destination: str, late: "list[Step]"
+) -> "Iterator[Step]":
+    pointer = f"/mounts/{index}"
+    fstype = mount.get("type") or ""
+    options = mount_options.MountOptions(mount.get("options") or [])
+    if destination == "/":
+        raise Error(
+            "cannot mount over the root of the container",
+            pointer=f"{pointer}/destination",
+            value=mount["destination"],
+            clause=CLAUSE,
+            advice="root.path names the root filesystem",
+        )
+    if options.behaviour & mount_options.REMOUNT:
+        yield _remount(pointer, destination, options, is_bind(mount))
+    elif is_bind(mount):
+        yield _bind(context, pointer, mount, destination, options)
+    elif fstype in ("cgroup", "cgroup2"):
+        from pyruntime.plan import cgroup_mounts
+
+        yield from cgroup_mounts.expand(index, mount, context.config, context.facts.cgroup, context.cgroup)
+    else:
+        yield from _filesystem(pointer, mount, destination, options, late)
+
+
+def _common(options: mount_options.MountOptions) -> "dict[str, int]":
+    """Return the arguments that every kind of mount takes from its options; only those that say something."""
+    args = {
+        "attr_set": options.attr_set,
+        "attr_clr": options.attr_clr,
+        "rec_set": options.rec_set,
+        "rec_clr": options.rec_clr,
+        "propagation": options.propagation,
+        "rec_propagation": options.rec_propagation,
+    }
+    return {name: value for name, value in args.items() if value}
+
+
+def _idmap(context: "Context", pointer: str, mount: "Mount", options: mount_options.MountOptions) -> "dict[str, object]":
+    """Return the arguments of an idmapped mount: its own maps, or else those of the container's user namespace."""
+    own = mount.get("uidMappings"), mount.get("gidMappings")
+    if not options.behaviour & mount_options.IDMAP and not own[0]:
+        return {}
+    linux = context.config.get("linux") or {}
+    uid, gid = own if own[0] else (linux.get("uidMappings"), linux.get("gidMappings"))
+    if not uid or not gid:
+        raise Error(
+            "cannot map the owners of the mount",
+            "neither the mount nor the container's user namespace has mappings",
+            pointer=pointer,
+            clause="config.md#linux-mount-options",
+        )
+    depth = lib.STEP_IDMAP_RECURSIVE if options.behaviour & mount_options.RIDMAP else lib.STEP_IDMAP
+    return {"idmap_flags": depth, "uid_mappings": uid, "gid_mappings": gid}
+
+
+def _bind(
+    context: "Context", pointer: str, mount: "Mount", destination: str, options: mount_options.MountOptions
+) -> Step:
+    source = mount.get("source") or ""
+    if not source:
+        raise Error("a bind mount needs a source", pointer=f"{pointer}/source", clause=CLAUSE)
+    if options.data:
+        raise Error(
+            f"a bind mount takes no options of a filesystem: {', '.join(options.data)}",
+            "the filesystem is mounted already",
+            pointer=f"{pointer}/options",
+            value=mount.get("options"),
+            clause="config.md#linux-mount-options",
+        )
+    if not source.startswith("/"):
+        source = f"{context.bundle}/{source}"
+    args = _common(options)
+    if not options.propagation and not options.rec_propagation and not context.shares_mounts:
+        # Mounts that the host makes below the source later appear in the container too, as they do with runc; what
+        # the container mounts never reaches the host.
+        args["rec_propagation"] = lib.MS_SLAVE
+    flags = lib.STEP_RECURSIVE if "rbind" in (mount.get("options") or ()) or mount.get("type") == "bind" and not (
+        options.behaviour & mount_options.BIND
+    ) else 0
+    idmap = _idmap(context, pointer, mount, options)
+    if idmap:
+        flags |= idmap.pop("idmap_flags")
+    if flags:
+        args["flags"] = flags
+    return Step("bind", pointer, CLAUSE, path=destination, source=source, **args, **idmap)
+
+
+def _remount(pointer: str, destination: str, options: mount_options.MountOptions, bind: bool) -> Step:
+    args = _common(options)
+    sb_flags = options.sb_flags | (lib.MS_BIND if bind else options.attr_set & lib.MOUNT_ATTR_RDONLY)
+    if sb_flags:
+        args["sb_flags"] = sb_flags
+    return Step("remount", pointer, CLAUSE, path=destination, data=options.data, **args)
+
+
+def _filesystem(
+    pointer: str, mount: "Mount", destination: str, options: mount_options.MountOptions, late: "list[Step]"
+) -> "Iterator[Step]":
+    fstype = mount.get("type") or ""
+    if not fstype:
+        raise Error("a mount that is not a bind mount needs a type", pointer=f"{pointer}/type", clause="config.md#posix-platform-mounts")
+    readonly = options.attr_set & lib.MOUNT_ATTR_RDONLY
+    if readonly and (fstype == "tmpfs" or destination == "/dev"):
+        # Devices and mount points are still to be made in it.
+        late.append(Step("setattr", pointer, CLAUSE, path=destination, attr_set=lib.MOUNT_ATTR_RDONLY))
+        options.attr_set &= ~readonly
+        readonly = 0
+    args: dict[str, object] = dict(_common(options))
+    if options.sb_flags | readonly:
+        args["sb_flags"] = options.sb_flags | (lib.MS_RDONLY if readonly else 0)
+    if options.behaviour & mount_options.COPY_UP:
+        if fstype != "tmpfs":
+            raise Error("tmpcopyup is for a tmpfs", pointer=f"{pointer}/options", value=fstype, clause="config.md#linux-mount-options")
+        args["flags"] = lib.STEP_COPY_UP
+    if options.data:
+        args["data"] = options.data
+    source = mount.get("source") or fstype
+    yield Step("mount", pointer, CLAUSE, path=destination, fstype=fstype, source=source, **args)
+
+
+def _below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(f"{directory}/")
+
+
+_SAFE = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC | lib.MOUNT_ATTR_NODEV
+
+# Path -> filesystem type, attributes, options.
+_DEFAULT_FILESYSTEMS = {
+    "/proc": ("proc", _SAFE, []),
+    "/sys": ("sysfs", _SAFE | lib.MOUNT_ATTR_RDONLY, []),
+    "/dev/pts": ("devpts", lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC, ["newinstance", "ptmxmode=0666", "mode=0620"]),
+    "/dev/shm": ("tmpfs", _SAFE, ["mode=1777", "size=65536k"]),
+}
+
+
+def _defaults(context: "Context", destinations: "list[str]", paths: "tuple[str, ...]") -> "Iterator[Step]":
+    """Yield the filesystems that SHOULD be there and that /mounts neither names, nor covers, nor mounts into."""
+    if not context.new_namespace("mount"):
+        return
+    binds = [container_path(m["destination"]) for m in context.config.get("mounts") or () if is_bind(m)]
+    for path in paths:
+        if any(_below(destination, path) for destination in destinations):
+            continue
+        if any(_below(path, bind) for bind in binds):
+            continue
+        fstype, attributes, data = _DEFAULT_FILESYSTEMS[path]
+        if fstype == "sysfs" and context.user_namespace and not context.new_namespace("network"):
+            continue  # the kernel gives sysfs only to the owner of the network namespace
+        if fstype == "proc" and context.user_namespace and not context.new_namespace("pid"):
+            continue  # and procfs only to the owner of the pid namespace
+        args: dict[str, object] = {"data": data} if data else {}
+        yield Step(
+            "mount", "", DEFAULTS_CLAUSE, path=path, fstype=fstype, source=fstype, attr_set=attributes,
+            flags=lib.STEP_OPTIONAL, **args,
+        )

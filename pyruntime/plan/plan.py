@@ -1,0 +1,74 @@
+"""A plan: the steps of create and start in their order, grouped by who carries them out."""
+
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.plan.cgroup import CgroupPlan
+
+
+class Plan:
+    """What will be done for a configuration.
+
+    cgroup      the container's cgroup and its limits                       host, before the process exists
+    namespaces  "clone" and "setns"                                         stub
+    maps        "uid_map", "gid_map", "timens_offsets"                      host and stub
+    build       the root filesystem                                         stub
+    hooks       kind -> "hook" steps                                        host, or init for those in the container
+    enter       hidden paths, pivot_root                                    stub
+    limits      "prlimit", "oom_score_adj"                                  host
+    process     identity and privileges of the container's process          init
+    execute     "execve"                                                    init, at start
+    warnings    what runtime.md#warnings wants logged
+    """
+
+    __slots__ = (
+        "build",
+        "cgroup",
+        "enter",
+        "execute",
+        "hooks",
+        "limits",
+        "maps",
+        "namespaces",
+        "process",
+        "warnings",
+    )
+
+    def __init__(self) -> None:
+        self.cgroup: CgroupPlan | None = None
+        self.namespaces: list[Step] = []
+        self.maps: list[Step] = []
+        self.build: list[Step] = []
+        self.hooks: dict[str, list[Step]] = {}
+        self.enter: list[Step] = []
+        self.limits: list[Step] = []
+        self.process: list[Step] = []
+        self.execute: list[Step] = []
+        self.warnings: list[str] = []
+
+    def phases(self) -> "Iterator[tuple[str, list[Step]]]":
+        """Yield (who carries it out, steps) in the order of the lifecycle (runtime.md#lifecycle)."""
+        if self.cgroup is not None:
+            yield "host", [Step("mkdir_cgroup", self.cgroup.pointer, self.cgroup.clause, path=self.cgroup.path)]
+            yield "host", self.cgroup.steps
+        yield "stub", self.namespaces
+        yield "host", self.maps
+        yield "stub", self.build
+        yield "host", self.hooks["prestart"]
+        yield "host", self.hooks["createRuntime"]
+        yield "init", self.hooks["createContainer"]
+        yield "stub", self.enter
+        yield "host", self.limits
+        yield "init", self.process
+        yield "init", self.hooks["startContainer"]
+        yield "init", self.execute
+        yield "host", self.hooks["poststart"]
+        yield "host", self.hooks["poststop"]
+
+    def steps(self) -> "Iterator[Step]":
+        """Yield every step in the order of the lifecycle."""
+        for _, steps in self.phases():
+            yield from steps

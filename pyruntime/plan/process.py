@@ -1,0 +1,136 @@
+"""The container's process: identity, limits, privileges (config.md#process, #posix-process, #linux-process, #user)."""
+
+from pyruntime.plan import capabilities
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.plan.context import Context
+    from pyruntime.spec.types import Process
+
+LINUX_CLAUSE = "config.md#linux-process"
+USER_CLAUSE = "config.md#posix-platform-user"
+
+# As in <asm-generic/resource.h>, which x86_64 and aarch64 share.
+RLIMITS = {
+    "RLIMIT_CPU": 0,
+    "RLIMIT_FSIZE": 1,
+    "RLIMIT_DATA": 2,
+    "RLIMIT_STACK": 3,
+    "RLIMIT_CORE": 4,
+    "RLIMIT_RSS": 5,
+    "RLIMIT_NPROC": 6,
+    "RLIMIT_NOFILE": 7,
+    "RLIMIT_MEMLOCK": 8,
+    "RLIMIT_AS": 9,
+    "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11,
+    "RLIMIT_MSGQUEUE": 12,
+    "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14,
+    "RLIMIT_RTTIME": 15,
+}
+
+
+def working_directory(process: "Process") -> "Iterator[Step]":
+    """Yield the making of cwd where it is missing, while the root filesystem can still be written."""
+    if process["cwd"] != "/":
+        yield Step("mkdir", "/process/cwd", "config.md#process", path=process["cwd"])
+
+
+def host_side(process: "Process") -> "Iterator[Step]":
+    """Yield what only the host's privileges can set: the OOM score and the resource limits."""
+    if "oomScoreAdj" in process:
+        yield Step("oom_score_adj", "/process/oomScoreAdj", LINUX_CLAUSE, value=process["oomScoreAdj"])
+    for index, limit in enumerate(process.get("rlimits") or ()):
+        yield Step(
+            "prlimit",
+            f"/process/rlimits/{index}",
+            "config.md#posix-process",
+            name=limit["type"],
+            resource=RLIMITS[limit["type"]],
+            soft=limit["soft"],
+            hard=limit["hard"],
+        )
+
+
+def identity(context: "Context", process: "Process") -> "Iterator[Step]":
+    """Yield what init does to itself, in the order the kernel forces.
+
+    Session and terminal come first: they need nothing. The bounding set is dropped while CAP_SETPCAP is held, groups
+    and users change while CAP_SETGID and CAP_SETUID are, and the capability sets are final only after the change of
+    the user, which would clear them.
+    """
+    user = process["user"]
+    if context.new_keyring:
+        yield Step("keyring", "", LINUX_CLAUSE, name=f"_ses.{context.container_id}")
+    yield Step("setsid", "", "config.md#process")
+    if process.get("terminal"):
+        yield Step("terminal", "/process/terminal", "config.md#process", size=_console_size(process))
+    yield Step("stdio", "/process/user", USER_CLAUSE, uid=user["uid"])
+    yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=True)
+    if "umask" in user:
+        yield Step("umask", "/process/user/umask", USER_CLAUSE, mask=user["umask"])
+    sets = _capability_sets(context, process)
+    if sets is not None:
+        yield Step("bounding", "/process/capabilities/bounding", LINUX_CLAUSE, keep=sets["bounding"])
+    yield Step(
+        "user",
+        "/process/user",
+        USER_CLAUSE,
+        uid=user["uid"],
+        gid=user["gid"],
+        groups=user.get("additionalGids") or [],
+        setgroups=context.can_setgroups,
+    )
+    # The user may enter directories that root could not (on NFS, or in a user namespace), and the other way round.
+    yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=False)
+    if sets is not None:
+        yield Step(
+            "capset",
+            "/process/capabilities",
+            LINUX_CLAUSE,
+            effective=sets["effective"],
+            permitted=sets["permitted"],
+            inheritable=sets["inheritable"],
+            ambient=sets["ambient"],
+        )
+    if process.get("noNewPrivileges"):
+        yield Step("no_new_privs", "/process/noNewPrivileges", LINUX_CLAUSE)
+
+
+def _console_size(process: "Process") -> "tuple[int, int] | None":
+    size = process.get("consoleSize")
+    return (size["height"], size["width"]) if size else None
+
+
+def _capability_sets(context: "Context", process: "Process") -> "dict[str, int] | None":
+    """Return the five sets as bit masks; without `capabilities` the process keeps none, as with runc.
+
+    What the kernel or this runtime does not have is left out with a warning (config.md#linux-process).
+    """
+    configured = process.get("capabilities")
+    unknown: list[str] = []
+    sets = {}
+    for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
+        names = (configured or {}).get(name) or []
+        sets[name] = capabilities.mask(names, context.available_capabilities, unknown)
+    for name in unknown:
+        context.warnings.append(f"capability {name} cannot be granted (/process/capabilities, {LINUX_CLAUSE})")
+    # The kernel wants effective within permitted, and ambient within permitted and inheritable.
+    sets["effective"] &= sets["permitted"]
+    sets["ambient"] &= sets["permitted"] & sets["inheritable"]
+    return sets
+
+
+def execution(process: "Process") -> "Iterator[Step]":
+    """Yield the last step of a container's making: the user-specified program."""
+    yield Step(
+        "execve",
+        "/process/args",
+        "config.md#process",
+        argv=process["args"],
+        env=process.get("env") or [],
+    )

@@ -1,0 +1,37 @@
+"""A step: one thing to do, with the place in config.json that asks for it and the clause that says so."""
+
+
+class Step:
+    """One entry of a plan.
+
+    op       name of what is done: a stub operation of csrc/plan.h ("mount", "bind", "mknod"), or a host or init
+             action ("write_cgroup", "setns", "capset"); named after the system call where there is one
+    args     what it is done with: keyword names are those of `struct step` in csrc/plan.h for stub operations
+    pointer  JSON pointer of the element that asks for it; "" where the spec asks for it whatever the config says
+    clause   "config.md#mounts": file and anchor in the runtime-spec
+    """
+
+    __slots__ = ("args", "clause", "op", "pointer")
+
+    def __init__(self, op, pointer, clause, **args):
+        self.op = op
+        self.pointer = pointer
+        self.clause = clause
+        self.args = args
+
+    def __str__(self):
+        """The step as a call: `mount(path=/proc, fstype=proc)`."""
+        return f"{self.op}({', '.join(f'{name}={value}' for name, value in self.args.items())})"
+
+    def __repr__(self):
+        return f"Step({self}, {self.pointer!r}, {self.clause!r})"
+
+    def __eq__(self, other):
+        return isinstance(other, Step) and (self.op, self.args, self.pointer, self.clause) == (
+            other.op,
+            other.args,
+            other.pointer,
+            other.clause,
+        )
+
+    __hash__ = None

@@ -1,0 +1,32 @@
+"""What config.json may ask for and this version does not do yet: refused, never ignored (config.md#valid-values)."""
+
+from pyruntime.errors import Error, InvalidConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.context import Context
+
+_PROPERTIES = {
+    ("linux", "seccomp"): "config-linux.md#seccomp",
+    ("linux", "intelRdt"): "config-linux.md#intelrdt",
+    ("linux", "netDevices"): "config-linux.md#network-devices",
+    ("linux", "memoryPolicy"): "config-linux.md#memory-policy",
+    ("linux", "personality"): "config-linux.md#personality",
+    ("linux", "mountLabel"): "config-linux.md#mount-label",
+    ("process", "apparmorProfile"): "config.md#linux-process",
+    ("process", "selinuxLabel"): "config.md#linux-process",
+    ("process", "scheduler"): "config.md#linux-process",
+    ("process", "ioPriority"): "config.md#linux-process",
+}
+
+
+def refuse(context: "Context") -> None:
+    """Raise InvalidConfig that names every property in use that is not supported; empty values ask for nothing."""
+    problems = []
+    for (section, name), clause in _PROPERTIES.items():
+        if (context.config.get(section) or {}).get(name):
+            problems.append(
+                Error("this version of pyruntime does not support it", pointer=f"/{section}/{name}", clause=clause)
+            )
+    if problems:
+        raise InvalidConfig(f"{context.bundle}/config.json", problems)

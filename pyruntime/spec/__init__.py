@@ -1,0 +1,102 @@
+"""config.json and its relatives, loaded strictly: schema and rules, every finding at once.
+
+What is right passes through compiled checks and plain functions; what is wrong is explained by modules that are
+imported only then. A document that these functions return needs no further checking of types, ranges or enums.
+"""
+
+from pyruntime.errors import InvalidConfig
+from pyruntime.spec import _checks, rules
+from pyruntime.spec.load import parse, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.errors import Error
+    from pyruntime.spec.types import Config, Process, Resources, State
+
+__all__ = ["check_config", "check_process", "check_resources", "load_config", "load_process", "load_state"]
+
+
+def load_config(bundle: str, *, fd: "int | None" = None) -> "Config":
+    """Return the validated configuration of the bundle (config.md).
+
+    bundle  path of the bundle's directory
+    fd      descriptor of that directory; then `bundle` only names it in errors
+
+    Raises Error where BUNDLE/config.json is not one JSON document, InvalidConfig with all findings where it is not
+    a valid configuration for Linux.
+    """
+    name = f"{bundle.rstrip('/')}/config.json"
+    data = read(name) if fd is None else read("config.json", name=name, dir_fd=fd)
+    config: Config = parse(data, name)  # type: ignore[assignment]  # that it is one is about to be checked
+    check_config(config, name)
+    return config
+
+
+def check_config(config: "Config", name: str = "config.json") -> None:
+    """Raise InvalidConfig unless `config` is a valid configuration for Linux (config.md, config-linux.md)."""
+    passed = _checks.config(config)
+    problems = list(rules.config(config)) if passed else []
+    if problems or not passed:
+        _refuse(name, "config", "", config, rules.CONFIG, problems, passed)
+
+
+def load_process(path: str) -> "Process":
+    """Return the validated process document of `exec --process PATH` (config.md#process).
+
+    Raises Error where it is not one JSON document, InvalidConfig where it is not a valid process.
+    """
+    process: Process = parse(read(path), path)  # type: ignore[assignment]  # as in load_config
+    check_process(process, path)
+    return process
+
+
+def check_process(process: "Process", name: str = "process") -> None:
+    """Raise InvalidConfig unless `process` is a valid process (config.md#process); pointers are relative to it."""
+    passed = _checks.process(process)
+    problems = list(rules.process(process)) if passed else []
+    if problems or not passed:
+        _refuse(name, "config", "process", process, rules.PROCESS, problems, passed)
+
+
+def check_resources(resources: "Resources", name: str = "resources") -> None:
+    """Raise InvalidConfig unless `resources` are valid (config-linux.md#control-groups); pointers are relative."""
+    passed = _checks.resources(resources)
+    problems = list(rules.resources(resources)) if passed else []
+    if problems or not passed:
+        _refuse(name, "config", "resources", resources, rules.RESOURCES, problems, passed)
+
+
+def load_state(data: bytes, name: str = "state.json") -> "State":
+    """Return the validated state document (runtime.md#state).
+
+    name  what to call it in errors
+
+    Raises Error where it is not one JSON document, InvalidConfig where it is not a state.
+    """
+    state: State = parse(data, name)  # type: ignore[assignment]  # as in load_config
+    passed = _checks.state(state)
+    problems = list(rules.state(state)) if passed else []
+    if problems or not passed:
+        _refuse(name, "state", "", state, rules.STATE, problems, passed)
+    return state
+
+
+def _refuse(
+    name: str,
+    schema: str,
+    definition: str,
+    value: object,
+    ruleset: "rules.Rules",
+    problems: "list[Error]",
+    passed: bool,
+) -> None:
+    """Raise InvalidConfig with the findings of schema and rules."""
+    if not passed:
+        from pyruntime.spec import explain
+
+        problems = explain.findings(schema, definition, value)
+        known = {problem.pointer for problem in problems}
+        problems += [problem for problem in rules.survivors(ruleset, value) if problem.pointer not in known]
+    # Nothing to say: the value was not built of the exact types that JSON gives, but is right.
+    if problems:
+        raise InvalidConfig(f"{name} is not valid", problems)

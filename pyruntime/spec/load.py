@@ -1,0 +1,132 @@
+"""JSON documents of users, read strictly (glossary.md#json): one file in, one value or one error with its place out."""
+
+import _json
+import os
+
+from pyruntime.errors import Error
+
+# More than any caller sends (a request to containerd ends at 16 MiB) and few enough bytes for a bomb to stay small.
+LIMIT = 16 * 1024 * 1024
+
+# Longer integers fit in no field of the spec, and converting them takes time that grows with the square.
+_LONGEST_NUMBER = 400
+
+_TYPE_MASK, _REGULAR = 0o170000, 0o100000  # S_IFMT, S_IFREG: inode(7)
+_KINDS = {
+    0o140000: "a socket",
+    0o060000: "a block device",
+    0o040000: "a directory",
+    0o020000: "a character device",
+    0o010000: "a FIFO",
+}
+_SPACE = " \t\r\n"
+
+
+class _DuplicateName(Exception):
+    """An object with the same name twice; the scanner does not say where."""
+
+
+class _NotANumber(Exception):
+    """NaN, Infinity or a number of absurd length; the scanner does not say where."""
+
+
+def _members(pairs: "list[tuple[str, object]]") -> "dict[str, object]":
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _DuplicateName
+    return members
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise _NotANumber
+    return int(text)
+
+
+def _constant(name: str) -> object:
+    raise _NotANumber
+
+
+class _Settings:
+    """The attributes that `_json.make_scanner` reads from its argument."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = staticmethod(_members)
+    parse_float = float
+    parse_int = staticmethod(_integer)
+    parse_constant = staticmethod(_constant)
+
+
+# The C scanner without the package around it, whose import costs more than all else here. Where it finds a syntax
+# error it wants to raise json.decoder.JSONDecodeError, but does not import that: then it raises SystemError.
+_scan = _json.make_scanner(_Settings)  # type: ignore[arg-type]  # the stub wants the settings to be a scanner
+
+
+def read(path: str, *, name: str = "", dir_fd: "int | None" = None) -> bytes:
+    """Return the content of the regular file `path`.
+
+    name    what to call the file in errors; default: `path`
+    dir_fd  descriptor of the directory that a relative `path` starts from
+
+    Raises Error where the file is missing, unreadable, larger than LIMIT bytes or not a regular file: nothing that
+    could block (a FIFO, a device) is waited for.
+    """
+    name = name or path
+    doing = f"cannot read {name}"
+    clause = "bundle.md#container-format"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=dir_fd)
+    except OSError as error:
+        raise Error(doing, errno=error.errno or 0, clause=clause) from None
+    except ValueError as error:
+        raise Error(doing, str(error), clause=clause) from None
+    try:
+        status = os.fstat(fd)
+        kind = status.st_mode & _TYPE_MASK
+        if kind != _REGULAR:
+            raise Error(doing, f"it is {_KINDS.get(kind, 'not a regular file')}, not a regular file", clause=clause)
+        data = os.read(fd, min(status.st_size, LIMIT) + 1)
+        if len(data) != status.st_size:  # the file is changing, or its filesystem does not tell sizes
+            chunk = data
+            while chunk and len(data) <= LIMIT:
+                chunk = os.read(fd, LIMIT + 1 - len(data))
+                data += chunk
+    except OSError as error:
+        raise Error(doing, errno=error.errno or 0, clause=clause) from None
+    finally:
+        os.close(fd)
+    if len(data) > LIMIT:
+        raise Error(doing, f"it is larger than {LIMIT // 1024 // 1024} MiB", clause=clause)
+    return data
+
+
+def parse(data: bytes, name: str) -> object:
+    """Return the value of the JSON document `data`.
+
+    name  what to call the document in errors
+
+    Raises Error, with line and column, for what is not exactly one JSON document in UTF-8 without a byte order mark,
+    and for duplicate names, NaN and Infinity, integers of absurd length, unpaired surrogates, and nesting deeper than
+    the interpreter's recursion limit.
+    """
+    try:
+        text = data.decode()
+        # Only an escape can make a surrogate, and callers escape little but <, > and &.
+        if "\\u" in text and ("\\ud" in text or "\\uD" in text):
+            from pyruntime.spec import position
+
+            position.refuse_surrogates(text)
+        value, end = _scan(text, 0 if text[:1] == "{" else len(text) - len(text.lstrip(_SPACE)))
+        if end != len(text) and text[end:].strip(_SPACE):
+            raise ValueError
+    except (ValueError, StopIteration, RecursionError, SystemError, _DuplicateName, _NotANumber) as error:
+        from pyruntime.spec import position
+
+        raise position.explain(data, name, error) from None
+    return value
+
+
+def scan(text: str, start: int) -> "tuple[object, int]":
+    """Scan one value from `text[start]` on, as `parse` does; return it and the offset of its end."""
+    return _scan(text, start)

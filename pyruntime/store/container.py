@@ -1,0 +1,216 @@
+"""One container's directory: its state file, its lock, its start gate.
+
+    ROOT/ID/            locked with flock(2) by whoever changes the container
+    ROOT/ID/state.json  replaced as a whole, never written in place
+    ROOT/ID/config.json the configuration as it was at create
+    ROOT/ID/start.sock  the start gate: the container's init listens here from `created` until it executes the
+                        program, and only then. Connecting is how `start` lets it go on, and being connectable *is* the
+                        status `created`: there is no note of it that could be wrong after a crash.
+"""
+
+import errno
+import fcntl
+import os
+
+from pyruntime import jsonio
+from pyruntime._stub import lib
+from pyruntime.errors import Error
+from pyruntime.store import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.spec.types import StateFile
+
+VERSION = 1
+_STATE = "state.json"
+_GATE = "start.sock"
+_ID_LIMIT = 1024
+_NAME_LIMIT = 255
+
+
+def check_id(container_id: str) -> None:
+    """Raise Error unless `container_id` can name a container: a plain file name without control characters.
+
+    The spec leaves the form to the runtime (runtime.md#create); this is runc's set, a little wider.
+    """
+    reason = ""
+    size = len(os.fsencode(container_id))
+    if not container_id:
+        reason = "it is empty"
+    elif size > _ID_LIMIT:
+        reason = f"it has {size} bytes, more than {_ID_LIMIT}"
+    elif size > _NAME_LIMIT:
+        reason = f"it has {size} bytes, and a file name has at most {_NAME_LIMIT}"
+    elif container_id in (".", ".."):
+        reason = "it names a directory"
+    else:
+        wrong = [c for c in container_id if not (c.isascii() and (c.isalnum() or c in "_+-.@:%=,"))]
+        if wrong:
+            reason = f"it contains {wrong[0]!r}; letters, digits and _ + - . @ : % = , are allowed"
+    if reason:
+        raise Error(f"{container_id[:64]!r} is not a container id", reason, clause="runtime.md#create")
+
+
+class Container:
+    """A container's directory, open. `close` when done; the lock goes with it."""
+
+    __slots__ = ("container_id", "fd", "path")
+
+    def __init__(self, path: str, container_id: str, fd: int) -> None:
+        self.path = path
+        self.container_id = container_id
+        self.fd = fd
+
+    def close(self) -> None:
+        """Let go of the directory and of its lock."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> "Container":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def lock(self) -> None:
+        """Wait until nobody else changes this container. Raises Error when it was deleted meanwhile."""
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        if os.fstat(self.fd).st_nlink == 0:
+            raise _unknown(self.container_id)
+
+    def try_lock(self) -> bool:
+        """Tell whether the lock was free, and take it then."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Put `content` at `name`, as a whole or not at all."""
+        temporary = f".{name}.new"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def write(self, state: "StateFile") -> None:
+        """Replace state.json."""
+        self.write_file(_STATE, jsonio.dumps(state).encode())
+
+    def read(self) -> "StateFile | None":
+        """Return state.json; None while `create` has not written it yet. Raises Error when it is damaged."""
+        try:
+            fd = os.open(_STATE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
+        except FileNotFoundError:
+            return None
+        try:
+            content = b""
+            while chunk := os.read(fd, 1 << 20):
+                content += chunk
+        finally:
+            os.close(fd)
+        return _parse_state(f"{self.path}/{_STATE}", self.container_id, content)
+
+    def gate(self) -> str:
+        """Return a path of the start gate that is short enough for a socket's address, however long the root is."""
+        return f"/proc/self/fd/{self.fd}/{_GATE}"
+
+    def listen(self) -> int:
+        """Make the start gate; return the listening descriptor, which the caller owns."""
+        sock = lib.pyr_listen(self.gate().encode())
+        if sock < 0:
+            raise Error("cannot make the start gate", errno=-sock)
+        return sock
+
+    def connect(self) -> int:
+        """Return a connection to the waiting init, which the caller owns, or -1 when none waits."""
+        sock = lib.pyr_connect(self.gate().encode())
+        if sock < 0 and -sock not in (errno.ECONNREFUSED, errno.ENOENT):
+            raise Error("cannot reach the container's init", errno=-sock)
+        return max(sock, -1)
+
+    def waits_for_start(self) -> bool:
+        """Tell whether init listens at the gate; a connection without a word changes nothing there."""
+        sock = self.connect()
+        if sock < 0:
+            return False
+        os.close(sock)
+        return True
+
+    def status(self, state: "StateFile | None") -> str:
+        """Return the status of the container with state file `state` (runtime.md#state), from what is true now."""
+        if state is None or state["status"] == "creating":
+            # The creator holds the lock as long as it lives.
+            probe = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with Container(self.path, self.container_id, probe) as other:
+                return "stopped" if other.try_lock() else "creating"
+        if not process.alive(state["pid"], state["start_time"]):
+            return "stopped"
+        return "created" if self.waits_for_start() else "running"
+
+    def remove(self) -> None:
+        """Remove the directory with what pyruntime put into it; the id is free afterwards."""
+        for name in os.listdir(self.fd):
+            os.unlink(name, dir_fd=self.fd)
+        os.rmdir(self.path)
+
+
+def _parse_state(path: str, container_id: str, content: bytes) -> "StateFile":
+    doing = f"cannot read {path}"
+    advice = f"pyruntime delete --force {container_id} removes the container"
+    try:
+        state = jsonio.loads(content.decode())
+    except ValueError as error:
+        raise Error(doing, f"it is damaged: {error}", advice=advice) from None
+    if not isinstance(state, dict) or not isinstance(state.get("version"), int):
+        raise Error(doing, "it is damaged: not a state of pyruntime", advice=advice)
+    if state["version"] != VERSION:
+        raise Error(doing, f"it has version {state['version']}, this pyruntime reads {VERSION}", advice=advice)
+    needed = {"id": str, "status": str, "pid": int, "start_time": int, "bundle": str, "cgroup": dict, "hooks": dict}
+    for name, kind in needed.items():
+        if not isinstance(state.get(name), kind):
+            raise Error(doing, f"it is damaged: {name} is missing or wrong", advice=advice)
+    return state  # type: ignore[return-value]
+
+
+def _unknown(container_id: str) -> Error:
+    return Error(f"container {container_id!r} does not exist", clause="runtime.md#state")
+
+
+def create(root: str, container_id: str) -> Container:
+    """Take `container_id` in the state root `root`: make its directory and lock it.
+
+    Raises Error when the id is not valid or not free.
+    """
+    check_id(container_id)
+    path = f"{root}/{container_id}"
+    try:
+        os.makedirs(root, 0o711, exist_ok=True)
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        raise Error(f"container {container_id!r} exists already", clause="runtime.md#create") from None
+    except OSError as error:
+        raise Error(f"cannot make {path}", errno=error.errno or 0) from None
+    container = Container(path, container_id, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    container.lock()
+    return container
+
+
+def open_container(root: str, container_id: str) -> Container:
+    """Open the directory of an existing container, without its lock. Raises Error when there is none."""
+    check_id(container_id)
+    path = f"{root}/{container_id}"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unknown(container_id) from None
+    except OSError as error:
+        raise Error(f"cannot open {path}", errno=error.errno or 0) from None
+    return Container(path, container_id, fd)

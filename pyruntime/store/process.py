@@ -1,0 +1,30 @@
+"""Is that process still the one we made? A pid alone does not say: pids are used again (proc(5))."""
+
+import os
+
+
+def _stat_fields(pid: int) -> "list[bytes] | None":
+    """Return the fields of /proc/PID/stat from the state on (field 3), None when there is no such process."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        # The command name may itself contain ") "; the last one ends it.
+        return os.read(fd, 4096).rpartition(b") ")[2].split()
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def start_time(pid: int) -> int:
+    """Return when process `pid` started, in clock ticks since boot; 0 when it does not exist."""
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else 0
+
+
+def alive(pid: int, started: int) -> bool:
+    """Tell whether the process that had `pid` and start time `started` runs; a zombie has exited."""
+    fields = _stat_fields(pid) if pid > 0 else None
+    return bool(fields) and fields is not None and int(fields[19]) == started and fields[0] not in (b"Z", b"X")

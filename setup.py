@@ -1,0 +1,73 @@
+"""The C build, and what is generated beside it; everything else about the project stands in setup.cfg."""
+
+import os
+import runpy
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+from wheel.bdist_wheel import bdist_wheel
+
+try:
+    from setuptools.command.build_scripts import build_scripts
+except ImportError:  # it moved from distutils into setuptools with version 69
+    from distutils.command.build_scripts import build_scripts
+
+LAUNCHER = "csrc/launcher.c"
+SCHEMAS = "spec-fixtures/schema"
+
+
+class BuildPython(build_py):
+    """Copies the packages, then adds to them the checks compiled from the schemas."""
+
+    def run(self):
+        super().run()
+        # By path: importing it by name would take the package of the source tree, which is not built.
+        compiler = runpy.run_path("pyruntime/spec/build_checks.py")
+        compiler["generate"](SCHEMAS, str(Path(self.build_lib, "pyruntime", "spec")))
+
+
+class BuildLauncher(build_scripts):
+    """Builds the one script, which is a program: a wheel carries it like any script, pip installs bin/pyruntime."""
+
+    def run(self):
+        target = Path(self.build_dir, "pyruntime")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        definitions = [f'-D{name}="{value}"' for name, value in interpreter().items()]
+        compiler = os.environ.get("CC", "cc").split()
+        flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-s"]
+        include = f"-I{sysconfig.get_path('include')}"
+        subprocess.run([*compiler, *flags, include, *definitions, LAUNCHER, "-o", str(target), "-ldl"], check=True)
+
+
+class Wheel(bdist_wheel):
+    """A wheel of this interpreter and machine: the launcher holds the one's paths and the other's code."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.root_is_pure = False
+
+
+def interpreter():
+    """Return what csrc/launcher.c is told about the interpreter: the names of its macros with their values."""
+    shared = sysconfig.get_config_var("Py_ENABLE_SHARED")
+    library = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "")
+    debian = "deb_system" in sysconfig.get_scheme_names()
+    return {
+        "LIBPYTHON": library if shared and library.is_file() else "",
+        "INTERPRETER": Path(sys.executable).resolve(),
+        "STDLIB": sysconfig.get_path("stdlib"),
+        "DYNLOAD": sysconfig.get_config_var("DESTSHARED"),
+        "PREFIX": sys.base_prefix,
+        "SYSTEM_PACKAGES": sysconfig.get_path("purelib", "deb_system") if debian else "",
+    }
+
+
+setup(
+    cffi_modules=["csrc/build_stub.py:ffibuilder"],
+    scripts=[LAUNCHER],
+    cmdclass={"build_py": BuildPython, "build_scripts": BuildLauncher, "bdist_wheel": Wheel},
+)

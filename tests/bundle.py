@@ -1,0 +1,98 @@
+"""Bundles made from static busybox: for the tests, for the benchmark, and for `make run`.
+
+`python3 tests/bundle.py DIRECTORY` makes the bundle that `make run` runs.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Config = dict[str, Any]
+
+# What a newcomer sees first: the container describes itself.
+HELLO = """\
+echo
+echo "  Hello from a container made by pyruntime."
+echo
+printf '  %-12s%s\\n' hostname "$(hostname)" pid "$$" user "$(id)" kernel "$(uname -sr)"
+printf '  %-12s%s\\n' interfaces "$(ls /sys/class/net | tr '\\n' ' ')"
+printf '  %-12s%s\\n' capabilities "$(awk '/^CapEff/ {print $2}' /proc/self/status)"
+echo
+echo "  Its processes, and all of them:"
+ps -o pid,user,args | sed 's/^/    /'
+echo
+echo "  Its mounts:"
+awk '{printf "    %-14s %-9s %s\\n", $2, $3, $4}' /proc/mounts | cut -c 1-76
+echo
+"""
+
+
+def busybox() -> Path:
+    """Return the path of a statically linked busybox. Raises FileNotFoundError where there is none."""
+    for place in (shutil.which("busybox"), "/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static"):
+        # A dynamic program names its loader near its beginning.
+        if place and Path(place).is_file() and b"/ld-" not in Path(place).read_bytes()[:4096]:
+            return Path(place).resolve()
+    raise FileNotFoundError("no statically linked busybox: install busybox-static")
+
+
+def make_rootfs(path: Path) -> Path:
+    """Make a root filesystem in the new directory `path`: busybox with a link for each of its applets."""
+    program = busybox()
+    for name in ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var"):
+        (path / name).mkdir(parents=True)
+    (path / "tmp").chmod(0o1777)
+    for name in ("sbin", "usr/bin", "usr/sbin"):
+        (path / name).symlink_to("/bin")
+    shutil.copy(program, path / "bin/busybox")
+    (path / "bin/busybox").chmod(0o755)
+    for applet in subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split():
+        if applet != "busybox":
+            (path / "bin" / applet).symlink_to("busybox")
+    (path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n")
+    (path / "etc/group").write_text("root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")
+    return path
+
+
+def make_bundle(
+    path: Path,
+    runtime: Path,
+    change: Callable[[Config], None] | None = None,
+    rootfs: Path | None = None,
+    rootless: bool = False,
+) -> Path:
+    """Make a bundle in the new directory `path`, its config.json written by `RUNTIME spec` and then changed.
+
+    change  called with the configuration, which it changes in place; the terminal is off before
+    rootfs  a root filesystem to use as it is; without it one is made inside the bundle
+    """
+    path.mkdir(parents=True)
+    if rootfs is None:
+        make_rootfs(path / "rootfs")
+    options = ["--rootless"] if rootless else []
+    subprocess.run([runtime, "spec", "--bundle", path, *options], check=True)
+    file = path / "config.json"
+    config = json.loads(file.read_text())
+    config["process"]["terminal"] = False
+    if rootfs is not None:
+        config["root"]["path"] = str(rootfs)
+    if change is not None:
+        change(config)
+    file.write_text(json.dumps(config, indent=2))
+    return path
+
+
+def _hello(config: Config) -> None:
+    config["hostname"] = "hello"
+    config["process"]["args"] = ["sh", "-c", HELLO]
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    shutil.rmtree(target, ignore_errors=True)
+    make_bundle(target, Path(sys.executable).with_name("pyruntime"), _hello, rootless=os.geteuid() != 0)

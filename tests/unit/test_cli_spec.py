@@ -1,0 +1,73 @@
+"""`spec` writes a configuration to start from, and never over another one."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from pyruntime import log
+from pyruntime.cli.main import main
+from pyruntime.spec.template import default_config, for_user
+
+
+@pytest.fixture(autouse=True)
+def own_umask():
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+def test_the_file_holds_the_default_configuration_indented(tmp_path):
+    assert main(["spec", "--bundle", str(tmp_path)]) == 0
+    path = tmp_path / "config.json"
+    assert json.loads(path.read_text()) == default_config()
+    assert path.read_text() == json.dumps(default_config(), indent="\t") + "\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_without_a_bundle_it_is_written_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["spec"]) == 0
+    assert (tmp_path / "config.json").exists()
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("mine"), lambda path: path.symlink_to("nowhere")])
+def test_an_existing_file_is_left_alone(tmp_path, capfd, make):
+    path = tmp_path / "config.json"
+    make(path)
+    before = os.lstat(path)
+    assert main(["spec", "-b", str(tmp_path)]) == 1
+    assert os.lstat(path).st_ino == before.st_ino
+    assert os.lstat(path).st_mtime_ns == before.st_mtime_ns
+    assert not (tmp_path / "nowhere").exists()
+    assert "EEXIST" in capfd.readouterr().err
+
+
+def test_a_bundle_that_is_not_there_is_an_error_that_names_it(tmp_path, capfd):
+    assert main(["spec", "-b", str(tmp_path / "gone")]) == 1
+    assert str(tmp_path / "gone") in capfd.readouterr().err
+
+
+def test_rootless_maps_the_caller_and_asks_for_nothing_he_may_not_have(tmp_path):
+    assert main(["spec", "--rootless", "-b", str(tmp_path)]) == 0
+    linux = json.loads((tmp_path / "config.json").read_text())["linux"]
+    assert linux["uidMappings"] == [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
+    assert linux["gidMappings"] == [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
+
+
+def test_the_rootless_configuration_differs_where_it_must():
+    plain = default_config()
+    config = for_user(plain, 1000, 100)
+    kinds = [entry["type"] for entry in config["linux"]["namespaces"]]
+    assert "user" in kinds
+    assert "network" not in kinds
+    assert "resources" not in config["linux"]
+    assert not [option for mount in config["mounts"] for option in mount["options"] if "id=" in option]
+    sys = next(mount for mount in config["mounts"] if mount["destination"] == "/sys")
+    assert (sys["source"], sys["options"][0]) == ("/sys", "rbind")
+    assert plain == default_config(), "the configuration given must not be changed"
+
+
+def teardown_module():
+    log.configure("", "text", False)
