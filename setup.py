@@ -36,11 +36,14 @@ class BuildLauncher(build_scripts):
     def run(self):
         target = Path(self.build_dir, "pyruntime")
         target.parent.mkdir(parents=True, exist_ok=True)
+        frozen = target.parent.parent / "frozen.h"
+        package = Path(self.get_finalized_command("build_py").build_lib, "pyruntime")
+        runpy.run_path("csrc/freeze.py")["write_header"](package, frozen)
         definitions = [f'-D{name}="{value}"' for name, value in interpreter().items()]
         compiler = os.environ.get("CC", "cc").split()
         flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-s"]
-        include = f"-I{sysconfig.get_path('include')}"
-        subprocess.run([*compiler, *flags, include, *definitions, LAUNCHER, "-o", str(target), "-ldl"], check=True)
+        includes = [f"-I{sysconfig.get_path('include')}", f"-I{frozen.parent}"]
+        subprocess.run([*compiler, *flags, *includes, *definitions, LAUNCHER, "-o", str(target), "-ldl"], check=True)
 
 
 class Wheel(bdist_wheel):

@@ -45,6 +45,15 @@
 #define PYTHON_X_Y "python" STRING(PY_MAJOR_VERSION) "." STRING(PY_MINOR_VERSION)
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
+/* The modules of the package, as the build found them: csrc/freeze.py wrote this. Where Python is embedded they come
+   from here and not from files; 3.10 keeps its own boot modules in the same table and so does without. */
+#if PY_VERSION_HEX >= 0x030b0000
+#include "frozen.h"
+#endif
+
+/* Frozen packages have no directory; extension modules are still files in it. */
+static const char FROZEN_PATH[] = "import sys, pyruntime\npyruntime.__path__.append(sys.path[-1] + '/pyruntime')\n";
+
 /* The same words for both ways to start. It leaves by _exit; only a broken installation lets an exception through. */
 static const char PROGRAM[] = "from pyruntime.cli.main import program\nprogram()\n";
 
@@ -229,6 +238,12 @@ static bool load_python(void) {
     if (!api_##name)                                                                                                  \
         return false;
     PYTHON_API(LOAD)
+#if PY_VERSION_HEX >= 0x030b0000
+    const struct _frozen **table = dlsym(library, "PyImport_FrozenModules");
+    if (!table)
+        return false;
+    *table = FROZEN;
+#endif
     return true;
 }
 
@@ -273,12 +288,14 @@ static _Noreturn void embed(int argc, char **argv, const char *origin, const cha
     config.module_search_paths_set = 1;
     append_path(&config, STDLIB);
     append_path(&config, DYNLOAD);
-    append_path(&config, packages);
     if (*SYSTEM_PACKAGES && strstr(packages, "dist-packages"))
         append_path(&config, SYSTEM_PACKAGES);
+    append_path(&config, packages); /* last: FROZEN_PATH takes it from there */
     check(api_Py_InitializeFromConfig(&config));
 
     api_PyGC_Disable(); /* a short life: collecting costs time, and copies pages that the child shares */
+    if (PY_VERSION_HEX >= 0x030b0000)
+        api_PyRun_SimpleStringFlags(FROZEN_PATH, NULL);
     api_PyRun_SimpleStringFlags(PROGRAM, NULL);
     _exit(1); /* the exception is printed */
 }

@@ -21,7 +21,8 @@ struct clone3_arguments {
 };
 
 static pid_t clone3(uint64_t flags, int *pidfd, int cgroup) {
-    struct clone3_arguments arguments = {.flags = flags, .exit_signal = SIGCHLD};
+    /* A sibling ends with the signal of its maker; the kernel refuses another one. */
+    struct clone3_arguments arguments = {.flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD};
     if (pidfd) {
         arguments.flags |= CLONE_PIDFD;
         arguments.pidfd = (uint64_t)(uintptr_t)pidfd;

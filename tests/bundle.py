@@ -16,18 +16,18 @@ Config = dict[str, Any]
 
 # What a newcomer sees first: the container describes itself.
 HELLO = """\
+#!/bin/sh
 echo
 echo "  Hello from a container made by pyruntime."
 echo
-printf '  %-12s%s\\n' hostname "$(hostname)" pid "$$" user "$(id)" kernel "$(uname -sr)"
-printf '  %-12s%s\\n' interfaces "$(ls /sys/class/net | tr '\\n' ' ')"
-printf '  %-12s%s\\n' capabilities "$(awk '/^CapEff/ {print $2}' /proc/self/status)"
+line() { printf '  %-13s%s\\n' "$@"; }
+line hostname "$(hostname)" pid "$$" user "$(id -un), uid $(id -u)" kernel "$(uname -sr)"
+line interfaces "$(ls -x /sys/class/net)" capabilities "$(awk '/^CapEff/ {print $2}' /proc/self/status)"
+line root "$(awk '$2 == "/" {print $3, substr($4, 1, 2)}' /proc/mounts)"
+line mounts "$(awk '$2 != "/" {print $2}' /proc/mounts | grep -Ev '^/(proc|sys|dev)/' | tr '\\n' ' ')"
 echo
-echo "  Its processes, and all of them:"
-ps -o pid,user,args | sed 's/^/    /'
-echo
-echo "  Its mounts:"
-awk '{printf "    %-14s %-9s %s\\n", $2, $3, $4}' /proc/mounts | cut -c 1-76
+echo "  All its processes:"
+ps -o pid,user,args | grep -v -e grep -e sed | sed 's/^/  /'
 echo
 """
 
@@ -89,10 +89,12 @@ def make_bundle(
 
 def _hello(config: Config) -> None:
     config["hostname"] = "hello"
-    config["process"]["args"] = ["sh", "-c", HELLO]
+    config["process"]["args"] = ["hello"]
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     shutil.rmtree(target, ignore_errors=True)
     make_bundle(target, Path(sys.executable).with_name("pyruntime"), _hello, rootless=os.geteuid() != 0)
+    (target / "rootfs/bin/hello").write_text(HELLO)
+    (target / "rootfs/bin/hello").chmod(0o755)

@@ -12,6 +12,8 @@ from pyruntime.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.plan.cgroup import CgroupPlan
 
 CLAUSE = "config-linux.md#control-groups"
@@ -67,17 +69,16 @@ class Cgroup:
         """Make the missing directories, and ready them: cpuset on v1, controllers on v2.
 
         On failure exactly what was made is removed again. An ordinary user to whom nothing is delegated, and who asks
-        for no path and no limit, gets no groups: `paths` is empty then. Raises Error where a group that existed before has processes
-        or is frozen (config-linux.md#control-groups lets a runtime refuse it), or the kernel refuses.
+        for no path and no limit, gets no groups: `paths` is empty then. Raises Error where a group that existed before
+        has processes or is frozen (config-linux.md#control-groups lets a runtime refuse it), or the kernel refuses.
         """
         made: list[str] = []
         try:
-            leaves = self.directories
             for directory in self.made:
-                if _mkdir(directory, leaves):
-                    made.append(directory)
+                if _mkdir(directory):
+                    made.append(directory)  # noqa: PERF401, a failure half way needs to know
             known = set(made)
-            for directory in leaves:
+            for directory in self.directories:
                 if directory not in known:
                     self._check_fit(directory)
             self.made = made
@@ -164,7 +165,9 @@ class Cgroup:
         try:
             for directory in self.directories:
                 if directory != self.unified:
-                    fds.append(os.open(directory + "/tasks", os.O_WRONLY | os.O_CLOEXEC))
+                    fds.append(  # noqa: PERF401, a failure half way needs to know
+                        os.open(directory + "/tasks", os.O_WRONLY | os.O_CLOEXEC)
+                    )
         except OSError as error:
             for fd in fds:
                 os.close(fd)
@@ -185,29 +188,23 @@ class Cgroup:
                     raise self._failed("cannot join the container's cgroup", error, path) from error
 
     def pids(self, *, recursive: bool = True) -> list[int]:
-        """Processes in the container's group, and in the groups that the container made below it; [] when it is gone."""
-        return self._pids_below([self._one_for_all()], recursive=recursive)
+        """Processes in the container's group and in the groups that it made below; [] when it is gone."""
+        # Whoever is in any of the groups is in the first, or, put there by clone3 and not further yet, in the last one.
+        return self._pids_below(self.directories[:1] + self.directories[1:][-1:], recursive=recursive)
 
-    def _one_for_all(self) -> str:
-        """One group that stands for all: processes are in the same group of each hierarchy unless they moved apart."""
-        for controller in (UNIFIED, "pids", "freezer", "devices", "memory", "cpu"):
-            if controller in self.paths:
-                return self.paths[controller]
-        return next(iter(self.paths.values()), "")
-
-    def _pids_below(self, directories: list[str], *, recursive: bool = True) -> list[int]:
+    @staticmethod
+    def _pids_below(directories: list[str], *, recursive: bool = True) -> list[int]:
         from pyruntime.cgroup import tree
 
         found: dict[int, None] = {}
         for directory in directories:
-            if directory:
-                found.update(dict.fromkeys(tree.pids(directory, recursive=recursive)))
+            found.update(dict.fromkeys(tree.pids(directory, recursive=recursive)))
         return list(found)
 
     def kill_all(self, signal: int = SIGKILL) -> None:
         """Send a signal to every process in the groups at one moment: none escapes by forking.
 
-        A frozen container gets SIGKILL delivered (it is thawed where v1 needs that); other signals wait for the thaw.
+        A frozen container dies of SIGKILL, thawed where v1 needs that; a signal that it handles waits for the thaw.
         Does not wait for the processes to end: see wait_empty(). Raises OSError where the kernel refuses.
         """
         from pyruntime.cgroup import processes
@@ -297,7 +294,7 @@ def create(plan: "CgroupPlan") -> Cgroup:
     return cgroup
 
 
-def open(record: "dict") -> Cgroup:
+def open(record: "dict[str, Any]") -> Cgroup:
     """Return the groups that `record` (a former Cgroup.record) names; they need not exist any more."""
     return Cgroup(dict(record["paths"]), list(record["made"]))
 
@@ -312,8 +309,8 @@ def _missing(directory: str) -> list[str]:
     return missing
 
 
-def _mkdir(directory: str, leaves: list[str]) -> bool:
-    """Make one group; False where it exists by now. Its parent may vanish meanwhile: another container's last user left."""
+def _mkdir(directory: str) -> bool:
+    """Make one group; False where it exists by now. Its parent may vanish meanwhile, with another container's end."""
     for _ in range(100):
         try:
             os.mkdir(directory, 0o755)
@@ -324,7 +321,7 @@ def _mkdir(directory: str, leaves: list[str]) -> bool:
             parent = directory.rpartition("/")[0]
             if not parent or os.access(parent, os.F_OK):
                 raise
-            _mkdir(parent, leaves)
+            _mkdir(parent)
     raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), directory)
 
 

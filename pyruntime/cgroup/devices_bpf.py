@@ -1,6 +1,10 @@
-"""The device filter of cgroup v2: ordered rules as an eBPF program (Documentation/admin-guide/cgroup-v2.rst, "Device controller")."""
+"""The device filter of cgroup v2: ordered rules as an eBPF program (cgroup-v2.rst, "Device controller")."""
 
 from pyruntime.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Instruction codes of linux/bpf.h; comparisons in their 32-bit form, because immediates are sign-extended to 64 bits.
 _LOAD_WORD = 0x61  # BPF_LDX | BPF_MEM | BPF_W
@@ -19,12 +23,12 @@ _ALL = 7
 _LOG_SIZE = 65536
 
 
-def program(rules: "list[list]") -> bytes:
-    """Return the instructions for rules [allow, type, major, minor, access] in their order; before them nothing is allowed.
+def program(rules: "list[list[Any]]") -> bytes:
+    """Return the instructions for rules [allow, type, major, minor, access] in their order.
 
-    The last rule that matches decides for each kind of access. So the rules are tried from the last to the first, and
-    the register "wanted" keeps the kinds of access that no rule has allowed yet: a rule that forbids one of them ends
-    in a refusal, a rule that allows the last of them in a permission.
+    Before the first rule nothing is allowed. The last rule that matches decides for each kind of access. So the rules
+    are tried from the last to the first, and the register "wanted" keeps the kinds of access that no rule has allowed
+    yet: a rule that forbids one of them ends in a refusal, a rule that allows the last of them in a permission.
     """
     # struct bpf_cgroup_dev_ctx: access_type (access << 16 | kind), major, minor
     code = [
@@ -75,12 +79,11 @@ def _return(allow: bool) -> list[bytes]:
 
 def _instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
     """One struct bpf_insn in this machine's byte order (x86_64 and aarch64 are little-endian)."""
-    return (
-        bytes((code, source << 4 | target)) + offset.to_bytes(2, "little") + (immediate & 0xFFFFFFFF).to_bytes(4, "little")
-    )
+    head = bytes((code, source << 4 | target))
+    return head + offset.to_bytes(2, "little") + (immediate & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def attach(directory: int, rules: "list[list]") -> None:
+def attach(directory: int, rules: "list[list[Any]]") -> None:
     """Make the rules the device filter of the cgroup whose directory is open as descriptor `directory`.
 
     A filter attached earlier by this function is replaced; those of others stay. Raises OSError with the bpf(2)

@@ -20,8 +20,13 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
         from pyruntime.cgroup import v2
 
         if v2.kill(cgroup.unified):
+            # Whoever had only begun to join when the runtime died is not in the unified group.
+            for pid in cgroup.pids():
+                _send(pid, signal)
             _let_die(cgroup)
             return
+    if not cgroup.pids():
+        return
     # Frozen processes cannot fork, so one list is all of them.
     was_frozen = cgroup.frozen
     freezable = bool(cgroup.unified or "freezer" in cgroup.paths)

@@ -1,4 +1,4 @@
-"""A group and the groups below it, walked by descriptor: a hostile container can nest them deeper than a path is long."""
+"""A group and those below it, walked by descriptor: a hostile container can nest them deeper than a path is long."""
 
 import errno
 import os

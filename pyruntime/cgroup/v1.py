@@ -1,4 +1,4 @@
-"""What only cgroup v1 needs: cpuset groups filled from their parents, and the freezer that has to be asked again and again."""
+"""What only cgroup v1 needs: cpuset groups filled from their parents, and a freezer that must be asked repeatedly."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What only the unified hierarchy has: controllers to enable, events to wait for, one file to kill or freeze (cgroup-v2.rst)."""
+"""What only the unified hierarchy has: controllers to enable, events, one file to kill or freeze (cgroup-v2.rst)."""
 
 import errno
 import os

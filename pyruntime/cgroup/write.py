@@ -48,8 +48,8 @@ def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> No
                     raise _refused(step, path, error) from error
             if refused:
                 refused = [pair for pair in refused if not _try_again(pair[0], args["file"], paths)]
-        for step, error in refused:
-            raise _refused(step, f"{_directory(step.args['controller'], paths)}/{step.args['file']}", error)
+        for step, reason in refused:  # the file they wait for was never written
+            raise _refused(step, f"{_directory(step.args['controller'], paths)}/{step.args['file']}", reason)
     finally:
         if held >= 0:
             os.close(held)

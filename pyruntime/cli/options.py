@@ -75,7 +75,7 @@ GLOBAL_OPTIONS = (
     Option("systemd-cgroup", 'ask systemd for the cgroup; cgroupsPath is then "slice:prefix:name"', FLAG),
     Option(
         "rootless",
-        "go on where cgroups may not be changed: true, false or auto",
+        "go on without access to cgroups: true, false or auto",
         default="auto",
         metavar="WHEN",
         choices=("true", "false", "auto"),

@@ -13,7 +13,8 @@ def state_root(given: str) -> str:
     Raises Error when `given` is the root directory, or when the user's own directory cannot be made.
     """
     if given:
-        path = os.path.abspath(given)
+        # normpath(3) of POSIX keeps a second leading slash.
+        path = "/" + os.path.abspath(given).lstrip("/")
         if path == "/":
             raise Error("cannot keep states in /", advice="give --root a directory of its own")
         return path

@@ -161,6 +161,16 @@ def _check_preserved(count: int) -> None:
 def _console(config: "Config", options: CreateOptions) -> int:
     """Return a socket connected to whoever takes the terminal, or -1 without terminal. Raises Error."""
     if not (config.get("process") or {}).get("terminal"):
+        if options.console_fd >= 0:
+            os.close(options.console_fd)
+        if options.console_socket:
+            raise Error(
+                "cannot send a terminal to the console socket",
+                "the container has none",
+                pointer="/process/terminal",
+                clause="config.md#process",
+                advice="leave out --console-socket, or set process.terminal to true",
+            )
         return -1
     if options.console_fd >= 0:
         return options.console_fd

@@ -1,4 +1,4 @@
-"""The cgroup hierarchies of this host: where each controller is mounted and where this process itself is (cgroups(7))."""
+"""The cgroup hierarchies of this host: where each controller is mounted and where this process is (cgroups(7))."""
 
 import os
 
@@ -76,10 +76,8 @@ def parse(mountinfo: str, membership: str) -> CgroupHost:
             if name not in mounts or (_is_customary(mountpoint) and not _is_customary(mounts[name])):
                 mounts[name], roots[name] = mountpoint, root
     unified = mounts.pop("", "")
-    if not unified:
-        mode = "v1"
-    else:
-        mode = "hybrid" if any(not name.startswith("name=") for name in mounts) else "v2"
+    v1_controllers = any(not name.startswith("name=") for name in mounts)
+    mode = ("hybrid" if v1_controllers else "v2") if unified else "v1"
     below = {name: _below(own[name], root) for name, root in roots.items()}
     return CgroupHost(mode, mounts, unified, below)
 

@@ -57,16 +57,17 @@ class Orders:
 
 def main(orders: Orders) -> None:
     """Never returns: ends in execve or _exit(1) after reporting why."""
-    channel = [orders.sync]  # where a failure is reported: create, later start
+    # Where a failure is reported: to create, later to start. By orders, because the socket changes its number.
+    channel: list[int] = []
     try:
         _switch_imports_off()
         _create(orders)
         _wait_for_start(orders, channel)
     except Error as error:
-        messages.send(channel[0], messages.encode_error(error))
+        messages.send(channel[0] if channel else orders.sync, messages.encode_error(error))
     except BaseException as error:  # whatever it is, it must not go back up into the host's code
         text = f"{type(error).__name__}: {error}"
-        messages.send(channel[0], messages.encode_error(Error("init failed", text)))
+        messages.send(channel[0] if channel else orders.sync, messages.encode_error(Error("init failed", text)))
     os._exit(1)
 
 
@@ -148,7 +149,7 @@ def _close_the_rest(orders: Orders) -> None:
 
 def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
     connection = _accept(orders.gate)
-    channel[0] = connection
+    channel.append(connection)
     plan = orders.plan
     if not plan.execute:
         raise Error("cannot start the container", "it has no process", pointer="/process", clause="runtime.md#start")

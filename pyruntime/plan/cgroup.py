@@ -10,7 +10,10 @@ UNIFIED = ""  # key of the unified hierarchy among the controllers of v1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyruntime.host.cgroups import CgroupHost
+    from pyruntime.spec.types import Config, IDMapping, Linux, Resources
 
 
 class CgroupPlan:
@@ -66,13 +69,13 @@ class CgroupPlan:
         ] + self.steps
 
 
-def compile_cgroup(config: dict, host: "CgroupHost", container_id: str) -> CgroupPlan:
+def compile_cgroup(config: "Config", host: "CgroupHost", container_id: str) -> CgroupPlan:
     """Compile linux.cgroupsPath and linux.resources for this host; no I/O.
 
     Raises Error for a path or a value that cannot be, and for a limit whose controller the host does not have.
     """
-    linux = config.get("linux") or {}
-    resources = linux.get("resources") or {}
+    linux: Linux = config.get("linux") or {}
+    resources: Resources = linux.get("resources") or {}
     configured = linux.get("cgroupsPath") or ""
     if not host.mounts and not host.unified:
         raise Error(
@@ -108,7 +111,7 @@ def compile_cgroup(config: dict, host: "CgroupHost", container_id: str) -> Cgrou
     return CgroupPlan(host.mode, shown, groups, steps, enable, required, POINTER if configured else "")
 
 
-def compile_update(resources: dict, host: "CgroupHost", paths: dict[str, str]) -> CgroupPlan:
+def compile_update(resources: "Resources", host: "CgroupHost", paths: dict[str, str]) -> CgroupPlan:
     """Compile other limits for groups that exist; `paths` is controller -> directory, as the state stores it.
 
     Device rules are compiled only where `resources` has some. Raises Error as compile_cgroup does.
@@ -165,7 +168,7 @@ def _clean(path: str) -> str:
     return ("/" if path.startswith("/") else "") + "/".join(parts)
 
 
-def _ownership(config: dict, linux: dict) -> list[Step]:
+def _ownership(config: "Config", linux: "Linux") -> list[Step]:
     """A step that gives the group to the container's user, where the clause says so (config-linux.md#cgroup-ownership).
 
     Only with a new cgroup namespace and a writable cgroup mount at /sys/fs/cgroup.
@@ -173,26 +176,26 @@ def _ownership(config: dict, linux: dict) -> list[Step]:
     namespaces = {namespace["type"]: namespace.get("path") for namespace in linux.get("namespaces") or ()}
     if namespaces.get("cgroup", "none"):  # not there, or joined by path
         return []
-    for index, mount in enumerate(config.get("mounts") or ()):
-        if (
-            mount.get("source") == "cgroup"
-            and mount["destination"] == "/sys/fs/cgroup"
-            and "ro" not in (mount.get("options") or ())
-        ):
-            break
-    else:
+    writable = [
+        f"/mounts/{index}"
+        for index, mount in enumerate(config.get("mounts") or ())
+        if mount.get("source") == "cgroup"
+        and mount["destination"] == "/sys/fs/cgroup"
+        and "ro" not in (mount.get("options") or ())
+    ]
+    if not writable:
         return []
-    uid = ((config.get("process") or {}).get("user") or {}).get("uid", 0)
+    uid = ((config.get("process") or {}).get("user") or {"uid": 0})["uid"]
     if "user" in namespaces:
         if namespaces["user"]:
             return []  # a joined namespace's maps are not in the configuration
         uid = _on_host(uid, linux.get("uidMappings") or ())
     if not uid:  # root owns it already, or the user is not mapped
         return []
-    return [Step("chown_cgroup", f"/mounts/{index}", "config-linux.md#cgroup-ownership", uid=uid)]
+    return [Step("chown_cgroup", writable[0], "config-linux.md#cgroup-ownership", uid=uid)]
 
 
-def _on_host(uid: int, mappings: "list[dict]") -> int:
+def _on_host(uid: int, mappings: "Sequence[IDMapping]") -> int:
     """The host's number of a container's user; 0 where it is not mapped."""
     for mapping in mappings:
         if mapping["containerID"] <= uid < mapping["containerID"] + mapping["size"]:

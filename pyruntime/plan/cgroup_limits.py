@@ -2,8 +2,8 @@
 
 Each limit is written where the host has its controller: in the v1 hierarchy where one is mounted, else in the unified
 hierarchy with its value converted. A limit whose controller the host does not have is an error, never skipped.
-A value of 0 leaves the kernel's default where it can mean nothing else (memory and cpu limits, weights): callers of runc
-send 0 for "not set". pids.limit, swappiness, burst and idle take 0 as a value.
+A value of 0 leaves the kernel's default where it can mean nothing else (memory and cpu limits, weights): callers of
+runc send 0 for "not set". pids.limit, swappiness, burst and idle take 0 as a value.
 """
 
 from pyruntime.errors import Error
@@ -11,7 +11,25 @@ from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from pyruntime.host.cgroups import CgroupHost
+    from pyruntime.spec.types import (
+        CPU,
+        BlockIO,
+        HugepageLimit,
+        Memory,
+        Network,
+        Pids,
+        Rdma,
+        Resources,
+        ThrottleDevice,
+        WeightDevice,
+    )
+
+    # What a step takes beside file and value: see CgroupPlan.
+    How = dict[str, Any]
 
 _RESOURCES = "/linux/resources"
 
@@ -64,11 +82,10 @@ class _Section:
             return 2
         if host.mode == "v2" and not v2:
             raise self.error(field, f"cgroup v2 has no controller {v1}")
-        raise self.error(
-            field, f"controller {v2 if host.mode == 'v2' else v1 or v2} is not available on this host (cgroup {host.mode})"
-        )
+        name = v2 if host.mode == "v2" else v1 or v2
+        raise self.error(field, f"controller {name} is not available on this host (cgroup {host.mode})")
 
-    def write(self, controller: str, file: str, value: object, field: str, **how: object) -> None:
+    def write(self, controller: str, file: str, value: object, field: str, **how: "Any") -> None:
         pointer = f"{self.at}/{field}" if field else self.at
         self.limits.steps.append(
             Step("write_cgroup", pointer, self.clause, controller=controller, file=file, value=str(value), **how)
@@ -79,23 +96,25 @@ class _Section:
         return Error(f"cannot set {self.name}", reason, pointer=pointer, value=value, clause=self.clause)
 
 
-def compile_limits(resources: dict, host: "CgroupHost") -> tuple[list[Step], list[str]]:
+def compile_limits(resources: "Resources", host: "CgroupHost") -> tuple[list[Step], list[str]]:
     """Return the steps for everything in linux.resources but devices, and the v2 controllers they need.
 
     Raises Error for values that cannot be and for controllers the host lacks.
     """
     limits = _Limits(host)
     for name, compile_section in _SECTIONS.items():
-        if resources.get(name):
-            compile_section(resources[name], limits)
+        section = resources.get(name)
+        if section:
+            compile_section(section, limits)
     return limits.steps, limits.enable
 
 
-def _memory(memory: dict, limits: _Limits) -> None:
+def _memory(memory: "Memory", limits: _Limits) -> None:
     section = limits.section("memory", "memory")
     for name in ("limit", "reservation", "swap", "kernel", "kernelTCP"):
-        if memory.get(name, 0) < -1:
-            raise section.error(name, "a limit in bytes, or -1 for unlimited", memory[name])
+        value: Any = memory.get(name, 0)
+        if value < -1:
+            raise section.error(name, "a limit in bytes, or -1 for unlimited", value)
     limit, swap, reservation = memory.get("limit", 0), memory.get("swap", 0), memory.get("reservation", 0)
     if swap > 0:
         if limit == 0:
@@ -113,30 +132,31 @@ def _memory(memory: dict, limits: _Limits) -> None:
         _memory_v2(memory, section, limit, swap, reservation)
 
 
-def _asks(name: str, value: int) -> bool:
+def _asks(name: str, value: "Any") -> bool:
     """Whether a property of memory asks for something that a host without the controller does not give."""
     if name in ("limit", "reservation", "swap", "kernel", "kernelTCP"):
         return value not in (0, -1)
-    return name == "swappiness" or (name in ("disableOOMKiller", "useHierarchy") and value)
+    return name == "swappiness" or (name in ("disableOOMKiller", "useHierarchy") and bool(value))
 
 
-def _memory_v1(memory: dict, section: _Section, limit: int, swap: int, reservation: int) -> None:
-    # cgroup-v1/memory.rst: limit_in_bytes <= memsw.limit_in_bytes at every moment. In a new group both are unlimited, so
-    # the smaller one, memory, goes first; where the group had lower limits before, it is refused and comes again.
+def _memory_v1(memory: "Memory", section: _Section, limit: int, swap: int, reservation: int) -> None:
+    # cgroup-v1/memory.rst: limit_in_bytes <= memsw.limit_in_bytes at every moment. In a new group both are unlimited,
+    # so the smaller one, memory, goes first; where the group had lower limits before, it is refused and comes again.
     if limit == -1 and not swap:
         # As with runc: unlimited memory is unlimited swap too, or the old memsw limit would refuse it.
         section.write("memory", "memory.memsw.limit_in_bytes", -1, "limit", optional=True)
     if limit:
-        again = {"again_after": "memory.memsw.limit_in_bytes"} if swap else {}
+        again: How = {"again_after": "memory.memsw.limit_in_bytes"} if swap else {}
         section.write("memory", "memory.limit_in_bytes", limit, "limit", **again)
     if swap:
         section.write("memory", "memory.memsw.limit_in_bytes", swap, "swap", needs=_SWAP_ACCOUNTING)
     if reservation:
         section.write("memory", "memory.soft_limit_in_bytes", reservation, "reservation")
     for name, file in (("kernel", "memory.kmem.limit_in_bytes"), ("kernelTCP", "memory.kmem.tcp.limit_in_bytes")):
-        if memory.get(name):
+        value: Any = memory.get(name)
+        if value:
             # Accepted as the spec has it; what the kernel still makes of it is the kernel's answer. -1 is the default.
-            section.write("memory", file, memory[name], name, **({"optional": True} if memory[name] == -1 else {}))
+            section.write("memory", file, value, name, **({"optional": True} if value == -1 else {}))
     if "useHierarchy" in memory:
         # Since Linux 5.11 always on: the kernel accepts 1 and refuses 0.
         section.write("memory", "memory.use_hierarchy", int(memory["useHierarchy"]), "useHierarchy")
@@ -146,7 +166,7 @@ def _memory_v1(memory: dict, section: _Section, limit: int, swap: int, reservati
         section.write("memory", "memory.swappiness", memory["swappiness"], "swappiness")
 
 
-def _memory_v2(memory: dict, section: _Section, limit: int, swap: int, reservation: int) -> None:
+def _memory_v2(memory: "Memory", section: _Section, limit: int, swap: int, reservation: int) -> None:
     for name, refused in (
         ("swappiness", "swappiness" in memory),
         ("disableOOMKiller", memory.get("disableOOMKiller")),
@@ -155,7 +175,7 @@ def _memory_v2(memory: dict, section: _Section, limit: int, swap: int, reservati
         ("kernelTCP", memory.get("kernelTCP", 0) > 0),
     ):
         if refused:
-            raise section.error(name, "cgroup v2 has nothing to convert it to", memory[name])
+            raise section.error(name, "cgroup v2 has nothing to convert it to", memory.get(name))
     if memory.get("checkBeforeUpdate") and (limit > 0 or swap > 0):
         pointer = f"{section.at}/checkBeforeUpdate"
         lower = min(value for value in (limit, swap) if value > 0)
@@ -166,7 +186,7 @@ def _memory_v2(memory: dict, section: _Section, limit: int, swap: int, reservati
         section.write("memory", "memory.swap.max", "max", "swap" if swap else "limit", optional=True)
     elif swap:
         # v1 counts memory and swap together, v2 swap alone. A host without swap has none to give: 0 needs no file.
-        how = {"needs": _SWAP_ACCOUNTING} if swap > limit else {"optional": True}
+        how: How = {"needs": _SWAP_ACCOUNTING} if swap > limit else {"optional": True}
         section.write("memory", "memory.swap.max", swap - limit, "swap", **how)
     if limit:
         section.write("memory", "memory.max", _or_max(limit), "limit")
@@ -174,7 +194,7 @@ def _memory_v2(memory: dict, section: _Section, limit: int, swap: int, reservati
         section.write("memory", "memory.low", _or_max(reservation), "reservation")
 
 
-def _cpu(cpu: dict, limits: _Limits) -> None:
+def _cpu(cpu: "CPU", limits: _Limits) -> None:
     section = limits.section("cpu", "cpu")
     quota, period, burst = cpu.get("quota", 0), cpu.get("period", 0), cpu.get("burst")
     if burst and 0 < quota < burst:
@@ -196,7 +216,7 @@ def _cpu(cpu: dict, limits: _Limits) -> None:
             section.write("cpuset", f"cpuset.{name}", cpu[name], name)
 
 
-def _cpu_v1(cpu: dict, section: _Section, quota: int, period: int, burst: int | None) -> None:
+def _cpu_v1(cpu: "CPU", section: _Section, quota: int, period: int, burst: int | None) -> None:
     # Real time first: without a budget of real time the group refuses real-time processes. Each level needs its own.
     if cpu.get("realtimePeriod"):
         section.write(
@@ -218,9 +238,8 @@ def _cpu_v1(cpu: dict, section: _Section, quota: int, period: int, burst: int | 
             levels=True,
         )
     shares = cpu.get("shares")
-    if shares:
-        if not 2 <= shares <= 262144:  # the kernel would take the nearest one without a word
-            raise section.error("shares", "shares are from 2 to 262144", shares)
+    if shares and not 2 <= shares <= 262144:  # the kernel would take the nearest one without a word
+        raise section.error("shares", "shares are from 2 to 262144", shares)
     if "idle" in cpu and not cpu["idle"]:
         section.write("cpu", "cpu.idle", 0, "idle", optional=True)
     if shares:
@@ -228,7 +247,7 @@ def _cpu_v1(cpu: dict, section: _Section, quota: int, period: int, burst: int | 
     if cpu.get("idle"):  # after shares: an idle group refuses them
         section.write("cpu", "cpu.idle", 1, "idle", needs="cpu.idle (Linux 5.15)")
     # In a group that had a quota the kernel may refuse a period or burst that does not fit the old quota.
-    again = {"again_after": "cpu.cfs_quota_us"} if quota else {}
+    again: How = {"again_after": "cpu.cfs_quota_us"} if quota else {}
     if period:
         section.write("cpu", "cpu.cfs_period_us", period, "period", **again)
     if burst is not None and not quota:
@@ -239,7 +258,7 @@ def _cpu_v1(cpu: dict, section: _Section, quota: int, period: int, burst: int | 
         section.write("cpu", "cpu.cfs_burst_us", burst, "burst", **_burst(burst))
 
 
-def _cpu_v2(cpu: dict, section: _Section, quota: int, period: int, burst: int | None) -> None:
+def _cpu_v2(cpu: "CPU", section: _Section, quota: int, period: int, burst: int | None) -> None:
     for name in ("realtimeRuntime", "realtimePeriod"):
         if cpu.get(name):
             raise section.error(name, "cgroup v2 has no real-time budget", cpu[name])
@@ -256,7 +275,7 @@ def _cpu_v2(cpu: dict, section: _Section, quota: int, period: int, burst: int | 
         section.write("cpu", "cpu.max.burst", burst, "burst", **_burst(burst))
 
 
-def _burst(burst: int) -> dict:
+def _burst(burst: int) -> "How":
     return {"needs": "cpu burst (Linux 5.14)"} if burst else {"optional": True}
 
 
@@ -276,7 +295,7 @@ def weight_from_shares(shares: int) -> int:
     return math.ceil(10 ** (log * (log + 125) / 612 - 7 / 34))
 
 
-def _pids(pids: dict, limits: _Limits) -> None:
+def _pids(pids: "Pids", limits: _Limits) -> None:
     section = limits.section("pids", "pids")
     limit = pids.get("limit")
     if limit is None:
@@ -289,7 +308,7 @@ def _pids(pids: dict, limits: _Limits) -> None:
     section.write("pids", "pids.max", _or_max(limit), "limit")
 
 
-def _block_io(block: dict, limits: _Limits) -> None:
+def _block_io(block: "BlockIO", limits: _Limits) -> None:
     section = limits.section("blockIO", "block-io")
     asked = [name for name, value in block.items() if value]
     if not asked:
@@ -308,7 +327,12 @@ _THROTTLES = (  # property, v1 file, v2 key of io.max
 )
 
 
-def _block_io_v1(block: dict, section: _Section) -> None:
+def _throttled(block: "BlockIO", name: str) -> "list[ThrottleDevice]":
+    entries: Any = block.get(name)
+    return entries or []
+
+
+def _block_io_v1(block: "BlockIO", section: _Section) -> None:
     weight, leaf = block.get("weight"), block.get("leafWeight")
     if weight:
         section.write(
@@ -328,12 +352,13 @@ def _block_io_v1(block: dict, section: _Section) -> None:
             field = f"weightDevice/{index}/leafWeight"
             section.write("blkio", "blkio.leaf_weight_device", line, field, needs=_LEAF_WEIGHT)
     for name, file, _ in _THROTTLES:
-        for index, entry in enumerate(block.get(name) or ()):
-            device = _device(entry, section, f"{name}/{index}")
-            section.write("blkio", file, f"{device} {entry['rate']}", f"{name}/{index}", needs="CONFIG_BLK_DEV_THROTTLING")
+        for index, throttle in enumerate(_throttled(block, name)):
+            device = _device(throttle, section, f"{name}/{index}")
+            value = f"{device} {throttle['rate']}"
+            section.write("blkio", file, value, f"{name}/{index}", needs="CONFIG_BLK_DEV_THROTTLING")
 
 
-def _block_io_v2(block: dict, section: _Section) -> None:
+def _block_io_v2(block: "BlockIO", section: _Section) -> None:
     if block.get("leafWeight"):
         raise section.error("leafWeight", "cgroup v2 has no leaf weights", block["leafWeight"])
     weight = block.get("weight")
@@ -343,16 +368,17 @@ def _block_io_v2(block: dict, section: _Section) -> None:
     for index, entry in enumerate(block.get("weightDevice") or ()):
         device = _device(entry, section, f"weightDevice/{index}")
         if entry.get("leafWeight"):
-            raise section.error(f"weightDevice/{index}/leafWeight", "cgroup v2 has no leaf weights", entry["leafWeight"])
+            field = f"weightDevice/{index}/leafWeight"
+            raise section.error(field, "cgroup v2 has no leaf weights", entry["leafWeight"])
         if entry.get("weight"):
             field = f"weightDevice/{index}/weight"
             other = [["io.weight", f"{device} {_io_weight(entry['weight'], section, field)}"]]
             section.write("io", "io.bfq.weight", f"{device} {entry['weight']}", field, instead=other, needs=_COST)
     for name, _, key in _THROTTLES:
-        for index, entry in enumerate(block.get(name) or ()):
-            device = _device(entry, section, f"{name}/{index}")
+        for index, throttle in enumerate(_throttled(block, name)):
+            device = _device(throttle, section, f"{name}/{index}")
             # v1 takes 0 for "no limit", v2 "max".
-            section.write("io", "io.max", f"{device} {key}={entry['rate'] or 'max'}", f"{name}/{index}")
+            section.write("io", "io.max", f"{device} {key}={throttle['rate'] or 'max'}", f"{name}/{index}")
 
 
 def _io_weight(weight: int, section: _Section, field: str) -> int:
@@ -362,14 +388,14 @@ def _io_weight(weight: int, section: _Section, field: str) -> int:
     return 1 + (weight - 10) * 9999 // 990
 
 
-def _device(entry: dict, section: _Section, field: str) -> str:
+def _device(entry: "WeightDevice | ThrottleDevice", section: _Section, field: str) -> str:
     for name in ("major", "minor"):
         if entry[name] < 0:
             raise section.error(f"{field}/{name}", "a device number is not negative", entry[name])
     return f"{entry['major']}:{entry['minor']}"
 
 
-def _hugetlb(entries: "list[dict]", limits: _Limits) -> None:
+def _hugetlb(entries: "list[HugepageLimit]", limits: _Limits) -> None:
     for index, entry in enumerate(entries):
         section = limits.section("hugepageLimits", "huge-page-limits", f"{_RESOURCES}/hugepageLimits/{index}")
         size, limit = entry["pageSize"], entry["limit"]
@@ -383,7 +409,7 @@ def _hugetlb(entries: "list[dict]", limits: _Limits) -> None:
         section.write("hugetlb", f"hugetlb.{size}.rsvd.{suffix}", limit, field, optional=True)
 
 
-def _network(network: dict, limits: _Limits) -> None:
+def _network(network: "Network", limits: _Limits) -> None:
     section = limits.section("network", "network")
     if network.get("classID"):
         section.version("net_cls", "", "classID")
@@ -396,17 +422,15 @@ def _network(network: dict, limits: _Limits) -> None:
         section.write("net_prio", "net_prio.ifpriomap", f"{entry['name']} {entry['priority']}", field)
 
 
-def _rdma(devices: dict, limits: _Limits) -> None:
+def _rdma(devices: "dict[str, Rdma]", limits: _Limits) -> None:
     for name, entry in devices.items():
         at = f"{_RESOURCES}/rdma/{_escape(name)}"
         section = limits.section("rdma", "rdma", at)
         if not name or any(character.isspace() or character == "\0" for character in name):
             raise section.error("", "not the name of an RDMA device", name)
-        values = [
-            f"{key}={entry[property_]}"
-            for property_, key in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
-            if property_ in entry
-        ]
+        handles, objects = entry.get("hcaHandles"), entry.get("hcaObjects")
+        pairs = (("hca_handle", handles), ("hca_object", objects))
+        values = [f"{key}={value}" for key, value in pairs if value is not None]
         if not values:
             raise section.error("", "at least one of hcaHandles and hcaObjects must be there", entry)
         section.version("rdma", "rdma", "")
@@ -417,7 +441,7 @@ def _rdma(devices: dict, limits: _Limits) -> None:
 _CORE = ("cgroup", "irq")
 
 
-def _unified(files: dict, limits: _Limits) -> None:
+def _unified(files: "dict[str, str]", limits: _Limits) -> None:
     for file, value in files.items():
         section = limits.section("unified", "unified", f"{_RESOURCES}/unified/{_escape(file)}")
         controller, dot, _ = file.partition(".")
@@ -455,7 +479,7 @@ def _escape(name: str) -> str:
 
 
 # In the order in which they are written. `unified` last: it has the last word.
-_SECTIONS = {
+_SECTIONS: "dict[str, Callable[[Any, _Limits], None]]" = {
     "pids": _pids,
     "memory": _memory,
     "blockIO": _block_io,

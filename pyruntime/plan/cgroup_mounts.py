@@ -1,4 +1,4 @@
-"""Mounts of type cgroup and cgroup2: the container's view of its control groups (config.md#mounts, config-linux.md#namespaces)."""
+"""Mounts of type cgroup and cgroup2: the container's view of its control groups (config.md#mounts)."""
 
 from pyruntime._stub import lib
 from pyruntime.errors import Error
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pyruntime.host.cgroups import CgroupHost
     from pyruntime.plan.cgroup import CgroupPlan
+    from pyruntime.spec.types import Config, Mount
 
 CLAUSE = "config.md#mounts"
 
@@ -20,7 +21,7 @@ _SAFE = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
 
 
 def expand(
-    index: int, mount: "dict", config: "dict", host: "CgroupHost", plan: "CgroupPlan"
+    index: int, mount: "Mount", config: "Config", host: "CgroupHost", plan: "CgroupPlan"
 ) -> "Iterator[Step]":
     """Yield the steps for /mounts/`index`, a mount of type cgroup or cgroup2.
 
@@ -34,7 +35,7 @@ def expand(
     destination = container_path(mount["destination"])
     options = mount_options.MountOptions(mount.get("options") or [])
     linux = config.get("linux") or {}
-    namespaces = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
+    namespaces: dict[str, str] = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
     if mount.get("type") == "cgroup2" or host.mode == "v2":
         if not host.unified:
             raise Error(
@@ -59,7 +60,7 @@ def expand(
 
 def _unified(
     pointer: str,
-    mount: "dict",
+    mount: "Mount",
     destination: str,
     options: mount_options.MountOptions,
     namespaces: "dict[str, str]",

@@ -5,7 +5,7 @@ if TYPE_CHECKING:
     from pyruntime.host.facts import Facts
     from pyruntime.plan.cgroup import CgroupPlan
     from pyruntime.plan.step import Step
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.types import Config, User
 
 
 class Context:
@@ -65,6 +65,11 @@ class Context:
     def user_namespace(self) -> bool:
         """Tell whether the container runs in a user namespace other than the runtime's."""
         return "user" in self.namespaces
+
+    @property
+    def user(self) -> "User":
+        """Return process.user; root where the configuration names none."""
+        return (self.config.get("process") or {}).get("user") or {"uid": 0, "gid": 0}
 
     @property
     def shares_mounts(self) -> bool:

@@ -10,6 +10,13 @@ that forbids is not to be undone by a node that exists.
 from pyruntime.errors import Error
 from pyruntime.plan.step import Step
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.spec.types import Config, DeviceRule
+
+    # Device -> access and the rule that gave it last.
+    Exceptions = dict[tuple[str, int, int], tuple[int, "Rule"]]
+
 CLAUSE = "config-linux.md#allowed-device-list"
 DEFAULT_CLAUSE = "config-linux.md#default-devices"
 POINTER = "/linux/resources/devices"
@@ -59,7 +66,7 @@ class Rule:
         return [self.allow, self.kind, _number(self.major), _number(self.minor), _letters(self.access)]
 
 
-def rules(config: dict) -> list[Rule]:
+def rules(config: "Config") -> list[Rule]:
     """The configuration's rules in their order, then the defaults; the caller starts from "nothing is allowed".
 
     Raises Error for a rule that names no device or access there can be.
@@ -72,9 +79,10 @@ def rules(config: dict) -> list[Rule]:
     return found
 
 
-def _rules_of(entry: dict, pointer: str) -> list[Rule]:
+def _rules_of(entry: "DeviceRule", pointer: str) -> list[Rule]:
     allow, kind = entry["allow"], entry.get("type", "a")
-    major, minor = _device_number(entry, "major", pointer), _device_number(entry, "minor", pointer)
+    major = _device_number(entry.get("major", ANY), f"{pointer}/major")
+    minor = _device_number(entry.get("minor", ANY), f"{pointer}/minor")
     if "access" in entry:
         access = 0
         for letter in entry["access"]:
@@ -95,11 +103,10 @@ def _rules_of(entry: dict, pointer: str) -> list[Rule]:
     return [Rule(allow, kind, major, minor, access, pointer)]
 
 
-def _device_number(entry: dict, name: str, pointer: str) -> int:
-    """Major or minor of a rule; -1 means all, as Docker and runc have it."""
-    number = entry.get(name, ANY)
+def _device_number(number: int, pointer: str) -> int:
+    """Check a rule's major or minor; -1 means all, as Docker and runc have it."""
     if not ANY <= number < 2**32:
-        raise _bad(number, f"{pointer}/{name}", "a device number is at most 4294967295; -1 stands for all")
+        raise _bad(number, pointer, "a device number is at most 4294967295; -1 stands for all")
     return number
 
 
@@ -112,19 +119,21 @@ def v1_steps(ordered: list[Rule]) -> list[Step]:
     allow_default = False
     clause = CLAUSE
     pointer = ""
-    exceptions: dict[tuple[str, int, int], list] = {}  # device -> [access, rule]
+    exceptions: Exceptions = {}
     for rule in ordered:
         if rule.kind == "a":
             allow_default, exceptions = rule.allow, {}
             pointer, clause = rule.pointer, rule.clause
         elif rule.allow != allow_default:
             device = (rule.kind, rule.major, rule.minor)
-            exceptions[device] = [exceptions.get(device, (0,))[0] | rule.access, rule]
+            before = exceptions[device][0] if device in exceptions else 0
+            exceptions[device] = (before | rule.access, rule)
         elif exceptions:
             _take_out(exceptions, rule)
     if not allow_default:
         _widen(exceptions)
-    to_default, to_exceptions = ("devices.allow", "devices.deny") if allow_default else ("devices.deny", "devices.allow")
+    files = ("devices.allow", "devices.deny")
+    to_default, to_exceptions = files if allow_default else files[::-1]
     steps = [Step("write_cgroup", pointer, clause, controller="devices", file=to_default, value="a")]
     for (kind, major, minor), (access, rule) in exceptions.items():
         value = f"{kind} {_number(major)}:{_number(minor)} {_letters(access)}"
@@ -134,7 +143,7 @@ def v1_steps(ordered: list[Rule]) -> list[Step]:
     return steps
 
 
-def _take_out(exceptions: dict, rule: Rule) -> None:
+def _take_out(exceptions: "Exceptions", rule: Rule) -> None:
     """Remove what `rule` covers from the exceptions; Error where it covers only a piece of a wider one."""
     kind, major, minor = rule.kind, rule.major, rule.minor
     if ANY in (major, minor):
@@ -145,9 +154,9 @@ def _take_out(exceptions: dict, rule: Rule) -> None:
         if device[0] != kind or device not in exceptions or not exceptions[device][0] & rule.access:
             continue
         if major in (ANY, device[1]) and minor in (ANY, device[2]):
-            exceptions[device][0] &= ~rule.access
-            if not exceptions[device][0]:
-                del exceptions[device]
+            access, giver = exceptions.pop(device)
+            if access & ~rule.access:
+                exceptions[device] = (access & ~rule.access, giver)
         elif (device[1] == ANY or major in (ANY, device[1])) and (device[2] == ANY or minor in (ANY, device[2])):
             raise Error(
                 "cannot set the allowed device list",
@@ -159,16 +168,22 @@ def _take_out(exceptions: dict, rule: Rule) -> None:
             )
 
 
-def _widen(exceptions: dict) -> None:
+def _widen(exceptions: "Exceptions") -> None:
     """Give each exception the read and write access of the wider ones over it.
 
     The kernel grants "read and write" only where one single exception covers both. Mknod is always asked for alone.
     """
     wide = [device for device in exceptions if ANY in device and exceptions[device][0] & (READ | WRITE)]
-    for device, entry in exceptions.items() if wide else ():
+    for kind, major, any_minor in wide:
+        for other_kind, any_major, minor in wide if any_minor == ANY != major else ():
+            if kind == other_kind and any_major == ANY != minor:  # they cross in one device
+                exceptions.setdefault((kind, major, minor), (0, exceptions[kind, major, ANY][1]))
+    for device in exceptions if wide else ():
+        access, giver = exceptions[device]
         for kind, major, minor in wide:
             if kind == device[0] and major in (ANY, device[1]) and minor in (ANY, device[2]):
-                entry[0] |= exceptions[kind, major, minor][0] & (READ | WRITE)
+                access |= exceptions[kind, major, minor][0] & (READ | WRITE)
+        exceptions[device] = (access, giver)
 
 
 def filter_step(ordered: list[Rule]) -> Step:

@@ -80,4 +80,4 @@ def console(context: "Context") -> "Iterator[Step]":
     """Yield the pseudoterminal, its slave bound to /dev/console, if the process has a terminal."""
     process = context.config.get("process") or {}
     if process.get("terminal"):
-        yield Step("console", "/process/terminal", "config.md#process", path="/dev/console", uid=process["user"]["uid"])
+        yield Step("console", "/process/terminal", "config.md#process", path="/dev/console", uid=context.user["uid"])

@@ -63,7 +63,7 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
     and users change while CAP_SETGID and CAP_SETUID are, and the capability sets are final only after the change of
     the user, which would clear them.
     """
-    user = process["user"]
+    user = context.user
     if context.new_keyring:
         yield Step("keyring", "", LINUX_CLAUSE, name=f"_ses.{context.container_id}")
     yield Step("setsid", "", "config.md#process")

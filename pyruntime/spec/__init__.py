@@ -4,13 +4,12 @@ What is right passes through compiled checks and plain functions; what is wrong 
 imported only then. A document that these functions return needs no further checking of types, ranges or enums.
 """
 
-from pyruntime.errors import InvalidConfig
+from pyruntime.errors import Error, InvalidConfig
 from pyruntime.spec import _checks, rules
 from pyruntime.spec.load import parse, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.errors import Error
     from pyruntime.spec.types import Config, Process, Resources, State
 
 __all__ = ["check_config", "check_process", "check_resources", "load_config", "load_process", "load_state"]
@@ -92,8 +91,13 @@ def _refuse(
 ) -> None:
     """Raise InvalidConfig with the findings of schema and rules."""
     if not passed:
-        from pyruntime.spec import explain
-
+        try:
+            from pyruntime.spec import explain
+        except ImportError as error:
+            advice = "install jsonschema: with it, every finding is listed"
+            raise InvalidConfig(
+                f"{name} is not valid", [Error("it breaks the schema", f"the details need {error.name}", advice=advice)]
+            ) from None
         problems = explain.findings(schema, definition, value)
         known = {problem.pointer for problem in problems}
         problems += [problem for problem in rules.survivors(ruleset, value) if problem.pointer not in known]

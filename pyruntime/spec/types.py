@@ -4,7 +4,7 @@ Names and order are those of config.md and config-linux.md. Nearly all is option
 validated document always has, the schema says.
 """
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class Root(TypedDict, total=False):
@@ -380,3 +380,22 @@ class State(TypedDict, total=False):
     pid: int
     bundle: str
     annotations: dict[str, str]
+
+
+class StateFile(TypedDict):
+    """What the store keeps of a container: the state of runtime.md#state, and what the verbs after create need."""
+
+    ociVersion: str
+    id: str
+    status: str
+    pid: int
+    bundle: str
+    annotations: dict[str, str]
+    version: int
+    start_time: int
+    created: str
+    rootfs: str
+    owner: int
+    process: bool
+    cgroup: dict[str, Any]
+    hooks: Hooks

@@ -88,14 +88,16 @@ class Container:
         return True
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Put `content` at `name`, as a whole or not at all."""
+        """Put `content` at `name`, as a whole or not at all.
+
+        Not synced to a disk: the containers of before a reboot are gone with what their state says.
+        """
         temporary = f".{name}.new"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
         try:
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)
         finally:
             os.close(fd)
         os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)

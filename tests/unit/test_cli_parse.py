@@ -1,5 +1,7 @@
 """The parser: what callers of runc write must be understood as runc understands it."""
 
+import re
+
 import pytest
 
 from pyruntime.cli.options import GLOBAL_OPTIONS, VERBS, options_of
@@ -179,3 +181,24 @@ def test_every_option_says_what_it_does_and_what_its_value_is(subtests):
                 assert option.help
                 assert bool(option.metavar) == (option.kind != "flag")
                 assert not option.choices or option.default in option.choices
+
+
+def test_the_launcher_knows_the_global_options(pytestconfig, subtests):
+    """It must find the verb before any Python runs, so it has a table of its own in C."""
+    source = (pytestconfig.rootpath / "csrc/launcher.c").read_text()
+
+    def table(name):
+        text = re.search(rf"const {name}\[\] = {{(.*?)NULL}};", source, re.DOTALL)[1]
+        return set(re.findall(r'"([^"]+)"', text))
+
+    plain = {option for option in GLOBAL_OPTIONS if option.kind == "flag"}
+    printing = {option for option in plain if option.name in ("help", "version")}
+    with subtests.test("options with a value"):
+        assert table("VALUED") == {f"--{option.name}" for option in GLOBAL_OPTIONS if option.kind != "flag"}
+    with subtests.test("flags"):
+        assert table("PLAIN") == {f"--{option.name}" for option in plain - printing}
+    with subtests.test("flags that print and exit"):
+        names = {f"--{option.name}" for option in printing} | {f"-{option.short}" for option in printing}
+        assert table("PRINTING") == names
+    with subtests.test("verbs that enter a container run sealed"):
+        assert not table("OUTSIDE") & {"create", "run", "exec", "restore"}

@@ -4,6 +4,7 @@ import os
 
 from pyruntime import log
 from pyruntime.cli.output import write
+from pyruntime.cli.step_text import step_text
 from pyruntime.host.facts import facts
 from pyruntime.jsonio import dumps
 from pyruntime.plan import Context, compile_plan
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
 # Stands for the id that create would be given.
 _ID = "ID"
 
-# A longer call than this is let stick out, so that one of them does not push all clauses out of sight.
-_WIDEST_CALL = 90
-_WIDEST_POINTER = 40
+# A longer call goes on in the next line, so that pointers and clauses stay in sight.
+_WIDEST_CALL = 72
 
 
 def main(line: "CommandLine") -> int:
@@ -34,14 +34,33 @@ def main(line: "CommandLine") -> int:
 
 def as_text(plan: "Plan") -> str:
     """Return a line for each step: number, who carries it out, the call, what asks for it, and which clause."""
-    rows = [(where, str(step), step.pointer, step.clause) for where, steps in plan.phases() for step in steps]
+    rows = [
+        (where, _folded(step_text(step)), step.pointer, step.clause) for where, steps in plan.phases() for step in steps
+    ]
     number = len(str(len(rows)))
-    call = min(max((len(row[1]) for row in rows), default=0), _WIDEST_CALL)
-    pointer = min(max((len(row[2]) for row in rows), default=0), _WIDEST_POINTER)
-    return "".join(
-        f"{index:>{number}}  {row[0]:<4}  {row[1]:<{call}}  {row[2]:<{pointer}}  {row[3]}".rstrip() + "\n"
-        for index, row in enumerate(rows, 1)
-    )
+    call = min(max((len(line) for row in rows for line in row[1]), default=0), _WIDEST_CALL)
+    pointer = max((len(row[2]) for row in rows), default=0)
+    lines = []
+    for index, (where, calls, asked, clause) in enumerate(rows, 1):
+        lines.append(f"{index:>{number}}  {where:<4}  {calls[0]:<{call}}  {asked:<{pointer}}  {clause}".rstrip())
+        lines += [" " * (number + 10) + more for more in calls[1:]]
+    return "".join(line + "\n" for line in lines)
+
+
+def _folded(call: str) -> list[str]:
+    """Return `call` in pieces that fit into the column, broken between arguments, or in a list too long for it."""
+    lines = [""]
+    for word in call.split(" "):
+        space = " " if lines[-1] else ""
+        if len(lines[-1] + space + word) <= _WIDEST_CALL:
+            lines[-1] += space + word
+            continue
+        lines += [""] if lines[-1] else []
+        for item in word.replace(",", ",\n").split("\n"):
+            if lines[-1] and len(lines[-1] + item) > _WIDEST_CALL:
+                lines.append("")
+            lines[-1] += item
+    return lines
 
 
 def as_json(plan: "Plan") -> str:

@@ -1,0 +1,1 @@
+"""The host side: one module a verb, and what they share."""

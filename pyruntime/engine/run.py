@@ -1,0 +1,76 @@
+"""`run`: create and start a container; in the foreground also wait for it, be its terminal, and delete it."""
+
+import os
+
+from pyruntime._stub import ffi, lib
+from pyruntime.engine import foreground
+from pyruntime.engine.create import CreateOptions, create
+from pyruntime.engine.delete import delete
+from pyruntime.engine.start import start
+from pyruntime.errors import Error
+
+
+def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool) -> int:
+    """Run the container; return the exit status of its process (128+n for a signal), or 0 at once with `detach`.
+
+    keep  leave the stopped container instead of deleting it
+
+    Raises Error when it cannot be created or started; then nothing of it is left.
+    """
+    if detach:
+        create(container_id, options)
+        _start(options.root, container_id)
+        return 0
+    if options.console_socket:
+        raise Error(
+            "nobody would read the console socket",
+            "in the foreground pyruntime itself is the terminal",
+            advice="add --detach, or leave out --console-socket",
+        )
+    mask = foreground.hold_signals()
+    try:
+        status = _run_in_foreground(container_id, options)
+        if not keep:
+            # By force, because without a pid namespace of its own it may have left processes behind.
+            delete(options.root, container_id, True)
+        return status
+    finally:
+        foreground.release_signals(mask)
+
+
+def _run_in_foreground(container_id: str, options: CreateOptions) -> int:
+    """Create and start the container and wait for its end."""
+    pair = ffi.new("int[2]")
+    error = lib.pyr_socketpair(pair)
+    if error:
+        raise Error("cannot make a socket pair", errno=-error)
+    ours, options.console_fd = pair
+    try:
+        pid = create(container_id, options)
+        # Without a terminal nobody has the other end any more.
+        master = lib.pyr_recv_fd(ours)
+    finally:
+        os.close(ours)
+    # It is our child and nobody has waited for it, so the pid is still its own.
+    pidfd = os.pidfd_open(pid)
+    try:
+        if master >= 0:
+            foreground.prepare(master)
+        _start(options.root, container_id)
+        return foreground.wait(pidfd, pid) if master < 0 else foreground.relay(master, pidfd, pid)
+    finally:
+        os.close(pidfd)
+
+
+def _start(root: str, container_id: str) -> None:
+    """Start the container just created; delete it when that fails."""
+    try:
+        start(root, container_id)
+    except Error:
+        try:
+            delete(root, container_id, True)
+        except Error as error:
+            from pyruntime import log
+
+            log.warning(str(error))
+        raise

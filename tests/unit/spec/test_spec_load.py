@@ -1,0 +1,176 @@
+"""Reading config.json: what is no regular file of a sane size and no JSON document is one clear error, at once."""
+
+import errno
+import json
+import os
+import time
+
+import pytest
+
+from pyruntime import spec
+from pyruntime.errors import Error, InvalidConfig
+from pyruntime.spec import load
+
+MINIMAL = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}}
+
+
+def bundle(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(tmp_path)
+
+
+def refusal(path, **options):
+    with pytest.raises(Error) as caught:
+        spec.load_config(str(path), **options)
+    assert not isinstance(caught.value, InvalidConfig)
+    return caught.value
+
+
+def test_a_missing_file_is_named_with_its_errno(tmp_path):
+    error = refusal(tmp_path)
+    assert error.errno == errno.ENOENT
+    assert f"{tmp_path}/config.json" in str(error)
+
+
+def test_a_missing_bundle_is_named(tmp_path):
+    assert f"{tmp_path}/nowhere/config.json" in str(refusal(tmp_path / "nowhere"))
+
+
+def test_a_bundle_path_with_nul_is_an_error():
+    assert "null" in str(refusal("/tmp/\0"))
+
+
+def test_a_directory_is_refused(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    assert "it is a directory" in str(refusal(tmp_path))
+
+
+def test_a_fifo_without_writer_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    assert "it is a FIFO" in str(refusal(tmp_path))
+
+
+def test_a_device_is_refused(tmp_path):
+    (tmp_path / "config.json").symlink_to("/dev/zero")
+    assert "it is a character device" in str(refusal(tmp_path))
+
+
+def test_a_file_above_the_limit_is_refused_without_reading_it(tmp_path):
+    with open(tmp_path / "config.json", "wb") as file:
+        file.truncate(100 * 1024 * 1024)
+    before = time.process_time()
+    assert "larger than 16 MiB" in str(refusal(tmp_path))
+    assert time.process_time() - before < 1
+
+
+def test_a_file_that_does_not_tell_its_size_is_read_whole():
+    assert os.stat("/proc/self/mountinfo").st_size == 0
+    assert load.read("/proc/self/mountinfo").endswith(b"\n")
+    assert b"\n" in load.read("/proc/self/mountinfo")[:-1]
+
+
+def test_a_symlink_is_followed(tmp_path):
+    (tmp_path / "other.json").write_text(json.dumps(MINIMAL))
+    (tmp_path / "config.json").symlink_to("other.json")
+    assert spec.load_config(str(tmp_path)) == MINIMAL
+
+
+def test_with_a_descriptor_the_path_only_names_the_bundle(tmp_path):
+    bundle(tmp_path, json.dumps(MINIMAL))
+    fd = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        assert spec.load_config("/named", fd=fd) == MINIMAL
+        (tmp_path / "config.json").write_text("{")
+        assert "/named/config.json" in str(refusal("/named", fd=fd))
+    finally:
+        os.close(fd)
+
+
+def test_no_descriptor_is_left_open(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    spec.load_config(bundle(tmp_path, json.dumps(MINIMAL)))
+    refusal(tmp_path / "nowhere")
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").mkdir()
+    refusal(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\t\r\n"])
+def test_white_space_around_the_document_is_allowed(tmp_path, space):
+    assert spec.load_config(bundle(tmp_path, space + json.dumps(MINIMAL) + space)) == MINIMAL
+
+
+@pytest.mark.parametrize("space", ["\v", "\u00a0", "\f"])
+def test_other_white_space_is_not(tmp_path, space):
+    refusal(bundle(tmp_path, json.dumps(MINIMAL) + space))
+    refusal(bundle(tmp_path, space + json.dumps(MINIMAL)))
+
+
+def test_a_bomb_of_nesting_is_refused_in_little_time(tmp_path):
+    before = time.process_time()
+    error = refusal(bundle(tmp_path, '{"a":' * 2_000_000))
+    assert "nested too deeply" in str(error)
+    assert time.process_time() - before < 20
+
+
+def test_ten_thousand_mounts_are_loaded(tmp_path):
+    mount = {"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "size=1m"]}
+    config = {**MINIMAL, "mounts": [mount] * 10_000}
+    assert len(spec.load_config(bundle(tmp_path, json.dumps(config)))["mounts"]) == 10_000
+
+
+def test_a_seccomp_profile_of_five_megabytes_with_one_error_is_explained_in_little_time(tmp_path):
+    call = {"names": ["read", "write"] * 20, "action": "SCMP_ACT_ALLOW"}
+    calls = [call] * 10_000 + [{**call, "action": "ALLOW"}]
+    config = {**MINIMAL, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": calls}}}
+    before = time.process_time()
+    with pytest.raises(InvalidConfig) as caught:
+        spec.load_config(bundle(tmp_path, json.dumps(config)))
+    assert [problem.pointer for problem in caught.value.problems] == ["/linux/seccomp/syscalls/10000/action"]
+    assert time.process_time() - before < 20
+
+
+def test_a_surrogate_pair_is_one_character(tmp_path):
+    config = json.dumps({**MINIMAL, "annotations": {"com.example.face": "\U0001f600"}})
+    assert "\\ud83d\\ude00" in config
+    loaded = spec.load_config(bundle(tmp_path, config))
+    assert loaded["annotations"]["com.example.face"] == "\U0001f600"
+
+
+def test_an_escaped_backslash_before_what_looks_like_a_surrogate_is_text(tmp_path):
+    config = '{"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "annotations": {"a": "\\\\ud800"}}'
+    assert spec.load_config(bundle(tmp_path, config))["annotations"]["a"] == "\\ud800"
+
+
+def test_a_duplicate_name_in_an_unknown_property_is_refused_too(tmp_path):
+    error = refusal(bundle(tmp_path, '{"x": {"y": [1, {"z": 1, "z": 1}]}}'))
+    assert error.pointer == "/x/y/1/z"
+    assert "line 1, column 26" in error.reason
+
+
+def test_a_huge_number_in_an_unknown_property_is_ignored(tmp_path):
+    config = '{"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "x": [1e999, ' + "9" * 300 + "]}"
+    assert spec.load_config(bundle(tmp_path, config))["root"] == {"path": "rootfs"}
+
+
+def test_all_findings_are_in_one_error_with_what_was_found_and_what_expected(tmp_path):
+    config = {"ociVersion": "1.3.0", "root": {"path": 5}, "process": {"cwd": "tmp", "args": ["sh"]}}
+    with pytest.raises(InvalidConfig) as caught:
+        spec.load_config(bundle(tmp_path, json.dumps(config)))
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/config.json is not valid: 2 errors",
+        "  root.path is 5: expected a string without NUL, not empty (/root/path, config.md#root)",
+        '  process.cwd is "tmp": expected an absolute path (/process/cwd, config.md#process)',
+    ]
+
+
+def test_a_long_or_deep_value_is_shortened_in_the_error(tmp_path):
+    deep = []
+    for _ in range(500):
+        deep = [deep]
+    config = {**MINIMAL, "hostname": deep, "domainname": {"x": "y" * 10_000}}
+    with pytest.raises(InvalidConfig) as caught:
+        spec.load_config(bundle(tmp_path, json.dumps(config)))
+    assert len(str(caught.value)) < 500
+    assert all(len(repr(problem.value)) < 1000 for problem in caught.value.problems)

@@ -1,0 +1,132 @@
+"""Documents that are parts of a configuration, and the helpers that rules share."""
+
+import json
+
+import pytest
+
+from pyruntime import spec
+from pyruntime.errors import InvalidConfig
+from pyruntime.spec import pointer, template
+from pyruntime.spec.rules import lists, network, sysctl, version
+
+PROCESS = {"cwd": "/", "args": ["sh"]}
+
+
+def findings(check, value):
+    with pytest.raises(InvalidConfig) as caught:
+        check(value)
+    return [(problem.pointer, problem.clause) for problem in caught.value.problems]
+
+
+def test_a_good_process_is_accepted():
+    spec.check_process(PROCESS)
+
+
+def test_pointers_into_a_process_are_relative_to_it():
+    limit = {"type": "RLIMIT_AS", "soft": 2, "hard": 1}
+    assert findings(spec.check_process, {**PROCESS, "rlimits": [limit]}) == [
+        ("/rlimits/0/soft", "config.md#posix-process")
+    ]
+    assert findings(spec.check_process, {"args": ["sh"]}) == [("/cwd", "config.md#process")]
+
+
+def test_a_process_that_breaks_schema_and_rules_shows_both():
+    limit = {"type": "RLIMIT_AS", "soft": 2, "hard": 1}
+    assert findings(spec.check_process, {"args": [], "cwd": "/", "rlimits": [limit]}) == [
+        ("/args", "config.md#process"),
+        ("/rlimits/0/soft", "config.md#posix-process"),
+    ]
+
+
+def test_a_process_document_is_loaded_from_its_file(tmp_path):
+    path = tmp_path / "process.json"
+    path.write_text(json.dumps(PROCESS))
+    assert spec.load_process(str(path)) == PROCESS
+    path.write_text("{}")
+    with pytest.raises(InvalidConfig, match=r"process\.json is not valid: 2 errors"):
+        spec.load_process(str(path))
+
+
+def test_resources_are_checked_alone():
+    spec.check_resources({"pids": {"limit": 0}})
+    assert findings(spec.check_resources, {"memory": {"limit": 2, "swap": 1}}) == [
+        ("/memory/swap", "config-linux.md#memory")
+    ]
+    assert findings(spec.check_resources, {"pids": {"limit": "x"}}) == [("/pids/limit", "config-linux.md#pids")]
+
+
+def test_the_configurations_that_the_spec_verb_writes_are_valid():
+    spec.check_config(template.default_config())
+    spec.check_config(template.for_user(template.default_config(), 1000, 1000))
+
+
+class Text(str):
+    """A string that is not exactly of the type that JSON gives."""
+
+    __slots__ = ()
+
+
+def test_values_of_a_subclass_of_their_type_are_accepted():
+    spec.check_process({"cwd": Text("/"), "args": [Text("sh")]})
+
+
+VERSIONS = """
+    0.0.4 1.2.3 10.20.30 1.1.2-prerelease+meta 1.0.0-alpha-a.b-c-x.y 1.0.0-0A.is.legal
+    1.0.0+0.build.1-rc.10000aaa-kk-0.1 2.0.0-rc.1+build.123 1.0.0--.- 1.0.0+001
+"""
+
+NO_VERSIONS = """
+    1 1.2 1.2.3.4 01.1.1 1.01.1 1.1.01 1.2.3- 1.2.3-a..b 1.2.3-01 1.2.3+ 1.2.3+a..b 1.2.3+a+b +1.2.3 -1.0.0
+    v1.0.0 1.0.0-é 1_0.0.0 1.0.0-a_b 9999999999.0.0 1.0.\u0661
+"""
+
+
+@pytest.mark.parametrize("text", VERSIONS.split())
+def test_semantic_versions(text):
+    assert version.semver(text) == tuple(int(part) for part in text.partition("-")[0].partition("+")[0].split("."))
+
+
+@pytest.mark.parametrize("text", ["", "1.0.0 ", "1.0.0\n", *NO_VERSIONS.split()])
+def test_what_looks_like_a_semantic_version(text):
+    assert version.semver(text) is None
+
+
+@pytest.mark.parametrize("text", ["", "0", "0-3,7", "7,0-3", "3-3", "000"])
+def test_lists_of_cpus(text):
+    assert lists.is_list(text)
+
+
+@pytest.mark.parametrize("text", [",", "0,", "-1", "1-", "3-1", "0-1-2", "a", "0 1", "0\n", "٣", "0x1", "9999999999"])
+def test_what_is_no_list_of_cpus(text):
+    assert not lists.is_list(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("net.ipv4.ip_forward", "net.ipv4.ip_forward"),
+        ("net/ipv4/ip_forward", "net.ipv4.ip_forward"),
+        ("net/ipv4/conf/eth0.1/forwarding", "net.ipv4.conf.eth0/1.forwarding"),
+        ("net.ipv4.conf.eth0/1.forwarding", "net.ipv4.conf.eth0/1.forwarding"),
+        ("x", "x"),
+    ],
+)
+def test_the_first_separator_of_a_parameter_decides(name, expected):
+    assert sysctl.dotted(name) == expected
+
+
+@pytest.mark.parametrize("name", ["eth0", "a" * 15, "...", "lan%d", "é"])
+def test_names_of_network_devices(name):
+    assert network.is_interface(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a" * 16, "é" * 8, "a/b", "a:b", "a b", "a\n"])
+def test_what_is_no_name_of_a_network_device(name):
+    assert not network.is_interface(name)
+
+
+def test_a_pointer_escapes_what_rfc_6901_says():
+    place = pointer.join("/annotations", "a/b~c", 3)
+    assert place == "/annotations/a~1b~0c/3"
+    assert pointer.dotted(place) == "annotations.a/b~c[3]"
+    assert pointer.dotted("/linux/sysctl/net.core.somaxconn") == 'linux.sysctl["net.core.somaxconn"]'

@@ -1,0 +1,107 @@
+"""`validate` and `plan` say what a bundle asks for, and touch nothing."""
+
+import json
+import os
+
+import pytest
+
+from pyruntime.cli.main import main
+from pyruntime.cli.step_text import step_text
+from pyruntime.plan.step import Step
+from pyruntime.spec.template import default_config, for_user
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Return a function that writes a bundle."""
+
+    def make(config):
+        (tmp_path / "rootfs").mkdir(exist_ok=True)
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return str(tmp_path)
+
+    return make
+
+
+def run(capfd, *words, status=0):
+    assert main(list(words)) == status
+    return capfd.readouterr()
+
+
+@pytest.mark.parametrize("config", [default_config(), for_user(default_config(), 1000, 1000)], ids=["root", "user"])
+def test_the_configuration_that_spec_writes_is_valid_and_has_a_plan(made, capfd, config):
+    bundle = made(config)
+    assert "valid" in run(capfd, "validate", "-b", bundle).out
+    assert "execve(argv=sh" in run(capfd, "plan", "-b", bundle).out
+
+
+def test_every_error_of_a_configuration_is_printed_with_its_place_and_clause(made, capfd):
+    config = default_config()
+    config["process"]["cwd"] = "relative"
+    config["mounts"][0]["destination"] = 7
+    config["hostname"] = []
+    error = run(capfd, "validate", "-b", made(config), status=1).err
+    for pointer in ("/process/cwd", "/mounts/0/destination", "/hostname"):
+        assert f"config.json    {pointer}" in error
+    assert "spec           config.md#" in error
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan"])
+def test_a_bundle_without_a_configuration_is_an_error_that_names_the_file(tmp_path, capfd, verb):
+    error = run(capfd, verb, "--bundle", str(tmp_path), status=1).err
+    assert f"{tmp_path}/config.json" in error
+    assert "ENOENT" in error
+
+
+def test_the_table_is_numbered_and_aligned(made, capfd):
+    lines = run(capfd, "plan", "-b", made(default_config())).out.splitlines()
+    numbered = [line for line in lines if line[:8].strip()[:1].isdigit()]
+    assert [int(line.split()[0]) for line in numbered] == list(range(1, len(numbered) + 1))
+    assert len({line.rindex("  config") for line in numbered if "  config" in line}) == 1
+    assert all(line.split()[1] in ("host", "stub", "init") for line in numbered)
+
+
+def test_every_step_names_a_clause(made, capfd):
+    for entry in json.loads(run(capfd, "plan", "--format", "json", "-b", made(default_config())).out):
+        assert "#" in entry["clause"], entry
+
+
+def test_the_json_has_the_same_steps_as_the_table(made, capfd):
+    bundle = made(default_config())
+    entries = json.loads(run(capfd, "plan", "--format=json", "-b", bundle).out)
+    table = run(capfd, "plan", "-b", bundle).out
+    assert [entry["step"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert set(entries[0]) == {"step", "by", "op", "args", "pointer", "clause"}
+    for entry in entries:
+        assert f"  {entry['op']}(" in table
+        assert entry["pointer"] in table
+
+
+def test_planning_leaves_no_trace(made, capfd, monkeypatch):
+    bundle = made(default_config())
+    before = sorted(os.listdir(bundle))
+    for call in ("mkdir", "makedirs", "unlink", "rename"):
+        monkeypatch.setattr(os, call, lambda *_, **__: pytest.fail("something was changed"))
+    run(capfd, "plan", "-b", bundle)
+    assert sorted(os.listdir(bundle)) == before
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (Step("mknod", "", "", path="/dev/null", mode=0o20666, dev=os.makedev(1, 3)),
+         "mknod(path=/dev/null, mode=c0666, dev=1:3)"),
+        (Step("mount", "", "", path="/x", attr_set=1 | 2 | 0x20, attr_clr=1 | 2 | 0x70),
+         "mount(path=/x, attr_set=ro,nosuid,strictatime)"),
+        (Step("bind", "", "", path="/x", attr_set=0, attr_clr=1), "bind(path=/x, attr_clr=ro)"),
+        (Step("capset", "", "", effective=1 << 5 | 1 << 10, permitted=0),
+         "capset(effective=KILL,NET_BIND_SERVICE, permitted=none)"),
+        (Step("bounding", "", "", keep=(1 << 41) - 1), "bounding(keep=all)"),
+        (Step("propagation", "", "", rec_propagation=1 << 19), "propagation(rec_propagation=slave)"),
+        (Step("execve", "", "", argv=["sh", "-c", "a b"], env=[]), "execve(argv=sh -c 'a b')"),
+        (Step("user", "", "", uid=0, groups=[], size=None), "user(uid=0)"),
+        (Step("symlink", "", "", flags=1 << 20), "symlink(flags=0x100000)"),
+    ],
+)  # fmt: skip
+def test_arguments_are_shown_in_words(step, text):
+    assert step_text(step) == text
