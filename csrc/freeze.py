@@ -21,5 +21,7 @@ def write_header(package: Path, header: Path) -> None:
     arrays, table = [], []
     for number, (name, is_package, code) in enumerate(modules(package)):
         arrays.append(f"static const unsigned char code_{number}[] = {{{','.join(map(str, code))}}};")
-        table.append(f'    {{.name = "{name}", .code = code_{number}, .size = {len(code)}, .is_package = {int(is_package)}}},')
+        table.append(
+            f'    {{.name = "{name}", .code = code_{number}, .size = {len(code)}, .is_package = {int(is_package)}}},'
+        )
     header.write_text("\n".join([*arrays, "static const struct _frozen FROZEN[] = {", *table, "    {0}};", ""]))

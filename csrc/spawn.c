@@ -126,6 +126,8 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
     close(spawn->host_sync);
     if (maps)
         ask_for_maps(spawn);
+    else if (!(spawn->flags & SPAWN_MAPS))
+        become_root(spawn); /* of the user namespace that was joined */
     if (!(spawn->flags & SPAWN_VIA))
         join_namespaces(spawn);
     join_cgroups(spawn);

@@ -1,7 +1,11 @@
-"""The one error a user of pyruntime meets: what was being done, why it failed, and which place in config.json and which clause of the spec say so."""
+"""The one error a user of pyruntime meets: what was being done, why it failed, and what in config.json and spec say so."""
 
 # errno's module is built into the interpreter, so this import opens no file.
 import errno as _errno
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Error(Exception):
@@ -18,8 +22,18 @@ class Error(Exception):
     """
 
     def __init__(
-        self, doing, reason="", *, pointer="", value=None, clause="", step="", errno=0, advice="", log=""
-    ):
+        self,
+        doing: str,
+        reason: str = "",
+        *,
+        pointer: str = "",
+        value: object = None,
+        clause: str = "",
+        step: str = "",
+        errno: int = 0,
+        advice: str = "",
+        log: str = "",
+    ) -> None:
         super().__init__(doing)
         self.doing = doing
         self.reason = reason
@@ -32,7 +46,7 @@ class Error(Exception):
         self.log = log  # what the kernel's own log (fsopen(2)) said, verbatim
 
     @property
-    def kernel(self):
+    def kernel(self) -> str:
         """The kernel's answer by name and in words: "ENOENT: No such file or directory"; empty without errno."""
         if not self.errno:
             return ""
@@ -41,7 +55,7 @@ class Error(Exception):
         name = _errno.errorcode.get(self.errno, f"errno {self.errno}")
         return f"{name}: {os.strerror(self.errno)}"
 
-    def __str__(self):
+    def __str__(self) -> str:
         """One line that stands alone: callers put it into their own messages and logs."""
         text = ": ".join(part for part in (self.doing, self.reason, self.kernel, self.log) if part)
         where = ", ".join(part for part in (self.pointer, self.clause) if part)
@@ -51,10 +65,10 @@ class Error(Exception):
 class InvalidConfig(Error):
     """A configuration that the spec forbids; `problems` holds every finding as an Error of its own."""
 
-    def __init__(self, doing, problems):
+    def __init__(self, doing: str, problems: "Iterable[Error]") -> None:
         self.problems = list(problems)
         super().__init__(doing, f"{len(self.problems)} error{'s' if len(self.problems) != 1 else ''}")
 
-    def __str__(self):
+    def __str__(self) -> str:
         """All findings, each on a line of its own after the heading."""
         return "\n".join([f"{self.doing}: {self.reason}", *(f"  {problem}" for problem in self.problems)])

@@ -129,7 +129,10 @@ def _left_processes(directory: str) -> list[str]:
             traces = [(process / name).read_bytes() for name in ("cgroup", "cmdline")]
         except OSError:
             continue  # it ended meanwhile
-        if any(SESSION.encode() in trace or f"{directory}/".encode() in trace for trace in traces):
+        if not traces[1]:
+            continue  # it has ended, and waits for whoever adopted it
+        # A zombie has an empty command line: whoever adopted it has not waited yet.
+        if traces[1] and any(SESSION.encode() in trace or f"{directory}/".encode() in trace for trace in traces):
             found.append(f"process {process.name} {traces[1].replace(bytes(1), b' ').decode(errors='replace')}")
     return found
 

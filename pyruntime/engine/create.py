@@ -22,8 +22,9 @@ from pyruntime.store.process import start_time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.engine.launch import Child
+    from pyruntime.host.facts import Facts
     from pyruntime.plan.plan import Plan
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.types import Config, StateFile
     from pyruntime.store.container import Container
 
 SPEC_VERSION = "1.3.0"
@@ -112,10 +113,10 @@ def create(container_id: str, options: CreateOptions) -> int:
     return child.pid
 
 
-_known: list = []
+_known: "list[Facts]" = []
 
 
-def _facts():
+def _facts() -> "Facts":
     """Return the host's facts, looked up once a process."""
     if not _known:
         _known.append(facts())
@@ -136,7 +137,10 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
             advice="pyruntime spec --rootless writes such a configuration",
         )
     if options.systemd_cgroup:
-        raise Error("this version of pyruntime does not support the systemd cgroup driver", clause="config-linux.md#control-groups")
+        raise Error(
+            "this version of pyruntime does not support the systemd cgroup driver",
+            clause="config-linux.md#control-groups",
+        )
     _check_preserved(options.preserve_fds)
     context = Context(
         config,
@@ -210,10 +214,10 @@ def state_document(container_id: str, status: str, pid: int, bundle: str, config
     }
 
 
-def _state_file(container_id: str, plan: "Plan", config: "Config", options: CreateOptions) -> "dict[str, object]":
+def _state_file(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":
     """Return the state file of a container that is being created."""
     return {
-        **state_document(container_id, "creating", 0, options.bundle, config),
+        **state_document(container_id, "creating", 0, options.bundle, config),  # type: ignore[typeddict-item]
         "version": containers.VERSION,
         "start_time": 0,
         "created": "",
@@ -237,12 +241,13 @@ def _make(
 ) -> "Child":
     """Make everything that outlives this process, each with its undoing."""
     cgroup = cgroups.prepare(plan.cgroup)
-    state = _state_file(container.container_id, plan, config, options)
+    state = _state_file(container.container_id, config, options)
     state["rootfs"] = next((step.args["source"] for step in plan.build if step.op == "root"), "")
     state["cgroup"] = cgroup.record
     # Written before anything else is made, so that whoever finds a container whose creator died knows what to remove.
     container.write(state)
     cgroup = _make_cgroup(cgroup, plan, undo)
+    sources.open_cgroups(plan, program, _facts())
     gate = sources.own(container.listen())
     child = _spawn(container, plan, program, sources, cgroup, config, options, console, gate, undo)
     document = state_document(container.container_id, "creating", child.pid, options.bundle, config)
@@ -252,13 +257,10 @@ def _make(
         undo.push(_poststop, plan, {**document, "status": "stopped"})
         undo.push(child.kill)
         raise
-    state.update(
-        status="created",
-        pid=child.pid,
-        start_time=start_time(child.pid),
-        created=_now(),
-        cgroup=cgroup.record,
-    )
+    state["status"] = "created"
+    state["pid"], state["start_time"] = child.pid, start_time(child.pid)
+    state["created"] = _now()
+    state["cgroup"] = cgroup.record
     container.write(state)
     if options.pid_file:
         _write_pid_file(options.pid_file, child.pid)

@@ -47,11 +47,9 @@ def delete(root: str, container_id: str, force: bool) -> None:
         if status == "creating":
             # We hold the lock: whoever was creating it is dead.
             status = "stopped"
-        if status != "stopped" and not force:
-            if status != "created":
-                raise Error(
-                    f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE
-                )
+        # A created container has run nothing yet; runc's callers delete it as it is.
+        if status not in ("stopped", "created") and not force:
+            raise Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
         destroy(container, state)
 
 

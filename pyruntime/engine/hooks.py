@@ -1,4 +1,4 @@
-"""Running hooks (config.md#posix-platform-hooks): state on stdin, own environment, a time limit, failure told in full."""
+"""Running hooks (config.md#posix-platform-hooks): state on stdin, a time limit, failure told in full."""
 
 import os
 import select

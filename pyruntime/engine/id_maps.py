@@ -1,4 +1,4 @@
-"""The maps of a new user namespace, written by the host (user_namespaces(7), config-linux.md#user-namespace-mappings)."""
+"""The maps of a new user namespace, by the host (user_namespaces(7), config-linux.md#user-namespace-mappings)."""
 
 import os
 

@@ -43,7 +43,9 @@ def send(pid: int, started: int, signal: int, container_id: str) -> None:
         if error == 3:
             raise Error(f"cannot kill container {container_id!r}", "container not running", clause=_CLAUSE)
         if error:
-            raise Error(f"cannot kill container {container_id!r}", clause=_CLAUSE, step="pidfd_send_signal", errno=error)
+            raise Error(
+                f"cannot kill container {container_id!r}", clause=_CLAUSE, step="pidfd_send_signal", errno=error
+            )
     finally:
         if pidfd >= 0:
             os.close(pidfd)

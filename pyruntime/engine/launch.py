@@ -1,4 +1,4 @@
-"""The child: cloned, mapped, placed into its cgroup, accompanied until it is ready; what it reports becomes an Error."""
+"""The child: cloned, mapped, accompanied until it is ready; what it reports becomes an Error."""
 
 import os
 
@@ -9,6 +9,8 @@ from pyruntime.plan.namespaces import TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.cgroup import Cgroup
     from pyruntime.engine.sources import Sources
     from pyruntime.plan.plan import Plan
@@ -52,7 +54,7 @@ def _reap(pid: int) -> int:
         return 0
 
 
-def spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int, host_sync: int) -> object:
+def spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int, host_sync: int) -> "Any":
     """Return `struct spawn` for the namespaces of `plan` (csrc/plan.h says what its flags mean).
 
     What it points to is kept by `sources`, which also owns the descriptors.
@@ -102,7 +104,7 @@ def _maps_root(plan: "Plan") -> bool:
     )
 
 
-def accompany(child: Child, plan: "Plan", spawn: object) -> None:
+def accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
     """Do what the new process waits for: write its maps, and learn init's pid where it came through another process.
 
     Raises Error for whatever the child reports.

@@ -1,4 +1,4 @@
-"""What the host sets on init from outside, with privileges that init may not have (config.md#posix-process, #linux-process)."""
+"""What the host sets on init, with privileges that init may not have (config.md#posix-process, #linux-process)."""
 
 import os
 

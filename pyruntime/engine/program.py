@@ -6,6 +6,8 @@ from pyruntime._stub import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.plan.step import Step
 
 # Strings are offsets into the arena, numbers are copied as they are; other arguments are for the host alone.
@@ -53,7 +55,7 @@ class Program:
             self._arena += raw + b"\0"
         return offset
 
-    def array(self, steps: "list[Step]") -> object:
+    def array(self, steps: "list[Step]") -> "Any":
         """Return `steps` as a C array of `struct step`."""
         array = ffi.new("struct step[]", max(len(steps), 1))
         for index, step in enumerate(steps):
@@ -69,7 +71,7 @@ class Program:
         self._pinned.append(array)
         return array
 
-    def stub(self) -> object:
+    def stub(self) -> "Any":
         """Return the `struct stub` that the steps act on; call it after the last `array`."""
         arena = ffi.from_buffer(self._arena)
         stub = ffi.new("struct stub *")

@@ -10,6 +10,8 @@ from pyruntime.plan.namespaces import TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.engine.program import Program
     from pyruntime.host.facts import Facts
     from pyruntime.plan.plan import Plan
@@ -45,6 +47,11 @@ def open_rootfs(bundle: str, path: str) -> int:
     return fd
 
 
+def _groups(plan: "Plan") -> "set[str]":
+    """Return the directories of the container's cgroups."""
+    return {mountpoint + path for mountpoint, path in plan.cgroup.groups.values()} if plan.cgroup else set()
+
+
 class Sources:
     """The descriptors that the host opened for the child; `close` when the child has them."""
 
@@ -60,7 +67,7 @@ class Sources:
         self._fds.append(fd)
         return fd
 
-    def pin(self, memory: object) -> object:
+    def pin(self, memory: "Any") -> "Any":
         """Keep C memory alive as long as this object, and return it."""
         self._pinned.append(memory)
         return memory
@@ -84,12 +91,18 @@ class Sources:
         for step in plan.build:
             if step.op == "root":
                 step.args["source"] = self._rootfs(step, program, bundle, privileged)
-            elif step.op == "bind":
+            elif step.op == "bind" and step.args["source"] not in _groups(plan):
                 self._bind(step, program, privileged)
             if "uid_mappings" in step.args:
                 from pyruntime.engine import idmap
 
                 program.maps[id(step)] = self.own(idmap.user_namespace(step))
+
+    def open_cgroups(self, plan: "Plan", program: "Program", facts: "Facts") -> None:
+        """Open the container's own cgroups, now that they exist, for the steps that bind them. Raises Error."""
+        for step in plan.build:
+            if step.op == "bind" and step.args["source"] in _groups(plan):
+                self._bind(step, program, facts.holds("CAP_SYS_ADMIN"))
 
     def _rootfs(self, step: "Step", program: "Program", bundle: str, privileged: bool) -> str:
         fd = self.own(open_rootfs(bundle, step.args["source"]))

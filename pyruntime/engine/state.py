@@ -12,7 +12,8 @@ _MORE = ("rootfs", "created", "owner")
 
 def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
     """Return what runtime.md#state defines of `state`, with the status as it is now; a stopped container has no pid."""
-    document = {name: state[name] for name in _SPEC}
+    stored: dict[str, object] = dict(state)
+    document = {name: stored[name] for name in _SPEC}
     document["status"] = status
     if status == "stopped":
         document["pid"] = 0
@@ -20,7 +21,7 @@ def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
 
 
 def state(root: str, container_id: str) -> "dict[str, object]":
-    """Return the state of the container, in the order of runc's output. Raises Error when there is no such container."""
+    """Return the state of the container, in the order of runc's output. Raises Error when there is none."""
     with containers.open_container(root, container_id) as container:
         stored = container.read()
         status = container.status(stored)
@@ -28,5 +29,6 @@ def state(root: str, container_id: str) -> "dict[str, object]":
             # Its creator has taken the id and written nothing yet.
             return {"ociVersion": "1.3.0", "id": container_id, "status": status, "pid": 0, "bundle": ""}
         document = spec_state(stored, status)
-        document.update((name, stored[name]) for name in _MORE)
+        more: dict[str, object] = dict(stored)
+        document.update((name, more[name]) for name in _MORE)
         return document

@@ -187,11 +187,11 @@ def _in_foreground(fd: int) -> bool:
 
 
 def _end_of_file(master_fd: int, last: bytes) -> bytes:
-    """Return the keys that end the input of whoever reads the terminal line by line; `last` was sent before."""
-    settings = termios.tcgetattr(master_fd)
-    if not settings[_LFLAG] & termios.ICANON:
-        return b""
-    key: bytes = settings[_CC][termios.VEOF]
+    """Return the keys with which a person ends the input; `last` was sent before.
+
+    Not only where the terminal works line by line: a shell that edits its line itself takes them too.
+    """
+    key: bytes = termios.tcgetattr(master_fd)[_CC][termios.VEOF]
     # After half a line, the first only sends that half.
     return key if last == b"\n" else key * 2
 

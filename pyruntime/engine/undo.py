@@ -11,7 +11,7 @@ class Undo:
     __slots__ = ("_actions",)
 
     def __init__(self) -> None:
-        self._actions: "list[tuple[Callable[..., object], tuple[object, ...]]]" = []
+        self._actions: list[tuple[Callable[..., object], tuple[object, ...]]] = []
 
     def push(self, action: "Callable[..., object]", *args: object) -> None:
         """Have `action(*args)` done if the operation fails."""

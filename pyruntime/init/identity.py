@@ -8,6 +8,8 @@ from pyruntime.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.plan.step import Step
 
 _NULL = os.makedev(1, 3)
@@ -23,21 +25,21 @@ def _check(step: "Step", doing: str, result: int) -> None:
         raise _refused(step, doing, -result)
 
 
-def _keyring(step: "Step", _stub: object) -> None:
+def _keyring(step: "Step", _stub: "Any") -> None:
     result = lib.pyr_session_keyring(os.fsencode(step.args["name"]))
     # A kernel without keyrings, or a policy against them, takes nothing from the container.
     if result < 0 and -result not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
         raise _refused(step, "cannot join a session keyring", -result)
 
 
-def _setsid(step: "Step", _stub: object) -> None:
+def _setsid(step: "Step", _stub: "Any") -> None:
     try:
         os.setsid()
     except OSError as error:
         raise _refused(step, "cannot start a session", error.errno or 0) from None
 
 
-def _terminal(step: "Step", stub: object) -> None:
+def _terminal(step: "Step", stub: "Any") -> None:
     """Make the pseudoterminal's slave the controlling terminal and the standard streams."""
     terminal = stub.terminal
     _check(step, "cannot get the controlling terminal", lib.pyr_controlling_terminal(terminal))
@@ -51,7 +53,7 @@ def _terminal(step: "Step", stub: object) -> None:
         stub.terminal = -1
 
 
-def _stdio(step: "Step", _stub: object) -> None:
+def _stdio(step: "Step", _stub: "Any") -> None:
     """Give the standard streams to the container's user, so that it can open them again through /proc/self/fd."""
     uid = step.args["uid"]
     for stream in (0, 1, 2):
@@ -65,7 +67,7 @@ def _stdio(step: "Step", _stub: object) -> None:
                 raise _refused(step, "cannot give the standard streams to the user", error.errno or 0) from None
 
 
-def _chdir(step: "Step", _stub: object) -> None:
+def _chdir(step: "Step", _stub: "Any") -> None:
     path = step.args["path"]
     try:
         os.chdir(path)
@@ -95,11 +97,11 @@ def _inside(_path: str) -> bool:
         return False
 
 
-def _umask(step: "Step", _stub: object) -> None:
+def _umask(step: "Step", _stub: "Any") -> None:
     os.umask(step.args["mask"])
 
 
-def _bounding(step: "Step", _stub: object) -> None:
+def _bounding(step: "Step", _stub: "Any") -> None:
     # The capabilities survive the change of the user only with this; capset reduces them right after.
     _check(step, "cannot keep capabilities", lib.pyr_prctl(lib.PR_SET_KEEPCAPS, 1, 0))
     result = lib.pyr_bound(step.args["keep"])
@@ -108,7 +110,7 @@ def _bounding(step: "Step", _stub: object) -> None:
         raise _refused(step, "cannot drop capabilities from the bounding set", -result)
 
 
-def _user(step: "Step", _stub: object) -> None:
+def _user(step: "Step", _stub: "Any") -> None:
     args = step.args
     try:
         if args["setgroups"]:
@@ -127,21 +129,25 @@ def _user(step: "Step", _stub: object) -> None:
         ) from None
 
 
-def _capset(step: "Step", _stub: object) -> None:
+def _capset(step: "Step", _stub: "Any") -> None:
     args = step.args
     _check(
         step,
         "cannot set the capabilities",
         lib.pyr_capset(args["effective"], args["permitted"], args["inheritable"]),
     )
-    _check(step, "cannot clear the ambient capabilities", lib.pyr_prctl(lib.PR_CAP_AMBIENT, lib.PR_CAP_AMBIENT_CLEAR_ALL, 0))
+    _check(
+        step,
+        "cannot clear the ambient capabilities",
+        lib.pyr_prctl(lib.PR_CAP_AMBIENT, lib.PR_CAP_AMBIENT_CLEAR_ALL, 0),
+    )
     for number in range(64):
         if args["ambient"] >> number & 1:
             result = lib.pyr_prctl(lib.PR_CAP_AMBIENT, lib.PR_CAP_AMBIENT_RAISE, number)
             _check(step, f"cannot raise ambient capability {number}", result)
 
 
-def _no_new_privs(step: "Step", _stub: object) -> None:
+def _no_new_privs(step: "Step", _stub: "Any") -> None:
     _check(step, "cannot set no_new_privs", lib.pyr_prctl(lib.PR_SET_NO_NEW_PRIVS, 1, 0))
 
 

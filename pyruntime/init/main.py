@@ -15,6 +15,8 @@ from pyruntime.init import execute, identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.plan.plan import Plan
 
 
@@ -36,8 +38,8 @@ class Orders:
     def __init__(
         self,
         plan: "Plan",
-        stub: object,
-        enter: object,
+        stub: "Any",
+        enter: "Any",
         *,
         sync: int,
         gate: int,
@@ -110,7 +112,7 @@ def _stub_error(orders: Orders, index: int) -> Error:
     return messages.step_error(orders.plan.enter[index], error, _text(stub.call), _text(stub.text))
 
 
-def _text(pointer: object) -> str:
+def _text(pointer: "Any") -> str:
     return os.fsdecode(ffi.string(pointer))
 
 

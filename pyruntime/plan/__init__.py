@@ -14,8 +14,8 @@ def compile_plan(context: Context) -> Plan:
     """
     unsupported.refuse(context)
     config = context.config
-    plan = Plan()
-    context.cgroup = plan.cgroup = cgroup.compile_cgroup(config, context.facts.cgroup, context.container_id)
+    plan = Plan(cgroup.compile_cgroup(config, context.facts.cgroup, context.container_id))
+    context.cgroup = plan.cgroup
     plan.namespaces = list(namespaces.namespaces(context))
     plan.maps = [*namespaces.id_maps(context), *namespaces.time_offsets(context)]
     plan.build = [

@@ -20,9 +20,7 @@ CLAUSE = "config.md#mounts"
 _SAFE = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
 
 
-def expand(
-    index: int, mount: "Mount", config: "Config", host: "CgroupHost", plan: "CgroupPlan"
-) -> "Iterator[Step]":
+def expand(index: int, mount: "Mount", config: "Config", host: "CgroupHost", plan: "CgroupPlan") -> "Iterator[Step]":
     """Yield the steps for /mounts/`index`, a mount of type cgroup or cgroup2.
 
     "cgroup" means what the host has, as with runc: the unified hierarchy on a v2 host, elsewhere a tmpfs with a

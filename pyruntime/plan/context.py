@@ -53,9 +53,11 @@ class Context:
         self.new_keyring = new_keyring
         self.late: list[Step] = []
         self.warnings: list[str] = []
-        self.cgroup: CgroupPlan | None = None
+        self.cgroup: CgroupPlan  # compiled first, by compile_plan
         linux = config.get("linux") or {}
-        self.namespaces = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
+        self.namespaces: dict[str, str] = {
+            entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()
+        }
 
     def new_namespace(self, kind: str) -> bool:
         """Tell whether the container gets a new namespace of type `kind` ("mount", "network", …)."""
@@ -84,7 +86,7 @@ class Context:
 
     @property
     def can_setgroups(self) -> bool:
-        """Tell whether the groups of a process can be changed: not without privilege over the user namespace (user_namespaces(7))."""
+        """Tell whether a process's groups can be changed: not without privilege over the user namespace."""
         return not self.user_namespace or self.facts.holds("CAP_SETGID")
 
     @property

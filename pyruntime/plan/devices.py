@@ -1,4 +1,4 @@
-"""Device nodes and the links in /dev (config-linux.md#devices, #default-devices, runtime-linux.md#dev-symbolic-links)."""
+"""Device nodes and the links in /dev (config-linux.md#devices, runtime-linux.md#dev-symbolic-links)."""
 
 import os
 
@@ -39,7 +39,7 @@ _KINDS = {"c": _S_IFCHR, "u": _S_IFCHR, "b": _S_IFBLK, "p": _S_IFIFO}
 
 
 def devices(context: "Context") -> "Iterator[Step]":
-    """Yield the configured devices, the default ones not among them, and the links; nothing where /dev is the host's."""
+    """Yield the configured devices, the other default ones, and the links; nothing where /dev is the host's."""
     mounts = context.config.get("mounts") or ()
     if any(is_bind(mount) and container_path(mount["destination"]) == "/dev" for mount in mounts):
         return
@@ -67,9 +67,7 @@ def devices(context: "Context") -> "Iterator[Step]":
     yield Step("symlink", "", DEFAULTS_CLAUSE, path="/dev/ptmx", source="pts/ptmx", flags=lib.STEP_REPLACE)
 
 
-def _node(
-    context: "Context", pointer: str, clause: str, path: str, mode: int, dev: int, uid: int, gid: int
-) -> Step:
+def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, dev: int, uid: int, gid: int) -> Step:
     """Return the step that supplies a node: made, or where the kernel forbids that, the host's own node bound."""
     if not context.can_mknod and mode & _S_IFCHR:
         return Step("bind", pointer, clause, path=path, source=path, flags=lib.STEP_DEVICE, mode=mode, dev=dev)

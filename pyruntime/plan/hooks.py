@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.types import Config, Hook
 
 # Kind -> clause. The order is that of the lifecycle (runtime.md#lifecycle).
 KINDS = {
@@ -29,7 +29,8 @@ def hooks(config: "Config", kind: str) -> "Iterator[Step]":
     namespaces and the runtime's own (None) otherwise.
     """
     inherited = (config.get("process") or {}).get("env") or [] if kind in IN_CONTAINER else None
-    for index, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
+    configured: dict[str, list[Hook]] = config.get("hooks") or {}  # type: ignore[assignment]  # `kind` is a variable
+    for index, hook in enumerate(configured.get(kind) or ()):
         yield Step(
             "hook",
             f"/hooks/{kind}/{index}",

@@ -80,7 +80,7 @@ TABLE.update({name: (BEHAVIOUR, bits, 0) for name, bits in _BEHAVIOURS.items()})
 
 
 class MountOptions:
-    """What a mount's `options` array asks for: bits by the kernel interface that takes them; `data` for the filesystem."""
+    """What a mount's `options` ask for: bits by the kernel interface that takes them; `data` is the filesystem's."""
 
     __slots__ = (
         "attr_clr",

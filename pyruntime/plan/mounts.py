@@ -8,6 +8,7 @@ from pyruntime.plan.step import Step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from pyruntime.plan.context import Context
     from pyruntime.spec.types import Mount
@@ -51,9 +52,7 @@ def mounts(context: "Context") -> "Iterator[Step]":
     context.late.extend(late)
 
 
-def _mount(
-    context: "Context", index: int, mount: "Mount", destination: str, late: "list[Step]"
-) -> "Iterator[Step]":
+def _mount(context: "Context", index: int, mount: "Mount", destination: str, late: "list[Step]") -> "Iterator[Step]":
     pointer = f"/mounts/{index}"
     fstype = mount.get("type") or ""
     options = mount_options.MountOptions(mount.get("options") or [])
@@ -70,9 +69,9 @@ def _mount(
     elif is_bind(mount):
         yield _bind(context, pointer, mount, destination, options)
     elif fstype in ("cgroup", "cgroup2"):
-        from pyruntime.plan import cgroup_mounts
+        from pyruntime.plan.cgroup_mounts import expand
 
-        yield from cgroup_mounts.expand(index, mount, context.config, context.facts.cgroup, context.cgroup)
+        yield from expand(index, mount, context.config, context.facts.cgroup, context.cgroup)
     else:
         yield from _filesystem(pointer, mount, destination, options, late)
 
@@ -90,7 +89,7 @@ def _common(options: mount_options.MountOptions) -> "dict[str, int]":
     return {name: value for name, value in args.items() if value}
 
 
-def _idmap(context: "Context", pointer: str, mount: "Mount", options: mount_options.MountOptions) -> "dict[str, object]":
+def _idmap(context: "Context", pointer: str, mount: "Mount", options: mount_options.MountOptions) -> "dict[str, Any]":
     """Return the arguments of an idmapped mount: its own maps, or else those of the container's user namespace."""
     own = mount.get("uidMappings"), mount.get("gidMappings")
     if not options.behaviour & mount_options.IDMAP and not own[0]:
@@ -129,9 +128,7 @@ def _bind(
         # Mounts that the host makes below the source later appear in the container too, as they do with runc; what
         # the container mounts never reaches the host.
         args["rec_propagation"] = lib.MS_SLAVE
-    flags = lib.STEP_RECURSIVE if "rbind" in (mount.get("options") or ()) or mount.get("type") == "bind" and not (
-        options.behaviour & mount_options.BIND
-    ) else 0
+    flags = lib.STEP_RECURSIVE if "rbind" in (mount.get("options") or ()) else 0
     idmap = _idmap(context, pointer, mount, options)
     if idmap:
         flags |= idmap.pop("idmap_flags")
@@ -153,7 +150,11 @@ def _filesystem(
 ) -> "Iterator[Step]":
     fstype = mount.get("type") or ""
     if not fstype:
-        raise Error("a mount that is not a bind mount needs a type", pointer=f"{pointer}/type", clause="config.md#posix-platform-mounts")
+        raise Error(
+            "a mount that is not a bind mount needs a type",
+            pointer=f"{pointer}/type",
+            clause="config.md#posix-platform-mounts",
+        )
     readonly = options.attr_set & lib.MOUNT_ATTR_RDONLY
     if readonly and (fstype == "tmpfs" or destination == "/dev"):
         # Devices and mount points are still to be made in it.
@@ -165,7 +166,12 @@ def _filesystem(
         args["sb_flags"] = options.sb_flags | (lib.MS_RDONLY if readonly else 0)
     if options.behaviour & mount_options.COPY_UP:
         if fstype != "tmpfs":
-            raise Error("tmpcopyup is for a tmpfs", pointer=f"{pointer}/options", value=fstype, clause="config.md#linux-mount-options")
+            raise Error(
+                "tmpcopyup is for a tmpfs",
+                pointer=f"{pointer}/options",
+                value=fstype,
+                clause="config.md#linux-mount-options",
+            )
         args["flags"] = lib.STEP_COPY_UP
     if options.data:
         args["data"] = options.data
@@ -183,7 +189,11 @@ _SAFE = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC | lib.MOUNT_ATTR_NODEV
 _DEFAULT_FILESYSTEMS = {
     "/proc": ("proc", _SAFE, []),
     "/sys": ("sysfs", _SAFE | lib.MOUNT_ATTR_RDONLY, []),
-    "/dev/pts": ("devpts", lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC, ["newinstance", "ptmxmode=0666", "mode=0620"]),
+    "/dev/pts": (
+        "devpts",
+        lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC,
+        ["newinstance", "ptmxmode=0666", "mode=0620"],
+    ),
     "/dev/shm": ("tmpfs", _SAFE, ["mode=1777", "size=65536k"]),
 }
 
@@ -205,6 +215,13 @@ def _defaults(context: "Context", destinations: "list[str]", paths: "tuple[str, 
             continue  # and procfs only to the owner of the pid namespace
         args: dict[str, object] = {"data": data} if data else {}
         yield Step(
-            "mount", "", DEFAULTS_CLAUSE, path=path, fstype=fstype, source=fstype, attr_set=attributes,
-            flags=lib.STEP_OPTIONAL, **args,
+            "mount",
+            "",
+            DEFAULTS_CLAUSE,
+            path=path,
+            fstype=fstype,
+            source=fstype,
+            attr_set=attributes,
+            flags=lib.STEP_OPTIONAL,
+            **args,
         )

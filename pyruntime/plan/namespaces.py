@@ -49,8 +49,7 @@ def id_maps(context: "Context") -> "Iterator[Step]":
     if not context.new_namespace("user"):
         return
     linux = context.config.get("linux") or {}
-    for name in ("uid", "gid"):
-        mappings = linux.get(f"{name}Mappings") or []
+    for name, mappings in (("uid", linux.get("uidMappings")), ("gid", linux.get("gidMappings"))):
         if mappings:
             yield Step(f"{name}_map", f"/linux/{name}Mappings", MAPPINGS_CLAUSE, text=mapping_text(mappings))
 

@@ -37,8 +37,8 @@ class Plan:
         "warnings",
     )
 
-    def __init__(self) -> None:
-        self.cgroup: CgroupPlan | None = None
+    def __init__(self, cgroup: "CgroupPlan") -> None:
+        self.cgroup = cgroup
         self.namespaces: list[Step] = []
         self.maps: list[Step] = []
         self.build: list[Step] = []
@@ -51,9 +51,8 @@ class Plan:
 
     def phases(self) -> "Iterator[tuple[str, list[Step]]]":
         """Yield (who carries it out, steps) in the order of the lifecycle (runtime.md#lifecycle)."""
-        if self.cgroup is not None:
-            yield "host", [Step("mkdir_cgroup", self.cgroup.pointer, self.cgroup.clause, path=self.cgroup.path)]
-            yield "host", self.cgroup.steps
+        yield "host", [Step("mkdir_cgroup", self.cgroup.pointer, self.cgroup.clause, path=self.cgroup.path)]
+        yield "host", self.cgroup.steps
         yield "stub", self.namespaces
         yield "host", self.maps
         yield "stub", self.build

@@ -111,12 +111,11 @@ def _capability_sets(context: "Context", process: "Process") -> "dict[str, int] 
 
     What the kernel or this runtime does not have is left out with a warning (config.md#linux-process).
     """
-    configured = process.get("capabilities")
+    configured: dict[str, list[str]] = process.get("capabilities") or {}  # type: ignore[assignment]
     unknown: list[str] = []
     sets = {}
     for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
-        names = (configured or {}).get(name) or []
-        sets[name] = capabilities.mask(names, context.available_capabilities, unknown)
+        sets[name] = capabilities.mask(configured.get(name) or [], context.available_capabilities, unknown)
     for name in unknown:
         context.warnings.append(f"capability {name} cannot be granted (/process/capabilities, {LINUX_CLAUSE})")
     # The kernel wants effective within permitted, and ambient within permitted and inheritable.

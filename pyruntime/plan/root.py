@@ -1,4 +1,4 @@
-"""The root filesystem: taken, propagated, changed to, made read-only (config.md#root, config-linux.md#rootfs-mount-propagation)."""
+"""The root filesystem, its propagation (config.md#root, config-linux.md#rootfs-mount-propagation)."""
 
 from pyruntime._stub import lib
 from pyruntime.plan.step import Step

@@ -1,5 +1,9 @@
 """A step: one thing to do, with the place in config.json that asks for it and the clause that says so."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class Step:
     """One entry of a plan.
@@ -13,20 +17,20 @@ class Step:
 
     __slots__ = ("args", "clause", "op", "pointer")
 
-    def __init__(self, op, pointer, clause, **args):
+    def __init__(self, op: str, pointer: str, clause: str, **args: "Any") -> None:
         self.op = op
         self.pointer = pointer
         self.clause = clause
         self.args = args
 
-    def __str__(self):
+    def __str__(self) -> str:
         """The step as a call: `mount(path=/proc, fstype=proc)`."""
         return f"{self.op}({', '.join(f'{name}={value}' for name, value in self.args.items())})"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Step({self}, {self.pointer!r}, {self.clause!r})"
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Step) and (self.op, self.args, self.pointer, self.clause) == (
             other.op,
             other.args,
@@ -34,4 +38,4 @@ class Step:
             other.clause,
         )
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # equal steps may still change

@@ -24,7 +24,8 @@ def refuse(context: "Context") -> None:
     """Raise InvalidConfig that names every property in use that is not supported; empty values ask for nothing."""
     problems = []
     for (section, name), clause in _PROPERTIES.items():
-        if (context.config.get(section) or {}).get(name):
+        part: dict[str, object] = context.config.get(section) or {}  # type: ignore[assignment]
+        if part.get(name):
             problems.append(
                 Error("this version of pyruntime does not support it", pointer=f"/{section}/{name}", clause=clause)
             )

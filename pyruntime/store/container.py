@@ -1,11 +1,11 @@
 """One container's directory: its state file, its lock, its start gate.
 
-    ROOT/ID/            locked with flock(2) by whoever changes the container
-    ROOT/ID/state.json  replaced as a whole, never written in place
-    ROOT/ID/config.json the configuration as it was at create
-    ROOT/ID/start.sock  the start gate: the container's init listens here from `created` until it executes the
-                        program, and only then. Connecting is how `start` lets it go on, and being connectable *is* the
-                        status `created`: there is no note of it that could be wrong after a crash.
+ROOT/ID/            locked with flock(2) by whoever changes the container
+ROOT/ID/state.json  replaced as a whole, never written in place
+ROOT/ID/config.json the configuration as it was at create
+ROOT/ID/start.sock  the start gate: the container's init listens here from `created` until it executes the
+                    program, and only then. Connecting is how `start` lets it go on, and being connectable *is* the
+                    status `created`: there is no note of it that could be wrong after a crash.
 """
 
 import errno

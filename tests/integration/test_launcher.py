@@ -32,7 +32,7 @@ def moved(pyruntime, tmp_path):
     shutil.copy(pyruntime, prefix / "bin/pyruntime")
     source = Path(sysconfig.get_path("purelib"))
     shutil.copytree(source / "pyruntime", prefix / packages / "pyruntime")
-    for file in source.glob("_cffi_backend*"):
+    for file in source.glob("_cffi_backend*.so"):
         shutil.copy(file, prefix / packages)
     return prefix / "bin/pyruntime", prefix / packages
 
@@ -141,9 +141,9 @@ def exe_of_a_running(runtime, bundle, extra=()):
         finally:
             os.close(file)
     finally:
-        process.kill()
-        process.communicate()
         runtime("delete", "--force", name)
+        process.kill()  # where it is not ending by itself
+        process.communicate()
 
 
 @needs_root

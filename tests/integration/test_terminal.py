@@ -219,6 +219,12 @@ def test_input_that_ends_in_half_a_line_ends_too():
     assert run("relay", "cat", input=b"half").stdout.endswith(b"half")
 
 
+def test_input_ends_for_a_program_that_edits_its_line_itself():
+    """A shell's prompt takes the terminal out of canonical mode; it must still see the end."""
+    program = "import sys, tty; tty.setcbreak(0); print('ready'); [*iter(lambda: sys.stdin.read(1), chr(4))]"
+    assert run("relay", sys.executable, "-uc", program).returncode == 0
+
+
 def test_much_input_is_not_lost():
     lines = b"".join(b"%d\n" % number for number in range(20000))
     done = run("relay", "sh", "-c", "stty -echo; cat", input=lines)
