@@ -8,25 +8,19 @@
 #include "stub.h"
 #include "syscalls.h"
 
-/* The host's procfs as seen from here: /proc/sys shows the namespaces of the process that looks. */
-static int open_proc(struct stub *stub) {
-    if (stub->proc >= 0)
-        return 0;
-    int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (proc < 0)
-        return failed(stub, "open(/proc)");
+/* The host's procfs, opened before the namespaces were joined: /proc/sys shows those of the process that looks. */
+static int check_proc(struct stub *stub) {
     struct statfs filesystem;
-    if (fstatfs(proc, &filesystem) < 0 || filesystem.f_type != PROC_SUPER_MAGIC) {
-        close_fd(&proc);
-        errno = ENODEV;
+    if (fstatfs(stub->proc, &filesystem) < 0)
         return failed(stub, "fstatfs(/proc)");
-    }
-    stub->proc = proc;
-    return 0;
+    if (filesystem.f_type == PROC_SUPER_MAGIC)
+        return 0;
+    errno = ENODEV;
+    return failed(stub, "fstatfs(/proc)");
 }
 
 int do_sysctl(struct stub *stub, const struct step *step) {
-    if (open_proc(stub) < 0)
+    if (check_proc(stub) < 0)
         return -1;
     cleanup_close int sys = sys_openat2(stub->proc, "sys", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_NO_XDEV);
     if (sys < 0)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -137,4 +138,29 @@ int pyr_user_namespace_process(void) {
         for (;;)
             pause();
     _exit(0);
+}
+
+int pyr_personality(unsigned long persona) { return answer(personality(persona)); }
+
+int pyr_sched_setattr(uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
+                      uint64_t deadline, uint64_t period) {
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {sizeof attributes, policy, flags, nice, priority, runtime, deadline, period};
+    return answer(syscall(SYS_sched_setattr, 0, &attributes, 0));
+}
+
+/* For the whole process group, of which init is the leader. */
+int pyr_ioprio_set(int ioclass, int priority) {
+    enum { WHO_PROCESS_GROUP = 2, CLASS_SHIFT = 13 };
+    return answer(syscall(SYS_ioprio_set, WHO_PROCESS_GROUP, 0, ioclass << CLASS_SHIFT | priority));
+}
+
+/* `nodes` is a bit mask of `bits` bits. */
+int pyr_set_mempolicy(int mode, const unsigned long *nodes, unsigned long bits) {
+    return answer(syscall(SYS_set_mempolicy, mode, bits ? nodes : NULL, bits));
 }

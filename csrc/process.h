@@ -16,6 +16,11 @@ int pyr_controlling_terminal(int terminal);
 int pyr_window_size(int terminal, unsigned rows, unsigned columns);
 int pyr_reset_signals(void);
 int pyr_close_range(unsigned first, unsigned last, int at_exec);
+int pyr_personality(unsigned long persona);
+int pyr_sched_setattr(uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
+                      uint64_t deadline, uint64_t period);
+int pyr_ioprio_set(int ioclass, int priority);
+int pyr_set_mempolicy(int mode, const unsigned long *nodes, unsigned long bits);
 int pyr_namespace_type(int fd);
 int pyr_user_namespace_process(void);
 int pyr_execve(const char *path, char *const argv[], char *const env[]);

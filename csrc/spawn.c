@@ -106,11 +106,14 @@ static void ask_for_maps(const struct spawn *spawn) {
 static void set_time_offsets(const struct spawn *spawn) {
     if (!spawn->time_offsets)
         return;
+    /* Becoming another user took the files in /proc/self away. */
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     cleanup_close int file = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
     if (file < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "open", "/proc/self/timens_offsets");
     if (write(file, spawn->time_offsets, strlen(spawn->time_offsets)) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "write", "/proc/self/timens_offsets");
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 /* "0" is the writing thread itself, which the kernel moves without holding up every fork on the machine, as it would
@@ -134,8 +137,6 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
     /* Only now does a cgroup namespace have the right root. */
     if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWCGROUP");
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "prctl", "");
     int done = pyr_run(stub, steps, count);
     if (done != (int)count)
         die(spawn->sync, MESSAGE_STEP, done, stub->call, stub->text);
@@ -143,7 +144,12 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
 }
 
 /* In the intermediate process; returns only in init, its sibling. */
-static void pass_through(const struct spawn *spawn) {
+static void pass_through(const struct spawn *spawn, struct stub *stub) {
+    cleanup_close int offsets = open_time_offsets(spawn);
+    open_proc(spawn, stub);
+    /* Whoever is in the namespaces to join must not trace this process, nor init, which inherits it: both hold
+     * descriptors of the host (CVE-2016-9962). */
+    set_dumpable(spawn, 0);
     join_namespaces(spawn);
     if (spawn->flags & SPAWN_MAPS) {
         if (unshare(CLONE_NEWUSER) < 0)
@@ -153,7 +159,7 @@ static void pass_through(const struct spawn *spawn) {
     if (spawn->clone_flags & CLONE_NEWTIME) {
         if (unshare(CLONE_NEWTIME) < 0)
             die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWTIME");
-        set_time_offsets(spawn);
+        set_time_offsets(spawn, offsets);
     }
     uint64_t flags = spawn->clone_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWTIME);
     pid_t pid = clone3(flags | CLONE_PARENT, NULL, spawn->cgroup);
@@ -173,7 +179,7 @@ int pyr_spawn(const struct spawn *spawn, struct stub *stub, const struct step *s
         pid_t pid = clone3(0, pidfd, -1);
         if (pid != 0)
             return pid < 0 ? -errno : pid;
-        pass_through(spawn);
+        pass_through(spawn, stub);
         return init(spawn, stub, steps, count, false);
     }
     pid_t pid = clone3(spawn->clone_flags, pidfd, spawn->cgroup);

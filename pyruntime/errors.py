@@ -1,4 +1,4 @@
-"""The one error a user of pyruntime meets: what was being done, why it failed, and what in config.json and spec say so."""
+"""The one error a user meets: what was being done, why it failed, and which element and clause say so."""
 
 # errno's module is built into the interpreter, so this import opens no file.
 import errno as _errno

@@ -27,11 +27,16 @@ class Cgroup:
     paths  controller -> directory, several controllers may share one; "" is the unified hierarchy
     made   directories that are made for this container and go with it, parents before children
     plan   what is to be written, or None for a group found again
+    unit   the systemd unit that the group belongs to: {"name": str, "user": bool}, or None
     """
 
-    __slots__ = ("_fd", "made", "paths", "plan")
+    __slots__ = ("_fd", "keeper", "made", "paths", "plan", "unit")
 
     def __init__(self, paths: dict[str, str], made: list[str], plan: "CgroupPlan | None" = None) -> None:
+        self.unit: dict[str, Any] | None = None
+        if plan is not None and plan.unit is not None:
+            self.unit = {"name": plan.unit.name, "user": plan.unit.user}
+        self.keeper = (0, -1)  # of a systemd unit: see cgroup/systemd.py
         self.paths = paths
         self.made = made
         self.plan = plan
@@ -40,7 +45,10 @@ class Cgroup:
     @property
     def record(self) -> "dict[str, object]":
         """What open() needs to find the groups again: plain JSON for the state file."""
-        return {"paths": self.paths, "made": self.made}
+        record: dict[str, object] = {"paths": self.paths, "made": self.made}
+        if self.unit is not None:
+            record["unit"] = self.unit
+        return record
 
     @property
     def directories(self) -> list[str]:
@@ -72,6 +80,11 @@ class Cgroup:
         for no path and no limit, gets no groups: `paths` is empty then. Raises Error where a group that existed before
         has processes or is frozen (config-linux.md#control-groups lets a runtime refuse it), or the kernel refuses.
         """
+        if self.unit is not None:
+            from pyruntime.cgroup import systemd
+
+            systemd.start(self)
+            return
         made: list[str] = []
         try:
             for directory in self.made:
@@ -152,6 +165,20 @@ class Cgroup:
             from pyruntime.cgroup import write
 
             write.carry_out(self.plan.steps, self.paths, self.made)
+            if self.keeper[0]:
+                from pyruntime.cgroup import systemd
+
+                systemd.make_room(self)
+
+    def settle(self) -> None:
+        """Say that the container's first process is in its groups: nothing else keeps them from now on.
+
+        Only a systemd unit needs it. Raises Error.
+        """
+        if self.keeper[0]:
+            from pyruntime.cgroup import systemd
+
+            systemd.settle(self)
 
     def task_fds(self) -> list[int]:
         """Open the v1 groups' `tasks` files for the new process; the caller owns the descriptors.
@@ -263,6 +290,10 @@ class Cgroup:
         Raises Error where a group of the container cannot be removed.
         """
         self.close()
+        if self.unit is not None:
+            from pyruntime.cgroup import systemd
+
+            systemd.stop(self)
         from pyruntime.cgroup import removal
 
         removal.remove(self, timeout)
@@ -283,7 +314,8 @@ def prepare(plan: "CgroupPlan") -> Cgroup:
     paths = {controller: mountpoint + path for controller, (mountpoint, path) in plan.groups.items()}
     made: list[str] = []
     for directory in dict.fromkeys(paths.values()):
-        made += _missing(directory)
+        # Slices are systemd's to make and remove.
+        made += _missing(directory) if plan.unit is None else [directory]
     return Cgroup(paths, list(dict.fromkeys(made)), plan)
 
 
@@ -296,7 +328,9 @@ def create(plan: "CgroupPlan") -> Cgroup:
 
 def open(record: "dict[str, Any]") -> Cgroup:
     """Return the groups that `record` (a former Cgroup.record) names; they need not exist any more."""
-    return Cgroup(dict(record["paths"]), list(record["made"]))
+    cgroup = Cgroup(dict(record["paths"]), list(record["made"]))
+    cgroup.unit = record.get("unit")
+    return cgroup
 
 
 def _missing(directory: str) -> list[str]:

@@ -144,6 +144,16 @@ def _spawn_error(plan: "Plan", report: "messages.Report") -> Error:
         step: Step = joins[report.index]
         doing = f"cannot join the {step.args['namespace']} namespace {step.args['path']}"
         return Error(doing, pointer=step.pointer, clause=step.clause, step=report.call, errno=report.error)
+    for step in plan.maps:
+        if step.op == "timens_offsets" and step.op in report.text:
+            return Error(
+                "cannot set the offsets of the clocks",
+                step.args["text"].strip().replace("\n", ", "),
+                pointer=step.pointer,
+                clause=step.clause,
+                step=f"{report.call}({report.text})",
+                errno=report.error,
+            )
     return Error(
         "cannot make the container's first process",
         report.text,

@@ -3,7 +3,7 @@
 import errno
 import os
 
-from pyruntime._stub import lib
+from pyruntime._stub import ffi, lib
 from pyruntime.errors import Error
 
 TYPE_CHECKING = False
@@ -151,7 +151,44 @@ def _no_new_privs(step: "Step", _stub: "Any") -> None:
     _check(step, "cannot set no_new_privs", lib.pyr_prctl(lib.PR_SET_NO_NEW_PRIVS, 1, 0))
 
 
+def _personality(step: "Step", _stub: "Any") -> None:
+    _check(step, "cannot set the personality", lib.pyr_personality(step.args["persona"]))
+
+
+def _sched_setattr(step: "Step", _stub: "Any") -> None:
+    args = step.args
+    result = lib.pyr_sched_setattr(
+        args["policy"],
+        args["flags"],
+        args["nice"],
+        args["priority"],
+        args["runtime"],
+        args["deadline"],
+        args["period"],
+    )
+    _check(step, "cannot set the scheduler", result)
+
+
+def _ioprio_set(step: "Step", _stub: "Any") -> None:
+    result = lib.pyr_ioprio_set(step.args["ioclass"], step.args["priority"])
+    _check(step, "cannot set the I/O priority", result)
+
+
+def _set_mempolicy(step: "Step", _stub: "Any") -> None:
+    nodes = step.args["nodes"]
+    # The kernel reads one bit less than it is told (set_mempolicy(2)).
+    bits = max(nodes) + 2 if nodes else 0
+    mask = ffi.new("unsigned long[]", bits // 64 + 1)
+    for node in nodes:
+        mask[node // 64] |= 1 << node % 64
+    _check(step, "cannot set the memory policy", lib.pyr_set_mempolicy(step.args["mode"], mask, bits))
+
+
 ACTIONS = {
+    "personality": _personality,
+    "sched_setattr": _sched_setattr,
+    "ioprio_set": _ioprio_set,
+    "set_mempolicy": _set_mempolicy,
     "keyring": _keyring,
     "setsid": _setsid,
     "terminal": _terminal,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyruntime.host.cgroups import CgroupHost
+    from pyruntime.plan.systemd import SystemdUnit
     from pyruntime.spec.types import Config, IDMapping, Linux, Resources
 
 
@@ -35,9 +36,10 @@ class CgroupPlan:
               chown_cgroup          uid: give the group to this user of the host
     enable    controllers that the unified hierarchy must offer inside the group
     required  whether config.json asks for a path or a limit; without it an unprivileged caller may go without
+    unit      the systemd unit that systemd makes the group for, or None: this runtime makes it
     """
 
-    __slots__ = ("clause", "enable", "groups", "mode", "path", "pointer", "required", "steps")
+    __slots__ = ("clause", "enable", "groups", "mode", "path", "pointer", "required", "steps", "unit")
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class CgroupPlan:
         enable: list[str],
         required: bool,
         pointer: str = "",
+        unit: "SystemdUnit | None" = None,
     ) -> None:
         self.mode = mode
         self.path = path
@@ -57,9 +60,12 @@ class CgroupPlan:
         self.steps = steps
         self.enable = enable
         self.required = required
+        self.unit = unit
 
     def explain(self) -> list[Step]:
         """All steps as `pyruntime plan` prints them: the groups to make, then `steps`."""
+        if self.unit is not None:
+            return [self.unit.explain(self.pointer), *self.steps]
         made: dict[str, list[str]] = {}
         for controller, (mountpoint, path) in self.groups.items():
             made.setdefault(mountpoint + path, []).append(controller or "unified")
@@ -69,9 +75,13 @@ class CgroupPlan:
         ] + self.steps
 
 
-def compile_cgroup(config: "Config", host: "CgroupHost", container_id: str) -> CgroupPlan:
+def compile_cgroup(
+    config: "Config", host: "CgroupHost", container_id: str, *, systemd: bool = False, rootless: bool = False
+) -> CgroupPlan:
     """Compile linux.cgroupsPath and linux.resources for this host; no I/O.
 
+    systemd   let systemd make the group
+    rootless  with `systemd`: the user's own one
     Raises Error for a path or a value that cannot be, and for a limit whose controller the host does not have.
     """
     linux: Linux = config.get("linux") or {}
@@ -83,7 +93,8 @@ def compile_cgroup(config: "Config", host: "CgroupHost", container_id: str) -> C
             "no cgroup hierarchy is mounted",
             clause="config-linux.md#control-groups",
         )
-    groups, shown = _locate(configured, host, container_id)
+    if not systemd:
+        groups, shown = _locate(configured, host, container_id)
 
     limits: list[Step] = []
     enable: list[str] = []
@@ -108,7 +119,13 @@ def compile_cgroup(config: "Config", host: "CgroupHost", container_id: str) -> C
     if host.mode == "v2":
         steps += _ownership(config, linux)
     required = bool(configured or limits)
-    return CgroupPlan(host.mode, shown, groups, steps, enable, required, POINTER if configured else "")
+    unit = None
+    if systemd:
+        from pyruntime.plan.systemd import compile_unit
+
+        unit, path = compile_unit(config, host, container_id, limits, rootless)
+        groups, shown, required = {UNIFIED: (host.unified, path)}, configured or unit.name, True
+    return CgroupPlan(host.mode, shown, groups, steps, enable, required, POINTER if configured else "", unit)
 
 
 def compile_update(resources: "Resources", host: "CgroupHost", paths: dict[str, str]) -> CgroupPlan:

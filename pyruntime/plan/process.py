@@ -1,6 +1,7 @@
 """The container's process: identity, limits, privileges (config.md#process, #posix-process, #linux-process, #user)."""
 
 from pyruntime.plan import capabilities
+from pyruntime.plan.scheduling import scheduling
 from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False
@@ -69,6 +70,7 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
     yield Step("setsid", "", "config.md#process")
     if process.get("terminal"):
         yield Step("terminal", "/process/terminal", "config.md#process", size=_console_size(process))
+    yield from scheduling(context.config)
     yield Step("stdio", "/process/user", USER_CLAUSE, uid=user["uid"])
     yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=True)
     if "umask" in user:

@@ -10,13 +10,9 @@ _PROPERTIES = {
     ("linux", "seccomp"): "config-linux.md#seccomp",
     ("linux", "intelRdt"): "config-linux.md#intelrdt",
     ("linux", "netDevices"): "config-linux.md#network-devices",
-    ("linux", "memoryPolicy"): "config-linux.md#memory-policy",
-    ("linux", "personality"): "config-linux.md#personality",
     ("linux", "mountLabel"): "config-linux.md#mount-label",
     ("process", "apparmorProfile"): "config.md#linux-process",
     ("process", "selinuxLabel"): "config.md#linux-process",
-    ("process", "scheduler"): "config.md#linux-process",
-    ("process", "ioPriority"): "config.md#linux-process",
 }
 
 

@@ -36,18 +36,23 @@ CGROUPS = Path("/sys/fs/cgroup")
 # The cgroups that the suite's configurations name (cgroups.go of the suite).
 SUITE_CGROUPS = ("cgrouptest", "testdir")
 
-# Run in a mount namespace of its own, so that nobody else sees the hierarchies; what it makes it takes away.
+# Run in a mount namespace of its own, so that nobody else sees the hierarchies; what it makes it takes away. A controller
+# that the unified hierarchy has passed on to its groups has to be taken back first, and is passed on again afterwards.
 _WITH_HIERARCHIES = """
 program=$1; shift
-for name; do mkdir -p /sys/fs/cgroup/$name && mount -t cgroup -o $name cgroup /sys/fs/cgroup/$name || exit 99; done
+control=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)/cgroup.subtree_control
+for name; do
+    if grep -qw $name $control 2>/dev/null; then echo -$name >$control && again="$again $name"; fi
+    mkdir -p /sys/fs/cgroup/$name && mount -t cgroup -o $name cgroup /sys/fs/cgroup/$name || exit 99
+done
 "$program"; status=$?
 for name; do
     find /sys/fs/cgroup/$name/cgrouptest /sys/fs/cgroup/$name/testdir -depth -type d -exec rmdir {} \\; 2>/dev/null
     umount /sys/fs/cgroup/$name && rmdir /sys/fs/cgroup/$name
 done
+for name in $again; do echo +$name >$control; done
 exit $status
 """
-
 
 # Totals of the runs of this process, for pytest's summary.
 TOTALS: list[str] = []

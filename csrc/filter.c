@@ -1,0 +1,113 @@
+/* The seccomp filter: loaded by init as the last thing before the program (config-linux.md#seccomp). */
+#include "filter.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "process.h"
+#include "stub.h"
+
+#ifndef SECCOMP_GET_ACTION_AVAIL
+#define SECCOMP_GET_ACTION_AVAIL 2
+#endif
+#ifndef SECCOMP_FILTER_FLAG_TSYNC
+#define SECCOMP_FILTER_FLAG_TSYNC (1UL << 0)
+#endif
+#ifndef SECCOMP_FILTER_FLAG_NEW_LISTENER
+#define SECCOMP_FILTER_FLAG_NEW_LISTENER (1UL << 3)
+#endif
+#ifndef SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+#define SECCOMP_FILTER_FLAG_TSYNC_ESRCH (1UL << 4)
+#endif
+
+/* The functions return 0 or -errno; filter->call tells which call failed. */
+
+static int refused(struct filter *filter, const char *call) {
+    filter->call = call;
+    return -errno;
+}
+
+/* Sends `fd` with the message. Only sendmsg(2), and one of it where the socket takes all at once: each call made here is
+ * one that the filter must let through. */
+static int hand_over(struct filter *filter, int fd) {
+    union {
+        char buffer[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct iovec vector = {.iov_base = (void *)(uintptr_t)filter->message, .iov_len = filter->size};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.buffer, .msg_controllen = sizeof control.buffer};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    while (vector.iov_len > 0) {
+        ssize_t sent = sendmsg(filter->agent, &message, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return -1;
+        vector.iov_base = (char *)vector.iov_base + sent;
+        vector.iov_len -= (size_t)sent;
+        /* The descriptor goes with the first part only. */
+        message.msg_control = NULL;
+        message.msg_controllen = 0;
+    }
+    return 0;
+}
+
+static int raise_capabilities(uint64_t wanted) {
+    uint64_t effective, permitted, inheritable;
+    int error = pyr_capget(&effective, &permitted, &inheritable);
+    return error < 0 ? error : pyr_capset(effective | (wanted & permitted), permitted, inheritable);
+}
+
+int pyr_filter(struct filter *filter) {
+    if (filter->capabilities) {
+        int error = raise_capabilities(filter->capabilities);
+        if (error < 0) {
+            filter->call = "capset";
+            return error;
+        }
+    }
+    struct sock_fprog program = {
+        .len = (unsigned short)filter->length, .filter = (struct sock_filter *)(uintptr_t)filter->program};
+    unsigned long flags = filter->flags;
+    /* With both, the kernel wants to be told that a thread that cannot be synchronised is an error and not an id. */
+    if (flags & SECCOMP_FILTER_FLAG_TSYNC && flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
+    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (listener < 0)
+        return refused(filter, "seccomp");
+    if (!(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))
+        return 0;
+    if (hand_over(filter, (int)listener) < 0)
+        return refused(filter, "sendmsg");
+    /* The agent may wait for the end of the connection before it serves, so this cannot be left to execve. Whether the
+     * filter allows close does not matter otherwise: both close on exec. */
+    close(filter->agent);
+    return 0;
+}
+
+int pyr_execute(struct filter *filter, const char *path, char *const argv[], char *const env[]) {
+    filter->call = "execve";
+    if (filter->length > 0) {
+        int error = pyr_filter(filter);
+        if (error < 0)
+            return error;
+    }
+    execve(path, argv, env);
+    return -errno;
+}
+
+/* A filter at no address is refused with EFAULT, but only after the flags were understood. */
+int pyr_filter_flags_known(uint32_t flags) {
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned long)flags, NULL) < 0 && errno == EFAULT;
+}
+
+int pyr_filter_action_known(uint32_t action) {
+    return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0UL, &action) == 0;
+}

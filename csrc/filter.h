@@ -1,0 +1,25 @@
+/* The seccomp filter: loaded by init as the last thing before the program (config-linux.md#seccomp). */
+#ifndef PYRUNTIME_FILTER_H
+#define PYRUNTIME_FILTER_H
+
+#include <stdint.h>
+
+/* cdef: from here on the text is also read by cffi. */
+
+struct filter {
+    const void *program;      /* struct sock_filter[length] */
+    uint32_t length;
+    uint32_t flags;           /* SECCOMP_FILTER_FLAG_* */
+    uint64_t capabilities;    /* to be made effective for the loading; they are permitted */
+    int agent;                /* connected socket that takes the listener, taken over; -1 without listener */
+    uint32_t size;            /* of message */
+    const char *message;      /* goes to the agent with the listener */
+    const char *call;         /* the call that failed */
+};
+
+int pyr_filter(struct filter *filter);
+int pyr_execute(struct filter *filter, const char *path, char *const argv[], char *const env[]);
+int pyr_filter_flags_known(uint32_t flags);
+int pyr_filter_action_known(uint32_t action);
+
+#endif

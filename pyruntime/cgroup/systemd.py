@@ -1,0 +1,286 @@
+"""Groups that systemd makes: a transient scope for each container, over D-Bus (org.freedesktop.systemd1(5)).
+
+A scope has to have a process from its first moment, and the container's is not there yet: it starts inside the group,
+by clone3. So a keeper, a copy of this process that does nothing, holds the scope until settle().
+"""
+
+import os
+
+from pyruntime.cgroup import CLAUSE, UNIFIED, Cgroup, write_file
+from pyruntime.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.plan.systemd import Property
+
+_SECONDS = 30.0  # how long systemd may take for one job, as with runc
+_SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+_NAME = "org.freedesktop.systemd1"
+_MANAGER = f"{_NAME}.Manager"
+_PATH = "/org/freedesktop/systemd1"
+_UNIT_EXISTS = f"{_NAME}.UnitExists"
+_NO_SUCH_UNIT = f"{_NAME}.NoSuchUnit"
+
+
+def start(cgroup: Cgroup) -> None:
+    """Let systemd make the scope of `cgroup.plan`; `cgroup.paths` then has the directory that systemd chose.
+
+    Raises Error where there is no bus, or systemd refuses; nothing is left then.
+    """
+    from pyruntime.cgroup import v2
+
+    plan = cgroup.plan
+    assert plan is not None and plan.unit is not None
+    unit = plan.unit
+    mountpoint = plan.groups[UNIFIED][0]
+    bus = _Bus(unit.user, plan.pointer)
+    try:
+        cgroup.keeper = _keeper()
+        try:
+            properties = [*unit.properties, ("PIDs", "au", [cgroup.keeper[0]])]
+            bus.start_scope(unit.name, properties)
+            path = bus.property(unit.name, "Scope", "ControlGroup")
+            cgroup.paths = {UNIFIED: mountpoint + path}
+            cgroup.made = [mountpoint + path]
+            # systemd enables those it knows; hugetlb, rdma and misc are ours to enable, as with runc.
+            v2.enable_controllers(mountpoint, path, plan.enable, everything=False)
+        except BaseException:
+            _dismiss(cgroup)
+            bus.stop(unit.name)
+            raise
+    except OSError as error:
+        raise bus.error(f"cannot make {unit.name}", error.filename or "", error.errno or 0) from error
+    finally:
+        bus.close()
+
+
+def _keeper() -> tuple[int, int]:
+    """Fork a process that ends when a descriptor closes, so also when this process dies; (pid, descriptor)."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(write)
+            os.read(read, 1)
+        finally:
+            os._exit(0)
+    os.close(read)
+    return pid, write
+
+
+def _dismiss(cgroup: Cgroup) -> None:
+    pid, write = cgroup.keeper
+    if pid:
+        cgroup.keeper = (0, -1)
+        os.close(write)
+        os.waitpid(pid, 0)
+
+
+def make_room(cgroup: Cgroup) -> None:
+    """Let one process more in than pids.max says, as long as the keeper is one of those it counts."""
+    if cgroup.keeper[0]:
+        _allow(cgroup, 1)
+
+
+def settle(cgroup: Cgroup) -> None:
+    """Dismiss the keeper: the container's process is in the scope. Raises Error."""
+    _dismiss(cgroup)
+    _allow(cgroup, 0)
+
+
+def _allow(cgroup: Cgroup, more: int) -> None:
+    path = f"{cgroup.unified}/pids.max"
+    assert cgroup.plan is not None
+    limits = [step for step in cgroup.plan.steps if step.args.get("file") == "pids.max"]
+    if limits and limits[-1].args["value"] != "max":
+        try:
+            write_file(path, str(int(limits[-1].args["value"]) + more))
+        except OSError as error:
+            step = limits[-1]
+            raise Error(
+                f"cannot write {path}", pointer=step.pointer, clause=step.clause, step=str(step), errno=error.errno or 0
+            ) from error
+
+
+def update(cgroup: Cgroup, properties: "list[Property]") -> None:
+    """Tell systemd other limits, before they are written to the files. Raises Error."""
+    assert cgroup.unit is not None
+    bus = _Bus(cgroup.unit["user"], "")
+    try:
+        bus.call("SetUnitProperties", "sba(sv)", (cgroup.unit["name"], True, _variants(properties)))
+    finally:
+        bus.close()
+
+
+def stop(cgroup: Cgroup) -> None:
+    """Make the unit go, with what is left of its processes; nothing to do where it is gone.
+
+    systemd kills them as the unit's properties say. Raises Error where systemd cannot be reached or does not do it.
+    """
+    assert cgroup.unit is not None
+    _dismiss(cgroup)
+    bus = _Bus(cgroup.unit["user"], "")
+    try:
+        bus.stop(cgroup.unit["name"])
+    finally:
+        bus.close()
+
+
+def _variants(properties: "list[Property]") -> "list[tuple[str, tuple[str, Any]]]":
+    return [(name, (signature, value)) for name, signature, value in properties]
+
+
+class _Bus:
+    """A connection to the D-Bus daemon where systemd's manager is."""
+
+    def __init__(self, user: bool, pointer: str) -> None:
+        self.pointer = pointer
+        try:
+            import jeepney
+            from jeepney.io.blocking import DBusConnection
+        except ImportError as error:
+            raise self.error("cannot reach systemd", "the Python package jeepney is not installed") from error
+        self._jeepney = jeepney
+        address = _address(user)
+        if not address:
+            raise self.error(
+                "cannot reach the user's systemd", "neither $DBUS_SESSION_BUS_ADDRESS nor $XDG_RUNTIME_DIR/bus"
+            )
+        try:
+            self._connection = DBusConnection(_connect(address))
+        except OSError as error:
+            raise self.error(f"cannot connect to the bus at {address}", "", error.errno or 0) from error
+        except RuntimeError as error:
+            raise self.error(f"cannot connect to the bus at {address}", str(error)) from error
+
+    def error(self, doing: str, reason: str, number: int = 0) -> Error:
+        return Error(doing, reason, pointer=self.pointer, clause=CLAUSE, errno=number)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def call(
+        self, method: str, signature: str, body: "tuple[Any, ...]", path: str = _PATH, interface: str = _MANAGER
+    ) -> "Any":
+        """Call a method of systemd and return its answer; raises Error with D-Bus's own error name and text."""
+        jeepney = self._jeepney
+        address = jeepney.DBusAddress(path, bus_name=_NAME, interface=interface)
+        message = jeepney.new_method_call(address, method, signature or None, body)
+        try:
+            answer = self._connection.send_and_get_reply(message, timeout=_SECONDS)
+        except TimeoutError as error:
+            raise self.error(f"cannot call systemd's {method}", f"no answer in {_SECONDS:.0f} s") from error
+        except OSError as error:
+            raise self.error(f"cannot call systemd's {method}", "", error.errno or 0) from error
+        if answer.header.message_type is jeepney.MessageType.error:
+            name = answer.header.fields.get(jeepney.HeaderFields.error_name, "")
+            text = answer.body[0] if answer.body else ""
+            refused = self.error(f"cannot call systemd's {method}", text)
+            refused.log = name
+            raise refused
+        return answer.body
+
+    def property(self, unit: str, kind: str, name: str) -> "Any":
+        """A property of a loaded unit: property("a.scope", "Scope", "ControlGroup")."""
+        (path,) = self.call("GetUnit", "s", (unit,))
+        interface = "org.freedesktop.DBus.Properties"
+        ((_, value),) = self.call("Get", "ss", (f"{_NAME}.{kind}", name), path, interface)
+        return value
+
+    def start_scope(self, name: str, properties: "list[Property]") -> None:
+        """Start a transient scope, and wait until systemd has made it; a failed one of the same name makes room."""
+        body = (name, "fail", _variants(properties), [])
+        try:
+            self._job("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+        except Error as error:
+            if error.log != _UNIT_EXISTS or self.property(name, "Unit", "ActiveState") not in ("failed", "inactive"):
+                raise
+            self.call("ResetFailedUnit", "s", (name,))
+            self._job("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+
+    def stop(self, name: str) -> None:
+        """Stop a unit and wait until it is gone; a failed one is forgotten."""
+        try:
+            self._job("StopUnit", "ss", (name, "replace"))
+        except Error as error:
+            if error.log != _NO_SUCH_UNIT:
+                raise
+        try:
+            self.call("ResetFailedUnit", "s", (name,))
+        except Error as error:
+            if error.log != _NO_SUCH_UNIT:  # the usual case: it did not fail, so it is gone
+                raise
+
+    def _job(self, method: str, signature: str, body: "tuple[Any, ...]") -> None:
+        """Call a method that queues a job, and wait for the signal that tells its result."""
+        import time
+        from collections import deque
+
+        jeepney = self._jeepney
+        rule = jeepney.MatchRule(type="signal", interface=_MANAGER, member="JobRemoved", path=_PATH)
+        bus = jeepney.DBusAddress(
+            "/org/freedesktop/DBus", bus_name="org.freedesktop.DBus", interface="org.freedesktop.DBus"
+        )
+        connection = self._connection
+        connection.send_and_get_reply(
+            jeepney.new_method_call(bus, "AddMatch", "s", (rule.serialise(),)), timeout=_SECONDS
+        )
+        self.call("Subscribe", "", ())
+        import time
+
+        deadline = time.monotonic() + _SECONDS
+        from collections import deque
+
+        with connection.filter(rule, queue=deque()) as removed:
+            (job,) = self.call(method, signature, body)
+            while True:
+                try:
+                    message = connection.recv_until_filtered(removed, timeout=max(0.0, deadline - time.monotonic()))
+                except TimeoutError as error:
+                    raise self.error(f"systemd's {method} of {body[0]}", f"not done in {_SECONDS:.0f} s") from error
+                _, path, _, result = message.body
+                if path == job:
+                    break
+        if result != "done":
+            raise self.error(f"systemd's {method} of {body[0]}", f"the job ended with {result!r}")
+
+
+def _address(user: bool) -> str:
+    """Where the bus is; "" where a user's bus cannot be found."""
+    if not user:
+        return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or _SYSTEM_BUS
+    address = os.environ.get("DBUS_SESSION_BUS_ADDRESS")
+    if address:
+        return address
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return f"unix:path={runtime}/bus" if runtime and os.path.exists(f"{runtime}/bus") else ""
+
+
+def _connect(address: str) -> "Any":
+    """Return a socket that has passed D-Bus's authentication. Raises OSError, RuntimeError.
+
+    By the kernel's word on who we are and no number of our own: in a user namespace ours would be wrong.
+    """
+    import socket
+
+    from jeepney.bus import get_connectable_addresses
+
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        connection.settimeout(_SECONDS)
+        connection.connect(next(get_connectable_addresses(address)))
+        connection.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\n")
+        answer = b""
+        while answer.count(b"\r\n") < 2:
+            chunk = connection.recv(4096)
+            if not chunk or b"REJECTED" in chunk:
+                raise RuntimeError("the bus does not accept this user")
+            answer += chunk
+        connection.sendall(b"BEGIN\r\n")
+        connection.settimeout(None)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

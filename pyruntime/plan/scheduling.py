@@ -1,0 +1,114 @@
+"""How the process is run: scheduler, I/O priority, personality, memory policy (config.md#linux-process)."""
+
+from pyruntime.errors import Error
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.spec.types import Config
+
+_PROCESS = "config.md#linux-process"
+
+# <linux/sched.h>
+POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
+SCHEDULER_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01,
+    "SCHED_FLAG_RECLAIM": 0x02,
+    "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}
+# <linux/ioprio.h>
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+# <linux/personality.h>
+DOMAINS = {"LINUX": 0x0000, "LINUX32": 0x0008}
+# <linux/mempolicy.h>
+MEMORY_MODES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+MEMORY_FLAGS = {
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_STATIC_NODES": 1 << 15,
+}
+_NODE_LIMIT = 1024  # MAX_NUMNODES of the largest kernels
+
+
+def scheduling(config: "Config") -> "Iterator[Step]":
+    """Yield what is set while init has the runtime's privileges. Raises Error for a node beyond any kernel's."""
+    process, linux = config.get("process") or {}, config.get("linux") or {}
+    if "personality" in linux:
+        domain = linux["personality"]["domain"]
+        yield Step("personality", "/linux/personality", "config-linux.md#personality", persona=DOMAINS[domain])
+    if "memoryPolicy" in linux:
+        policy = linux["memoryPolicy"]
+        mode = MEMORY_MODES[policy["mode"]]
+        for flag in policy.get("flags") or ():
+            mode |= MEMORY_FLAGS[flag]
+        yield Step(
+            "set_mempolicy",
+            "/linux/memoryPolicy",
+            "config-linux.md#memory-policy",
+            mode=mode,
+            nodes=_nodes(policy.get("nodes") or ""),
+        )
+    if "scheduler" in process:
+        scheduler = process["scheduler"]
+        flags = 0
+        for flag in scheduler.get("flags") or ():
+            flags |= SCHEDULER_FLAGS[flag]
+        yield Step(
+            "sched_setattr",
+            "/process/scheduler",
+            _PROCESS,
+            policy=POLICIES[scheduler["policy"]],
+            flags=flags,
+            nice=scheduler.get("nice", 0),
+            priority=scheduler.get("priority", 0),
+            runtime=scheduler.get("runtime", 0),
+            deadline=scheduler.get("deadline", 0),
+            period=scheduler.get("period", 0),
+        )
+    if "ioPriority" in process:
+        priority = process["ioPriority"]
+        yield Step(
+            "ioprio_set",
+            "/process/ioPriority",
+            _PROCESS,
+            ioclass=IO_CLASSES[priority["class"]],
+            priority=priority["priority"],
+        )
+
+
+def _nodes(text: str) -> "list[int]":
+    """Return the memory nodes of a list like "0-3,7"."""
+    nodes: list[int] = []
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        if int(last or first) >= _NODE_LIMIT:
+            raise Error(
+                f"there is no memory node {last or first}",
+                pointer="/linux/memoryPolicy/nodes",
+                value=text,
+                clause="config-linux.md#memory-policy",
+            )
+        nodes.extend(range(int(first), int(last or first) + 1))
+    return nodes
