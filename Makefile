@@ -7,7 +7,7 @@ VENV := .venv
 WHEEL := .cache/wheel
 HELLO := .cache/hello
 
-BUILD_PACKAGES := gcc libc6-dev python3-dev python3-venv busybox-static
+BUILD_PACKAGES := gcc libc6-dev libseccomp-dev python3-dev python3-venv busybox-static
 BENCH_PACKAGES := hyperfine runc crun
 
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \

@@ -70,7 +70,7 @@ def interpreter():
 
 
 setup(
-    cffi_modules=["csrc/build_stub.py:ffibuilder"],
+    cffi_modules=["csrc/build_stub.py:ffibuilder", "csrc/build_seccomp.py:ffibuilder"],
     scripts=[LAUNCHER],
     cmdclass={"build_py": BuildPython, "build_scripts": BuildLauncher, "bdist_wheel": Wheel},
 )

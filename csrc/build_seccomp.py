@@ -7,7 +7,7 @@ DECLARATIONS = """
     typedef void *scmp_filter_ctx;
 
     struct scmp_version { unsigned int major; unsigned int minor; unsigned int micro; ...; };
-    struct scmp_arg_cmp { unsigned int arg; int op; uint64_t datum_a; uint64_t datum_b; ...; };
+    struct scmp_arg_cmp { unsigned int arg; unsigned int op; uint64_t datum_a; uint64_t datum_b; ...; };
 
     #define __NR_SCMP_ERROR ...
     #define SCMP_ARCH_X86_64 ...

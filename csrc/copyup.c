@@ -12,7 +12,8 @@ static int copy_directory(struct stub *stub, int from, int to, int depth);
 
 /* Owner before mode: a change of owner clears the set-user-ID bits. */
 static int copy_status(struct stub *stub, int fd, const struct stat *status) {
-    if (fchown(fd, status->st_uid, status->st_gid) < 0)
+    /* EINVAL: an owner that the user namespace does not know cannot be given anything. */
+    if (fchown(fd, status->st_uid, status->st_gid) < 0 && errno != EINVAL)
         return failed(stub, "fchown");
     if (fchmod(fd, status->st_mode & 07777) < 0)
         return failed(stub, "fchmod");
@@ -23,9 +24,18 @@ static int copy_status(struct stub *stub, int fd, const struct stat *status) {
 }
 
 static int copy_file(struct stub *stub, int from, int to, const char *name, const struct stat *status) {
-    cleanup_close int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (in < 0)
+    cleanup_close int file = openat(from, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0)
         return failed(stub, "openat");
+    /* A device may have come in its place since it was looked at, and opening one can have effects. */
+    struct stat now;
+    if (fstat(file, &now) < 0 || !S_ISREG(now.st_mode)) {
+        errno = ESTALE;
+        return failed(stub, "fstat");
+    }
+    cleanup_close int in = open(fd_path(file).text, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return failed(stub, "open");
     cleanup_close int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return failed(stub, "openat");
@@ -122,13 +132,19 @@ static int copy_directory(struct stub *stub, int from, int to, int depth) {
     return result;
 }
 
-/* Copies the contents, and the owner and mode of the directory `from` (O_PATH) itself, into the new mount `to`. */
-int copy_up(struct stub *stub, int from, int to) {
+/* Copies the contents of the directory `from` (O_PATH), and its owner, mode and times as well if `with_status`, into the
+ * new mount `to`. */
+int copy_up(struct stub *stub, int from, int to, bool with_status) {
     cleanup_close int in = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (in < 0)
         return failed(stub, "openat");
     cleanup_close int out = openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (out < 0)
         return failed(stub, "openat");
-    return copy_directory(stub, in, out, 0);
+    if (copy_directory(stub, in, out, 0) < 0)
+        return -1;
+    struct stat status;
+    if (with_status && fstat(in, &status) < 0)
+        return failed(stub, "fstat");
+    return with_status ? copy_status(stub, out, &status) : 0;
 }

@@ -33,6 +33,21 @@ int do_sysctl(struct stub *stub, const struct step *step) {
     return write(file, value, strlen(value)) < 0 ? failed(stub, "write") : 0;
 }
 
+/* Writes `text` to an attribute of the calling process in the procfs `proc` (proc_pid_attr(5)). 0, or -errno: -ENXIO
+ * where this kernel has no such attribute, so that it differs from the -ENOENT of a label that does not exist. */
+int pyr_write_attribute(int proc, const char *path, const char *text) {
+    struct statfs filesystem;
+    if (fstatfs(proc, &filesystem) < 0)
+        return -errno;
+    if (filesystem.f_type != PROC_SUPER_MAGIC)
+        return -ENODEV;
+    cleanup_close int file = sys_openat2(proc, path, O_WRONLY | O_CLOEXEC, 0,
+                                         RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+    if (file < 0)
+        return errno == ENOENT ? -ENXIO : -errno;
+    return write(file, text, strlen(text)) < 0 ? -errno : 0;
+}
+
 int do_hostname(struct stub *stub, const struct step *step) {
     const char *name = stub_string(stub, step->data);
     return sethostname(name, strlen(name)) < 0 ? failed(stub, "sethostname") : 0;

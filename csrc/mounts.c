@@ -74,7 +74,7 @@ static int set_attributes(struct stub *stub, int mount, const struct step *step,
                 return -1;
         }
     }
-    if (step->flags & (STEP_IDMAP | STEP_IDMAP_RECURSIVE)) {
+    if (step->userns >= 0) {
         unsigned depth = step->flags & STEP_IDMAP_RECURSIVE ? AT_RECURSIVE : 0;
         if (sys_mount_setattr(mount, depth, MOUNT_ATTR_IDMAP, 0, 0, step->userns) < 0)
             return failed(stub, "mount_setattr(MOUNT_ATTR_IDMAP)");
@@ -124,6 +124,11 @@ int pyr_clone_tree(int dirfd, const char *path, int recursive) {
         flags |= AT_EMPTY_PATH;
     int tree = sys_open_tree(dirfd, path, flags);
     return tree < 0 ? -errno : tree;
+}
+
+/* For the host too, which has the rights over the filesystem that a container's user namespace has not. 0 or -errno. */
+int pyr_idmap_tree(int tree, int userns, int recursive) {
+    return sys_mount_setattr(tree, recursive ? AT_RECURSIVE : 0, MOUNT_ATTR_IDMAP, 0, 0, userns) < 0 ? -errno : 0;
 }
 
 int do_root(struct stub *stub, const struct step *step) {
@@ -241,18 +246,24 @@ static int new_filesystem(struct stub *stub, const struct step *step) {
     return mount;
 }
 
-static int mount_by_mount2(struct stub *stub, const struct step *step, int destination) {
-    char data[4096];
+/* The options as mount(2) wants them: separated by commas, in one page at most. */
+static int join_options(struct stub *stub, const struct step *step, char data[4096]) {
     size_t used = 0;
     data[0] = '\0';
     for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
-        int wrote = snprintf(data + used, sizeof data - used, "%s%s", used ? "," : "", item);
-        used += (size_t)wrote;
-        if (used >= sizeof data) {
+        used += (size_t)snprintf(data + used, 4096 - used, "%s%s", used ? "," : "", item);
+        if (used >= 4096) {
             errno = E2BIG;
             return failed(stub, "mount");
         }
     }
+    return 0;
+}
+
+static int mount_by_mount2(struct stub *stub, const struct step *step, int destination) {
+    char data[4096];
+    if (join_options(stub, step, data) < 0)
+        return -1;
     const char *source = stub_string(stub, step->source);
     unsigned long flags = (unsigned long)step->sb_flags | apply_attributes(0, step->attr_set, step->attr_clr);
     if (mount(*source ? source : "none", fd_path(destination).text, stub_string(stub, step->fstype), flags, data) < 0)
@@ -278,21 +289,58 @@ static int mount_by_mount2(struct stub *stub, const struct step *step, int desti
     return mounted;
 }
 
+/* Whether the data of the step sets one of the options `names`, which end with NULL. */
+static bool has_option(const struct stub *stub, const struct step *step, const char *const names[]) {
+    for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1)
+        for (size_t i = 0; names[i]; i++)
+            if (strncmp(item, names[i], strlen(names[i])) == 0)
+                return true;
+    return false;
+}
+
+/* With owner and mode of the directory it covers, unless the options give others: /etc must not end up writable for
+ * everyone, as a new tmpfs is. */
+static int fill(struct stub *stub, const struct step *step, int from, int to) {
+    static const char *const own[] = {"mode=", "uid=", "gid=", NULL};
+    return copy_up(stub, from, to, !has_option(stub, step, own));
+}
+
+/* The kernel's own views of itself stand where they are expected: a link in their place could lead elsewhere by the
+ * time that paths below it are masked (CVE-2019-19921, CVE-2023-27561). */
+static bool is_kernel_view(const struct stub *stub, const struct step *step) {
+    const char *fstype = stub_string(stub, step->fstype);
+    return strcmp(fstype, "proc") == 0 || strcmp(fstype, "sysfs") == 0;
+}
+
+static int check_place(struct stub *stub, int destination, const struct step *step) {
+    struct stat status;
+    if (!is_kernel_view(stub, step))
+        return 0;
+    if (fstat(destination, &status) < 0)
+        return failed(stub, "fstat");
+    if (S_ISDIR(status.st_mode))
+        return 0;
+    snprintf(stub->text, sizeof stub->text, "%s is mounted on an ordinary directory only",
+             stub_string(stub, step->fstype));
+    errno = S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR;
+    return failed(stub, "fstat");
+}
+
 int do_mount(struct stub *stub, const struct step *step) {
-    cleanup_close int destination =
-        resolve(stub, stub_string(stub, step->path), WANT_DIRECTORY, !(step->flags & STEP_NOFOLLOW));
-    if (destination < 0)
+    bool follow = !(step->flags & STEP_NOFOLLOW) && !is_kernel_view(stub, step);
+    cleanup_close int destination = resolve(stub, stub_string(stub, step->path), WANT_DIRECTORY, follow);
+    if (destination < 0 || check_place(stub, destination, step) < 0)
         return -1;
     if (needs_mount2(stub, step)) {
         cleanup_close int mounted = mount_by_mount2(stub, step, destination);
         if (mounted < 0)
             return -1;
-        return step->flags & STEP_COPY_UP ? copy_up(stub, destination, mounted) : 0;
+        return step->flags & STEP_COPY_UP ? fill(stub, step, destination, mounted) : 0;
     }
     cleanup_close int mount = new_filesystem(stub, step);
     if (mount < 0)
         return -1;
-    if (step->flags & STEP_COPY_UP && copy_up(stub, destination, mount) < 0)
+    if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mount) < 0)
         return -1;
     return attach(stub, mount, step, destination);
 }
@@ -310,6 +358,19 @@ static int check_device(struct stub *stub, int tree, const struct step *step) {
     return 0;
 }
 
+/* As mount(2) puts it: move_mount(2) would say EINVAL. Docker's advice to its user hangs on ENOTDIR. */
+static int check_kind(struct stub *stub, int destination, const struct stat *source) {
+    struct stat status;
+    if (fstat(destination, &status) < 0)
+        return failed(stub, "fstat");
+    if (S_ISDIR(status.st_mode) == S_ISDIR(source->st_mode))
+        return 0;
+    errno = ENOTDIR;
+    snprintf(stub->text, sizeof stub->text, "the source is %s directory, the destination is %s",
+             S_ISDIR(source->st_mode) ? "a" : "no", S_ISDIR(status.st_mode) ? "one" : "none");
+    return failed(stub, "move_mount");
+}
+
 int do_bind(struct stub *stub, const struct step *step) {
     cleanup_close int tree = source_tree(stub, step);
     if (tree < 0)
@@ -322,7 +383,7 @@ int do_bind(struct stub *stub, const struct step *step) {
     cleanup_close int destination = resolve(stub, stub_string(stub, step->path),
                                             S_ISDIR(status.st_mode) ? WANT_DIRECTORY : WANT_FILE,
                                             !(step->flags & STEP_NOFOLLOW));
-    if (destination < 0)
+    if (destination < 0 || check_kind(stub, destination, &status) < 0)
         return -1;
     return attach(stub, tree, step, destination);
 }
@@ -354,10 +415,8 @@ int do_remount(struct stub *stub, const struct step *step) {
     if (mounted < 0)
         return -1;
     char data[4096];
-    size_t used = 0;
-    data[0] = '\0';
-    for (const char *item = stub_string(stub, step->data); *item && used < sizeof data; item += strlen(item) + 1)
-        used += (size_t)snprintf(data + used, sizeof data - used, "%s%s", used ? "," : "", item);
+    if (join_options(stub, step, data) < 0)
+        return -1;
     unsigned long flags = apply_attributes(flags_of(mounted), step->attr_set, step->attr_clr);
     if (step->flags & STEP_RECURSIVE || step->sb_flags & MS_BIND)
         flags |= MS_BIND;

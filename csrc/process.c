@@ -119,11 +119,6 @@ int pyr_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint
 /* The type (CLONE_NEW*) of the namespace `fd`, or -errno: -ENOTTY for anything else (ioctl_ns(2)). */
 int pyr_namespace_type(int fd) { return answer(ioctl(fd, NS_GET_NSTYPE)); }
 
-int pyr_execve(const char *path, char *const argv[], char *const env[]) {
-    execve(path, argv, env);
-    return -errno;
-}
-
 /* A process in a new user namespace that does nothing until it is killed; its pid, or -errno. */
 int pyr_user_namespace_process(void) {
     struct {

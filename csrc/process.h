@@ -23,7 +23,6 @@ int pyr_ioprio_set(int ioclass, int priority);
 int pyr_set_mempolicy(int mode, const unsigned long *nodes, unsigned long bits);
 int pyr_namespace_type(int fd);
 int pyr_user_namespace_process(void);
-int pyr_execve(const char *path, char *const argv[], char *const env[]);
 int pyr_pidfd_open(int pid);
 int pyr_pidfd_send_signal(int pidfd, int number);
 int pyr_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);

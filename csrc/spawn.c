@@ -93,27 +93,42 @@ static void become_root(const struct spawn *spawn) {
         die(spawn->sync, MESSAGE_SPAWN, -1, "setresuid", "");
 }
 
-static void ask_for_maps(const struct spawn *spawn) {
-    /* Entering a user namespace hides /proc/PID from its own user, who has to write the maps there. */
-    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+static void set_dumpable(const struct spawn *spawn, unsigned long dumpable) {
+    if (prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "prctl", "");
+}
+
+static void ask_for_maps(const struct spawn *spawn) {
+    /* /proc/PID of a process that is not dumpable is closed to an ordinary user, who has to write the maps there. In
+     * a user namespace without maps there is nobody yet who could use the moment. */
+    set_dumpable(spawn, 1);
     struct message_step message = {.kind = MESSAGE_MAPS};
     report(spawn->sync, &message);
     await_host(spawn->sync);
-    become_root(spawn);
+    set_dumpable(spawn, 0);
 }
 
-static void set_time_offsets(const struct spawn *spawn) {
+/* Opened before any namespace is joined: /proc of a joined mount namespace is what its processes made of it, and
+ * /proc/self is closed to a process that has changed its user. The kernel asks for the rights of who opened it. */
+static int open_time_offsets(const struct spawn *spawn) {
     if (!spawn->time_offsets)
-        return;
-    /* Becoming another user took the files in /proc/self away. */
-    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-    cleanup_close int file = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+        return -1;
+    int file = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
     if (file < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "open", "/proc/self/timens_offsets");
-    if (write(file, spawn->time_offsets, strlen(spawn->time_offsets)) < 0)
+    return file;
+}
+
+static void set_time_offsets(const struct spawn *spawn, int file) {
+    if (file >= 0 && write(file, spawn->time_offsets, strlen(spawn->time_offsets)) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "write", "/proc/self/timens_offsets");
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+/* The host's procfs, before a mount namespace is joined in which it may be another. */
+static void open_proc(const struct spawn *spawn, struct stub *stub) {
+    stub->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (stub->proc < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "open", "/proc");
 }
 
 /* "0" is the writing thread itself, which the kernel moves without holding up every fork on the machine, as it would
@@ -127,10 +142,14 @@ static void join_cgroups(const struct spawn *spawn) {
 /* In init: what is left to do in the new namespaces before the steps. */
 static int init(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, bool maps) {
     close(spawn->host_sync);
+    if (!(spawn->flags & SPAWN_VIA)) {
+        set_dumpable(spawn, 0);
+        open_proc(spawn, stub);
+    }
     if (maps)
         ask_for_maps(spawn);
-    else if (!(spawn->flags & SPAWN_MAPS))
-        become_root(spawn); /* of the user namespace that was joined */
+    /* Not before the last clone: only the host's user may place a process into the cgroup. */
+    become_root(spawn);
     if (!(spawn->flags & SPAWN_VIA))
         join_namespaces(spawn);
     join_cgroups(spawn);

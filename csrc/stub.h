@@ -70,7 +70,7 @@ int do_mask(struct stub *stub, const struct step *step);
 int do_readonly(struct stub *stub, const struct step *step);
 
 /* copyup.c */
-int copy_up(struct stub *stub, int from, int to);
+int copy_up(struct stub *stub, int from, int to, bool with_status);
 
 /* nodes.c */
 int do_mkdir(struct stub *stub, const struct step *step);

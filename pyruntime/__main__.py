@@ -1,5 +1,8 @@
 """`python3 -m pyruntime`: the command line, as the installed program runs it."""
 
 from pyruntime.cli.main import program
+from pyruntime.host.sealed import ensure_sealed
 
-program()
+if __name__ == "__main__":
+    ensure_sealed()
+    program()

@@ -47,13 +47,18 @@ class Error(Exception):
 
     @property
     def kernel(self) -> str:
-        """The kernel's answer by name and in words: "ENOENT: No such file or directory"; empty without errno."""
+        """The kernel's answer by name and in words: "ENOENT: no such file or directory"; empty without errno.
+
+        The words begin in lower case as Go's do: Docker and Podman look for them to choose between their exit
+        statuses 125, 126 and 127.
+        """
         if not self.errno:
             return ""
         import os
 
         name = _errno.errorcode.get(self.errno, f"errno {self.errno}")
-        return f"{name}: {os.strerror(self.errno)}"
+        words = os.strerror(self.errno)
+        return f"{name}: {words[:1].lower()}{words[1:]}"
 
     def __str__(self) -> str:
         """One line that stands alone: callers put it into their own messages and logs."""

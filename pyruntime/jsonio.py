@@ -40,6 +40,9 @@ def loads(text: str) -> object:
         value, end = _scan(text, start)
     except StopIteration as stop:
         raise ValueError(f"no JSON value at character {stop.value}") from None
+    except (SystemError, RecursionError):
+        # The scanner takes its exception from `json`, and fails to raise one where that is not loaded.
+        raise ValueError("not a JSON document") from None
     if text[end:].strip(" \t\r\n"):
         raise ValueError(f"more than one JSON document: character {end}")
     return value

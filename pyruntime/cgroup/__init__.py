@@ -164,10 +164,12 @@ class Cgroup:
         if self.paths:
             from pyruntime.cgroup import write
 
-            write.carry_out(self.plan.steps, self.paths, self.made)
-            if self.keeper[0]:
+            if self.unit is not None:
                 from pyruntime.cgroup import systemd
 
+                systemd.tell(self)
+            write.carry_out(self.plan.steps, self.paths, self.made)
+            if self.keeper[0]:
                 systemd.make_room(self)
 
     def settle(self) -> None:

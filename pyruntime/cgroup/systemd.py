@@ -6,7 +6,7 @@ by clone3. So a keeper, a copy of this process that does nothing, holds the scop
 
 import os
 
-from pyruntime.cgroup import CLAUSE, UNIFIED, Cgroup, write_file
+from pyruntime.cgroup import CLAUSE, SIGKILL, UNIFIED, Cgroup, write_file
 from pyruntime.errors import Error
 
 TYPE_CHECKING = False
@@ -38,9 +38,11 @@ def start(cgroup: Cgroup) -> None:
     bus = _Bus(unit.user, plan.pointer)
     try:
         cgroup.keeper = _keeper()
+        started = False
         try:
             properties = [*unit.properties, ("PIDs", "au", [cgroup.keeper[0]])]
             bus.start_scope(unit.name, properties)
+            started = True
             path = bus.property(unit.name, "Scope", "ControlGroup")
             cgroup.paths = {UNIFIED: mountpoint + path}
             cgroup.made = [mountpoint + path]
@@ -48,7 +50,8 @@ def start(cgroup: Cgroup) -> None:
             v2.enable_controllers(mountpoint, path, plan.enable, everything=False)
         except BaseException:
             _dismiss(cgroup)
-            bus.stop(unit.name)
+            if started:  # a unit that existed before is not ours to stop
+                bus.stop(unit.name)
             raise
     except OSError as error:
         raise bus.error(f"cannot make {unit.name}", error.filename or "", error.errno or 0) from error
@@ -57,7 +60,7 @@ def start(cgroup: Cgroup) -> None:
 
 
 def _keeper() -> tuple[int, int]:
-    """Fork a process that ends when a descriptor closes, so also when this process dies; (pid, descriptor)."""
+    """Fork a process that does nothing, and ends at the latest when nobody has the descriptor: (pid, descriptor)."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -75,6 +78,8 @@ def _dismiss(cgroup: Cgroup) -> None:
     if pid:
         cgroup.keeper = (0, -1)
         os.close(write)
+        # The container's first process has a copy of the descriptor, so closing it is not enough.
+        os.kill(pid, SIGKILL)
         os.waitpid(pid, 0)
 
 
@@ -104,12 +109,18 @@ def _allow(cgroup: Cgroup, more: int) -> None:
             ) from error
 
 
-def update(cgroup: Cgroup, properties: "list[Property]") -> None:
-    """Tell systemd other limits, before they are written to the files. Raises Error."""
-    assert cgroup.unit is not None
-    bus = _Bus(cgroup.unit["user"], "")
+def tell(cgroup: Cgroup) -> None:
+    """Tell systemd the limits of another plan than the one the unit started with. Raises Error."""
+    from pyruntime.plan.systemd import limit_properties
+
+    plan, unit = cgroup.plan, cgroup.unit
+    assert plan is not None and unit is not None
+    properties = limit_properties(plan.steps)
+    if plan.unit is not None or not properties:
+        return
+    bus = _Bus(unit["user"], "")
     try:
-        bus.call("SetUnitProperties", "sba(sv)", (cgroup.unit["name"], True, _variants(properties)))
+        bus.call("SetUnitProperties", "sba(sv)", (unit["name"], True, _variants(properties)))
     finally:
         bus.close()
 
@@ -137,9 +148,10 @@ class _Bus:
 
     def __init__(self, user: bool, pointer: str) -> None:
         self.pointer = pointer
+        self._subscribed = False
         try:
-            import jeepney
-            from jeepney.io.blocking import DBusConnection
+            import jeepney  # type: ignore[import-untyped]
+            from jeepney.io.blocking import DBusConnection  # type: ignore[import-untyped]
         except ImportError as error:
             raise self.error("cannot reach systemd", "the Python package jeepney is not installed") from error
         self._jeepney = jeepney
@@ -191,7 +203,8 @@ class _Bus:
 
     def start_scope(self, name: str, properties: "list[Property]") -> None:
         """Start a transient scope, and wait until systemd has made it; a failed one of the same name makes room."""
-        body = (name, "fail", _variants(properties), [])
+        auxiliary: list[Any] = []
+        body = (name, "fail", _variants(properties), auxiliary)
         try:
             self._job("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
         except Error as error:
@@ -219,20 +232,16 @@ class _Bus:
         from collections import deque
 
         jeepney = self._jeepney
-        rule = jeepney.MatchRule(type="signal", interface=_MANAGER, member="JobRemoved", path=_PATH)
-        bus = jeepney.DBusAddress(
-            "/org/freedesktop/DBus", bus_name="org.freedesktop.DBus", interface="org.freedesktop.DBus"
-        )
         connection = self._connection
-        connection.send_and_get_reply(
-            jeepney.new_method_call(bus, "AddMatch", "s", (rule.serialise(),)), timeout=_SECONDS
-        )
-        self.call("Subscribe", "", ())
-        import time
-
+        rule = jeepney.MatchRule(type="signal", interface=_MANAGER, member="JobRemoved", path=_PATH)
+        if not self._subscribed:
+            name = "org.freedesktop.DBus"
+            daemon = jeepney.DBusAddress("/org/freedesktop/DBus", bus_name=name, interface=name)
+            match = jeepney.new_method_call(daemon, "AddMatch", "s", (rule.serialise(),))
+            connection.send_and_get_reply(match, timeout=_SECONDS)
+            self.call("Subscribe", "", ())
+            self._subscribed = True
         deadline = time.monotonic() + _SECONDS
-        from collections import deque
-
         with connection.filter(rule, queue=deque()) as removed:
             (job,) = self.call(method, signature, body)
             while True:
@@ -244,6 +253,8 @@ class _Bus:
                 if path == job:
                     break
         if result != "done":
+            if method == "StartTransientUnit":
+                self.stop(body[0])
             raise self.error(f"systemd's {method} of {body[0]}", f"the job ended with {result!r}")
 
 
@@ -265,7 +276,7 @@ def _connect(address: str) -> "Any":
     """
     import socket
 
-    from jeepney.bus import get_connectable_addresses
+    from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]
 
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

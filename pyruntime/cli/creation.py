@@ -3,7 +3,7 @@
 import os
 
 from pyruntime.cli.root import state_root
-from pyruntime.engine.create import CreateOptions
+from pyruntime.engine.options import CreateOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -95,6 +95,10 @@ def _capabilities(value: object) -> str:
     return ",".join(names) or "none"
 
 
+def _some_capabilities(value: object) -> str:
+    return _capabilities(value) if value else ""
+
+
 def _mode(value: object) -> str:
     if not isinstance(value, int):
         return _plain(value)
@@ -145,6 +149,8 @@ _IN_WORDS: "dict[str, Callable[[object], str]]" = {
     "inheritable": _capabilities,
     "ambient": _capabilities,
     "keep": _capabilities,
+    "until_exec": _some_capabilities,
+    "capabilities": _some_capabilities,
     "argv": _words,
     "env": _words,
 }

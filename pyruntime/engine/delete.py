@@ -8,7 +8,7 @@ from pyruntime import log
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.store import container as containers
-from pyruntime.store import process
+from pyruntime.store import holder, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _PATIENCE = 10.0  # seconds for killed processes to end
 def delete(root: str, container_id: str, force: bool) -> None:
     """Delete a stopped container; with `force` also one that runs, killing it, or whose state is damaged.
 
+    With `force`, a create or start that is still at work, hanging in a hook perhaps, is ended first.
+
     Raises Error when the container is not stopped; with `force` a container that does not exist is no error, as with
     runc.
     """
@@ -34,7 +36,14 @@ def delete(root: str, container_id: str, force: bool) -> None:
             return
         raise
     with container:
-        container.lock()
+        if force and not container.try_lock():
+            holder.evict(container.fd)
+        try:
+            container.lock()
+        except Error:
+            if force:
+                return  # somebody else has deleted it meanwhile
+            raise
         try:
             state = container.read()
         except Error as damaged:

@@ -34,6 +34,13 @@ def user_namespace(step: "Step") -> int:
         os.waitpid(pid, 0)
 
 
+def apply(step: "Step", tree: int, maps: int) -> None:
+    """Map the owners in the detached `tree` by the user namespace `maps`. Raises Error when the filesystem cannot."""
+    error = lib.pyr_idmap_tree(tree, maps, bool(step.args["flags"] & lib.STEP_IDMAP_RECURSIVE))
+    if error:
+        raise _refused(step, -error, "mount_setattr(MOUNT_ATTR_IDMAP)")
+
+
 def _refused(step: "Step", error: int, call: str) -> Error:
     return Error(
         f"cannot map the owners of the mount at {step.args['path']}",

@@ -5,6 +5,7 @@ import os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import messages
 from pyruntime.errors import Error
+from pyruntime.init import main as init
 from pyruntime.plan.namespaces import TYPES
 
 TYPE_CHECKING = False
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.cgroup import Cgroup
+    from pyruntime.engine.program import Program
     from pyruntime.engine.sources import Sources
+    from pyruntime.engine.undo import Undo
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 
@@ -54,7 +57,41 @@ def _reap(pid: int) -> int:
         return 0
 
 
-def spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int, host_sync: int) -> "Any":
+def spawn(
+    plan: "Plan",
+    program: "Program",
+    sources: "Sources",
+    cgroup: "Cgroup",
+    orders: init.Orders,
+    undo: "Undo",
+) -> Child:
+    """Clone the process that will follow `orders`, and accompany it until its steps begin; returns in the host only.
+
+    Closes `sources`: the child has what is in it. Raises Error for whatever goes wrong on the way.
+    """
+    pair = ffi.new("int[2]")
+    error = lib.pyr_socketpair(pair)
+    if error:
+        raise Error("cannot make a socket pair", errno=-error)
+    child = Child(pair[0])
+    undo.push(child.kill)
+    orders.sync = sources.own(pair[1])
+    build, orders.enter = program.array(plan.build), program.array(plan.enter)
+    orders.stub = program.stub()
+    request = _spawn_request(plan, sources, cgroup, orders.sync, child.sync)
+    pidfd = ffi.new("int *", -1)
+    pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
+    if pid == 0:
+        init.main(orders)
+    if pid < 0:
+        raise _clone_error(-pid, request.clone_flags)
+    child.pid, child.pidfd = pid, pidfd[0]
+    sources.close()
+    _accompany(child, plan, request)
+    return child
+
+
+def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int, host_sync: int) -> "Any":
     """Return `struct spawn` for the namespaces of `plan` (csrc/plan.h says what its flags mean).
 
     What it points to is kept by `sources`, which also owns the descriptors.
@@ -104,7 +141,7 @@ def _maps_root(plan: "Plan") -> bool:
     )
 
 
-def accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
+def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
     """Do what the new process waits for: write its maps, and learn init's pid where it came through another process.
 
     Raises Error for whatever the child reports.
@@ -174,7 +211,7 @@ def _died(child: Child) -> Error:
     return Error("the container's first process died", f"it exited with status {os.waitstatus_to_exitcode(status)}")
 
 
-def clone_error(error: int, flags: int) -> Error:
+def _clone_error(error: int, flags: int) -> Error:
     """Return the Error for a clone3 that the kernel refused with errno `error`; `flags` are its CLONE_NEW*."""
     names = [name for name, (flag, _) in TYPES.items() if flags & flag]
     return Error(

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 # Init's messages; the stub's are lib.MESSAGE_*.
 MOUNTED, READY, EXECUTES, FAILED, GO = b"M", b"R", b"X", b"F", b"G"
 
+# Characters of one field; JSON may take twelve bytes for each, and a message has 65536.
+_LIMIT = 1000
 _FIELDS = ("doing", "reason", "pointer", "clause", "step", "errno", "advice", "log")
 
 
 def encode_error(error: Error) -> bytes:
-    """Return `error` as the message of a child that fails."""
-    return FAILED + jsonio.dumps({name: getattr(error, name) for name in _FIELDS}).encode()
+    """Return `error` as the message of a child that fails; what is too long for one message is cut."""
+    return FAILED + jsonio.dumps({name: _short(getattr(error, name)) for name in _FIELDS}).encode()
+
+
+def _short(value: object) -> object:
+    return f"{value[:_LIMIT]}…" if isinstance(value, str) and len(value) > _LIMIT else value
 
 
 def decode_error(message: bytes) -> Error:

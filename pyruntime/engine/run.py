@@ -4,8 +4,9 @@ import os
 
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import foreground
-from pyruntime.engine.create import CreateOptions, create
+from pyruntime.engine.create import create
 from pyruntime.engine.delete import delete
+from pyruntime.engine.options import CreateOptions
 from pyruntime.engine.start import start
 from pyruntime.errors import Error
 

@@ -88,6 +88,7 @@ class Sources:
         for step in plan.namespaces:
             if step.op == "setns":
                 self.joins.append((self._namespace(step), TYPES[step.args["namespace"]][0]))
+                _check_foreign(self.joins[-1][0], step, plan)
         for step in plan.build:
             if step.op == "root":
                 step.args["source"] = self._rootfs(step, program, bundle, privileged)
@@ -96,7 +97,11 @@ class Sources:
             if "uid_mappings" in step.args:
                 from pyruntime.engine import idmap
 
-                program.maps[id(step)] = self.own(idmap.user_namespace(step))
+                maps = self.own(idmap.user_namespace(step))
+                if id(step) in program.trees:
+                    idmap.apply(step, program.trees[id(step)], maps)
+                else:
+                    program.maps[id(step)] = maps
 
     def open_cgroups(self, plan: "Plan", program: "Program", facts: "Facts") -> None:
         """Open the container's own cgroups, now that they exist, for the steps that bind them. Raises Error."""
@@ -151,3 +156,29 @@ class Sources:
                 clause=step.clause,
             )
         return fd
+
+
+def _check_foreign(fd: int, step: "Step", plan: "Plan") -> None:
+    """Raise Error where a joined namespace is the runtime's own and the plan would change it, and so the host."""
+    kind = step.args["namespace"]
+    changes = [change for change in plan.build if _changes(change, kind)]
+    if not changes:
+        return
+    joined, own = os.fstat(fd), os.stat(f"/proc/self/ns/{TYPES[kind][1]}")
+    if (joined.st_dev, joined.st_ino) == (own.st_dev, own.st_ino):
+        raise Error(
+            messages.describe(changes[0]),
+            f"the {kind} namespace to join, {step.args['path']}, is the host's",
+            pointer=changes[0].pointer,
+            clause=changes[0].clause,
+            advice="give the container a namespace of its own",
+        )
+
+
+def _changes(step: "Step", kind: str) -> bool:
+    """Tell whether `step` sets something in the namespace of type `kind`."""
+    if step.op != "sysctl":
+        return kind == "uts" and step.op in ("hostname", "domainname")
+    from pyruntime.spec.rules import sysctl
+
+    return sysctl.namespace_of(step.args["path"].replace("/", ".")) == kind

@@ -22,7 +22,7 @@ def start(root: str, container_id: str) -> None:
     Raises Error when the container is not `created`, has no process, or the program cannot be executed.
     """
     with containers.open_container(root, container_id) as container:
-        container.lock()
+        container.hold()
         state = container.read()
         connection = -1
         if state is not None and container.status(state) == "created":

@@ -42,7 +42,18 @@ class Terminal:
     called `start` then gets a SIGCHLD, which it waits for anyway.
     """
 
-    __slots__ = ("_main", "_master", "_own", "_saved", "_stop", "_stopped", "drained")
+    __slots__ = (
+        "_ended_for",
+        "_ending",
+        "_input_ended",
+        "_main",
+        "_master",
+        "_own",
+        "_saved",
+        "_stop",
+        "_stopped",
+        "drained",
+    )
 
     def __init__(self, master_fd: int) -> None:
         self.drained = False
@@ -50,6 +61,9 @@ class Terminal:
         self._main = _thread.get_ident()
         self._own = STDIN if os.isatty(STDIN) else None
         self._saved: Settings | None = None
+        self._input_ended = False
+        self._ended_for: int | None = None
+        self._ending = _thread.allocate_lock()
         stopped, stop = os.pipe()
         self._stopped = stopped
         self._stop: int | None = stop
@@ -98,6 +112,8 @@ class Terminal:
                 data = os.read(self._master, _CHUNK)
                 if not data or not _write_all(STDOUT, data):
                     break
+                if self._input_ended:
+                    self._end_input()
         except OSError as error:
             # EIO: the last process that had the terminal open is gone.
             if error.errno != errno.EIO:
@@ -119,7 +135,12 @@ class Terminal:
             while self._stopped not in dict(poll.poll()):
                 data = _read(STDIN)
                 if data == b"":
-                    _write_all(self._master, _end_of_file(self._master, last))
+                    # After half a line, the first only sends that half.
+                    if last != b"\n":
+                        self._end_input()
+                        self._ended_for = None
+                    self._input_ended = True
+                    self._end_input()
                     return
                 if data:
                     last = data[-1:]
@@ -128,6 +149,21 @@ class Terminal:
         except OSError:
             # stdin is closed, or belongs to another job that left nobody to stop us: then there is no more input.
             pass
+
+    def _end_input(self) -> None:
+        """Press the key with which a person ends the input, once for each way in which the container reads it.
+
+        A shell that edits its line itself takes the terminal out of canonical mode, and a key pressed before that is
+        lost; it does so before it prompts, so this is called again with each output.
+        """
+        poll = select.poll()
+        poll.register(self._master, select.POLLOUT)
+        with self._ending:
+            settings = termios.tcgetattr(self._master)
+            mode = settings[_LFLAG] & termios.ICANON
+            if mode != self._ended_for and poll.poll(0):
+                self._ended_for = mode
+                os.write(self._master, settings[_CC][termios.VEOF])
 
     def _hang_up(self) -> None:
         """Close the master without freeing its number, which the other thread may be about to use."""
@@ -184,16 +220,6 @@ def _in_foreground(fd: int) -> bool:
     except OSError:
         # Not our controlling terminal: then there is no job control, and nobody else's turn.
         return True
-
-
-def _end_of_file(master_fd: int, last: bytes) -> bytes:
-    """Return the keys with which a person ends the input; `last` was sent before.
-
-    Not only where the terminal works line by line: a shell that edits its line itself takes them too.
-    """
-    key: bytes = termios.tcgetattr(master_fd)[_CC][termios.VEOF]
-    # After half a line, the first only sends that half.
-    return key if last == b"\n" else key * 2
 
 
 def _read(fd: int) -> bytes | None:

@@ -17,9 +17,10 @@ class Facts:
     capabilities        the runtime's permitted capabilities, a bit mask
     known_capabilities  those that this kernel has at all, a bit mask
     in_user_namespace   the runtime itself runs in a user namespace that is not the initial one
+    apparmor, selinux   the security module is enabled
     """
 
-    __slots__ = ("capabilities", "cgroup", "euid", "in_user_namespace", "known_capabilities")
+    __slots__ = ("apparmor", "capabilities", "cgroup", "euid", "in_user_namespace", "known_capabilities", "selinux")
 
     def __init__(
         self,
@@ -29,12 +30,16 @@ class Facts:
         capabilities: int,
         known_capabilities: int,
         in_user_namespace: bool,
+        apparmor: bool = False,
+        selinux: bool = False,
     ) -> None:
         self.cgroup = cgroup
         self.euid = euid
         self.capabilities = capabilities
         self.known_capabilities = known_capabilities
         self.in_user_namespace = in_user_namespace
+        self.apparmor = apparmor
+        self.selinux = selinux
 
     def holds(self, capability: str) -> bool:
         """Tell whether the runtime has `capability`, for example "CAP_SYS_ADMIN"."""
@@ -47,6 +52,13 @@ def _read(path: str) -> bytes:
         return os.read(fd, 4096)
     finally:
         os.close(fd)
+
+
+def _apparmor() -> bool:
+    try:
+        return _read("/sys/module/apparmor/parameters/enabled").strip() == b"Y"
+    except OSError:
+        return False
 
 
 def facts() -> Facts:
@@ -65,4 +77,6 @@ def facts() -> Facts:
         capabilities=sets[1],
         known_capabilities=(1 << (last + 1)) - 1,
         in_user_namespace=not identity,
+        apparmor=_apparmor(),
+        selinux=os.path.exists("/sys/fs/selinux/enforce"),
     )

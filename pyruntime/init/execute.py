@@ -10,6 +10,9 @@ from pyruntime.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.engine.seccomp import Filter
     from pyruntime.plan.step import Step
 
 _POINTER, _CLAUSE = "/process/args/0", "config.md#process"
@@ -43,7 +46,11 @@ def find(program: str, env: "list[str]") -> str:
         error = _executable(program)
         if not error:
             return program
-        raise Error(f"cannot execute {program}", pointer=_POINTER, value=program, clause=_CLAUSE, errno=error)
+        reason = ""
+        if error == errno.EISDIR:
+            # execve(2) itself says EACCES.
+            reason, error = "it is a directory", errno.EACCES
+        raise Error(f"cannot execute {program}", reason, pointer=_POINTER, value=program, clause=_CLAUSE, errno=error)
     worst = errno.ENOENT
     for directory in _search_path(env).split(":"):
         candidate = f"{directory or '.'}/{program}"
@@ -67,18 +74,38 @@ def check(step: "Step") -> None:
     find(step.args["argv"][0], step.args["env"])
 
 
-def execute(step: "Step", connection: int, preserve_fds: int) -> None:
-    """Replace this process by the program. Raises Error when the kernel refuses.
+def execute(step: "Step", connection: int, preserve_fds: int, seccomp: "Filter | None") -> None:
+    """Load the filter, and replace this process by the program. Raises Error when the kernel refuses.
 
     `connection` leads to `start`, which reads end-of-file from it as success: it closes at exec.
+
+    Under the filter this process makes no call but execve, and before it sendmsg and close where there is an agent:
+    all is made ready first, and the stub does the rest at once. Only to report a failure it makes more; a filter that
+    does not let it through makes that failure look like the program's own end.
     """
     argv, env = step.args["argv"], step.args["env"]
     path = find(argv[0], env)
     lib.pyr_close_range(3 + preserve_fds, 0xFFFFFFFF, 1)
     lib.pyr_reset_signals()
     messages.send(connection, messages.EXECUTES)
-    result = lib.pyr_execve(os.fsencode(path), *_vectors(argv, env))
+    raw = seccomp.raw if seccomp is not None else ffi.new("struct filter *")
+    result = lib.pyr_execute(raw, os.fsencode(path), *_vectors(argv, env))
+    if raw.call != ffi.NULL and ffi.string(raw.call) != b"execve":
+        raise _not_loaded(raw, -result)
     raise Error(f"cannot execute {path}", pointer=_POINTER, value=argv[0], clause=_CLAUSE, errno=-result)
+
+
+def load(seccomp: "Filter") -> None:
+    """Load the filter without executing anything. Raises Error."""
+    result = lib.pyr_filter(seccomp.raw)
+    if result < 0:
+        raise _not_loaded(seccomp.raw, -result)
+
+
+def _not_loaded(raw: "Any", error: int) -> Error:
+    call = ffi.string(raw.call).decode()
+    doing = "cannot send the seccomp descriptor to the agent" if call == "sendmsg" else "cannot load the seccomp filter"
+    return Error(doing, pointer="/linux/seccomp", clause="config-linux.md#seccomp", step=call, errno=error)
 
 
 def _vectors(argv: "list[str]", env: "list[str]") -> "tuple[object, object]":

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 
 from pyruntime._stub import ffi, lib
 from pyruntime.errors import Error
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.plan.step import Step
-
-_NULL = os.makedev(1, 3)
 
 
 def _refused(step: "Step", doing: str, error: int) -> Error:
@@ -54,12 +53,16 @@ def _terminal(step: "Step", stub: "Any") -> None:
 
 
 def _stdio(step: "Step", _stub: "Any") -> None:
-    """Give the standard streams to the container's user, so that it can open them again through /proc/self/fd."""
+    """Give the standard streams to the container's user, so that it can open them again through /proc/self/fd.
+
+    Only pipes, sockets and terminals: a file of the host, or /dev/zero, keeps its owner whoever reads or writes it here.
+    """
     uid = step.args["uid"]
     for stream in (0, 1, 2):
         try:
             status = os.fstat(stream)
-            if status.st_uid != uid and status.st_rdev != _NULL:
+            ours = stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode) or os.isatty(stream)
+            if ours and status.st_uid != uid:
                 os.fchown(stream, uid, -1)
         except OSError as error:
             # Closed, on a read-only filesystem, or owned by someone the user namespace does not know: left as it is.
@@ -134,7 +137,7 @@ def _capset(step: "Step", _stub: "Any") -> None:
     _check(
         step,
         "cannot set the capabilities",
-        lib.pyr_capset(args["effective"], args["permitted"], args["inheritable"]),
+        lib.pyr_capset(args["effective"], args["permitted"] | args["until_exec"], args["inheritable"]),
     )
     _check(
         step,

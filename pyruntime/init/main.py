@@ -11,12 +11,13 @@ import sys
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import hooks, messages
 from pyruntime.errors import Error
-from pyruntime.init import execute, identity
+from pyruntime.init import execute, identity, labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyruntime.engine.seccomp import Filter
     from pyruntime.plan.plan import Plan
 
 
@@ -24,37 +25,39 @@ class Orders:
     """What init is given by the host.
 
     plan          the plan
-    stub          `struct stub` of the steps that built the root filesystem
-    enter         array of the plan's `enter` steps
-    sync          socket to the host's create
     gate          listening socket of the start gate
     console       socket that receives the terminal's master, or -1
     preserve_fds  how many descriptors from 3 on the program inherits
     state         the state passed to hooks
+    seccomp       the filter to load before the program, or None
+
+    Added when the process is made (engine/launch.py):
+    stub          `struct stub` of the steps that built the root filesystem
+    enter         array of the plan's `enter` steps
+    sync          socket to the host's create
     """
 
-    __slots__ = ("console", "enter", "gate", "plan", "preserve_fds", "state", "stub", "sync")
+    __slots__ = ("console", "enter", "gate", "plan", "preserve_fds", "seccomp", "state", "stub", "sync")
 
     def __init__(
         self,
         plan: "Plan",
-        stub: "Any",
-        enter: "Any",
         *,
-        sync: int,
         gate: int,
         console: int,
         preserve_fds: int,
         state: "dict[str, object]",
+        seccomp: "Filter | None" = None,
     ) -> None:
         self.plan = plan
-        self.stub = stub
-        self.enter = enter
-        self.sync = sync
+        self.stub: Any = None
+        self.enter: Any = None
+        self.sync = -1
         self.gate = gate
         self.console = console
         self.preserve_fds = preserve_fds
         self.state = state
+        self.seccomp = seccomp
 
 
 def main(orders: Orders) -> None:
@@ -79,10 +82,13 @@ def _switch_imports_off() -> None:
     sys.path.clear()
 
 
-def _await_host(sync: int) -> None:
+def _await_host(sync: int) -> bytes:
+    """Return what the host says when it lets this process go on."""
+    message = messages.read(sync)
     # A host that is gone leaves nothing behind, this process included.
-    if messages.read(sync) != messages.GO:
+    if message[:1] != messages.GO:
         os._exit(1)
+    return message[1:]
 
 
 def _create(orders: Orders) -> None:
@@ -96,13 +102,18 @@ def _create(orders: Orders) -> None:
         raise _stub_error(orders, done)
     if stub.console >= 0:
         _send_terminal(orders)
+    for step in plan.labels:
+        labels.apply(step, stub.proc)
     _close_the_rest(orders)
     for step in plan.process:
         identity.ACTIONS[step.op](step, stub)
     if plan.execute:
         execute.check(plan.execute[0])
     messages.send(orders.sync, messages.READY)
-    _await_host(orders.sync)
+    pid = int(_await_host(orders.sync))
+    if orders.seccomp is not None:
+        # To the agent this process is what it is to the runtime, outside of its pid namespace.
+        orders.seccomp.address(pid, {**orders.state, "status": "created", "pid": pid})
     os.close(orders.sync)
     orders.sync = -1
 
@@ -132,20 +143,23 @@ def _send_terminal(orders: Orders) -> None:
 
 
 def _close_the_rest(orders: Orders) -> None:
-    """Close every descriptor but stdio, the caller's preserved ones and our three: none may lead out of the container.
+    """Close every descriptor but stdio, the caller's preserved ones and our few: none may lead out of the container.
 
     Before the working directory is entered and the program looked up, because both may name /proc/self/fd/N.
     """
     stub = orders.stub
     base = 3 + orders.preserve_fds
-    kept = [fd for fd in (orders.sync, orders.gate, stub.terminal) if fd >= 0]
+    listener = orders.seccomp.listener if orders.seccomp is not None else -1
+    kept = [fd for fd in (orders.sync, orders.gate, listener, stub.terminal) if fd >= 0]
     # First out of each other's way, then down to the lowest places.
     apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept]
     for place, fd in enumerate(apart, base):
         os.dup2(fd, place, inheritable=False)
     lib.pyr_close_range(base + len(kept), 0xFFFFFFFF, 0)
     orders.sync, orders.gate = base, base + 1
-    stub.terminal = base + 2 if stub.terminal >= 0 else -1
+    if orders.seccomp is not None and listener >= 0:
+        orders.seccomp.listener = base + 2
+    stub.terminal = base + len(kept) - 1 if stub.terminal >= 0 else -1
     stub.root = stub.proc = -1
 
 
@@ -155,8 +169,14 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
     plan = orders.plan
     if not plan.execute:
         raise Error("cannot start the container", "it has no process", pointer="/process", clause="runtime.md#start")
-    hooks.run(plan.hooks["startContainer"], {**orders.state, "status": "created", "pid": os.getpid()})
-    execute.execute(plan.execute[0], connection, orders.preserve_fds)
+    seccomp = orders.seccomp
+    if plan.hooks["startContainer"]:
+        # These are the container's own files, run on its behalf: under its filter.
+        if seccomp is not None:
+            execute.load(seccomp)
+            seccomp = None
+        hooks.run(plan.hooks["startContainer"], {**orders.state, "status": "created", "pid": os.getpid()})
+    execute.execute(plan.execute[0], connection, orders.preserve_fds, seccomp)
 
 
 def _accept(gate: int) -> int:

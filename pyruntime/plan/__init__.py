@@ -32,6 +32,14 @@ def compile_plan(context: Context) -> Plan:
         plan.limits = list(process.host_side(configured))
         plan.process = list(process.identity(context, configured))
         plan.execute = list(process.execution(configured))
+        if configured.get("apparmorProfile") or configured.get("selinuxLabel"):
+            from pyruntime.plan.labels import labels
+
+            plan.labels = list(labels(context, configured))
+        if (config.get("linux") or {}).get("seccomp"):
+            from pyruntime.plan.seccomp import seccomp
+
+            plan.filter = list(seccomp(context))
     plan.enter += [
         *hidden_paths.readonly_paths(context),
         *hidden_paths.masked_paths(context),

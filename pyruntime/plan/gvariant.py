@@ -157,7 +157,8 @@ class _Reader:
     def array(self, wanted: str, depth: int) -> "Typed":
         if wanted and wanted[0] != "a":
             raise self.error(f"a value of type {wanted}")
-        element, values = wanted[1:], []
+        element = wanted[1:]
+        values: list[Any] = []
         self.position += 1
         while not self.take("]"):
             if values and not self.take(","):

@@ -73,7 +73,7 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
 
         yield from expand(index, mount, context.config, context.facts.cgroup, context.cgroup)
     else:
-        yield from _filesystem(pointer, mount, destination, options, late)
+        yield from _filesystem(context, pointer, mount, destination, options, late)
 
 
 def _common(options: mount_options.MountOptions) -> "dict[str, int]":
@@ -145,8 +145,22 @@ def _remount(pointer: str, destination: str, options: mount_options.MountOptions
     return Step("remount", pointer, CLAUSE, path=destination, data=options.data, **args)
 
 
+def _label(context: "Context", fstype: str, data: "list[str]") -> "list[str]":
+    """Return the option that carries linux.mountLabel, if there is one."""
+    if not (context.config.get("linux") or {}).get("mountLabel"):
+        return []
+    from pyruntime.plan.labels import mount_label
+
+    return mount_label(context, fstype, data)
+
+
 def _filesystem(
-    pointer: str, mount: "Mount", destination: str, options: mount_options.MountOptions, late: "list[Step]"
+    context: "Context",
+    pointer: str,
+    mount: "Mount",
+    destination: str,
+    options: mount_options.MountOptions,
+    late: "list[Step]",
 ) -> "Iterator[Step]":
     fstype = mount.get("type") or ""
     if not fstype:
@@ -173,8 +187,9 @@ def _filesystem(
                 clause="config.md#linux-mount-options",
             )
         args["flags"] = lib.STEP_COPY_UP
-    if options.data:
-        args["data"] = options.data
+    data = options.data + _label(context, fstype, options.data)
+    if data:
+        args["data"] = data
     source = mount.get("source") or fstype
     yield Step("mount", pointer, CLAUSE, path=destination, fstype=fstype, source=source, **args)
 
@@ -213,6 +228,7 @@ def _defaults(context: "Context", destinations: "list[str]", paths: "tuple[str, 
             continue  # the kernel gives sysfs only to the owner of the network namespace
         if fstype == "proc" and context.user_namespace and not context.new_namespace("pid"):
             continue  # and procfs only to the owner of the pid namespace
+        data = data + _label(context, fstype, data)
         args: dict[str, object] = {"data": data} if data else {}
         yield Step(
             "mount",

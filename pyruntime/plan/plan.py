@@ -19,7 +19,9 @@ class Plan:
     hooks       kind -> "hook" steps                                        host, or init for those in the container
     enter       hidden paths, pivot_root                                    stub
     limits      "prlimit", "oom_score_adj"                                  host
+    labels      "label": what the next execve changes to                    init
     process     identity and privileges of the container's process          init
+    filter      "seccomp", in this list alone                               host, and init at start
     execute     "execve"                                                    init, at start
     warnings    what runtime.md#warnings wants logged
     """
@@ -29,7 +31,9 @@ class Plan:
         "cgroup",
         "enter",
         "execute",
+        "filter",
         "hooks",
+        "labels",
         "limits",
         "maps",
         "namespaces",
@@ -45,7 +49,9 @@ class Plan:
         self.hooks: dict[str, list[Step]] = {}
         self.enter: list[Step] = []
         self.limits: list[Step] = []
+        self.labels: list[Step] = []
         self.process: list[Step] = []
+        self.filter: list[Step] = []
         self.execute: list[Step] = []
         self.warnings: list[str] = []
 
@@ -61,7 +67,9 @@ class Plan:
         yield "init", self.hooks["createContainer"]
         yield "stub", self.enter
         yield "host", self.limits
+        yield "init", self.labels
         yield "init", self.process
+        yield "init", self.filter
         yield "init", self.hooks["startContainer"]
         yield "init", self.execute
         yield "host", self.hooks["poststart"]

@@ -98,9 +98,19 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
             permitted=sets["permitted"],
             inheritable=sets["inheritable"],
             ambient=sets["ambient"],
+            until_exec=_kept(context),
         )
     if process.get("noNewPrivileges"):
         yield Step("no_new_privs", "/process/noNewPrivileges", LINUX_CLAUSE)
+
+
+def _kept(context: "Context") -> int:
+    """Return what init keeps permitted beyond the configured sets, for the filter that it has still to load."""
+    if not (context.config.get("linux") or {}).get("seccomp"):
+        return 0
+    from pyruntime.plan import seccomp
+
+    return seccomp.keeps(context) & context.available_capabilities
 
 
 def _console_size(process: "Process") -> "tuple[int, int] | None":

@@ -7,12 +7,8 @@ if TYPE_CHECKING:
     from pyruntime.plan.context import Context
 
 _PROPERTIES = {
-    ("linux", "seccomp"): "config-linux.md#seccomp",
     ("linux", "intelRdt"): "config-linux.md#intelrdt",
     ("linux", "netDevices"): "config-linux.md#network-devices",
-    ("linux", "mountLabel"): "config-linux.md#mount-label",
-    ("process", "apparmorProfile"): "config.md#linux-process",
-    ("process", "selinuxLabel"): "config.md#linux-process",
 }
 
 

@@ -3,6 +3,7 @@
 ROOT/ID/            locked with flock(2) by whoever changes the container
 ROOT/ID/state.json  replaced as a whole, never written in place
 ROOT/ID/config.json the configuration as it was at create
+ROOT/ID/holder      who has the lock and runs hooks meanwhile
 ROOT/ID/start.sock  the start gate: the container's init listens here from `created` until it executes the
                     program, and only then. Connecting is how `start` lets it go on, and being connectable *is* the
                     status `created`: there is no note of it that could be wrong after a crash.
@@ -15,7 +16,7 @@ import os
 from pyruntime import jsonio
 from pyruntime._stub import lib
 from pyruntime.errors import Error
-from pyruntime.store import process
+from pyruntime.store import holder, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,16 +55,19 @@ def check_id(container_id: str) -> None:
 class Container:
     """A container's directory, open. `close` when done; the lock goes with it."""
 
-    __slots__ = ("container_id", "fd", "path")
+    __slots__ = ("container_id", "fd", "noted", "path")
 
     def __init__(self, path: str, container_id: str, fd: int) -> None:
         self.path = path
         self.container_id = container_id
         self.fd = fd
+        self.noted = False
 
     def close(self) -> None:
         """Let go of the directory and of its lock."""
         if self.fd >= 0:
+            if self.noted:
+                holder.forget(self.fd)
             os.close(self.fd)
             self.fd = -1
 
@@ -78,6 +82,12 @@ class Container:
         fcntl.flock(self.fd, fcntl.LOCK_EX)
         if os.fstat(self.fd).st_nlink == 0:
             raise _unknown(self.container_id)
+
+    def hold(self) -> None:
+        """Take the lock for work that may last, because it runs hooks: `delete --force` may end it (store/holder.py)."""
+        self.lock()
+        holder.note(self.fd)
+        self.noted = True
 
     def try_lock(self) -> bool:
         """Tell whether the lock was free, and take it then."""
@@ -103,8 +113,11 @@ class Container:
         os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def write(self, state: "StateFile") -> None:
-        """Replace state.json."""
-        self.write_file(_STATE, jsonio.dumps(state).encode())
+        """Replace state.json. Raises Error when it cannot be written."""
+        try:
+            self.write_file(_STATE, jsonio.dumps(state).encode())
+        except OSError as error:
+            raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
 
     def read(self) -> "StateFile | None":
         """Return state.json; None while `create` has not written it yet. Raises Error when it is damaged."""
@@ -196,12 +209,17 @@ def create(root: str, container_id: str) -> Container:
     try:
         os.makedirs(root, 0o711, exist_ok=True)
         os.mkdir(path, 0o700)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileExistsError:
         raise Error(f"container {container_id!r} exists already", clause="runtime.md#create") from None
     except OSError as error:
         raise Error(f"cannot make {path}", errno=error.errno or 0) from None
-    container = Container(path, container_id, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-    container.lock()
+    container = Container(path, container_id, fd)
+    try:
+        container.hold()
+    except OSError as error:
+        container.remove()
+        raise Error(f"cannot write into {path}", errno=error.errno or 0) from None
     return container
 
 

@@ -127,7 +127,7 @@ def test_a_path_that_is_no_namespace_is_an_error(containers, tmp_path):
 
 
 def test_a_path_that_does_not_exist_is_an_error(containers):
-    assert "No such file or directory" in containers.refused(namespace("network", "/no/such/namespace"))
+    assert "no such file or directory" in containers.refused(namespace("network", "/no/such/namespace"))
 
 
 def test_two_namespaces_of_one_type_are_an_error(containers):

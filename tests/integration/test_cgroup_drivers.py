@@ -77,8 +77,10 @@ def read(group, controller, file):
 
 
 def memberships(pid):
+    """Controller -> group, of the hierarchies that are mounted."""
     lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    return {name: line.split(":", 2)[2] for line in lines for name in line.split(":", 2)[1].split(",")}
+    found = {name: line.split(":", 2)[2] for line in lines for name in line.split(":", 2)[1].split(",")}
+    return {name: group for name, group in found.items() if not name or name in HOST.mounts}
 
 
 # ---- Made and removed ----

@@ -125,12 +125,13 @@ def test_without_libpython_the_interpreter_is_executed(pyruntime):
     assert result.stdout == call(pyruntime, "--version").stdout
 
 
-def exe_of_a_running(runtime, bundle, extra=()):
-    """Start a container in the foreground; return (target of the runtime's own /proc/PID/exe, its seals)."""
+def exe_of_a_running(runtime, bundle, program=None, **options):
+    """Run a container in the foreground; return (target of the runtime's own /proc/PID/exe, its seals)."""
     name = runtime.id()
     path = bundle(lambda config: config["process"].update(args=["sh", "-c", "echo up; exec sleep 100"]))
+    command = runtime.command("run", "--bundle", path, name)
     process = subprocess.Popen(
-        [*extra, *runtime.command("run", "--bundle", path, name)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*(program or command[:1]), *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     )
     try:
         assert select.select([process.stdout], [], [], 30)[0], "the container says nothing"
@@ -154,16 +155,23 @@ def test_proc_self_exe_is_a_sealed_copy_when_a_container_is_run(runtime, bundle)
 
 
 @needs_root
-def test_the_copy_is_made_from_the_file_and_not_from_what_the_caller_says(runtime, bundle, tmp_path):
-    """A program that runs from an unsealed memfd, or whose argv[0] lies, is copied like any other."""
-    target, seals = exe_of_a_running(runtime, bundle, extra=["env", "-i", "PATH=/nowhere", "_=/memfd:pyruntime"])
+def test_what_the_caller_says_does_not_count_as_sealed(runtime, bundle):
+    target, seals = exe_of_a_running(runtime, bundle, env={"_": "/memfd:pyruntime", "PATH": "/nowhere"})
     assert target.startswith("/memfd:")
     assert seals & SEALED == SEALED
 
 
 @needs_root
-def test_the_container_starts_with_no_signal_ignored(runtime, bundle):
-    def change(config):
-        config["process"]["args"] = ["grep", "SigIgn", "/proc/self/status"]
+def test_proc_self_exe_is_a_sealed_copy_with_python_m_too(runtime, bundle, pyruntime, tmp_path):
+    program = [pyruntime.with_name("python"), "-m", "pyruntime"]
+    target, seals = exe_of_a_running(runtime, bundle, program=program, cwd=tmp_path)
+    assert target.startswith("/memfd:")
+    assert seals & SEALED == SEALED
 
-    assert runtime("run", "--bundle", bundle(change), runtime.id()).stdout.split() == ["SigIgn:", "0" * 16]
+
+@needs_root
+@pytest.mark.parametrize("options", [["--debug"], ["--log", "state"], ["--log-format=json"], ["--rootless", "false"]])
+def test_no_option_before_the_verb_hides_the_verb(runtime, bundle, options, tmp_path):
+    program = [runtime.program, *options]
+    target, _ = exe_of_a_running(runtime, bundle, program=program, cwd=tmp_path)
+    assert target.startswith("/memfd:")

@@ -76,7 +76,7 @@ def test_a_program_that_cannot_be_executed_leaves_nothing(runtime, bundle):
     done = runtime("run", "-b", bundle(process("/no/such/program")), container, check=False)
     assert done.returncode == 1
     assert "/no/such/program" in done.stderr
-    assert "No such file or directory" in done.stderr
+    assert "no such file or directory" in done.stderr
     assert "does not exist" in runtime("state", container, check=False).stderr
 
 

@@ -50,10 +50,10 @@ def failing(monkeypatch):
 
 def test_an_error_is_explained_line_by_line():
     assert for_people(FULL, "create").splitlines() == [
-        "pyruntime: create: cannot mount /data: ENOENT: No such file or directory",
+        "pyruntime: create: cannot mount /data: ENOENT: no such file or directory",
         '  config.json    /mounts/7  {"destination": "/data", "type": "bind", "source": "/srv/data"}',
         "  step           23 open_tree(/srv/data, recursive)",
-        "  kernel         ENOENT: No such file or directory",
+        "  kernel         ENOENT: no such file or directory",
         "  kernel's log   bind: first line",
         "                 second line",
         "  spec           config.md#mounts",
@@ -63,7 +63,7 @@ def test_an_error_is_explained_line_by_line():
 
 def test_an_error_of_which_little_is_known_is_one_line():
     assert for_people(Error("cannot read x", errno=13), "state") == (
-        "pyruntime: state: cannot read x: EACCES: Permission denied\n"
+        "pyruntime: state: cannot read x: EACCES: permission denied\n"
     )
 
 

@@ -36,14 +36,19 @@ CGROUPS = Path("/sys/fs/cgroup")
 # The cgroups that the suite's configurations name (cgroups.go of the suite).
 SUITE_CGROUPS = ("cgrouptest", "testdir")
 
-# Run in a mount namespace of its own, so that nobody else sees the hierarchies; what it makes it takes away. A controller
+# Run in a mount namespace of its own, so that nobody else sees the hierarchies; takes away what it makes. A controller
 # that the unified hierarchy has passed on to its groups has to be taken back first, and is passed on again afterwards.
 _WITH_HIERARCHIES = """
 program=$1; shift
 control=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)/cgroup.subtree_control
 for name; do
     if grep -qw $name $control 2>/dev/null; then echo -$name >$control && again="$again $name"; fi
-    mkdir -p /sys/fs/cgroup/$name && mount -t cgroup -o $name cgroup /sys/fs/cgroup/$name || exit 99
+    mkdir -p /sys/fs/cgroup/$name
+    for try in 1 2 3 4 5 6; do  # busy until the last group that had the controller is forgotten
+        mount -t cgroup -o $name cgroup /sys/fs/cgroup/$name && break
+        test $try = 6 && rmdir /sys/fs/cgroup/$name && exit 99
+        sleep 1
+    done
 done
 "$program"; status=$?
 for name; do

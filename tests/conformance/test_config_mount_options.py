@@ -1,0 +1,350 @@
+"""Each mount option, by what it does and by what the kernel says of it (config.md#linux-mount-options)."""
+
+import os
+import subprocess
+
+import pytest
+from changes import bind, capable, mapped, mount, process, writable
+from conftest import mounts
+
+pytestmark = pytest.mark.clause("config.md#linux-mount-options")
+
+# Option -> the word of mountinfo that appears with it.
+ATTRIBUTES = {
+    "ro": "ro",
+    "nosuid": "nosuid",
+    "nodev": "nodev",
+    "noexec": "noexec",
+    "noatime": "noatime",
+    "nodiratime": "nodiratime",
+    "relatime": "relatime",
+    "nosymfollow": "nosymfollow",
+}
+# Option -> the word that disappears with it, when it comes later.
+OPPOSITES = {
+    "rw": "ro",
+    "suid": "nosuid",
+    "dev": "nodev",
+    "exec": "noexec",
+    "atime": "noatime",
+    "diratime": "nodiratime",
+    "strictatime": "relatime",
+    "symfollow": "nosymfollow",
+}
+RECURSIVE = {f"r{option}": word for option, word in ATTRIBUTES.items()}
+RECURSIVE_OPPOSITES = {f"r{option}": word for option, word in OPPOSITES.items()}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A directory of the host with a mount on it and another mount below."""
+    path = tmp_path / "tree"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "upper", path], check=True)
+    (path / "sub").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "lower", path / "sub"], check=True)
+    yield path
+    subprocess.run(["umount", "-R", path], check=True)
+
+
+def remake(path, options):
+    """Give a mount of the host and what is below it other options."""
+    subprocess.run(["mount", "-o", f"remount,bind,{options}", path], check=True)
+    subprocess.run(["mount", "-o", f"remount,bind,{options}", path / "sub"], check=True)
+
+
+def options_of(text):
+    """Return the words of the last mount at each path of a mountinfo text."""
+    return {one.path: one.options for one in mounts(text)}
+
+
+@pytest.mark.parametrize("option", ATTRIBUTES)
+def test_attributes_of_a_new_filesystem(mounted, option):
+    assert ATTRIBUTES[option] in mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).options
+
+
+@pytest.mark.parametrize("option", OPPOSITES)
+def test_an_attribute_that_is_taken_back_is_not_set(mounted, option):
+    word = OPPOSITES[option]
+    assert word in mounted("/home", mount("/home", "tmpfs", "tmpfs", word)).options
+    assert word not in mounted("/home", mount("/home", "tmpfs", "tmpfs", word, option)).options
+
+
+@pytest.mark.parametrize("option", ATTRIBUTES)
+def test_attributes_of_a_bind_mount_hold_for_it_alone(inside, tree, option):
+    remake(tree, "strictatime")
+    found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", option, kind="rbind")))
+    assert ATTRIBUTES[option] in found["/home"]
+    assert ATTRIBUTES[option] not in found["/home/sub"]
+
+
+@pytest.mark.parametrize("option", RECURSIVE)
+def test_recursive_attributes_hold_for_the_mounts_below(inside, tree, option):
+    remake(tree, "strictatime")
+    found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", option, kind="rbind")))
+    assert RECURSIVE[option] in found["/home"]
+    assert RECURSIVE[option] in found["/home/sub"]
+
+
+@pytest.mark.parametrize("option", RECURSIVE_OPPOSITES)
+def test_recursive_opposites_clear_the_mounts_below(inside, tree, option):
+    word = RECURSIVE_OPPOSITES[option]
+    remake(tree, word)
+    found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", option, kind="rbind")))
+    assert word not in found["/home"]
+    assert word not in found["/home/sub"]
+
+
+@pytest.mark.parametrize("option", OPPOSITES)
+def test_opposites_clear_a_bind_mount_alone(inside, tree, option):
+    word = OPPOSITES[option]
+    remake(tree, word)
+    found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", option, kind="rbind")))
+    assert word not in found["/home"]
+    assert word in found["/home/sub"]
+
+
+def test_a_bind_mount_keeps_what_it_is_not_told_to_change(inside, tree):
+    remake(tree, "nosuid,nodev,noexec,noatime")
+    found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", "ro")))
+    assert {"ro", "nosuid", "nodev", "noexec", "noatime"} <= found["/home"]
+
+
+def test_options_do_not_change_the_source(inside, tree):
+    inside("true", bind(tree, "/home", "rro", "rnoexec", "rslave", kind="rbind"))
+    found = options_of(open("/proc/self/mountinfo").read())
+    assert "rw" in found[str(tree)]
+    assert "noexec" not in found[f"{tree}/sub"]
+
+
+# ---- What they do ----
+
+
+def test_ro_refuses_writing_here_and_not_below(inside, tree):
+    script = "touch /home/x 2>&1 || true; touch /home/sub/x && echo written"
+    found = inside(script, bind(tree, "/home", "ro", kind="rbind"))
+    assert "Read-only file system" in found
+    assert "written" in found
+
+
+def test_rro_refuses_writing_below_too(inside, tree):
+    assert "Read-only file system" in inside("touch /home/sub/x 2>&1 || true", bind(tree, "/home", "rro", kind="rbind"))
+
+
+def test_a_read_only_tmpfs_cannot_be_written(inside):
+    assert "Read-only file system" in inside("touch /home/x 2>&1 || true", mount("/home", "tmpfs", "tmpfs", "ro"))
+
+
+def test_noexec_refuses_programs(inside):
+    script = "cp /bin/busybox /home/echo; /home/echo hello 2>&1 || true"
+    assert "Permission denied" in inside(script, mount("/home", "tmpfs", "tmpfs", "noexec"))
+    assert inside(script, mount("/home", "tmpfs", "tmpfs", "noexec", "exec")) == "hello"
+
+
+def test_nodev_refuses_devices(inside):
+    script = "mknod /home/null c 1 3; echo x 2>&1 > /home/null || true"
+    assert "Permission denied" in inside(f"({script}) 2>&1", capable("MKNOD"), mount("/home", "tmpfs", "tmpfs", "nodev"))
+    assert inside(script, capable("MKNOD"), mount("/home", "tmpfs", "tmpfs", "dev")) == ""
+
+
+def test_nosuid_ignores_set_user_id_bits(inside):
+    script = "cp /bin/busybox /home/id; chmod 4755 /home/id; su -s /bin/sh nobody -c '/home/id -u'"
+    rights = capable("SETUID", "SETGID"), process(noNewPrivileges=False)
+    assert inside(script, *rights, mount("/home", "tmpfs", "tmpfs", "nosuid")) == "65534"
+    # busybox gives up what it is not configured to keep, so the kernel's answer is asked for.
+    found = inside("grep -c nosuid /proc/self/mounts", *rights, mount("/home", "tmpfs", "tmpfs", "suid"))
+    assert int(found) >= 1
+
+
+def test_nosymfollow_does_not_follow_links(inside):
+    script = "ln -s /etc/passwd /home/link; cat /home/link >/dev/null 2>&1 && echo followed || echo refused"
+    assert inside(script, mount("/home", "tmpfs", "tmpfs", "nosymfollow")) == "refused"
+    assert inside(script, mount("/home", "tmpfs", "tmpfs", "symfollow")) == "followed"
+
+
+# ---- Contradictions, and options without effect ----
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [(("ro", "rw"), "rw"), (("rw", "ro"), "ro"), (("ro", "rw", "ro"), "ro")]
+)
+def test_of_contradicting_options_the_last_one_holds(mounted, tree, options, expected):
+    assert expected in mounted("/home", bind(tree, "/home", *options)).options
+    assert expected in mounted("/home", mount("/home", "tmpfs", "tmpfs", *options)).options
+
+
+@pytest.mark.parametrize(("options", "expected"), [(("rro", "rrw"), "rw"), (("rrw", "rro"), "ro")])
+def test_of_contradicting_recursive_options_the_last_one_holds(inside, tree, options, expected):
+    found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", *options, kind="rbind")))
+    assert expected in found["/home"]
+    assert expected in found["/home/sub"]
+
+
+@pytest.mark.parametrize("option", ["defaults", "async", "nomand", "noiversion", "nolazytime", "loud", "norelatime", "nostrictatime"])
+def test_options_that_ask_for_what_is_so_anyway_are_accepted(mounted, option):
+    assert mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).type == "tmpfs"
+
+
+@pytest.mark.parametrize(("option", "word"), [("sync", "sync"), ("dirsync", "dirsync"), ("lazytime", "lazytime")])
+def test_options_of_the_filesystem(mounted, option, word):
+    assert word in mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).super_options
+
+
+@pytest.mark.parametrize("option", ["silent", "iversion"])
+def test_options_that_nobody_shows_are_accepted(mounted, option):
+    assert mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).type == "tmpfs"
+
+
+# ---- Propagation ----
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [("shared", {"shared"}), ("private", set()), ("unbindable", {"unbindable"}), ("slave", {"master"})],
+)
+@pytest.mark.parametrize("recursive", [False, True])
+def test_propagation_of_a_bind_mount(inside, tree, option, expected, recursive):
+    subprocess.run(["mount", "--make-rshared", tree], check=True)
+    name = f"r{option}" if recursive else option
+    found = {one.path: one for one in mounts(inside("cat /proc/self/mountinfo", bind(tree, "/home", name, kind="rbind")))}
+    assert found["/home"].propagation - {"propagate_from"} == (expected | {"shared"} if option == "shared" else expected)
+    if recursive:
+        assert found["/home/sub"].propagation == found["/home"].propagation
+
+
+def test_a_shared_bind_mount_takes_mounts_to_the_host_and_back(containers, tree):
+    subprocess.run(["mount", "--make-rshared", tree], check=True)
+    (tree / "one").mkdir()
+    (tree / "two").mkdir()
+    container = containers.start(
+        bind(tree, "/home", "rshared", kind="rbind"), capable("SYS_ADMIN"), script="mount -t tmpfs in /home/one; sleep 1000"
+    )
+    from conftest import until
+
+    until(lambda: f"{tree}/one" in open("/proc/self/mountinfo").read(), "the container's mount on the host")
+    subprocess.run(["mount", "-t", "tmpfs", "out", tree / "two"], check=True)
+    assert "/home/two" in container.proc("mountinfo").read_text()
+    container.delete("--force")
+
+
+def test_a_slave_bind_mount_takes_mounts_from_the_host_only(containers, tree):
+    subprocess.run(["mount", "--make-rshared", tree], check=True)
+    (tree / "one").mkdir()
+    (tree / "two").mkdir()
+    container = containers.start(
+        bind(tree, "/home", "rslave", kind="rbind"), capable("SYS_ADMIN"), script="mount -t tmpfs in /home/one; sleep 1000"
+    )
+    from conftest import until
+
+    until(lambda: "/home/one" in container.proc("mountinfo").read_text(), "the container's mount")
+    subprocess.run(["mount", "-t", "tmpfs", "out", tree / "two"], check=True)
+    assert "/home/two" in container.proc("mountinfo").read_text()
+    assert f"{tree}/one" not in open("/proc/self/mountinfo").read()
+    container.delete("--force")
+
+
+def test_a_private_bind_mount_takes_mounts_in_no_direction(containers, tree):
+    subprocess.run(["mount", "--make-rshared", tree], check=True)
+    (tree / "two").mkdir()
+    container = containers.start(bind(tree, "/home", "rprivate", kind="rbind"))
+    subprocess.run(["mount", "-t", "tmpfs", "out", tree / "two"], check=True)
+    assert "/home/two" not in container.proc("mountinfo").read_text()
+    container.delete("--force")
+
+
+# ---- tmpcopyup, remount, idmap ----
+
+
+def test_tmpcopyup_starts_with_what_it_covers(inside):
+    script = "ls -l /etc/passwd; cat /etc/group; echo more >> /etc/group; grep ' /etc ' /proc/mounts"
+    found = inside(script, mount("/etc", "tmpfs", "tmpfs", "tmpcopyup"))
+    assert "/etc/passwd" in found
+    assert "nogroup:x:65534:" in found
+    assert "tmpfs /etc tmpfs" in found
+
+
+def test_tmpcopyup_leaves_what_it_covers_as_it_was(containers):
+    container = containers.create(mount("/etc", "tmpfs", "tmpfs", "tmpcopyup"), script="echo more >> /etc/group", own=True)
+    before = (container.bundle / "rootfs/etc/group").read_text()
+    container.start()
+    container.wait()
+    assert (container.bundle / "rootfs/etc/group").read_text() == before
+
+
+def test_tmpcopyup_keeps_modes_owners_and_links(containers, tmp_path):
+    def fill(config):
+        place = tmp_path / "bundle1/rootfs/home"
+        (place / "sub").mkdir(mode=0o750)
+        (place / "sub/file").write_text("x" * 100000)
+        os.chown(place / "sub/file", 12, 34)  # which clears the set-user-ID bit
+        (place / "sub/file").chmod(0o4711)
+        (place / "link").symlink_to("sub/file")
+        os.mkfifo(place / "fifo", 0o600)
+
+    script = "stat -c '%a %u %g %s' /home/sub/file; stat -c %a /home/sub; readlink /home/link; test -p /home/fifo && echo fifo"
+    found = containers.inside(script, fill, mount("/home", "tmpfs", "tmpfs", "tmpcopyup"), own=True)
+    assert found.splitlines() == ["4711 12 34 100000", "750", "sub/file", "fifo"]
+
+
+def test_tmpcopyup_is_for_tmpfs_only(containers):
+    assert "tmpcopyup" in containers.refused(mount("/home", "proc", "proc", "tmpcopyup"))
+
+
+def test_remount_changes_a_mount_of_before(mounted):
+    found = mounted("/home", mount("/home", "tmpfs", "tmpfs", "nosuid"), mount("/home", "tmpfs", "tmpfs", "remount", "ro", "nosuid"))
+    assert {"ro", "nosuid"} <= found.options
+
+
+def test_remount_of_a_bind_mount_leaves_the_filesystem_writable(containers, tree):
+    container = containers.start(bind(tree, "/home"), mount("/home", None, None, "remount", "bind", "ro"))
+    found = options_of(container.proc("mountinfo").read_text())
+    assert "ro" in found["/home"]
+    (tree / "file").touch()
+
+
+def test_idmap_with_mappings_of_its_own(inside, tree):
+    os.chown(tree, 5, 6)
+
+    def owners(config):
+        config["mounts"][-1].update(
+            uidMappings=[{"containerID": 0, "hostID": 1000, "size": 100}],
+            gidMappings=[{"containerID": 0, "hostID": 2000, "size": 100}],
+        )
+
+    assert inside("stat -c '%u %g' /home", bind(tree, "/home", "idmap"), owners) == "1005 2006"
+
+
+def test_idmap_with_the_mappings_of_the_user_namespace(inside, tree):
+    os.chown(tree, 5, 6)
+    assert inside("stat -c '%u %g' /home", mapped(), bind(tree, "/home", "idmap")) == "5 6"
+    assert inside("stat -c '%u %g' /home", mapped(), bind(tree, "/home")) == "65534 65534"
+
+
+def test_idmap_leaves_the_mounts_below_as_they_are(inside, tree):
+    os.chown(tree / "sub", 5, 6)
+    assert inside("stat -c '%u %g' /home/sub", mapped(), bind(tree, "/home", "idmap", kind="rbind")) == "65534 65534"
+
+
+def test_ridmap_holds_for_the_mounts_below(inside, tree):
+    os.chown(tree / "sub", 5, 6)
+    assert inside("stat -c '%u %g' /home/sub", mapped(), bind(tree, "/home", "ridmap", kind="rbind")) == "5 6"
+
+
+def test_idmap_without_mappings_is_an_error(containers, tree):
+    assert "/mounts/7/options" in containers.refused(bind(tree, "/home", "idmap"))
+
+
+def test_an_option_of_a_filesystem_on_a_bind_mount_is_an_error(containers, tree):
+    assert "/mounts/7/options" in containers.refused(bind(tree, "/home", "size=64k"))
+
+
+def test_options_apply_in_a_user_namespace(mounted, tree):
+    assert "ro" in mounted("/home", mapped(), bind(tree, "/home", "rro", kind="rbind")).options
+
+
+def test_a_mount_point_is_made_before_the_root_becomes_read_only(inside, tree):
+    assert inside("ls /made", bind(tree, "/made"), own=True) == "sub"
+
+
+def test_the_root_can_be_written_when_it_is_not_read_only(inside):
+    assert inside("touch /file && echo yes", writable, own=True) == "yes"

@@ -1,0 +1,51 @@
+"""GVariant's text format, as annotations carry it for systemd."""
+
+import pytest
+
+from pyruntime.plan.gvariant import parse
+
+VALUES = [
+    ("true", ("b", True)),
+    ("boolean false", ("b", False)),
+    ("-5", ("i", -5)),
+    ("0x1e", ("i", 30)),
+    ("uint64 18446744073709551615", ("t", 2**64 - 1)),
+    ("byte 0xff", ("y", 255)),
+    ("1.5", ("d", 1.5)),
+    ("1e3", ("d", 1000.0)),
+    ("double 2", ("d", 2.0)),
+    ("'inactive-or-failed'", ("s", "inactive-or-failed")),
+    ('"it\'s"', ("s", "it's")),
+    (r"'a\n\u00e9\'\\'", ("s", "a\né'\\")),
+    ("objectpath '/a'", ("o", "/a")),
+    ("['a', 'b']", ("as", ["a", "b"])),
+    ("[uint32 1, 2]", ("au", [1, 2])),
+    ("@as []", ("as", [])),
+    ("@au [1]", ("au", [1])),
+    ("[byte 1, 2]", ("ay", b"\x01\x02")),
+    ("('a', uint32 1)", ("(su)", ("a", 1))),
+    ("('a',)", ("(s)", ("a",))),
+    ("[('a', true), ('b', false)]", ("a(sb)", [("a", True), ("b", False)])),
+    ("@a(ss) [('x', 'y')]", ("a(ss)", [("x", "y")])),
+    ("@(sau) ('x', [1])", ("(sau)", ("x", [1]))),
+    ("<'x'>", ("v", ("s", "x"))),
+    ("  5  ", ("i", 5)),
+]
+
+
+@pytest.mark.parametrize(("text", "typed"), VALUES, ids=[text for text, _ in VALUES])
+def test_value(text, typed):
+    assert parse(text) == typed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "@", "abc", "5 6", "'open", "[1, 'a']", "[]", "(1", "(1 2)", "[1", "uint32 -1", "byte 256", "2147483648"),
+        *("uint32 'a'", "boolean 1", "@as [1]", "@(su) ('a',)", "@(s) ('a', 'b')", "<1", "'\\u12'", "1.2.3"),
+        *("uint64 true", "@u 'a'", "string [1]", "string ('a', 'b')", "[" * 100 + "]" * 100),
+    ],
+)
+def test_what_is_no_value_is_an_error_that_says_where(text):
+    with pytest.raises(ValueError, match="expected .* at character"):
+        parse(text)
