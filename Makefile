@@ -19,7 +19,7 @@ all: $(VENV)/built
 
 run: all
 	@$(VENV)/bin/python tests/bundle.py $(HELLO)
-	@$(VENV)/bin/pyruntime run --bundle $(HELLO) hello-$$$$
+	@$(VENV)/bin/pyruntime --root $(CURDIR)/.cache/root run --bundle $(HELLO) hello-$$$$
 
 # The validation suite needs Go, and has a target of its own.
 TESTS ?= tests --ignore=tests/validation

@@ -93,13 +93,27 @@ static int set_attributes(struct stub *stub, int mount, const struct step *step,
     return 0;
 }
 
+static bool is_directory(int fd) {
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+static int move_onto(struct stub *stub, int tree, int destination) {
+    if (sys_move_mount(tree, "", destination, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0)
+        return 0;
+    /* The kernel has one number for many reasons; this is the one that config.json or the root filesystem can have. */
+    if (errno == EINVAL && is_directory(tree) != is_directory(destination))
+        errno = is_directory(tree) ? ENOTDIR : EISDIR;
+    return failed(stub, "move_mount");
+}
+
 /* Gives the detached `tree` its attributes and attaches it on the descriptor `destination`. */
 int attach(struct stub *stub, int tree, const struct step *step, int destination) {
     bool later;
     if (set_attributes(stub, tree, step, false, &later) < 0)
         return -1;
-    if (sys_move_mount(tree, "", destination, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-        return failed(stub, "move_mount");
+    if (move_onto(stub, tree, destination) < 0)
+        return -1;
     return later ? set_attributes(stub, tree, step, true, &later) : 0;
 }
 
@@ -138,7 +152,8 @@ int do_root(struct stub *stub, const struct step *step) {
     /* Attached above / of this namespace: a place that is always there and that every user namespace may search,
      * while paths of the host are still resolved below it. Mounts of the host that come later stay out of it, or
      * come in, as rootfsPropagation says. */
-    cleanup_close int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const char *place = step->flags & STEP_IN_PLACE ? stub_string(stub, step->source) : "/";
+    cleanup_close int top = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (top < 0) {
         close_fd(&tree);
         return failed(stub, "open");
@@ -251,7 +266,14 @@ static int join_options(struct stub *stub, const struct step *step, char data[40
     size_t used = 0;
     data[0] = '\0';
     for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
-        used += (size_t)snprintf(data + used, 4096 - used, "%s%s", used ? "," : "", item);
+        const char *comma = strchr(item, ','), *value = strchr(item, '=');
+        const char *separator = used ? "," : "";
+        /* Quotes protect a comma in a value that no backslash protects already: that of an SELinux label. */
+        if (value && comma > value && comma[-1] != '\\')
+            used += (size_t)snprintf(data + used, 4096 - used, "%s%.*s\"%s\"", separator, (int)(value + 1 - item), item,
+                                     value + 1);
+        else
+            used += (size_t)snprintf(data + used, 4096 - used, "%s%s", separator, item);
         if (used >= 4096) {
             errno = E2BIG;
             return failed(stub, "mount");
@@ -366,8 +388,8 @@ static int check_kind(struct stub *stub, int destination, const struct stat *sou
     if (S_ISDIR(status.st_mode) == S_ISDIR(source->st_mode))
         return 0;
     errno = ENOTDIR;
-    snprintf(stub->text, sizeof stub->text, "the source is %s directory, the destination is %s",
-             S_ISDIR(source->st_mode) ? "a" : "no", S_ISDIR(status.st_mode) ? "one" : "none");
+    snprintf(stub->text, sizeof stub->text, "%s",
+             S_ISDIR(source->st_mode) ? "a directory over a file" : "a file over a directory");
     return failed(stub, "move_mount");
 }
 
@@ -457,9 +479,7 @@ int do_mask(struct stub *stub, const struct step *step) {
     if (cover < 0)
         return -1;
     cleanup_close int mount = cover;
-    if (sys_move_mount(mount, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-        return failed(stub, "move_mount");
-    return 0;
+    return move_onto(stub, mount, place);
 }
 
 int do_readonly(struct stub *stub, const struct step *step) {

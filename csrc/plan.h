@@ -39,6 +39,7 @@ enum step_flag {
     STEP_NOFOLLOW = 64,       /* the last component of the destination is not followed */
     STEP_IDMAP = 128,         /* `userns` maps the owners of the files in the tree */
     STEP_IDMAP_RECURSIVE = 256,
+    STEP_IN_PLACE = 1024,     /* root: over the original, because the mount namespace is not the container's */
     STEP_OPTIONAL = 512       /* failing is no error: the spec says SHOULD */
 };
 

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "stub.h"
 #include "syscalls.h"
@@ -62,12 +63,21 @@ int pyr_prlimit(int pid, int resource, uint64_t soft, uint64_t hard) {
 }
 
 int pyr_session_keyring(const char *name) {
+    enum { OWNER_SEARCH = 0x00080000 };
     long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
     if (ring < 0)
         return -errno;
-    /* Whoever possesses the session may search it, so that a program that changes its uid keeps its keys; the owner
-     * keeps all rights, and others get none. */
-    return 0;
+    /* The kernel lets only who possesses the ring search it. Its owner shall too, as with runc: a process of the
+     * container that has joined another session since still finds the keys. */
+    char text[512]; /* "keyring;uid;gid;permissions;name": enough for what is read of it */
+    long size = syscall(SYS_keyctl, KEYCTL_DESCRIBE, ring, text, sizeof text);
+    if (size < 0)
+        return -errno;
+    text[sizeof text - 1] = '\0';
+    unsigned permissions;
+    if (size > (long)sizeof text || sscanf(text, "%*[^;];%*[^;];%*[^;];%x", &permissions) != 1)
+        return -EPROTO;
+    return answer(syscall(SYS_keyctl, KEYCTL_SETPERM, ring, permissions | OWNER_SEARCH));
 }
 
 int pyr_controlling_terminal(int terminal) { return answer(ioctl(terminal, TIOCSCTTY, 0)); }
@@ -158,4 +168,23 @@ int pyr_ioprio_set(int ioclass, int priority) {
 /* `nodes` is a bit mask of `bits` bits. */
 int pyr_set_mempolicy(int mode, const unsigned long *nodes, unsigned long bits) {
     return answer(syscall(SYS_set_mempolicy, mode, bits ? nodes : NULL, bits));
+}
+
+/* Unmounts what is mounted at `path`, with all below, in this mount namespace (-1) or in another one. */
+int pyr_unmount(int mount_namespace, const char *path) {
+    if (mount_namespace < 0)
+        return answer(umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW));
+    pid_t pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid == 0) {
+        if (setns(mount_namespace, CLONE_NEWNS) < 0 || umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+            _exit(errno);
+        _exit(0);
+    }
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
 }

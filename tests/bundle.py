@@ -26,8 +26,8 @@ line interfaces "$(ls -x /sys/class/net)" capabilities "$(awk '/^CapEff/ {print 
 line root "$(awk '$2 == "/" {print $3, substr($4, 1, 2)}' /proc/mounts)"
 line mounts "$(awk '$2 != "/" {print $2}' /proc/mounts | grep -Ev '^/(proc|sys|dev)/' | tr '\\n' ' ')"
 echo
-echo "  All its processes:"
-ps -o pid,user,args | grep -v -e grep -e sed | sed 's/^/  /'
+echo "  Its processes, which are all it can see:"
+ps -o pid,user,comm | sed 's/^/  /'
 echo
 """
 
@@ -89,7 +89,7 @@ def make_bundle(
 
 def _hello(config: Config) -> None:
     config["hostname"] = "hello"
-    config["process"]["args"] = ["hello"]
+    config["process"]["args"] = ["/bin/hello"]
 
 
 if __name__ == "__main__":

@@ -176,6 +176,15 @@ beside it. An existing config.json is left alone.""",
 Each step is shown with the element of config.json that asks for it and the clause of
 the runtime-spec that says so. Only reads: needs no privileges and makes nothing.""",
     ),
+    Verb(
+        "features",
+        "print what this pyruntime recognizes and can do, as JSON",
+        usage="",
+        arguments=(0, 0),
+        details="""\
+The form is that of the runtime-spec's features structure; callers ask for it to learn
+which properties of config.json and which mount options they may use.""",
+    ),
     Verb("help", "show help on pyruntime or on one verb", usage="[VERB]", arguments=(0, 1)),
 )
 

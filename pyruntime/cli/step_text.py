@@ -58,9 +58,8 @@ _CLEARED = {"attr_clr": "attr_set", "rec_clr": "rec_set"}
 def step_text(step: Step) -> str:
     """Return `step` as a call, without the arguments that say nothing."""
     shown = []
-    for name, value in step.args.items():
-        if name in _CLEARED:
-            value = _only_cleared(value, step.args.get(_CLEARED[name], 0))
+    for name, given in step.args.items():
+        value = _only_cleared(given, step.args.get(_CLEARED[name], 0)) if name in _CLEARED else given
         text = _IN_WORDS.get(name, _plain)(value)
         if text:
             shown.append(f"{name}={text}")

@@ -1,12 +1,14 @@
 """The create operation (runtime.md#create): from a bundle to a container whose process waits for start."""
 
+import errno
+import fcntl
 import os
 import time
 
 from pyruntime import cgroup as cgroups
 from pyruntime import log
 from pyruntime.cgroup import Cgroup
-from pyruntime.engine import console, hooks, launch, limits, messages
+from pyruntime.engine import console, hooks, launch, limits, messages, root_mount
 from pyruntime.engine.options import CreateOptions
 from pyruntime.engine.program import Program
 from pyruntime.engine.sources import Sources
@@ -21,6 +23,7 @@ from pyruntime.store.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.engine.intel_rdt import IntelRdt
     from pyruntime.engine.launch import Child
     from pyruntime.engine.seccomp import Filter
     from pyruntime.host.facts import Facts
@@ -71,11 +74,6 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
             clause="config-linux.md#namespaces",
             advice="pyruntime spec --rootless writes such a configuration",
         )
-    if options.systemd_cgroup:
-        raise Error(
-            "this version of pyruntime does not support the systemd cgroup driver",
-            clause="config-linux.md#control-groups",
-        )
     _check_preserved(options.preserve_fds)
     context = Context(
         config,
@@ -84,17 +82,23 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
         container_id,
         no_pivot=options.no_pivot,
         new_keyring=not options.no_new_keyring,
+        systemd_cgroup=options.systemd_cgroup,
     )
     return config, compile_plan(context)
 
 
 def _check_preserved(count: int) -> None:
-    """Raise Error unless the descriptors to preserve exist: ours must not end up among them."""
+    """Raise Error unless the descriptors to preserve are the caller's: ours must not end up among them.
+
+    Whatever we opened ourselves is closed on exec, and what came to us through an exec cannot be.
+    """
     for fd in range(3, 3 + count):
         try:
-            os.fstat(fd)
-        except OSError as error:
-            raise Error(f"cannot preserve descriptor {fd}", "--preserve-fds", errno=error.errno or 0) from None
+            ours = fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+        except OSError:
+            ours = 1
+        if ours:
+            raise Error(f"cannot preserve descriptor {fd}", "--preserve-fds", errno=errno.EBADF)
 
 
 def state_document(container_id: str, status: str, pid: int, bundle: str, config: "Config") -> "dict[str, object]":
@@ -117,9 +121,11 @@ def _state_file(container_id: str, config: "Config", options: CreateOptions) -> 
         "start_time": 0,
         "created": "",
         "rootfs": "",
+        "root_mount": None,
         "owner": os.geteuid(),
         "process": "process" in config,
         "cgroup": {},
+        "intel_rdt": {},
         "hooks": {kind: (config.get("hooks") or {}).get(kind) or [] for kind in ("poststart", "poststop")},
     }
 
@@ -139,6 +145,7 @@ class _Creation:
         "options",
         "plan",
         "program",
+        "resctrl",
         "seccomp",
         "sources",
         "undo",
@@ -154,6 +161,7 @@ class _Creation:
         self.sources = Sources()
         self.console = -1
         self.seccomp: Filter | None = None
+        self.resctrl: IntelRdt | None = None
         self.container: Container
         self.child: Child
 
@@ -164,6 +172,10 @@ class _Creation:
         if self.console >= 0:
             self.sources.own(self.console)
         self.sources.open(self.plan, self.program, _facts(), self.options.bundle)
+        if self.plan.resctrl:
+            from pyruntime.engine import intel_rdt
+
+            self.resctrl = intel_rdt.open_groups(self.plan.resctrl)
         self.container = containers.create(self.options.root, self.container_id)
         self.undo.push(self.container.close)
         self.undo.push(self.container.remove)
@@ -181,13 +193,25 @@ class _Creation:
         cgroup = cgroups.prepare(self.plan.cgroup)
         state = _state_file(self.container_id, self.config, self.options)
         state["rootfs"] = next((step.args["source"] for step in self.plan.build if step.op == "root"), "")
+        state["root_mount"] = root_mount.expect(self.plan)
         state["cgroup"] = cgroup.record
+        if self.resctrl is not None:
+            state["intel_rdt"] = self.resctrl.record
         # Written before anything else is made, so that whoever finds a container whose creator died knows what to
         # remove.
         self.container.write(state)
-        cgroup = _make_cgroup(cgroup, self.plan, self.undo)
+        cgroup.make()
+        self.undo.push(cgroup.remove)
+        cgroup.apply()
         self.sources.open_cgroups(self.plan, self.program, _facts())
+        if state["root_mount"]:
+            self.undo.push(root_mount.remove, state["root_mount"])
+        if self.resctrl is not None:
+            self.resctrl.make(self.undo)
         self._spawn(cgroup)
+        cgroup.settle()
+        if self.resctrl is not None:
+            self.resctrl.add(self.child.pid)
         document = self._document(self.child.pid)
         try:
             self._until_ready(document)
@@ -206,7 +230,8 @@ class _Creation:
             raise Error("the container's first process died", "before it could wait for start")
 
     def _document(self, pid: int) -> "dict[str, object]":
-        return state_document(self.container_id, "creating", pid, self.options.bundle, self.config)
+        """Return the state for the hooks of create: they run after step 2 of the lifecycle, which `creating` is."""
+        return state_document(self.container_id, "created", pid, self.options.bundle, self.config)
 
     def _filter(self) -> "Filter | None":
         """Return the seccomp filter, connected to its agent; None without one. Raises Error."""
@@ -236,22 +261,8 @@ class _Creation:
             hooks.run(plan.hooks["prestart"], document)
             hooks.run(plan.hooks["createRuntime"], document)
             messages.send(child.sync, messages.GO)
-        launch.expect(child, plan, messages.READY)
-        limits.apply(child.pid, plan.limits)
-
-
-def _make_cgroup(cgroup: Cgroup, plan: "Plan", undo: Undo) -> Cgroup:
-    """Make the groups and write the limits. Without privilege and without limits there is none, and none is needed."""
-    try:
-        cgroup.make()
-        undo.push(cgroup.remove)
-        cgroup.apply()
-    except Error as error:
-        if plan.cgroup.required or os.geteuid() == 0 or error.errno not in (1, 13, 30):
-            raise
-        cgroup.remove()
-        return Cgroup({}, [])
-    return cgroup
+        ready = launch.expect(child, plan, messages.READY)
+        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]])
 
 
 def _poststop(plan: "Plan", document: "dict[str, object]") -> None:

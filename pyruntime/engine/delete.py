@@ -6,6 +6,7 @@ import select
 from pyruntime import cgroup as cgroups
 from pyruntime import log
 from pyruntime._stub import lib
+from pyruntime.engine import root_mount
 from pyruntime.errors import Error
 from pyruntime.store import container as containers
 from pyruntime.store import holder, process
@@ -56,8 +57,7 @@ def delete(root: str, container_id: str, force: bool) -> None:
         if status == "creating":
             # We hold the lock: whoever was creating it is dead.
             status = "stopped"
-        # A created container has run nothing yet; runc's callers delete it as it is.
-        if status not in ("stopped", "created") and not force:
+        if status != "stopped" and not force:
             raise Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
         destroy(container, state)
 
@@ -72,6 +72,9 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
                 cgroup.kill_all(_KILL)
                 cgroup.wait_empty(_PATIENCE)
             cgroup.remove()
+        mounted = state.get("root_mount")
+        if mounted:
+            root_mount.remove(mounted)
     container.remove()
     if state is not None and state["hooks"].get("poststop"):
         _poststop(state)

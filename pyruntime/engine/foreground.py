@@ -9,6 +9,7 @@ or a hook, must give it an empty signal mask.
 import _signal  # type: ignore[import-not-found]
 import os
 
+from pyruntime import log
 from pyruntime.errors import Error
 from pyruntime.signals import NUMBERS
 
@@ -121,6 +122,7 @@ def _exit_status(pid: int) -> int | None:
 
 def _forward(pidfd: int, number: int) -> None:
     """Send signal `number` to the container's init."""
+    log.debug(f"passing signal {number} on to the container")
     try:
         _signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:

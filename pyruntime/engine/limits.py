@@ -1,4 +1,4 @@
-"""What the host sets on init, with privileges that init may not have (config.md#posix-process, #linux-process)."""
+"""Resource limits and OOM score: what needs privileges that init may not have is set on it by the host (config.md#posix-process, #linux-process)."""
 
 import os
 
@@ -16,9 +16,22 @@ def apply(pid: int, steps: "list[Step]") -> None:
         _ACTIONS[step.op](pid, step)
 
 
+def apply_own(steps: "list[Step]") -> bytes:
+    """Carry out on this process those of `steps` that need no privilege; return the indexes of the others.
+
+    To lower a limit is everybody's right in a process of its own, while in one of another user even root needs
+    CAP_SYS_RESOURCE for it.
+    """
+    return bytes(index for index, step in enumerate(steps) if step.op != "prlimit" or _set_limit(0, step) < 0)
+
+
+def _set_limit(pid: int, step: "Step") -> int:
+    return lib.pyr_prlimit(pid, step.args["resource"], step.args["soft"], step.args["hard"])
+
+
 def _prlimit(pid: int, step: "Step") -> None:
     args = step.args
-    result = lib.pyr_prlimit(pid, args["resource"], args["soft"], args["hard"])
+    result = _set_limit(pid, step)
     if result < 0:
         raise Error(
             f"cannot set {args['name']} to {args['soft']}:{args['hard']}",

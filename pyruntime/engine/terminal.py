@@ -114,12 +114,12 @@ class Terminal:
                     break
                 if self._input_ended:
                     self._end_input()
-        except OSError as error:
+        except (OSError, termios.error) as error:
             # EIO: the last process that had the terminal open is gone.
-            if error.errno != errno.EIO:
+            if error.args[0] != errno.EIO:
                 from pyruntime import log
 
-                log.warning(f"cannot relay the terminal's output: {os.strerror(error.errno or 0)}")
+                log.warning(f"cannot relay the terminal's output: {error.args[1]}")
         finally:
             self._hang_up()
             self.drained = True
@@ -146,8 +146,9 @@ class Terminal:
                     last = data[-1:]
                     if not _write_all(self._master, data):
                         return
-        except OSError:
+        except (OSError, termios.error):
             # stdin is closed, or belongs to another job that left nobody to stop us: then there is no more input.
+            # Or there is no more terminal.
             pass
 
     def _end_input(self) -> None:

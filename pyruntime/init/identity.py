@@ -26,9 +26,17 @@ def _check(step: "Step", doing: str, result: int) -> None:
 
 def _keyring(step: "Step", _stub: "Any") -> None:
     result = lib.pyr_session_keyring(os.fsencode(step.args["name"]))
-    # A kernel without keyrings, or a policy against them, takes nothing from the container.
-    if result < 0 and -result not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
-        raise _refused(step, "cannot join a session keyring", -result)
+    # Where the kernel has no keyrings, or a filter around the runtime forbids them, the container cannot use any
+    # either. Any other failure would leave the caller's keys to it.
+    if result < 0 and -result not in (errno.ENOSYS, errno.EPERM):
+        raise Error(
+            "cannot join a new session keyring",
+            pointer=step.pointer,
+            clause=step.clause,
+            step=str(step),
+            errno=-result,
+            advice="raise the sysctl kernel.keys.maxkeys, or keep the caller's keyring with --no-new-keyring",
+        )
 
 
 def _setsid(step: "Step", _stub: "Any") -> None:

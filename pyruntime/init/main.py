@@ -9,7 +9,7 @@ import os
 import sys
 
 from pyruntime._stub import ffi, lib
-from pyruntime.engine import hooks, messages
+from pyruntime.engine import hooks, limits, messages
 from pyruntime.errors import Error
 from pyruntime.init import execute, identity, labels
 
@@ -109,7 +109,7 @@ def _create(orders: Orders) -> None:
         identity.ACTIONS[step.op](step, stub)
     if plan.execute:
         execute.check(plan.execute[0])
-    messages.send(orders.sync, messages.READY)
+    messages.send(orders.sync, messages.READY + limits.apply_own(plan.limits))
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
         # To the agent this process is what it is to the runtime, outside of its pid namespace.

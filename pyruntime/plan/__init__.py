@@ -14,8 +14,19 @@ def compile_plan(context: Context) -> Plan:
     """
     unsupported.refuse(context)
     config = context.config
-    plan = Plan(cgroup.compile_cgroup(config, context.facts.cgroup, context.container_id))
-    context.cgroup = plan.cgroup
+    plan = Plan(
+        cgroup.compile_cgroup(
+            config,
+            context.facts.cgroup,
+            context.container_id,
+            systemd=context.systemd_cgroup,
+            rootless=context.facts.euid != 0,
+        )
+    )
+    if "intelRdt" in (config.get("linux") or {}):
+        from pyruntime.plan.intel_rdt import intel_rdt
+
+        plan.resctrl = list(intel_rdt(config, context.container_id))
     plan.namespaces = list(namespaces.namespaces(context))
     plan.maps = [*namespaces.id_maps(context), *namespaces.time_offsets(context)]
     plan.build = [

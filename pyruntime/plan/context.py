@@ -17,6 +17,7 @@ class Context:
     container_id   the container's id
     no_pivot       change the root without pivot_root(2)
     new_keyring    give the container a session keyring of its own
+    systemd_cgroup let systemd make the cgroup
     cgroup         the cgroup's part of the plan
     late           steps that must wait until everything is in place: read-only filesystems
     warnings       what the spec wants logged and not refused (runtime.md#warnings)
@@ -32,6 +33,7 @@ class Context:
         "namespaces",
         "new_keyring",
         "no_pivot",
+        "systemd_cgroup",
         "warnings",
     )
 
@@ -44,6 +46,7 @@ class Context:
         *,
         no_pivot: bool = False,
         new_keyring: bool = True,
+        systemd_cgroup: bool = False,
     ) -> None:
         self.config = config
         self.facts = facts
@@ -51,6 +54,7 @@ class Context:
         self.container_id = container_id
         self.no_pivot = no_pivot
         self.new_keyring = new_keyring
+        self.systemd_cgroup = systemd_cgroup
         self.late: list[Step] = []
         self.warnings: list[str] = []
         self.cgroup: CgroupPlan  # compiled first, by compile_plan

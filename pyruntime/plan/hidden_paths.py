@@ -1,6 +1,7 @@
 """Masked and read-only paths (config-linux.md#masked-paths, #readonly-paths)."""
 
 from pyruntime._stub import lib
+from pyruntime.plan.mounts import label_option
 from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 def masked_paths(context: "Context") -> "Iterator[Step]":
     """Yield a step for each path to hide: an empty read-only tmpfs over a directory, the null device over a file."""
     linux = context.config.get("linux") or {}
+    data = ["nr_blocks=1", "nr_inodes=1"]
+    data += label_option(context, "tmpfs", data)
     for index, path in enumerate(linux.get("maskedPaths") or ()):
         yield Step(
             "mask",
@@ -21,7 +24,7 @@ def masked_paths(context: "Context") -> "Iterator[Step]":
             path=path,
             fstype="tmpfs",
             source="tmpfs",
-            data=["nr_blocks=1", "nr_inodes=1"],
+            data=data,
             sb_flags=lib.MS_RDONLY,
             attr_set=lib.MOUNT_ATTR_RDONLY,
         )

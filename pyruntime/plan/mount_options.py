@@ -128,11 +128,21 @@ class MountOptions:
     def _filesystem_option(self, option: str) -> None:
         if option in _USERLAND or option.startswith(("x-", "X-", "comment=")):
             return
-        # mount(2) would part the joined string at each comma that no backslash protects (overlayfs's lowerdir).
+        # mount(2) would part the joined string at each comma that neither a backslash (overlayfs's lowerdir) nor
+        # quotes (SELinux's context) protect. The stub puts the quotes back where it still joins.
         start = 0
+        quoted = False
         for position, character in enumerate(option):
-            if character == "," and option[position - 1 : position] != "\\":
+            if character == '"':
+                quoted = not quoted
+            elif character == "," and not quoted and option[position - 1 : position] != "\\":
                 self.data.append(option[start:position])
                 start = position + 1
         self.data.append(option[start:])
-        self.data = [item for item in self.data if item]
+        self.data = [_unquoted(item) for item in self.data if item]
+
+
+def _unquoted(item: str) -> str:
+    """Return `key="value"` without the quotes, as fsconfig(2) wants it."""
+    key, separator, value = item.partition('="')
+    return f"{key}={value[:-1]}" if separator and value.endswith('"') else item

@@ -43,6 +43,7 @@ def mounts(context: "Context") -> "Iterator[Step]":
     Raises Error for options that contradict each other or the kind of mount.
     """
     configured = context.config.get("mounts") or []
+    label_option(context, "", [])  # asked for on a host without SELinux it is an error, even if nothing would get it
     destinations = [container_path(mount["destination"]) for mount in configured]
     yield from _defaults(context, destinations, ("/proc", "/sys"))
     late: list[Step] = []
@@ -114,12 +115,9 @@ def _bind(
     if not source:
         raise Error("a bind mount needs a source", pointer=f"{pointer}/source", clause=CLAUSE)
     if options.data:
-        raise Error(
-            f"a bind mount takes no options of a filesystem: {', '.join(options.data)}",
-            "the filesystem is mounted already",
-            pointer=f"{pointer}/options",
-            value=mount.get("options"),
-            clause="config.md#linux-mount-options",
+        # mount(2) takes them with MS_BIND and looks at none of them: the filesystem is mounted already.
+        context.warnings.append(
+            f"options without effect on a bind mount: {', '.join(options.data)} ({pointer}/options, {CLAUSE})"
         )
     if not source.startswith("/"):
         source = f"{context.bundle}/{source}"
@@ -145,7 +143,7 @@ def _remount(pointer: str, destination: str, options: mount_options.MountOptions
     return Step("remount", pointer, CLAUSE, path=destination, data=options.data, **args)
 
 
-def _label(context: "Context", fstype: str, data: "list[str]") -> "list[str]":
+def label_option(context: "Context", fstype: str, data: "list[str]") -> "list[str]":
     """Return the option that carries linux.mountLabel, if there is one."""
     if not (context.config.get("linux") or {}).get("mountLabel"):
         return []
@@ -187,7 +185,7 @@ def _filesystem(
                 clause="config.md#linux-mount-options",
             )
         args["flags"] = lib.STEP_COPY_UP
-    data = options.data + _label(context, fstype, options.data)
+    data = options.data + label_option(context, fstype, options.data)
     if data:
         args["data"] = data
     source = mount.get("source") or fstype
@@ -228,7 +226,7 @@ def _defaults(context: "Context", destinations: "list[str]", paths: "tuple[str, 
             continue  # the kernel gives sysfs only to the owner of the network namespace
         if fstype == "proc" and context.user_namespace and not context.new_namespace("pid"):
             continue  # and procfs only to the owner of the pid namespace
-        data = data + _label(context, fstype, data)
+        data = data + label_option(context, fstype, data)
         args: dict[str, object] = {"data": data} if data else {}
         yield Step(
             "mount",

@@ -13,6 +13,7 @@ class Plan:
     """What will be done for a configuration.
 
     cgroup      the container's cgroup and its limits                       host, before the process exists
+    resctrl     groups of Intel RDT                                         host, before the process exists
     namespaces  "clone" and "setns"                                         stub
     maps        "uid_map", "gid_map", "timens_offsets"                      host and stub
     build       the root filesystem                                         stub
@@ -38,11 +39,13 @@ class Plan:
         "maps",
         "namespaces",
         "process",
+        "resctrl",
         "warnings",
     )
 
     def __init__(self, cgroup: "CgroupPlan") -> None:
         self.cgroup = cgroup
+        self.resctrl: list[Step] = []
         self.namespaces: list[Step] = []
         self.maps: list[Step] = []
         self.build: list[Step] = []
@@ -57,8 +60,8 @@ class Plan:
 
     def phases(self) -> "Iterator[tuple[str, list[Step]]]":
         """Yield (who carries it out, steps) in the order of the lifecycle (runtime.md#lifecycle)."""
-        yield "host", [Step("mkdir_cgroup", self.cgroup.pointer, self.cgroup.clause, path=self.cgroup.path)]
-        yield "host", self.cgroup.steps
+        yield "host", self.cgroup.explain()
+        yield "host", self.resctrl
         yield "stub", self.namespaces
         yield "host", self.maps
         yield "stub", self.build

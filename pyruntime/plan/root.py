@@ -30,15 +30,13 @@ def _propagation(context: "Context") -> "tuple[int, bool]":
 
 
 def take(context: "Context") -> "Iterator[Step]":
-    """Yield what comes first in the new mount namespace: cut off the host, then take the root filesystem."""
-    if not context.new_namespace("mount"):
-        if "mount" not in context.namespaces:
-            yield Step("propagation_none", "/linux/namespaces", "config-linux.md#namespaces")
-        return
+    """Yield what comes first: cut a new mount namespace off the host, then take the root filesystem."""
     propagation, _ = _propagation(context)
-    pointer = "/linux/rootfsPropagation" if propagation else ""
-    # Until the end nothing that is mounted here may reach the host, whatever rootfsPropagation says.
-    yield Step("propagation", pointer, PROPAGATION_CLAUSE, rec_propagation=lib.MS_SLAVE)
+    own = context.new_namespace("mount")
+    if own:
+        pointer = "/linux/rootfsPropagation" if propagation else ""
+        # Until the end nothing that is mounted here may reach the host, whatever rootfsPropagation says.
+        yield Step("propagation", pointer, PROPAGATION_CLAUSE, rec_propagation=lib.MS_SLAVE)
     # pivot_root(2) refuses a shared root, so "shared" waits until after it.
     first = lib.MS_SLAVE if propagation == lib.MS_SLAVE else lib.MS_PRIVATE
     yield Step(
@@ -46,7 +44,7 @@ def take(context: "Context") -> "Iterator[Step]":
         "/root/path",
         CLAUSE,
         source=context.config["root"]["path"],
-        flags=lib.STEP_RECURSIVE,
+        flags=lib.STEP_RECURSIVE | (0 if own else lib.STEP_IN_PLACE),
         rec_propagation=lib.MS_SLAVE,
         propagation=first,
     )

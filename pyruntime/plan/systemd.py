@@ -17,7 +17,7 @@ CLAUSE = "config-linux.md#cgroups-path"
 POINTER = "/linux/cgroupsPath"
 INFINITY = 2**64 - 1
 
-_ANNOTATION = "org.systemd.property."
+ANNOTATION = "org.systemd.property."
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.-\\@")
 _LONGEST_NAME = 255
 _MOST_CPUS = 65536  # far more than Linux supports, and little enough for a bit mask
@@ -205,7 +205,7 @@ def _annotated(annotations: "dict[str, str]") -> "list[Property]":
     """The properties that annotations "org.systemd.property.NAME" ask for, in GVariant's text format, as with runc."""
     properties: list[Property] = []
     for key, text in annotations.items():
-        name = key.removeprefix(_ANNOTATION)
+        name = key.removeprefix(ANNOTATION)
         if name == key:
             continue
         pointer = f"/annotations/{key.replace('~', '~0').replace('/', '~1')}"

@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from pyruntime.plan.context import Context
 
 _PROPERTIES = {
-    ("linux", "intelRdt"): "config-linux.md#intelrdt",
     ("linux", "netDevices"): "config-linux.md#network-devices",
 }
 

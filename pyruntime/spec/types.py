@@ -382,6 +382,15 @@ class State(TypedDict, total=False):
     annotations: dict[str, str]
 
 
+class RootMount(TypedDict):
+    """Where the root filesystem was mounted over itself (engine/root_mount.py)."""
+
+    path: str
+    namespace: str
+    inode: int
+    below: int
+
+
 class StateFile(TypedDict):
     """What the store keeps of a container: the state of runtime.md#state, and what the verbs after create need."""
 
@@ -395,7 +404,9 @@ class StateFile(TypedDict):
     start_time: int
     created: str
     rootfs: str
+    root_mount: RootMount | None
     owner: int
     process: bool
     cgroup: dict[str, Any]
+    intel_rdt: dict[str, Any]
     hooks: Hooks

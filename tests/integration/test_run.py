@@ -83,7 +83,9 @@ def test_a_program_that_cannot_be_executed_leaves_nothing(runtime, bundle):
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_signals_are_passed_on(runtime, bundle, terminal, number):
-    path = bundle(shell(f"trap 'echo caught; exit 9' {int(number)}; echo ready; while :; do sleep 0.01; done", terminal))
+    path = bundle(
+        shell(f"trap 'echo caught; exit 9' {int(number)}; echo ready; while :; do sleep 0.01; done", terminal)
+    )
     started = subprocess.Popen(
         runtime.command("run", "-b", path, runtime.id()), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -115,7 +117,9 @@ def test_a_session_at_a_terminal(runtime, bundle):
     master, slave = pty.openpty()
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
     before = termios.tcgetattr(slave)
-    script = "stty size; tty; trap 'echo interrupted; exit 9' INT; read line; echo got:$line; while :; do sleep 0.01; done"
+    script = (
+        "stty size; tty; trap 'echo interrupted; exit 9' INT; read line; echo got:$line; while :; do sleep 0.01; done"
+    )
     path = bundle(shell(script, True))
     started = subprocess.Popen(
         runtime.command("run", "-b", path, runtime.id()),
@@ -208,3 +212,23 @@ def test_what_spec_writes_runs_as_it_stands(runtime, bundle):
     assert done.returncode == 6
     assert b"pid 1\n" in done.stdout
     assert b"pyruntime\n" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["run"], ["create"]])
+def test_a_descriptor_that_the_caller_did_not_open_is_not_preserved(runtime, bundle, tmp_path, words):
+    """Nor is one of the runtime's own passed on in its place."""
+    container = runtime.id()
+    path = bundle(shell("ls -l /proc/self/fd"))
+    command = runtime.command("--log", tmp_path / "log", *words, "--preserve-fds", "1", "-b", path, container)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 1
+    assert "cannot preserve descriptor 3" in done.stderr
+
+
+def test_a_preserved_descriptor_reaches_the_program(runtime, bundle, tmp_path):
+    (tmp_path / "file").write_text("preserved")
+    path = bundle(shell("cat <&3"))
+    command = ["sh", "-c", 'exec "$@" 3<"$0"', str(tmp_path / "file")]
+    command += runtime.command("run", "--preserve-fds", "1", "-b", path, runtime.id())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    assert done.stdout == "preserved"

@@ -36,24 +36,35 @@ CGROUPS = Path("/sys/fs/cgroup")
 # The cgroups that the suite's configurations name (cgroups.go of the suite).
 SUITE_CGROUPS = ("cgrouptest", "testdir")
 
-# Run in a mount namespace of its own, so that nobody else sees the hierarchies; takes away what it makes. A controller
-# that the unified hierarchy has passed on to its groups has to be taken back first, and is passed on again afterwards.
+# Run in a mount namespace of its own, where the directory of the hierarchies is a copy: nobody else sees those that are
+# added. A controller that the unified hierarchy has passed on to its groups is taken back first, and passed on again
+# afterwards.
 _WITH_HIERARCHIES = """
-program=$1; shift
+program=$1; copy=$2; shift 2
 control=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)/cgroup.subtree_control
 for name; do
     if grep -qw $name $control 2>/dev/null; then echo -$name >$control && again="$again $name"; fi
+done
+mkdir $copy && mount --rbind /sys/fs/cgroup $copy && umount --recursive --lazy /sys/fs/cgroup || exit 99
+mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup || exit 99
+for place in $copy/*; do
+    name=${place##*/}
+    mkdir /sys/fs/cgroup/$name
+    if mountpoint -q $place; then mount --bind $place /sys/fs/cgroup/$name || exit 99; fi
+done
+umount --recursive --lazy $copy
+for name; do
     mkdir -p /sys/fs/cgroup/$name
     for try in 1 2 3 4 5 6; do  # busy until the last group that had the controller is forgotten
         mount -t cgroup -o $name cgroup /sys/fs/cgroup/$name && break
-        test $try = 6 && rmdir /sys/fs/cgroup/$name && exit 99
+        test $try = 6 && exit 99
         sleep 1
     done
 done
 "$program"; status=$?
 for name; do
     find /sys/fs/cgroup/$name/cgrouptest /sys/fs/cgroup/$name/testdir -depth -type d -exec rmdir {} \\; 2>/dev/null
-    umount /sys/fs/cgroup/$name && rmdir /sys/fs/cgroup/$name
+    umount /sys/fs/cgroup/$name
 done
 for name in $again; do echo +$name >$control; done
 exit $status
@@ -157,6 +168,7 @@ def run_all(runtime: str, only: "tuple[str, ...]" = ()) -> dict[str, Outcome]:
         work = Path(directory)
         work.chmod(0o755)  # users of user namespaces pass through it
         wrapper = _wrapper(work, runtime)
+        unused = _unused_controllers()
         together = [name for name in names if not name.startswith(ALONE)]
         alone = [name for name in names if name.startswith(ALONE)]
         try:
@@ -167,6 +179,7 @@ def run_all(runtime: str, only: "tuple[str, ...]" = ()) -> dict[str, Outcome]:
                 outcomes += serial.result()
         finally:
             _clean_up(wrapper, work)
+            _release(unused)
     return {outcome.name: outcome for outcome in sorted(outcomes, key=lambda outcome: outcome.name)}
 
 
@@ -187,7 +200,7 @@ def _run(folder: Path, name: str, wrapper: Path, work: Path) -> Outcome:
     missing = [controller for controller in HIERARCHIES.get(name, ()) if not os.path.ismount(CGROUPS / controller)]
     if missing and any(CGROUPS.glob("*/tasks")):
         unshare = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _WITH_HIERARCHIES, "sh"]
-        command = [*unshare, *command, *missing]
+        command = [*unshare, *command, str(work / f"cgroup-{name}"), *missing]
     environment = {**os.environ, "RUNTIME": str(wrapper), "TMPDIR": str(work)}
     began = time.monotonic()
     # Files, not pipes: a process that a runtime leaves behind would keep a pipe open for ever.
@@ -229,6 +242,26 @@ def _clean_up(wrapper: Path, work: Path) -> None:
         if place.startswith(f"{work}/"):
             subprocess.run(["umount", "--lazy", place], check=False)
     _remove_cgroups()
+
+
+def _unused_controllers() -> set[str]:
+    """Return those controllers of HIERARCHIES that no v1 hierarchy has."""
+    lines = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()]
+    return {line[0] for line in lines if line[1] == "0"} & {name for names in HIERARCHIES.values() for name in names}
+
+
+def _release(controllers: set[str]) -> None:
+    """Give `controllers` back to the unified hierarchy.
+
+    A v1 hierarchy outlives its last mount when one of its groups was then still being forgotten; it goes when it is
+    mounted and unmounted once more after that.
+    """
+    deadline = time.monotonic() + 20
+    while (left := controllers - _unused_controllers()) and time.monotonic() < deadline:
+        for name in left:
+            script = f"mount -t cgroup -o {name} cgroup {CGROUPS} && umount {CGROUPS}"
+            subprocess.run(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], check=False)
+        time.sleep(0.5)  # the kernel forgets in its own time, and tells nobody
 
 
 def _remove_cgroups() -> None:

@@ -1,0 +1,15 @@
+"""`features`: print what this build of pyruntime recognizes and can do (features.md)."""
+
+from pyruntime.cli.output import write
+from pyruntime.host.features import features
+from pyruntime.jsonio import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.parse import CommandLine
+
+
+def main(line: "CommandLine") -> int:
+    """Print the features structure as JSON."""
+    write(dumps(features(), indent=4) + "\n")
+    return 0

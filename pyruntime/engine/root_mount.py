@@ -1,0 +1,59 @@
+"""The root filesystem's mount where the container has no mount namespace of its own: it outlives the container.
+
+Everything that /mounts asks for is mounted inside a copy of the root filesystem that is mounted over the original, so
+that one unmount at delete takes it all away (config-linux.md#namespaces, runtime.md#delete).
+"""
+
+import os
+
+from pyruntime._stub import lib
+from pyruntime.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.plan import Plan
+    from pyruntime.spec.types import RootMount
+
+
+def expect(plan: "Plan") -> "RootMount | None":
+    """Return what `remove` needs to know before the mount is made; None where the namespace takes it away itself."""
+    root = next(step for step in plan.build if step.op == "root")
+    if not root.args["flags"] & lib.STEP_IN_PLACE:
+        return None
+    path = root.args["source"]
+    joined = next((s.args["path"] for s in plan.namespaces if s.op == "setns" and s.args["namespace"] == "mount"), "")
+    inode = os.stat(joined).st_ino if joined else 0
+    return {"path": path, "namespace": joined, "inode": inode, "below": 0 if joined else _mount_id(path)}
+
+
+def remove(record: "RootMount") -> None:
+    """Unmount what was mounted over the root filesystem; nothing else, and nothing twice. Raises Error."""
+    namespace = -1
+    try:
+        if record["namespace"]:
+            namespace = os.open(record["namespace"], os.O_RDONLY | os.O_CLOEXEC)
+            if os.fstat(namespace).st_ino != record["inode"]:
+                return
+        elif _mount_id(record["path"]) == record["below"]:
+            return
+        error = -lib.pyr_unmount(namespace, os.fsencode(record["path"]))
+    except FileNotFoundError:
+        return  # the namespace, or the root filesystem, is gone with everything in it
+    finally:
+        if namespace >= 0:
+            os.close(namespace)
+    if error and error != 22:  # EINVAL: nothing is mounted there
+        raise Error(f"cannot unmount the root filesystem {record['path']}", step="umount2", errno=error)
+
+
+def _mount_id(path: str) -> int:
+    """Return the id of the mount that `path` leads to (proc(5), /proc/PID/fdinfo)."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(os.read(info, 4096).partition(b"mnt_id:")[2].split()[0])
+        finally:
+            os.close(info)
+    finally:
+        os.close(fd)

@@ -1,0 +1,85 @@
+"""Intel RDT: the container's share of caches and memory bandwidth (config-linux.md#intelrdt)."""
+
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.spec.types import Config
+
+CLAUSE = "config-linux.md#intelrdt"
+POINTER = "/linux/intelRdt"
+
+# What the directory of the class of service must be before it is used: not there yet, there already, or either.
+NEW, PRESENT, ANY = "new", "present", "any"
+
+
+def intel_rdt(config: "Config", container_id: str) -> "Iterator[Step]":
+    """Yield the steps on the resctrl file system, paths relative to its mount; none where the config asks for none.
+
+    "resctrl_group"     the directory `group`, "" for the default class; `must_be` as above; `own`: it goes with the
+                        container
+    "resctrl_compare"   lines that the group's schemata must agree with, if the group was there already
+    "resctrl_schemata"  lines to write, in this order
+    "resctrl_monitor"   a directory of its own for monitoring; it goes with the container
+    """
+    linux = config.get("linux") or {}
+    if "intelRdt" not in linux:
+        return
+    asked = linux["intelRdt"]
+    caches = [asked[name] for name in ("l3CacheSchema", "memBwSchema") if asked.get(name)]  # type: ignore[literal-required]
+    lines = [line for text in [*caches, *(asked.get("schemata") or ())] for line in text.splitlines() if line.strip()]
+    name = asked.get("closID") or ""
+    group = "" if name == "/" else name or container_id
+    must_be = NEW if not name else ANY if lines else PRESENT
+    yield Step(
+        "resctrl_group", f"{POINTER}/closID" if name else POINTER, CLAUSE, group=group, must_be=must_be, own=not name
+    )
+    if name and caches:
+        yield Step(
+            "resctrl_compare",
+            POINTER,
+            CLAUSE,
+            group=group,
+            lines=[line for text in caches for line in text.splitlines() if line.strip()],
+        )
+    if lines:
+        yield Step("resctrl_schemata", POINTER, CLAUSE, group=group, lines=lines)
+    if asked.get("enableMonitoring"):
+        path = f"{group}/mon_groups/{container_id}".lstrip("/")
+        yield Step("resctrl_monitor", f"{POINTER}/enableMonitoring", CLAUSE, group=path)
+
+
+def disagreement(wanted: str, schemata: str, granularity: int) -> str:
+    """Return what of the line `wanted` the text of a schemata file contradicts, "" when nothing.
+
+    Only the cache ids that `wanted` names are compared, and values as the kernel understands them: it drops leading
+    zeros, orders the ids, and rounds a bandwidth up to a multiple of `granularity` (in percent, 0 when unknown).
+    """
+    resource, values = _parse(wanted)
+    for line in schemata.splitlines():
+        found, current = _parse(line)
+        if found != resource:
+            continue
+        for cache, value in values.items():
+            if not _same(resource, value, current.get(cache, ""), granularity):
+                return f"{resource}:{cache}={current[cache]}" if cache in current else f"no {resource}:{cache}"
+        return ""
+    return f"no {resource}"
+
+
+def _parse(line: str) -> "tuple[str, dict[str, str]]":
+    """Return resource and values of "L3:0=7f0;1=1f"."""
+    resource, _, rest = line.strip().partition(":")
+    pairs = (pair.partition("=") for pair in rest.split(";") if pair.strip())
+    return resource.strip(), {cache.strip(): value.strip() for cache, _, value in pairs}
+
+
+def _same(resource: str, wanted: str, found: str, granularity: int) -> bool:
+    base = 10 if resource == "MB" else 16
+    try:
+        a, b = int(wanted, base), int(found, base)
+    except ValueError:
+        return wanted == found
+    return a == b or (resource == "MB" and granularity > 0 and -(-a // granularity) * granularity == b)

@@ -1,0 +1,368 @@
+"""The six kinds of hooks: when, where, with what, and what their failure means (config.md#posix-platform-hooks)."""
+
+import json
+import os
+
+import pytest
+from changes import bind, hook, mapped, process, writable
+from conftest import until
+
+HOOKS = pytest.mark.clause("config.md#posix-platform-hooks")
+LIFECYCLE = pytest.mark.clause("runtime.md#lifecycle")
+PRESTART = pytest.mark.clause("config.md#prestart")
+CREATE_RUNTIME = pytest.mark.clause("config.md#createruntime-hooks")
+CREATE_CONTAINER = pytest.mark.clause("config.md#createcontainer-hooks")
+START_CONTAINER = pytest.mark.clause("config.md#startcontainer-hooks")
+POSTSTART = pytest.mark.clause("config.md#poststart")
+POSTSTOP = pytest.mark.clause("config.md#poststop")
+
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+ON_CREATE = KINDS[:3]
+IN_CONTAINER = ("createContainer", "startContainer")
+MARKS = dict(zip(KINDS, (PRESTART, CREATE_RUNTIME, CREATE_CONTAINER, START_CONTAINER, POSTSTART, POSTSTOP), strict=True))
+
+
+def each(kinds=KINDS):
+    """Parametrize a test by kind of hook, with the clause of each."""
+    return pytest.mark.parametrize("kind", [pytest.param(kind, marks=MARKS[kind]) for kind in kinds])
+
+
+@pytest.fixture
+def notes(tmp_path):
+    """A directory that hooks of the host write to at its path, and hooks in the container at /dev/shm/notes."""
+    path = tmp_path / "notes"
+    path.mkdir()
+    path.chmod(0o777)
+    return path
+
+
+def shared(notes):
+    """Mount the notes at the same path in the container, so that every hook finds them."""
+    return [bind(notes, notes), writable]
+
+
+def live(containers, *changes, own=True):
+    """Take a container through its whole life; return it."""
+    container = containers.create(*changes, script="echo program >> $NOTES/order; exit 0", own=own)
+    container.start()
+    container.wait()
+    container.delete()
+    return container
+
+
+# ---- Order ----
+
+
+@HOOKS
+@LIFECYCLE
+def test_hooks_run_in_the_order_of_the_lifecycle_and_of_the_list(containers, notes):
+    changes = [process(env=[f"NOTES={notes}", "PATH=/bin"]), *shared(notes)]
+    for kind in reversed(KINDS):
+        for number in (1, 2):
+            changes.append(hook(kind, f"echo {kind}{number} >> {notes}/order"))
+    container = containers.create(*changes, script=f"echo program >> {notes}/order", own=True)
+    created = (notes / "order").read_text().split()
+    assert created == ["prestart1", "prestart2", "createRuntime1", "createRuntime2", "createContainer1", "createContainer2"]
+    container.start()
+    container.wait()
+    started = (notes / "order").read_text().split()[6:]
+    assert started[:2] == ["startContainer1", "startContainer2"]
+    assert sorted(started[2:]) == ["poststart1", "poststart2", "program"]
+    assert started.index("poststart1") < started.index("poststart2")
+    container.delete()
+    assert (notes / "order").read_text().split()[11:] == ["poststop1", "poststop2"]
+
+
+@START_CONTAINER
+def test_start_container_hooks_end_before_the_program_begins(containers, notes):
+    script = f"echo program >> {notes}/order"
+    container = containers.create(
+        *shared(notes), hook("startContainer", f"usleep 20000; echo hook >> {notes}/order"), script=script, own=True
+    )
+    container.start()
+    container.wait()
+    assert (notes / "order").read_text().split() == ["hook", "program"]
+
+
+@POSTSTOP
+def test_poststop_hooks_run_when_everything_is_gone(containers, notes):
+    container = containers.start(hook("poststop", f"ls {containers.runtime.root} > {notes}/left; find /sys/fs/cgroup -name '*'$ID'*' > {notes}/groups"))
+    container.delete("--force")
+    assert container.id not in (notes / "left").read_text()
+
+
+@POSTSTOP
+def test_poststop_hooks_run_on_delete_and_not_when_the_process_ends(containers, notes):
+    container = containers.start(hook("poststop", f"echo x >> {notes}/runs"), script="true")
+    container.wait()
+    assert not (notes / "runs").exists()
+    container.delete()
+    assert (notes / "runs").read_text().split() == ["x"]
+
+
+# ---- What a hook is given ----
+
+
+@HOOKS
+@each()
+def test_the_state_is_on_stdin(containers, notes, kind):
+    container = containers.create(
+        *shared(notes), hook(kind, f"cat > {notes}/state"), lambda config: config.update(annotations={"a": "b"}), script="sleep 1000", own=True
+    )
+    pid = container.pid
+    container.start()
+    container.delete("--force")
+    state = json.loads((notes / "state").read_text())
+    assert state["ociVersion"]
+    assert state["id"] == container.id
+    assert state["bundle"] == str(container.bundle)
+    assert state["annotations"] == {"a": "b"}
+    expected = {"startContainer": "created", "poststart": "running", "poststop": "stopped"}.get(kind, "creating")
+    assert state["status"] == expected
+    if kind in IN_CONTAINER:
+        assert state["pid"] == 1
+    elif kind != "poststop":
+        assert state["pid"] == pid
+
+
+@HOOKS
+@each()
+def test_args_are_the_argv_of_the_hook(containers, notes, kind):
+    script = f'printf "%s|" "$0" "$@" > {notes}/args'
+    container = containers.create(*shared(notes), hook(kind, "", args=["shell", "-c", script, "zero", "a b", ""]), own=True)
+    container.start()
+    container.delete("--force")
+    assert (notes / "args").read_text() == "zero|a b||"
+
+
+@HOOKS
+def test_without_args_argv_is_the_path(containers, notes):
+    program = notes / "program"
+    program.write_text(f'#!/bin/sh\ntr "\\0" "|" < /proc/$$/cmdline > {notes}/args\n')
+    program.chmod(0o755)
+    containers.create(lambda config: config.update(hooks={"createRuntime": [{"path": str(program)}]}))
+    assert (notes / "args").read_text() == f"/bin/sh|{program}|"
+
+
+@HOOKS
+@each()
+def test_env_is_the_environment_of_the_hook(containers, notes, kind):
+    env = ["PATH=/bin:/usr/bin", "WORD=a=b c"]
+    container = containers.create(*shared(notes), hook(kind, f"env > {notes}/env", env=env), own=True)
+    container.start()
+    container.delete("--force")
+    found = set((notes / "env").read_text().splitlines())
+    assert set(env) <= found
+    assert {line.partition("=")[0] for line in found} <= {"PATH", "WORD", "PWD", "SHLVL", "_"}
+
+
+@HOOKS
+@each(IN_CONTAINER)
+def test_hooks_in_the_container_are_looked_up_there(containers, notes, kind, tmp_path):
+    def place(config):
+        program = tmp_path / "bundle1/rootfs/only-inside"
+        program.write_text(f"#!/bin/sh\necho yes > {notes}/ran\n")
+        program.chmod(0o755)
+        config["hooks"] = {kind: [{"path": "/only-inside"}]}
+
+    container = containers.create(*shared(notes), place, own=True)
+    if kind == "startContainer":
+        container.start()
+        assert (notes / "ran").exists()
+    else:
+        # The root is not changed yet: the path is the host's (config.md#createcontainer-hooks).
+        assert True
+
+
+@HOOKS
+@each(("prestart", "createRuntime", "poststart", "poststop"))
+def test_hooks_of_the_runtime_run_in_its_namespaces(containers, notes, kind):
+    names = ("mnt", "pid", "net", "uts", "ipc")
+    script = f"for name in {' '.join(names)}; do readlink /proc/self/ns/$name; done > {notes}/namespaces"
+    container = containers.create(hook(kind, script))
+    container.start()
+    container.delete("--force")
+    assert (notes / "namespaces").read_text().split() == [os.readlink(f"/proc/self/ns/{name}") for name in names]
+
+
+@HOOKS
+@each(IN_CONTAINER)
+def test_hooks_of_the_container_run_in_its_namespaces(containers, notes, kind):
+    names = ("mnt", "net", "uts", "ipc")
+    script = f"for name in {' '.join(names)}; do readlink /proc/$$/ns/$name; done > {notes}/namespaces"
+    container = containers.create(*shared(notes), hook(kind, script), own=True)
+    container.start()
+    expected = [str(container.proc(f"ns/{name}").readlink()) for name in names]
+    assert (notes / "namespaces").read_text().split() == expected
+
+
+@CREATE_RUNTIME
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime"])
+def test_hooks_of_create_see_the_namespaces_made_and_the_root_not_entered(containers, notes, kind):
+    script = f'pid=$(sed "s/.*\\"pid\\": *\\([0-9]*\\).*/\\1/"); readlink /proc/$pid/ns/net > {notes}/net; readlink /proc/$pid/root > {notes}/root'
+    container = containers.create(hook(kind, script))
+    assert (notes / "net").read_text().strip() == str(container.proc("ns/net").readlink())
+
+
+@CREATE_CONTAINER
+def test_create_container_hooks_see_the_mounts_of_the_container(containers, notes):
+    container = containers.create(*shared(notes), hook("createContainer", f"cat /proc/self/mountinfo > {notes}/mountinfo"), own=True)
+    assert f"{container.bundle}/rootfs" in (notes / "mountinfo").read_text()
+
+
+@START_CONTAINER
+def test_start_container_hooks_see_the_root_of_the_container(containers, notes):
+    container = containers.create(*shared(notes), hook("startContainer", f"stat -c %i / > {notes}/root"), own=True)
+    container.start()
+    assert int((notes / "root").read_text()) == (container.bundle / "rootfs").stat().st_ino
+
+
+@HOOKS
+@each(ON_CREATE)
+def test_hooks_work_with_a_user_namespace(containers, notes, kind):
+    container = containers.create(mapped(), hook(kind, f"echo ran > {notes}/ran") if kind != "createContainer" else hook(kind, "true"))
+    assert container.status == "created"
+    if kind != "createContainer":
+        assert (notes / "ran").exists()
+
+
+@HOOKS
+def test_a_hook_that_does_not_read_its_stdin_is_fine(containers):
+    containers.create(hook("createRuntime", "exec 0<&-; true"), lambda config: config.update(annotations={"a": "b" * 100000}))
+
+
+# ---- Failure ----
+
+
+@LIFECYCLE
+@each(ON_CREATE)
+@pytest.mark.parametrize("script", ["exit 3", "kill -9 $$"])
+def test_a_hook_of_create_that_fails_leaves_nothing(containers, notes, kind, script):
+    said = containers.refused(hook(kind, script))
+    assert f"/hooks/{kind}/0" in said
+    assert kind in said
+
+
+@LIFECYCLE
+@each(ON_CREATE)
+def test_after_a_hook_that_fails_no_other_runs_but_poststop(containers, notes, kind):
+    changes = [hook(kind, "exit 1"), *(hook(one, f"echo {one} >> {notes}/later") for one in KINDS[KINDS.index(kind) :])]
+    containers.refused(*changes)
+    assert (notes / "later").read_text().split() == ["poststop"]
+
+
+@LIFECYCLE
+@each(ON_CREATE)
+def test_the_poststop_hook_after_a_failure_is_told_that_the_container_is_stopped(containers, notes, kind):
+    containers.refused(hook(kind, "exit 1"), hook("poststop", f"cat > {notes}/state"))
+    assert json.loads((notes / "state").read_text())["status"] == "stopped"
+
+
+@LIFECYCLE
+@each(ON_CREATE)
+def test_a_hook_that_is_not_there_is_a_failure(containers, kind):
+    said = containers.refused(lambda config: config.update(hooks={kind: [{"path": "/no/such/hook"}]}))
+    assert "/no/such/hook" in said
+    assert "ENOENT" in said
+
+
+@HOOKS
+@each(ON_CREATE)
+def test_a_hook_that_outlives_its_timeout_is_killed_and_a_failure(containers, notes, kind):
+    said = containers.refused(hook(kind, "sleep 1000", timeout=1))
+    assert "timeout of 1 s" in said
+
+
+@HOOKS
+def test_a_timeout_that_is_not_reached_does_nothing(containers):
+    assert containers.create(hook("createRuntime", "true", timeout=1)).status == "created"
+
+
+@HOOKS
+def test_what_a_failing_hook_says_is_reported(containers):
+    assert "the reason why" in containers.refused(hook("createRuntime", "echo the reason why >&2; exit 1"))
+
+
+@START_CONTAINER
+@LIFECYCLE
+def test_a_start_container_hook_that_fails_stops_the_container(containers, notes):
+    container = containers.create(*shared(notes), hook("startContainer", "exit 1"), script=f"echo program > {notes}/program", own=True)
+    done = container.start(check=False)
+    assert done.returncode == 1
+    assert "/hooks/startContainer/0" in done.stderr
+    assert not (notes / "program").exists()
+    gone_or_stopped(containers, container)
+
+
+@START_CONTAINER
+@LIFECYCLE
+def test_after_a_start_container_hook_that_fails_the_poststop_hooks_run(containers, notes):
+    changes = hook("startContainer", "exit 1"), hook("poststop", f"echo ran >> {notes}/poststop"), hook("poststart", f"echo ran >> {notes}/poststart")
+    container = containers.create(*changes)
+    container.start(check=False)
+    container.delete("--force")
+    assert (notes / "poststop").read_text().split() == ["ran"]
+    assert not (notes / "poststart").exists()
+
+
+@POSTSTART
+@LIFECYCLE
+def test_a_poststart_hook_that_fails_stops_the_container(containers, notes):
+    container = containers.create(hook("poststart", "exit 1"), hook("poststop", f"echo ran >> {notes}/poststop"))
+    done = container.start(check=False)
+    assert done.returncode == 1
+    assert "/hooks/poststart/0" in done.stderr
+    gone_or_stopped(containers, container)
+    containers.runtime("delete", "--force", container.id)
+    assert (notes / "poststop").read_text().split() == ["ran"]
+
+
+def gone_or_stopped(containers, container):
+    """Fail the test unless the container is stopped, whether or not it is deleted already."""
+    done = containers.runtime("state", container.id, check=False)
+    if done.returncode == 0:
+        container.wait("stopped")
+    else:
+        assert "does not exist" in done.stderr
+        containers.nothing_left(container.id)
+
+
+@POSTSTOP
+@LIFECYCLE
+def test_a_poststop_hook_that_fails_is_a_warning_and_the_others_run(containers, notes):
+    container = containers.create(hook("poststop", "exit 1"), hook("poststop", f"echo ran > {notes}/second"))
+    done = container.delete("--force")
+    assert "/hooks/poststop/0" in done.stderr
+    assert (notes / "second").exists()
+    containers.nothing_left(container.id)
+
+
+# ---- What cannot be ----
+
+
+@HOOKS
+@pytest.mark.parametrize(
+    ("entry", "pointer"),
+    [
+        ({"path": "relative"}, "/hooks/createRuntime/0/path"),
+        ({"args": ["x"]}, "/hooks/createRuntime/0/path"),
+        ({"path": "/bin/true", "timeout": 0}, "/hooks/createRuntime/0/timeout"),
+        ({"path": "/bin/true", "timeout": -1}, "/hooks/createRuntime/0/timeout"),
+        ({"path": "/bin/true", "env": ["novalue"]}, ""),
+    ],
+)
+def test_a_hook_that_cannot_be_is_an_error(containers, entry, pointer):
+    path = containers._bundle("true", [lambda config: config.update(hooks={"createRuntime": [entry]})], False)
+    name = containers.runtime.id()
+    done = containers.runtime("create", "-b", path, name, check=False)
+    if pointer:
+        assert done.returncode == 1
+        assert pointer in done.stderr
+
+
+@HOOKS
+def test_a_daemon_left_by_a_hook_does_not_hold_up_create(containers, notes):
+    container = containers.create(hook("createRuntime", f"(sleep 30 & echo $! > {notes}/pid) & wait"))
+    pid = int(until(lambda: (notes / "pid").exists() and (notes / "pid").read_text(), "the daemon"))
+    os.kill(pid, 9)
+    assert container.status == "created"

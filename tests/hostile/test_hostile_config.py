@@ -1,0 +1,276 @@
+"""Configurations and callers that would hand a container something of the host."""
+
+import fcntl
+import hashlib
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from host import host, keeper  # noqa: F401
+
+
+@pytest.fixture
+def leaked(host):
+    """Descriptors from 3 on that a careless caller leaves open: the host's root, a directory, a file, a program."""
+    fds = [os.open(place, os.O_RDONLY) for place in ("/", host.outside, host.outside / "file", host.outside / "program")]
+    # The same again, O_PATH, and far up.
+    fds += [fcntl.fcntl(os.open("/", os.O_PATH), fcntl.F_DUPFD, 500)]
+    yield tuple(fds)
+    for fd in fds:
+        os.close(fd)
+
+
+def process(**properties):
+    """Return a change of the configuration's process."""
+    return lambda config: config["process"].update(properties)
+
+
+# ---- Descriptors (CVE-2024-21626) ----
+
+
+def test_no_descriptor_is_a_working_directory(host, leaked, subtests):
+    numbers = [*range(3, 16), *leaked]
+    places = [f"/proc/self/fd/{fd}" for fd in dict.fromkeys(numbers)]
+    places += [f"/proc/{way}/fd/{leaked[0]}" for way in ("thread-self", "1", "self/task/1")]
+    places += [f"/proc/self/fd/{leaked[0]}/..", f"/proc/self/fd/{leaked[0]}/etc", "/proc/1/root/..", "/proc/1/cwd"]
+    for place in places:
+        with subtests.test(cwd=place):
+            result = host.attack(None, process(cwd=place), pass_fds=leaked)
+            assert result.returncode == 1 and "inside" not in result.stdout
+            assert place in result.stderr
+
+
+def test_no_descriptor_is_a_working_directory_through_a_link(host, leaked):
+    result = host.attack(
+        lambda rootfs: (rootfs / "work").symlink_to(f"/proc/self/fd/{leaked[0]}"),
+        process(cwd="/work"),
+        pass_fds=leaked,
+    )
+    assert result.returncode == 1 and "inside" not in result.stdout
+
+
+def test_no_descriptor_is_the_program(host, leaked, subtests):
+    for fd in leaked[2:4]:
+        with subtests.test(fd=fd):
+            result = host.attack(None, process(args=[f"/proc/self/fd/{fd}"]), pass_fds=leaked)
+            assert result.returncode == 1
+            assert f"cannot execute /proc/self/fd/{fd}" in result.stderr
+
+
+def test_no_descriptor_is_a_destination(host, leaked):
+    def change(config) -> None:
+        config["mounts"].append({"destination": f"/proc/self/fd/{leaked[1]}/new", "type": "tmpfs", "source": "tmpfs"})
+
+    assert host.attack(None, change, pass_fds=leaked).returncode == 1
+
+
+def test_the_program_sees_no_descriptor_but_the_standard_ones(host, leaked):
+    result = host.attack(None, None, "for fd in /proc/self/fd/*; do readlink $fd; done", pass_fds=leaked)
+    # The shell has the directory open; what it names is its own.
+    assert [line for line in result.stdout.splitlines() if not line.startswith("/proc/")][0] == "/dev/null"
+    assert not re.search(rf"^/$|{host.outside}", result.stdout, re.MULTILINE)
+
+
+def test_preserved_descriptors_are_passed_and_no_others(host, leaked, bundle):
+    place = bundle(lambda config: config["process"].update(args=["sh", "-c", "ls /proc/$$/fd"]))
+    duplicates = [fcntl.fcntl(leaked[2], fcntl.F_DUPFD, 3) for _ in range(8)]
+    numbers = [fd for fd in (*leaked, *duplicates)]
+    count = 0
+    while 3 + count in numbers:
+        count += 1
+    preserve = count - 2
+    result = host.runtime(
+        "run", "--preserve-fds", preserve, "-b", place, host.runtime.id(), pass_fds=tuple(numbers)
+    )
+    for fd in duplicates:
+        os.close(fd)
+    assert [int(fd) for fd in result.stdout.split() if int(fd) < 3 + count] == list(range(3 + preserve))
+
+
+def test_a_created_container_holds_nothing_of_the_host(host, leaked, bundle):
+    place = bundle(process(user={"uid": 1000, "gid": 1000}))
+    name = host.runtime.id()
+    host.runtime("create", "-b", place, name, pass_fds=leaked)
+    pid = state(host, name)["pid"]
+    held = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if int(fd.name) > 2]
+    assert all(text.startswith("socket:") for text in held), held
+    # Not dumpable: its user's other processes can neither trace it nor look into /proc/PID (CVE-2016-9962).
+    assert os.stat(f"/proc/{pid}/environ").st_uid == 0
+
+
+def test_a_start_hook_sees_no_descriptor_but_the_standard_ones(host, leaked):
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "readlink /proc/$$/fd/* > /held"]}
+    result = host.attack(
+        None, lambda config: config.update(hooks={"startContainer": [hook]}), "cat /held", pass_fds=leaked
+    )
+    assert [line.split(" ")[0] for line in result.stdout.splitlines()] == ["/memfd:state", "/held", "/memfd:output"]
+
+
+def state(host, name):
+    """Return the state of the container `name`."""
+    import json
+
+    return json.loads(host.runtime("state", name).stdout)
+
+
+# ---- The runtime's own program (CVE-2019-5736) ----
+
+
+def checksum(place) -> str:
+    return hashlib.sha256(Path(place).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("way", ["args", "link", "script"])
+def test_the_runtimes_program_cannot_be_changed_from_inside(host, pyruntime, bundle, way):
+    before = checksum(pyruntime)
+
+    def configure(config) -> None:
+        config["process"]["args"] = ["/proc/self/exe"] if way == "args" else ["/program"]
+
+    place = bundle(configure, own=True)
+    if way == "link":
+        (place / "rootfs/program").symlink_to("/proc/self/exe")
+    elif way == "script":
+        (place / "rootfs/program").write_text("#!/proc/self/exe\n")
+        (place / "rootfs/program").chmod(0o755)
+    name = host.runtime.id()
+    host.runtime("create", "-b", place, name)
+    pid = state(host, name)["pid"]
+    # Even the host's root cannot write what the process shows as its program.
+    with pytest.raises(OSError, match="Text file busy|Permission denied|Operation not permitted"):
+        os.close(os.open(f"/proc/{pid}/exe", os.O_WRONLY))
+    with open(f"/proc/{pid}/exe", "rb") as program:
+        # A file in memory that is sealed against changes for ever, and not one of the host.
+        assert fcntl.fcntl(program, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE
+        assert os.fstat(program.fileno()).st_nlink == 0
+    host.runtime("start", name, check=False)
+    host.runtime("delete", "--force", name)
+    assert checksum(pyruntime) == before
+
+
+# ---- What is inherited ----
+
+
+def test_signals_of_the_caller_are_not_inherited(host):
+    def careless() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGCHLD, signal.SIGRTMIN + 3})
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGRTMIN + 5):
+            signal.signal(number, signal.SIG_IGN)
+
+    result = host.attack(
+        None, process(args=["grep", "-E", "^Sig(Blk|Ign|Cgt)", "/proc/self/status"]), preexec_fn=careless
+    )
+    assert result.stdout.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "SigCgt:", "0" * 16], result.stderr
+
+
+def test_a_file_on_stdin_and_stdout_keeps_its_owner(host, bundle, tmp_path):
+    place = bundle(lambda c: c["process"].update(args=["true"], user={"uid": 1000, "gid": 1000}))
+    # The keeper of `host` compares the owner, too.
+    with open(host.outside / "file", "rb") as stdin, open(tmp_path / "output", "wb") as stdout:
+        command = host.runtime.command("run", "-b", place, host.runtime.id())
+        subprocess.run(command, stdin=stdin, stdout=stdout, check=True)
+    assert (tmp_path / "output").stat().st_uid == os.geteuid()
+
+
+def test_a_pipe_on_stdout_can_be_opened_again_by_the_user(host, bundle):
+    script = "echo again > /proc/self/fd/1"
+    place = bundle(lambda c: c["process"].update(args=["sh", "-c", script], user={"uid": 1000, "gid": 1000}))
+    command = host.runtime.command("run", "-b", place, host.runtime.id())
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout == b"again\n"
+
+
+# ---- Namespaces and parameters of the host ----
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "change"),
+    [
+        ("uts", "uts", {"hostname": "taken"}),
+        ("uts", "uts", {"domainname": "taken"}),
+        ("network", "net", {"sysctl": {"net.ipv4.ip_default_ttl": "77"}}),
+        ("ipc", "ipc", {"sysctl": {"kernel.msgmax": "4242"}}),
+    ],
+)
+def test_a_joined_namespace_that_is_the_hosts_is_not_changed(host, kind, file, change):
+    def configure(config) -> None:
+        config.pop("hostname", None)
+        (entry,) = (entry for entry in config["linux"]["namespaces"] if entry["type"] == kind)
+        entry["path"] = f"/proc/{os.getpid()}/ns/{file}"
+        (config["linux"] if "sysctl" in change else config).update(change)
+
+    watched = ["/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname", "/proc/sys/kernel/msgmax"]
+    watched += ["/proc/sys/net/ipv4/ip_default_ttl"]
+    before = [Path(place).read_text() for place in watched]
+    result = host.attack(None, configure)
+    assert result.returncode == 1 and "is the host's" in result.stderr
+    assert [Path(place).read_text() for place in watched] == before
+
+
+def test_parameters_cannot_climb_out_of_their_namespace(host):
+    keys = [
+        "kernel.core_pattern",
+        "net/../kernel/core_pattern",
+        "net.ipv4/../../kernel/core_pattern",
+        "net.//.kernel.core_pattern",
+        "net/ipv4/../../../sysrq-trigger",
+        "net..kernel.core_pattern",
+        "../sysrq-trigger",
+        "/proc/sysrq-trigger",
+        "vm.overcommit_memory",
+        "kernel.hostname",
+    ]
+    before = Path("/proc/sys/kernel/core_pattern").read_text()
+    result = host.attack(None, lambda config: config["linux"].update(sysctl=dict.fromkeys(keys, "|/x")))
+    assert result.returncode == 1
+    assert f"{len(keys)} errors" in result.stderr, result.stderr
+    assert Path("/proc/sys/kernel/core_pattern").read_text() == before
+
+
+def test_a_device_is_made_below_the_root_only(host):
+    def change(config) -> None:
+        path = f"{'/..' * 20}{host.outside}/device"
+        config["linux"]["devices"] = [{"path": path, "type": "c", "major": 1, "minor": 3}]
+
+    result = host.attack(None, change, f"stat -c %t:%T {host.outside}/device")
+    assert result.stdout == "1:3\n", result.stderr
+
+
+def test_a_cgroup_path_cannot_climb(host, subtests):
+    for path in ("/../../../../../tmp/cgroup", "..", "a/../../../b", "/a/.."):
+        with subtests.test(path=path):
+            result = host.attack(None, lambda config: config["linux"].update(cgroupsPath=path))  # noqa: B023
+            assert result.returncode == 1 and "/linux/cgroupsPath" in result.stderr
+
+
+# ---- Too much of everything ----
+
+
+def test_a_huge_program_name_is_an_error_that_can_be_read(host):
+    result = host.attack(None, process(args=["/" + "x" * 200_000]))
+    assert result.returncode == 1
+    assert "ENAMETOOLONG" in result.stderr and len(result.stderr) < 300_000
+
+
+def test_a_huge_environment_is_an_error_of_start(host):
+    result = host.attack(None, process(env=[f"A{index}={'x' * 100_000}" for index in range(80)]))
+    assert result.returncode == 1 and "E2BIG" in result.stderr
+
+
+def test_many_mounts_end_in_a_container(host):
+    def change(config) -> None:
+        config["mounts"] += [
+            {"destination": f"/many/{index}", "type": "tmpfs", "source": "tmpfs"} for index in range(1000)
+        ]
+
+    assert host.attack(None, change, "grep -c /many/ /proc/mounts").stdout == "1000\n"
+
+
+def test_control_characters_of_the_configuration_do_not_reach_a_terminal(host):
+    result = host.attack(None, process(args=["/\x1b]0;title\x07\x1b[2J\r"]))
+    assert result.returncode == 1
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", result.stderr), repr(result.stderr)
+
+
