@@ -87,13 +87,20 @@ int pyr_window_size(int terminal, unsigned rows, unsigned columns) {
     return answer(ioctl(terminal, TIOCSWINSZ, &size));
 }
 
-/* Signals as a new program expects them: default actions, nothing blocked. */
+/* Signals as a new program expects them: default actions, nothing blocked. By system call, because the C library keeps
+ * two real-time signals for itself and refuses to touch them. */
 int pyr_reset_signals(void) {
-    for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL); /* SIGKILL, SIGSTOP and the C library's own are refused, which is as it should be */
-    sigset_t none;
-    sigemptyset(&none);
-    return answer(sigprocmask(SIG_SETMASK, &none, NULL));
+    enum { LAST = 64, MASK_BYTES = 8 };
+    struct {
+        void *handler;
+        unsigned long flags;
+        void *restorer;
+        uint64_t mask;
+    } action = {0};
+    for (int number = 1; number <= LAST; number++)
+        syscall(SYS_rt_sigaction, number, &action, NULL, MASK_BYTES); /* refused for SIGKILL and SIGSTOP */
+    uint64_t none = 0;
+    return answer(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, MASK_BYTES));
 }
 
 /* Every descriptor from `first` on closes when the program is executed, or now. */

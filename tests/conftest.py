@@ -103,6 +103,12 @@ def runtime(pyruntime, tmp_path):
     program.clean()
 
 
+@pytest.fixture(scope="session")
+def session() -> str:
+    """What stands in the name of everything that this run makes outside of its directory."""
+    return SESSION
+
+
 # ---- Nothing is left behind ----
 
 

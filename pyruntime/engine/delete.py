@@ -75,6 +75,10 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
         mounted = state.get("root_mount")
         if mounted:
             root_mount.remove(mounted)
+        if state.get("intel_rdt"):
+            from pyruntime.engine import intel_rdt
+
+            intel_rdt.remove(state["intel_rdt"])
     container.remove()
     if state is not None and state["hooks"].get("poststop"):
         _poststop(state)

@@ -80,9 +80,10 @@ class Sources:
     def open(self, plan: "Plan", program: "Program", facts: "Facts", bundle: str) -> None:
         """Open what the steps of `plan` name, for `program`.
 
-        With CAP_SYS_ADMIN the trees are cloned here (open_tree(2)), with the host's rights to the paths; otherwise the
-        child clones them in its own namespaces, and only the paths are looked at here. Raises Error for a source that
-        is not there.
+        The trees that the child may not reach, or that must stay peers of the host's mounts ("host_tree"), are cloned
+        here (open_tree(2)) where CAP_SYS_ADMIN allows it. The others the child clones in their turn, so that the mount
+        table of the container has them in the listed order; here their paths are only looked at. Raises Error for a
+        source that is not there.
         """
         privileged = facts.holds("CAP_SYS_ADMIN")
         for step in plan.namespaces:
@@ -118,7 +119,7 @@ class Sources:
 
     def _bind(self, step: "Step", program: "Program", privileged: bool) -> None:
         source = step.args["source"]
-        if privileged:
+        if privileged and step.args.get("host_tree"):
             recursive = bool(step.args.get("flags", 0) & lib.STEP_RECURSIVE)
             program.trees[id(step)] = self._clone(step, -100, source, recursive)
         else:

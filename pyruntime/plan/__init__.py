@@ -23,6 +23,7 @@ def compile_plan(context: Context) -> Plan:
             rootless=context.facts.euid != 0,
         )
     )
+    context.cgroup = plan.cgroup
     if "intelRdt" in (config.get("linux") or {}):
         from pyruntime.plan.intel_rdt import intel_rdt
 

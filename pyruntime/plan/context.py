@@ -78,6 +78,11 @@ class Context:
         return (self.config.get("process") or {}).get("user") or {"uid": 0, "gid": 0}
 
     @property
+    def foreign_mounts(self) -> bool:
+        """Tell whether the child may not reach the host's paths, or would find others there: the host then opens them."""
+        return self.user_namespace or bool(self.namespaces.get("mount"))
+
+    @property
     def shares_mounts(self) -> bool:
         """Tell whether mounts may propagate to the host: rootfsPropagation says shared."""
         linux = self.config.get("linux") or {}

@@ -70,7 +70,17 @@ def devices(context: "Context") -> "Iterator[Step]":
 def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, dev: int, uid: int, gid: int) -> Step:
     """Return the step that supplies a node: made, or where the kernel forbids that, the host's own node bound."""
     if not context.can_mknod and mode & _S_IFCHR:
-        return Step("bind", pointer, clause, path=path, source=path, flags=lib.STEP_DEVICE, mode=mode, dev=dev)
+        return Step(
+            "bind",
+            pointer,
+            clause,
+            path=path,
+            source=path,
+            flags=lib.STEP_DEVICE,
+            mode=mode,
+            dev=dev,
+            host_tree=context.foreign_mounts,
+        )
     return Step("mknod", pointer, clause, path=path, mode=mode, dev=dev, uid=uid, gid=gid)
 
 

@@ -130,6 +130,9 @@ def _bind(
     idmap = _idmap(context, pointer, mount, options)
     if idmap:
         flags |= idmap.pop("idmap_flags")
+    shared = lib.MS_SHARED in (options.propagation, options.rec_propagation)
+    if context.foreign_mounts or (shared and context.shares_mounts):
+        args["host_tree"] = True
     if flags:
         args["flags"] = flags
     return Step("bind", pointer, CLAUSE, path=destination, source=source, **args, **idmap)

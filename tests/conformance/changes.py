@@ -44,7 +44,7 @@ def mount(destination, fstype=None, source=None, *options):
     """Add a mount at the end."""
 
     def change(config):
-        entry = {"destination": destination}
+        entry = {"destination": str(destination)}
         entry.update({name: str(value) for name, value in (("type", fstype), ("source", source)) if value is not None})
         if options:
             entry["options"] = list(options)
