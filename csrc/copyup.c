@@ -67,6 +67,9 @@ static int copy_node(struct stub *stub, int to, const char *name, const struct s
         return failed(stub, "mknodat");
     if (fchownat(to, name, status->st_uid, status->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
         return failed(stub, "fchownat");
+    /* The umask took some of it away. Nobody else can reach the new filesystem yet. */
+    if (fchmodat(to, name, status->st_mode & 07777, 0) < 0)
+        return failed(stub, "fchmodat");
     return 0;
 }
 

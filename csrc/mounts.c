@@ -93,6 +93,26 @@ static int set_attributes(struct stub *stub, int mount, const struct step *step,
     return 0;
 }
 
+/* Where hidden paths are looked for by descriptor: see open_hidden. */
+static const char *const view_paths[] = {"/proc", "/sys"};
+enum { VIEWS = sizeof view_paths / sizeof *view_paths };
+
+static int *view_at(struct stub *stub, const struct step *step) {
+    for (size_t i = 0; i < VIEWS; i++)
+        if (strcmp(stub_string(stub, step->path), view_paths[i]) == 0)
+            return &stub->views[i];
+    return NULL;
+}
+
+/* Something is mounted over it. */
+static void forget_view(struct stub *stub, const struct step *step) {
+    int *view = view_at(stub, step);
+    if (view && *view > 0) {
+        close_fd(view);
+        *view = 0;
+    }
+}
+
 static bool is_directory(int fd) {
     struct stat status;
     return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
@@ -114,6 +134,7 @@ int attach(struct stub *stub, int tree, const struct step *step, int destination
         return -1;
     if (move_onto(stub, tree, destination) < 0)
         return -1;
+    forget_view(stub, step);
     return later ? set_attributes(stub, tree, step, true, &later) : 0;
 }
 
@@ -334,6 +355,14 @@ static bool is_kernel_view(const struct stub *stub, const struct step *step) {
     return strcmp(fstype, "proc") == 0 || strcmp(fstype, "sysfs") == 0;
 }
 
+static int keep_view(struct stub *stub, const struct step *step, int mount) {
+    int *view = view_at(stub, step);
+    if (!view || !is_kernel_view(stub, step))
+        return 0;
+    *view = fcntl(mount, F_DUPFD_CLOEXEC, 3);
+    return *view < 0 ? failed(stub, "fcntl") : 0;
+}
+
 static int check_place(struct stub *stub, int destination, const struct step *step) {
     struct stat status;
     if (!is_kernel_view(stub, step))
@@ -357,14 +386,17 @@ int do_mount(struct stub *stub, const struct step *step) {
         cleanup_close int mounted = mount_by_mount2(stub, step, destination);
         if (mounted < 0)
             return -1;
-        return step->flags & STEP_COPY_UP ? fill(stub, step, destination, mounted) : 0;
+        forget_view(stub, step);
+        if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mounted) < 0)
+            return -1;
+        return keep_view(stub, step, mounted);
     }
     cleanup_close int mount = new_filesystem(stub, step);
     if (mount < 0)
         return -1;
     if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mount) < 0)
         return -1;
-    return attach(stub, mount, step, destination);
+    return attach(stub, mount, step, destination) < 0 ? -1 : keep_view(stub, step, mount);
 }
 
 static int check_device(struct stub *stub, int tree, const struct step *step) {
@@ -458,8 +490,28 @@ int do_setattr(struct stub *stub, const struct step *step) {
 
 static bool absent(int error) { return error == ENOENT || error == ENOTDIR; }
 
+/* The place of a path to hide. Below the container's procfs and sysfs it is looked for from their own descriptors: the
+ * directory they are mounted on can be renamed meanwhile by whoever shares the root filesystem, so that the path would
+ * lead elsewhere, or nowhere, and all be visible when the name is back (CVE-2023-27561). */
+static int open_hidden(struct stub *stub, const struct step *step) {
+    const char *path = stub_string(stub, step->path);
+    for (size_t i = 0; i < VIEWS; i++) {
+        size_t length = strlen(view_paths[i]);
+        if (stub->views[i] <= 0 || strncmp(path, view_paths[i], length) != 0 || path[length] != '/')
+            continue;
+        const char *rest = path + length + strspn(path + length, "/");
+        int fd = sys_openat2(stub->views[i], *rest ? rest : ".", O_PATH | O_CLOEXEC, 0,
+                             RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+        if (fd < 0 && errno != EXDEV)
+            return failed(stub, "openat2");
+        if (fd >= 0)
+            return fd;
+    }
+    return resolve(stub, path, WANT_EXISTING, true);
+}
+
 int do_mask(struct stub *stub, const struct step *step) {
-    cleanup_close int place = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, true);
+    cleanup_close int place = open_hidden(stub, step);
     if (place < 0)
         return absent(errno) ? 0 : -1;
     struct stat status;
@@ -483,7 +535,7 @@ int do_mask(struct stub *stub, const struct step *step) {
 }
 
 int do_readonly(struct stub *stub, const struct step *step) {
-    cleanup_close int place = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, true);
+    cleanup_close int place = open_hidden(stub, step);
     if (place < 0)
         return absent(errno) ? 0 : -1;
     cleanup_close int tree = clone_inside(stub, place, true);

@@ -73,6 +73,7 @@ struct stub {
     int proc;                 /* a procfs that the container cannot have touched */
     int console;              /* the pseudoterminal's master, once OP_CONSOLE made it */
     int terminal;             /* its slave */
+    int views[2];             /* the container's procfs at /proc and sysfs at /sys, 0 while there is none */
     const char *call;         /* the system call that failed */
     char text[512];           /* what the kernel's mount log said of it */
 };
@@ -86,7 +87,8 @@ enum spawn_flag {
     SPAWN_VIA = 1,            /* through an intermediate process: see spawn.c */
     SPAWN_MAPS = 2,           /* a new user namespace, whose maps the host writes */
     SPAWN_BECOME_ROOT = 4,    /* uid and gid 0 of that namespace */
-    SPAWN_CGROUP = 8          /* a new cgroup namespace, made once the process is in its cgroups */
+    SPAWN_CGROUP = 8,         /* a new cgroup namespace, made once the process is in its cgroups */
+    SPAWN_WAIT = 16           /* the steps begin at the host's word: it moves network devices in */
 };
 
 struct spawn {

@@ -156,6 +156,8 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
     /* Only now does a cgroup namespace have the right root. */
     if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWCGROUP");
+    if (spawn->flags & SPAWN_WAIT)
+        await_host(spawn->sync);
     int done = pyr_run(stub, steps, count);
     if (done != (int)count)
         die(spawn->sync, MESSAGE_STEP, done, stub->call, stub->text);

@@ -17,8 +17,14 @@ def for_people(error: Error, verb: str) -> str:
         for problem in error.problems:
             lines.append(f"  {_first_line(problem)}")
             lines += _details(problem, "    ")
-        return "\n".join(lines) + "\n"
-    return "\n".join([head + _first_line(error), *_details(error, "  ")]) + "\n"
+    else:
+        lines = [head + _first_line(error), *_details(error, "  ")]
+    return "".join(f"{_printable(line)}\n" for line in lines)
+
+
+def _printable(text: str) -> str:
+    """Return `text` with control characters as escapes: what stands in a configuration must not command a terminal."""
+    return "".join(c if c >= " " and not "\x7f" <= c <= "\x9f" or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def for_a_log(error: Error, verb: str) -> str:

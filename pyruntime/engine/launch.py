@@ -79,6 +79,7 @@ def spawn(
     build, orders.enter = program.array(plan.build), program.array(plan.enter)
     orders.stub = program.stub()
     request = _spawn_request(plan, sources, cgroup, orders.sync, child.sync)
+    network = _network(plan, sources)
     pidfd = ffi.new("int *", -1)
     pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
     if pid == 0:
@@ -87,8 +88,26 @@ def spawn(
         raise _clone_error(-pid, request.clone_flags)
     child.pid, child.pidfd = pid, pidfd[0]
     sources.close()
+    if network >= 0:
+        sources.own(network)
     _accompany(child, plan, request)
+    if plan.net_devices:
+        from pyruntime.engine import net_devices
+
+        if network < 0:
+            network = sources.own(os.open(f"/proc/{child.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        net_devices.move(plan.net_devices, network, undo)
+        messages.send(child.sync, messages.GO)
     return child
+
+
+def _network(plan: "Plan", sources: "Sources") -> int:
+    """Return a descriptor of the network namespace that is joined, if devices move into it; otherwise -1."""
+    if not plan.net_devices:
+        return -1
+    from pyruntime.engine import net_devices
+
+    return net_devices.joined(sources)
 
 
 def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int, host_sync: int) -> "Any":
@@ -116,7 +135,7 @@ def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int
     for step in plan.maps:
         if step.op == "timens_offsets":
             spawn.time_offsets = sources.pin(ffi.new("char[]", step.args["text"].encode()))
-    flags = 0
+    flags = lib.SPAWN_WAIT if plan.net_devices else 0
     if made & lib.CLONE_NEWCGROUP:
         flags |= lib.SPAWN_CGROUP
     if made & lib.CLONE_NEWUSER:

@@ -2,10 +2,8 @@
 
 import os
 
-from pyruntime.engine import hooks, messages
-from pyruntime.engine.state import spec_state
+from pyruntime.engine import messages
 from pyruntime.errors import Error
-from pyruntime.plan import hooks as hook_plan
 from pyruntime.store import container as containers
 
 TYPE_CHECKING = False
@@ -56,9 +54,13 @@ def _let_go(container_id: str, connection: int) -> None:
 
 
 def _poststart(container: "Container", state: "StateFile") -> None:
-    steps = list(hook_plan.hooks({"hooks": state["hooks"]}, "poststart"))
-    if not steps:
+    if not state["hooks"].get("poststart"):
         return
+    from pyruntime.engine import hooks
+    from pyruntime.engine.state import spec_state
+    from pyruntime.plan import hooks as hook_plan
+
+    steps = list(hook_plan.hooks({"hooks": state["hooks"]}, "poststart"))
     try:
         hooks.run(steps, spec_state(state, "running"))
     except Error:

@@ -1,6 +1,6 @@
 """From a validated configuration to an ordered list of kernel steps. Pure: no file is opened and nothing is changed."""
 
-from pyruntime.plan import cgroup, devices, hidden_paths, hooks, kernel, mounts, namespaces, process, root, unsupported
+from pyruntime.plan import cgroup, devices, hidden_paths, hooks, kernel, mounts, namespaces, process, root
 from pyruntime.plan.context import Context
 from pyruntime.plan.plan import Plan
 
@@ -12,7 +12,6 @@ def compile_plan(context: Context) -> Plan:
 
     Raises Error where the configuration asks for what this runtime or host cannot do.
     """
-    unsupported.refuse(context)
     config = context.config
     plan = Plan(
         cgroup.compile_cgroup(
@@ -30,6 +29,10 @@ def compile_plan(context: Context) -> Plan:
         plan.resctrl = list(intel_rdt(config, context.container_id))
     plan.namespaces = list(namespaces.namespaces(context))
     plan.maps = [*namespaces.id_maps(context), *namespaces.time_offsets(context)]
+    if (config.get("linux") or {}).get("netDevices"):
+        from pyruntime.plan.net_devices import net_devices
+
+        plan.net_devices = list(net_devices(context))
     plan.build = [
         *root.take(context),
         *kernel.parameters(context),

@@ -16,6 +16,7 @@ class Plan:
     resctrl     groups of Intel RDT                                         host, before the process exists
     namespaces  "clone" and "setns"                                         stub
     maps        "uid_map", "gid_map", "timens_offsets"                      host and stub
+    net_devices "move_net_device"                                           host
     build       the root filesystem                                         stub
     hooks       kind -> "hook" steps                                        host, or init for those in the container
     enter       hidden paths, pivot_root                                    stub
@@ -38,6 +39,7 @@ class Plan:
         "limits",
         "maps",
         "namespaces",
+        "net_devices",
         "process",
         "resctrl",
         "warnings",
@@ -48,6 +50,7 @@ class Plan:
         self.resctrl: list[Step] = []
         self.namespaces: list[Step] = []
         self.maps: list[Step] = []
+        self.net_devices: list[Step] = []
         self.build: list[Step] = []
         self.hooks: dict[str, list[Step]] = {}
         self.enter: list[Step] = []
@@ -64,6 +67,7 @@ class Plan:
         yield "host", self.resctrl
         yield "stub", self.namespaces
         yield "host", self.maps
+        yield "host", self.net_devices
         yield "stub", self.build
         yield "host", self.hooks["prestart"]
         yield "host", self.hooks["createRuntime"]

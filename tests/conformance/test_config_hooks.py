@@ -121,7 +121,7 @@ def test_the_state_is_on_stdin(containers, notes, kind):
 @each()
 def test_args_are_the_argv_of_the_hook(containers, notes, kind):
     script = f'printf "%s|" "$0" "$@" > {notes}/args'
-    container = containers.create(*shared(notes), hook(kind, "", args=["shell", "-c", script, "zero", "a b", ""]), own=True)
+    container = containers.create(*shared(notes), hook(kind, "", args=["sh", "-c", script, "zero", "a b", ""]), own=True)
     container.start()
     container.delete("--force")
     assert (notes / "args").read_text() == "zero|a b||"
@@ -184,7 +184,7 @@ def test_hooks_of_the_runtime_run_in_its_namespaces(containers, notes, kind):
 @each(IN_CONTAINER)
 def test_hooks_of_the_container_run_in_its_namespaces(containers, notes, kind):
     names = ("mnt", "net", "uts", "ipc")
-    script = f"for name in {' '.join(names)}; do readlink /proc/$$/ns/$name; done > {notes}/namespaces"
+    script = f"for name in {' '.join(names)}; do readlink /proc/self/ns/$name; done > {notes}/namespaces"
     container = containers.create(*shared(notes), hook(kind, script), own=True)
     container.start()
     expected = [str(container.proc(f"ns/{name}").readlink()) for name in names]

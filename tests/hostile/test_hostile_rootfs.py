@@ -106,7 +106,7 @@ def test_a_link_on_the_way_of_a_destination_leads_nowhere_outside(host, destinat
             result = host.attack(
                 lambda rootfs: replace(rootfs / "place", link(target.format(outside=host.outside))),  # noqa: B023
                 bind(source, destination, "ro"),
-                f"cat '{destination.replace('..', '.')}'; cat /proc/mounts",
+                f"cat {os.path.normpath('/' + destination)}; cat /proc/mounts",
             )
             assert SECRET not in result.stdout
             assert result.returncode == 1 or "the bound file" in result.stdout
@@ -224,7 +224,7 @@ def test_the_working_directory_is_made_inside(host):
     assert not (host.outside / "new").exists()
 
 
-@pytest.mark.parametrize(("depth", "works"), [(100, True), (300, False)])
+@pytest.mark.parametrize(("depth", "works"), [(100, True), (500, False)])
 def test_a_deep_destination_ends_in_a_mount_or_an_error(host, depth, works):
     result = host.attack(None, tmpfs("/" + "/".join(["directory"] * depth)))
     assert (result.returncode == 0) == works, result.stderr
@@ -251,13 +251,14 @@ def test_copying_up_follows_no_link_and_opens_no_device(host):
         os.mkfifo(tree / "fifo")
         make_socket(tree / "socket")
         NODES["a device"](tree / "device")
+        (tree / "device").chmod(0o662)
         (tree / "program").write_text("x")
         os.chown(tree / "program", 1000, 1001)
         (tree / "program").chmod(0o6755)
 
     result = host.attack(damage, copy_up(), "cd /tree && stat -c '%n %F %a %u:%g' * && readlink file")
     assert result.stdout.splitlines() == [
-        "device character special file 666 0:0",
+        "device character special file 662 0:0",
         "fifo fifo 644 0:0",
         "file symbolic link 777 0:0",
         "folder symbolic link 777 0:0",

@@ -1,0 +1,299 @@
+"""The container's control groups and their limits (config-linux.md#control-groups and below), on cgroup v1."""
+
+import os
+from pathlib import Path
+
+import pytest
+from changes import capable, linux, process
+from conftest import until
+
+CGROUPS = pytest.mark.clause("config-linux.md#control-groups")
+PATH = pytest.mark.clause("config-linux.md#cgroups-path")
+DEVICES = pytest.mark.clause("config-linux.md#allowed-device-list")
+MEMORY = pytest.mark.clause("config-linux.md#memory")
+CPU = pytest.mark.clause("config-linux.md#cpu")
+PIDS = pytest.mark.clause("config-linux.md#pids")
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+@pytest.fixture(autouse=True)
+def _v1():
+    if not (ROOT / "memory/cgroup.procs").exists():
+        pytest.skip("needs cgroup v1")
+
+
+@pytest.fixture
+def group(containers):
+    """A path of its own for a test's cgroup."""
+    return f"/{containers.runtime.id()}"
+
+
+def resources(**values):
+    """Set limits beside the device rules of the default configuration."""
+    return lambda config: config["linux"]["resources"].update(values)
+
+
+def own(pid, controller):
+    """Return the group of process `pid` below the hierarchy's mount point."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return path
+    raise AssertionError(f"no controller {controller}")
+
+
+def value(container, controller, name):
+    """Return the content of a control file of the container's group."""
+    return (ROOT / controller / own(container.pid, controller).lstrip("/") / name).read_text().strip()
+
+
+# ---- Where ----
+
+
+@PATH
+def test_an_absolute_path_is_below_the_mount_point_of_every_hierarchy(containers, group):
+    container = containers.start(linux(cgroupsPath=f"{group}/sub"))
+    for controller in ("memory", "pids", "cpu", "devices", "freezer"):
+        assert own(container.pid, controller) == f"{group}/sub"
+        assert str(container.pid) in (ROOT / controller / group.lstrip("/") / "sub/cgroup.procs").read_text().split()
+
+
+@PATH
+def test_parents_that_were_made_are_removed_or_left_empty(containers, group):
+    container = containers.start(linux(cgroupsPath=f"{group}/sub"))
+    container.delete("--force")
+    assert not (ROOT / "memory" / group.lstrip("/") / "sub").exists()
+    for controller in ("memory", "pids", "cpu", "devices", "freezer", "cpuset", "blkio", "cpuacct", "systemd", "unified"):
+        place = ROOT / controller / group.lstrip("/")
+        if place.exists():
+            place.rmdir()
+
+
+@PATH
+def test_a_relative_path_is_the_same_place_each_time(containers, group):
+    name = group.lstrip("/")
+    one = containers.start(linux(cgroupsPath=name))
+    places = {controller: own(one.pid, controller) for controller in ("memory", "pids")}
+    one.delete("--force")
+    other = containers.start(linux(cgroupsPath=name))
+    assert {controller: own(other.pid, controller) for controller in ("memory", "pids")} == places
+    assert all(place.endswith(group) for place in places.values())
+
+
+@PATH
+def test_without_a_path_each_container_has_a_group_of_its_own(containers):
+    one, other = containers.start(), containers.start()
+    assert own(one.pid, "pids") != own(other.pid, "pids")
+    assert own(one.pid, "pids") != own("self", "pids")
+
+
+@PATH
+@pytest.mark.parametrize("path", ["/", "/..", "../up", "/a/../.."])
+def test_a_path_that_cannot_be_a_containers_own_is_an_error(containers, path):
+    assert "/linux/cgroupsPath" in containers.refused(linux(cgroupsPath=path))
+
+
+@PATH
+def test_a_group_that_is_there_already_is_used(containers, group):
+    place = ROOT / "pids" / group.lstrip("/")
+    place.mkdir()
+    (place / "pids.max").write_text("77")
+    container = containers.start(linux(cgroupsPath=group))
+    assert own(container.pid, "pids") == group
+    container.delete("--force")
+    if place.exists():
+        place.rmdir()
+
+
+@CGROUPS
+def test_processes_of_the_container_stay_in_its_groups(containers):
+    container = containers.start(script="sleep 1000 & wait")
+    children = until(lambda: Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split(), "the child")
+    assert own(children[0], "memory") == own(container.pid, "memory")
+
+
+@CGROUPS
+def test_the_groups_are_gone_after_delete(containers, group):
+    container = containers.start(linux(cgroupsPath=group))
+    container.delete("--force")
+    assert not [path for path in ROOT.glob(f"*/{group.lstrip('/')}") if path.exists()]
+
+
+# ---- Memory ----
+
+
+@MEMORY
+def test_the_memory_limit_is_set(containers):
+    container = containers.start(resources(memory={"limit": 64 << 20}))
+    assert value(container, "memory", "memory.limit_in_bytes") == str(64 << 20)
+
+
+@MEMORY
+def test_the_memory_limit_holds(containers):
+    # The program dies of it, not the runtime: 64 MiB in the shell's memory, or on a tmpfs, which counts too.
+    changes = resources(memory={"limit": 16 << 20}), lambda config: config["mounts"].append(
+        {"destination": "/home", "type": "tmpfs", "source": "tmpfs", "options": ["size=100m"]}
+    )
+    done = containers.run("dd if=/dev/zero of=/home/file bs=1M count=64", *changes, check=False)
+    assert done.returncode != 0
+
+
+@MEMORY
+@pytest.mark.parametrize(
+    ("limits", "file", "expected"),
+    [
+        ({"limit": 64 << 20, "reservation": 32 << 20}, "memory.soft_limit_in_bytes", str(32 << 20)),
+        ({"swappiness": 33}, "memory.swappiness", "33"),
+        ({"limit": -1}, "memory.limit_in_bytes", None),
+        ({"disableOOMKiller": True, "limit": 64 << 20}, "memory.oom_control", "oom_kill_disable 1"),
+    ],
+)
+def test_other_limits_of_memory(containers, limits, file, expected):
+    container = containers.start(resources(memory=limits))
+    found = value(container, "memory", file)
+    assert expected is None or expected in found.splitlines()[0]
+
+
+@MEMORY
+def test_a_limit_that_cannot_hold_the_process_is_an_error(containers):
+    assert "/linux/resources/memory/limit" in containers.refused(resources(memory={"limit": 4096}))
+
+
+# ---- CPU ----
+
+
+@CPU
+@pytest.mark.parametrize(
+    ("limits", "controller", "file", "expected"),
+    [
+        ({"shares": 512}, "cpu", "cpu.shares", "512"),
+        ({"quota": 20000, "period": 50000}, "cpu", "cpu.cfs_quota_us", "20000"),
+        ({"quota": 20000, "period": 50000}, "cpu", "cpu.cfs_period_us", "50000"),
+        ({"quota": -1}, "cpu", "cpu.cfs_quota_us", "-1"),
+        ({"cpus": "0"}, "cpuset", "cpuset.cpus", "0"),
+        ({"mems": "0"}, "cpuset", "cpuset.mems", "0"),
+        ({"idle": 1}, "cpu", "cpu.idle", "1"),
+    ],
+)
+def test_limits_of_the_cpu(containers, limits, controller, file, expected):
+    container = containers.start(resources(cpu=limits))
+    try:
+        assert value(container, controller, file) == expected
+    except FileNotFoundError:
+        pytest.skip(f"this kernel has no {file}")
+
+
+@CPU
+def test_cpus_hold_for_the_process(inside):
+    assert inside("grep Cpus_allowed_list /proc/self/status", resources(cpu={"cpus": "0"})).split()[1] == "0"
+
+
+@CPU
+def test_cpus_that_do_not_exist_are_an_error(containers):
+    assert "/linux/resources/cpu/cpus" in containers.refused(resources(cpu={"cpus": "900-901"}))
+
+
+# ---- PIDs ----
+
+
+@PIDS
+def test_the_limit_of_processes_is_set(containers):
+    assert value(containers.start(resources(pids={"limit": 42})), "pids", "pids.max") == "42"
+
+
+@PIDS
+def test_the_limit_of_processes_holds(containers):
+    script = "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done 2>/dev/null; echo all"
+    done = containers.run(script, resources(pids={"limit": 4}), check=False)
+    assert "all" not in done.stdout
+    assert containers.run(f"{script}; kill -9 -1", resources(pids={"limit": 100}), check=False).stdout == "all\n"
+
+
+@PIDS
+@pytest.mark.parametrize("limit", [-1, 0])
+def test_minus_one_means_no_limit(containers, limit):
+    assert value(containers.start(resources(pids={"limit": limit})), "pids", "pids.max") == ("max" if limit else "max")
+
+
+# ---- Devices ----
+
+
+def rules(*entries):
+    return lambda config: config["linux"]["resources"].update(devices=list(entries))
+
+
+DENY_ALL = {"allow": False, "access": "rwm"}
+OPEN = "mknod /dev/shm/x {kind} {number} && head -c 0 /dev/shm/x && echo open"
+ALLOWED = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rwm"}
+
+
+def reach(containers, number, *changes, kind="c"):
+    """Tell whether a container with CAP_MKNOD can make and open a device."""
+    script = OPEN.format(kind=kind, number=number)
+    options = lambda config: config["mounts"][3].update(options=["mode=1777"])  # noqa: E731
+    return containers.run(script, capable("MKNOD"), options, *changes, check=False).stdout == "open\n"
+
+
+@DEVICES
+def test_a_denied_device_cannot_be_opened(containers):
+    assert not reach(containers, "1 11", rules(DENY_ALL))
+
+
+@DEVICES
+def test_an_allowed_device_can_be_opened(containers):
+    assert reach(containers, "1 11", rules(DENY_ALL, ALLOWED))
+
+
+@DEVICES
+def test_the_last_matching_rule_decides(containers):
+    denied = {**ALLOWED, "allow": False}
+    assert not reach(containers, "1 11", rules(DENY_ALL, ALLOWED, denied))
+    assert reach(containers, "1 11", rules(denied, ALLOWED))
+
+
+@DEVICES
+def test_everything_can_be_allowed(containers):
+    assert reach(containers, "1 11", rules({"allow": True, "access": "rwm"}))
+
+
+@DEVICES
+def test_access_is_by_kind(containers):
+    script = "mknod /dev/shm/x c 1 11; exec 3>/dev/shm/x && echo wrote; exec 4</dev/shm/x && echo read"
+    options = lambda config: config["mounts"][3].update(options=["mode=1777"])  # noqa: E731
+    only_read = {**ALLOWED, "access": "rm"}
+    done = containers.run(script, capable("MKNOD"), options, rules(DENY_ALL, only_read), check=False)
+    assert "wrote" not in done.stdout
+    script = "mknod /dev/shm/x c 1 11; exec 4</dev/shm/x && echo read"
+    assert containers.run(script, capable("MKNOD"), options, rules(DENY_ALL, only_read)).stdout == "read\n"
+
+
+@DEVICES
+def test_default_devices_work_whatever_the_rules_say(containers):
+    found = containers.run("echo x > /dev/null && head -c 1 /dev/urandom | wc -c", rules(DENY_ALL)).stdout
+    assert found == "1\n"
+
+
+@DEVICES
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"allow": False, "access": "rwx"},
+        {"allow": False, "type": "d"},
+        {"access": "rwm"},
+        {"allow": True, "type": "c", "major": -2, "access": "r"},
+    ],
+)
+def test_a_rule_that_cannot_be_is_an_error(containers, entry):
+    assert "/linux/resources/devices/0" in containers.refused(rules(entry))
+
+
+@CGROUPS
+def test_limits_are_there_before_the_program_starts(inside):
+    found = inside(
+        "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/memory/memory.limit_in_bytes",
+        resources(pids={"limit": 30}, memory={"limit": 50 << 20}),
+        process(noNewPrivileges=True),
+    )
+    assert found.split() == ["30", str(50 << 20)]
+    assert os.geteuid() == 0
