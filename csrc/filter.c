@@ -59,6 +59,12 @@ static int hand_over(struct filter *filter, int fd) {
     return 0;
 }
 
+/* With both, the kernel wants to be told that a thread that cannot be synchronised is an error and not an id. */
+static unsigned long complete(uint32_t flags) {
+    bool both = flags & SECCOMP_FILTER_FLAG_TSYNC && flags & SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    return flags | (both ? SECCOMP_FILTER_FLAG_TSYNC_ESRCH : 0);
+}
+
 static int raise_capabilities(uint64_t wanted) {
     uint64_t effective, permitted, inheritable;
     int error = pyr_capget(&effective, &permitted, &inheritable);
@@ -75,10 +81,7 @@ int pyr_filter(struct filter *filter) {
     }
     struct sock_fprog program = {
         .len = (unsigned short)filter->length, .filter = (struct sock_filter *)(uintptr_t)filter->program};
-    unsigned long flags = filter->flags;
-    /* With both, the kernel wants to be told that a thread that cannot be synchronised is an error and not an id. */
-    if (flags & SECCOMP_FILTER_FLAG_TSYNC && flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
-        flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
+    unsigned long flags = complete(filter->flags);
     long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
     if (listener < 0)
         return refused(filter, "seccomp");
@@ -105,7 +108,7 @@ int pyr_execute(struct filter *filter, const char *path, char *const argv[], cha
 
 /* A filter at no address is refused with EFAULT, but only after the flags were understood. */
 int pyr_filter_flags_known(uint32_t flags) {
-    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned long)flags, NULL) < 0 && errno == EFAULT;
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, complete(flags), NULL) < 0 && errno == EFAULT;
 }
 
 int pyr_filter_action_known(uint32_t action) {

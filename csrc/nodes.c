@@ -83,7 +83,10 @@ int do_console(struct stub *stub, const struct step *step) {
         snprintf(stub->text, sizeof stub->text, "/dev/pts is not a devpts");
         return failed(stub, "open(/dev/pts/ptmx)");
     }
-    int master = open(fd_path(place).text, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    /* Through the host's procfs: exec comes into a mount namespace in which /proc is what the container made of it. */
+    char name[32];
+    snprintf(name, sizeof name, "self/fd/%d", place);
+    int master = openat(stub->proc, name, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (master < 0)
         return failed(stub, "open(/dev/pts/ptmx)");
     stub->console = master;
@@ -96,6 +99,8 @@ int do_console(struct stub *stub, const struct step *step) {
     stub->terminal = slave;
     if (fchown(slave, step->uid, step->gid) < 0)
         return failed(stub, "fchown");
+    if (!step->path)
+        return 0; /* exec: the container's console is that of its first process */
     cleanup_close int tree = pyr_clone_tree(slave, "", 0);
     if (tree < 0) {
         errno = -tree;

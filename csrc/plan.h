@@ -26,7 +26,8 @@ enum op {
     OP_LOOPBACK,         /* the interface lo up */
     OP_PIVOT_ROOT,       /* the new root becomes /, the old one is gone */
     OP_MOVE_ROOT,        /* the same where the old root cannot be pivoted (initramfs) */
-    OP_CHROOT            /* without a mount namespace of its own */
+    OP_CHROOT,           /* without a mount namespace of its own */
+    OP_HERE              /* exec: the root is that of the joined namespace, or of `fd` */
 };
 
 enum step_flag {

@@ -43,3 +43,10 @@ int do_move_root(struct stub *stub, const struct step *step) {
 }
 
 int do_chroot(struct stub *stub, const struct step *step) { return do_move_root(stub, step); }
+
+int do_here(struct stub *stub, const struct step *step) {
+    if (step->fd >= 0 && (fchdir(step->fd) < 0 || chroot(".") < 0))
+        return failed(stub, "chroot");
+    stub->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return stub->root < 0 ? failed(stub, "open") : 0;
+}

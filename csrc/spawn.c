@@ -73,7 +73,8 @@ static void join_all(const struct spawn *spawn, uint64_t only, bool tolerate, bo
 /* The capabilities to join a namespace may come from outside the user namespace to join, or from inside it. */
 static void join_namespaces(const struct spawn *spawn) {
     bool joined[16] = {false};
-    uint64_t any = ~(uint64_t)0;
+    /* A cgroup namespace is for init, once it is in its cgroups: from inside, they could not be joined. */
+    uint64_t any = ~(uint64_t)CLONE_NEWCGROUP;
     bool user = false;
     for (uint32_t i = 0; i < spawn->join_count; i++)
         user |= spawn->joins[i].type == CLONE_NEWUSER;
@@ -153,6 +154,8 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
     if (!(spawn->flags & SPAWN_VIA))
         join_namespaces(spawn);
     join_cgroups(spawn);
+    bool joined[16] = {false};
+    join_all(spawn, CLONE_NEWCGROUP, false, joined);
     /* Only now does a cgroup namespace have the right root. */
     if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWCGROUP");

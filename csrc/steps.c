@@ -12,6 +12,7 @@ static int (*const operations[])(struct stub *, const struct step *) = {
     [OP_HOSTNAME] = do_hostname,       [OP_DOMAINNAME] = do_domainname,
     [OP_LOOPBACK] = do_loopback,       [OP_PIVOT_ROOT] = do_pivot_root,
     [OP_MOVE_ROOT] = do_move_root,     [OP_CHROOT] = do_chroot,
+    [OP_HERE] = do_here,
 };
 
 /* Returns `count` when all went well, otherwise the index of the step that failed, with errno and stub->call set. */

@@ -83,6 +83,7 @@ int do_propagation(struct stub *stub, const struct step *step);
 int do_pivot_root(struct stub *stub, const struct step *step);
 int do_move_root(struct stub *stub, const struct step *step);
 int do_chroot(struct stub *stub, const struct step *step);
+int do_here(struct stub *stub, const struct step *step);
 
 /* kernel.c */
 int do_sysctl(struct stub *stub, const struct step *step);

@@ -21,6 +21,9 @@ class Error(Exception):
     advice   one sentence that helps, or empty
     """
 
+    # What the program exits with.
+    status = 1
+
     def __init__(
         self,
         doing: str,

@@ -216,6 +216,24 @@ class Cgroup:
                 except OSError as error:
                     raise self._failed("cannot join the container's cgroup", error, path) from error
 
+    def below(self, text: str) -> "Cgroup":
+        """Return these groups, but existing ones below them where `text` says so: "PATH", or "CONTROLLER,…:PATH".
+
+        For a process that joins a group which the container made. Raises Error where there is no such group.
+        """
+        names, colon, path = text.partition(":")
+        if not colon:
+            names, path = "", text
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        chosen = names.split(",") if colon else list(self.paths)
+        if ".." in parts or any(name not in self.paths for name in chosen):
+            raise Error(f"cannot use the cgroup {text}", "it is not below the container's", clause=CLAUSE)
+        paths = {**self.paths, **{name: "/".join([self.paths[name], *parts]) for name in chosen}}
+        missing = [paths[name] for name in chosen if not os.path.isdir(paths[name])]
+        if missing:
+            raise Error(f"cannot use the cgroup {text}", f"{missing[0]} does not exist", clause=CLAUSE)
+        return Cgroup(paths, [])
+
     def pids(self, *, recursive: bool = True) -> list[int]:
         """Processes in the container's group and in the groups that it made below; [] when it is gone."""
         # Whoever is in any of the groups is in the first, or, put there by clone3 and not further yet, in the last one.

@@ -24,7 +24,7 @@ def for_people(error: Error, verb: str) -> str:
 
 def _printable(text: str) -> str:
     """Return `text` with control characters as escapes: what stands in a configuration must not command a terminal."""
-    return "".join(c if c >= " " and not "\x7f" <= c <= "\x9f" or c == "\n" else repr(c)[1:-1] for c in text)
+    return "".join(c if (c >= " " and not "\x7f" <= c <= "\x9f") or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def for_a_log(error: Error, verb: str) -> str:

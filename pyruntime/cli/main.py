@@ -55,9 +55,8 @@ def _report(error: Error, verb: str) -> int:
     from pyruntime.cli.output import STDERR, write
     from pyruntime.cli.parse import UsageError
 
-    status = 1
     if isinstance(error, UsageError):
-        verb, status = "", error.status
+        verb = ""
     if log.goes_to_file() or not log.stderr_is_for_people():
         log.error(for_a_log(error, verb))
     if log.stderr_is_for_people():
@@ -65,7 +64,7 @@ def _report(error: Error, verb: str) -> int:
             write(for_people(error, verb), STDERR)
         except Error:
             pass
-    return status
+    return error.status
 
 
 def _report_internal(error: Exception, verb: str) -> int:

@@ -1,7 +1,7 @@
 """The one table of verbs and options: the parser, the help, completions and man pages are made from it."""
 
-FLAG, TEXT, NUMBER = "flag", "text", "number"
-_DEFAULTS: "dict[str, str | int | bool]" = {FLAG: False, TEXT: "", NUMBER: 0}
+FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
+_DEFAULTS: "dict[str, str | int | bool | tuple[str, ...]]" = {FLAG: False, TEXT: "", NUMBER: 0, LIST: ()}
 
 
 class Option:
@@ -9,7 +9,7 @@ class Option:
 
     name     long name without dashes: "console-socket"
     help     one line for people
-    kind     FLAG (true or false), TEXT, or NUMBER (an integer from 0)
+    kind     FLAG (true or false), TEXT, NUMBER (an integer from 0), or LIST (may be given again, each time one more)
     short    one-letter name without dash, or ""
     default  value when the option is not given
     metavar  what the help calls the value
@@ -126,6 +126,35 @@ process: 128+N when signal N ended it.""",
         arguments=(1, 2),
         options=(Option("all", "signal every process in the container", FLAG, short="a"),),
         details="SIGNAL is a name or a number: SIGTERM, term, 15, RTMIN+3. Without it, SIGTERM is sent.",
+        greedy=True,
+    ),
+    Verb(
+        "exec",
+        "run one more process in a container",
+        usage="ID COMMAND [ARGUMENT...]",
+        arguments=(1, 1 << 20),
+        options=(
+            Option("process", "take the whole process from this JSON file", short="p", metavar="FILE"),
+            Option("cwd", "working directory in the container", metavar="DIR"),
+            Option("env", "add NAME=VALUE to the environment", LIST, short="e", metavar="NAME=VALUE"),
+            Option("tty", "give it a terminal", FLAG, short="t"),
+            Option("user", "run it as this user and group, in numbers", short="u", metavar="UID[:GID]"),
+            Option("additional-gids", "add a group, by number", LIST, short="g", metavar="GID"),
+            Option("cap", "add a capability", LIST, short="c", metavar="CAP"),
+            Option("no-new-privs", "keep it from gaining privileges", FLAG, default=None),
+            Option("apparmor", "AppArmor profile", metavar="PROFILE"),
+            Option("process-label", "SELinux label", metavar="LABEL"),
+            Option("detach", "return as soon as it runs", FLAG, short="d"),
+            Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
+            Option("pid-file", "write its process id to FILE", metavar="FILE"),
+            Option("preserve-fds", "pass N descriptors from 3 on to it", NUMBER, metavar="N"),
+            Option("cgroup", "put it into a cgroup below the container's", LIST, metavar="[CONTROLLERS:]PATH"),
+            Option("ignore-paused", "also in a paused container", FLAG),
+        ),
+        details="""\
+The container's own process is the pattern: its user, environment, capabilities and
+directory hold unless an option says otherwise. Exits with the status of the process,
+128+N when signal N ended it, and with 255 when it could not be run.""",
         greedy=True,
     ),
     Verb(

@@ -5,7 +5,7 @@ value or as `--flag=false`; `--` ends them. Global options stand before the verb
 arguments, except where an argument may begin with a dash.
 """
 
-from pyruntime.cli.options import FLAG, GLOBAL_OPTIONS, NUMBER, VERBS, Option, options_of
+from pyruntime.cli.options import FLAG, GLOBAL_OPTIONS, LIST, NUMBER, VERBS, Option, options_of
 from pyruntime.errors import Error
 
 TYPE_CHECKING = False
@@ -120,7 +120,8 @@ def _read(
                 raise UsageError(f"--{option.name} needs a value", advice=_see_help(verb))
             text = words[index]
             index += 1
-        values[option.name] = _value(option, text, verb)
+        value = _value(option, text, verb)
+        values[option.name] = (*values[option.name], value) if option.kind == LIST else value
     return arguments, words[index:]
 
 
@@ -148,7 +149,7 @@ def _truth(option: Option, text: str, verb: str) -> bool:
     return _TRUTH[text]
 
 
-def _value(option: Option, text: str, verb: str) -> str | int | bool:
+def _value(option: Option, text: str, verb: str) -> "Any":
     """Return the value that `text` is for `option`, which is not a flag."""
     if option.kind == NUMBER:
         if not (text.isascii() and text.isdigit() and len(text) < 10):

@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import time
 
 from pyruntime import cgroup as cgroups
 from pyruntime import log
@@ -11,6 +10,7 @@ from pyruntime.cgroup import Cgroup
 from pyruntime.engine import console, hooks, launch, limits, messages, root_mount
 from pyruntime.engine.options import CreateOptions
 from pyruntime.engine.program import Program
+from pyruntime.engine.record import now, state_document, write_pid_file
 from pyruntime.engine.sources import Sources
 from pyruntime.engine.undo import Undo
 from pyruntime.errors import Error
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from pyruntime.plan.plan import Plan
     from pyruntime.spec.types import Config, StateFile
     from pyruntime.store.container import Container
-
-SPEC_VERSION = "1.3.0"
 
 
 def create(container_id: str, options: CreateOptions) -> int:
@@ -99,18 +97,6 @@ def _check_preserved(count: int) -> None:
             ours = 1
         if ours:
             raise Error(f"cannot preserve descriptor {fd}", "--preserve-fds", errno=errno.EBADF)
-
-
-def state_document(container_id: str, status: str, pid: int, bundle: str, config: "Config") -> "dict[str, object]":
-    """Return the state as the spec has it (runtime.md#state), for hooks."""
-    return {
-        "ociVersion": SPEC_VERSION,
-        "id": container_id,
-        "status": status,
-        "pid": pid,
-        "bundle": bundle,
-        "annotations": config.get("annotations") or {},
-    }
 
 
 def _state_file(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":
@@ -200,6 +186,7 @@ class _Creation:
         # Written before anything else is made, so that whoever finds a container whose creator died knows what to
         # remove.
         self.container.write(state)
+        self.container.write_config(self.config)
         cgroup.make()
         self.undo.push(cgroup.remove)
         cgroup.apply()
@@ -221,7 +208,7 @@ class _Creation:
             raise
         state["status"] = "created"
         state["pid"], state["start_time"] = self.child.pid, start_time(self.child.pid)
-        state["created"] = _now()
+        state["created"] = now()
         state["cgroup"] = cgroup.record
         self.container.write(state)
         if self.options.pid_file:
@@ -249,6 +236,7 @@ class _Creation:
             console=self.console,
             preserve_fds=self.options.preserve_fds,
             state=self._document(0),
+            lock=self.container.fd,
             seccomp=self.seccomp,
         )
         self.child = launch.spawn(self.plan, self.program, self.sources, cgroup, orders, self.undo)
@@ -272,24 +260,3 @@ def _poststop(plan: "Plan", document: "dict[str, object]") -> None:
             hooks.run_one(step, document)
         except Error as error:
             log.warning(str(error))
-
-
-def _now() -> str:
-    """Return the time as RFC 3339 with nanoseconds, UTC."""
-    now = time.time_ns()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}Z"
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write `pid` to `path` so that a reader sees all of it or nothing. Raises Error."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            os.write(fd, str(pid).encode())
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except OSError as error:
-        raise Error(f"cannot write the pid file {path}", errno=error.errno or 0) from None

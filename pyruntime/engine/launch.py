@@ -194,6 +194,14 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
     raise _spawn_error(plan, report)
 
 
+def expect_execution(child: Child, plan: "Plan") -> None:
+    """Wait until the child has executed its program; for one that waits for no start. Raises Error."""
+    expect(child, plan, messages.EXECUTES)
+    message = messages.read(child.sync)
+    if message:
+        raise messages.decode_error(message)
+
+
 def _spawn_error(plan: "Plan", report: "messages.Report") -> Error:
     joins = [step for step in plan.namespaces if step.op == "setns"]
     if report.index >= 0:

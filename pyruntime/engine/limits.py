@@ -1,4 +1,4 @@
-"""Resource limits and OOM score: what needs privileges that init may not have is set on it by the host (config.md#posix-process, #linux-process)."""
+"""Resource limits and OOM score of init, set by itself where it may (config.md#posix-process, #linux-process)."""
 
 import os
 

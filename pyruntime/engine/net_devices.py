@@ -144,9 +144,7 @@ class _Device:
             if (message["family"], message["prefixlen"], message.get_attr("IFA_ADDRESS")) in there:
                 continue
             words = {
-                word: message.get_attr(name)
-                for name, word in _ADDRESS.items()
-                if message.get_attr(name) is not None
+                word: message.get_attr(name) for name, word in _ADDRESS.items() if message.get_attr(name) is not None
             }
             flags = _flags(message) & _IFA_FLAGS
             if flags:

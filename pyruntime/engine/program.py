@@ -104,5 +104,6 @@ OPERATIONS = {
         "pivot_root",
         "move_root",
         "chroot",
+        "here",
     )
 }

@@ -55,11 +55,12 @@ def _groups(plan: "Plan") -> "set[str]":
 class Sources:
     """The descriptors that the host opened for the child; `close` when the child has them."""
 
-    __slots__ = ("_fds", "_pinned", "joins")
+    __slots__ = ("_fds", "_pinned", "_user_namespaces", "joins")
 
     def __init__(self) -> None:
         self._fds: list[int] = []
         self._pinned: list[object] = []
+        self._user_namespaces: dict[str, int] = {}
         self.joins: list[tuple[int, int]] = []  # (descriptor, CLONE_NEW*)
 
     def own(self, fd: int) -> int:
@@ -98,7 +99,7 @@ class Sources:
             if "uid_mappings" in step.args:
                 from pyruntime.engine import idmap
 
-                maps = self.own(idmap.user_namespace(step))
+                maps = self._maps(step)
                 if id(step) in program.trees:
                     idmap.apply(step, program.trees[id(step)], maps)
                 else:
@@ -109,6 +110,17 @@ class Sources:
         for step in plan.build:
             if step.op == "bind" and step.args["source"] in _groups(plan):
                 self._bind(step, program, facts.holds("CAP_SYS_ADMIN"))
+
+    def _maps(self, step: "Step") -> int:
+        """Return a user namespace with the owners' maps of an idmapped mount: one for all mounts with the same maps."""
+        from pyruntime.engine import idmap
+
+        maps = repr((step.args["uid_mappings"], step.args["gid_mappings"]))
+        if maps not in self._user_namespaces:
+            joined = next((fd for fd, kind in self.joins if kind == lib.CLONE_NEWUSER), -1)
+            implied = not step.args["uid_mappings"]
+            self._user_namespaces[maps] = joined if implied else self.own(idmap.user_namespace(step))
+        return self._user_namespaces[maps]
 
     def _rootfs(self, step: "Step", program: "Program", bundle: str, privileged: bool) -> str:
         fd = self.own(open_rootfs(bundle, step.args["source"]))

@@ -63,7 +63,7 @@ def _terminal(step: "Step", stub: "Any") -> None:
 def _stdio(step: "Step", _stub: "Any") -> None:
     """Give the standard streams to the container's user, so that it can open them again through /proc/self/fd.
 
-    Only pipes, sockets and terminals: a file of the host, or /dev/zero, keeps its owner whoever reads or writes it here.
+    Only pipes, sockets and terminals: a file of the host, or /dev/zero, keeps its owner whoever uses it here.
     """
     uid = step.args["uid"]
     for stream in (0, 1, 2):

@@ -25,10 +25,11 @@ class Orders:
     """What init is given by the host.
 
     plan          the plan
-    gate          listening socket of the start gate
+    gate          listening socket of the start gate; -1 for exec, which waits for nobody
     console       socket that receives the terminal's master, or -1
     preserve_fds  how many descriptors from 3 on the program inherits
     state         the state passed to hooks
+    lock          descriptor that locks the container for create, or -1
     seccomp       the filter to load before the program, or None
 
     Added when the process is made (engine/launch.py):
@@ -37,7 +38,7 @@ class Orders:
     sync          socket to the host's create
     """
 
-    __slots__ = ("console", "enter", "gate", "plan", "preserve_fds", "seccomp", "state", "stub", "sync")
+    __slots__ = ("console", "enter", "gate", "lock", "plan", "preserve_fds", "seccomp", "state", "stub", "sync")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Orders:
         console: int,
         preserve_fds: int,
         state: "dict[str, object]",
+        lock: int = -1,
         seccomp: "Filter | None" = None,
     ) -> None:
         self.plan = plan
@@ -57,6 +59,7 @@ class Orders:
         self.console = console
         self.preserve_fds = preserve_fds
         self.state = state
+        self.lock = lock
         self.seccomp = seccomp
 
 
@@ -66,7 +69,12 @@ def main(orders: Orders) -> None:
     channel: list[int] = []
     try:
         _switch_imports_off()
+        # Once create is dead, a hook that goes on here must not keep others from deleting the container.
+        if orders.lock >= 0:
+            os.close(orders.lock)
         _create(orders)
+        if orders.gate < 0:
+            execute.execute(orders.plan.execute[0], orders.sync, orders.preserve_fds, orders.seccomp)
         _wait_for_start(orders, channel)
     except Error as error:
         messages.send(channel[0] if channel else orders.sync, messages.encode_error(error))
@@ -114,8 +122,9 @@ def _create(orders: Orders) -> None:
     if orders.seccomp is not None:
         # To the agent this process is what it is to the runtime, outside of its pid namespace.
         orders.seccomp.address(pid, {**orders.state, "status": "created", "pid": pid})
-    os.close(orders.sync)
-    orders.sync = -1
+    if orders.gate >= 0:
+        os.close(orders.sync)
+        orders.sync = -1
 
 
 def _stub_error(orders: Orders, index: int) -> Error:
@@ -150,16 +159,18 @@ def _close_the_rest(orders: Orders) -> None:
     stub = orders.stub
     base = 3 + orders.preserve_fds
     listener = orders.seccomp.listener if orders.seccomp is not None else -1
-    kept = [fd for fd in (orders.sync, orders.gate, listener, stub.terminal) if fd >= 0]
+    descriptors = {"sync": orders.sync, "gate": orders.gate, "listener": listener, "terminal": stub.terminal}
+    kept = {name: fd for name, fd in descriptors.items() if fd >= 0}
     # First out of each other's way, then down to the lowest places.
-    apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept]
+    apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept.values()]
     for place, fd in enumerate(apart, base):
         os.dup2(fd, place, inheritable=False)
     lib.pyr_close_range(base + len(kept), 0xFFFFFFFF, 0)
-    orders.sync, orders.gate = base, base + 1
-    if orders.seccomp is not None and listener >= 0:
-        orders.seccomp.listener = base + 2
-    stub.terminal = base + len(kept) - 1 if stub.terminal >= 0 else -1
+    placed = dict(zip(kept, range(base, base + len(kept)), strict=True))
+    orders.sync, orders.gate = placed["sync"], placed.get("gate", -1)
+    if orders.seccomp is not None:
+        orders.seccomp.listener = placed.get("listener", -1)
+    stub.terminal = placed.get("terminal", -1)
     stub.root = stub.proc = -1
 
 

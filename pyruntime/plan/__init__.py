@@ -3,8 +3,9 @@
 from pyruntime.plan import cgroup, devices, hidden_paths, hooks, kernel, mounts, namespaces, process, root
 from pyruntime.plan.context import Context
 from pyruntime.plan.plan import Plan
+from pyruntime.plan.step import Step
 
-__all__ = ["Context", "Plan", "compile_plan"]
+__all__ = ["Context", "Plan", "compile_exec", "compile_plan"]
 
 
 def compile_plan(context: Context) -> Plan:
@@ -41,21 +42,9 @@ def compile_plan(context: Context) -> Plan:
         *devices.console(context),
     ]
     plan.hooks = {kind: list(hooks.hooks(config, kind)) for kind in hooks.KINDS}
-    configured = config.get("process")
-    if configured:
-        plan.enter = list(process.working_directory(configured))
-        plan.limits = list(process.host_side(configured))
-        plan.process = list(process.identity(context, configured))
-        plan.execute = list(process.execution(configured))
-        if configured.get("apparmorProfile") or configured.get("selinuxLabel"):
-            from pyruntime.plan.labels import labels
-
-            plan.labels = list(labels(context, configured))
-        if (config.get("linux") or {}).get("seccomp"):
-            from pyruntime.plan.seccomp import seccomp
-
-            plan.filter = list(seccomp(context))
-    plan.enter += [
+    _process(context, plan)
+    plan.enter = [
+        *process.working_directory(context),
         *hidden_paths.readonly_paths(context),
         *hidden_paths.masked_paths(context),
         *context.late,
@@ -63,3 +52,35 @@ def compile_plan(context: Context) -> Plan:
     ]
     plan.warnings = context.warnings
     return plan
+
+
+def compile_exec(context: Context, group: cgroup.CgroupPlan) -> Plan:
+    """Return the plan for one more process in a running container: `process` of the context's configuration.
+
+    group  the container's cgroup, in which nothing is changed. Which namespaces to join is known to who holds the
+    container's first process, not here. Raises Error as compile_plan does.
+    """
+    plan = Plan(group)
+    plan.build = [Step("here", "", "config-linux.md#namespaces"), *devices.console(context, mounted=False)]
+    plan.hooks = {kind: [] for kind in hooks.KINDS}
+    _process(context, plan)
+    plan.warnings = context.warnings
+    return plan
+
+
+def _process(context: Context, plan: Plan) -> None:
+    """Add what makes a process that of the configuration."""
+    configured = context.config.get("process")
+    if not configured:
+        return
+    plan.limits = list(process.host_side(configured))
+    plan.process = list(process.identity(context, configured))
+    plan.execute = list(process.execution(configured))
+    if configured.get("apparmorProfile") or configured.get("selinuxLabel"):
+        from pyruntime.plan.labels import labels
+
+        plan.labels = list(labels(context, configured))
+    if (context.config.get("linux") or {}).get("seccomp"):
+        from pyruntime.plan.seccomp import seccomp
+
+        plan.filter = list(seccomp(context))

@@ -79,7 +79,7 @@ class Context:
 
     @property
     def foreign_mounts(self) -> bool:
-        """Tell whether the child may not reach the host's paths, or would find others there: the host then opens them."""
+        """Tell whether the child may not reach the host's paths, or would find others: the host then opens them."""
         return self.user_namespace or bool(self.namespaces.get("mount"))
 
     @property

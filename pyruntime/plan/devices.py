@@ -84,8 +84,9 @@ def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, d
     return Step("mknod", pointer, clause, path=path, mode=mode, dev=dev, uid=uid, gid=gid)
 
 
-def console(context: "Context") -> "Iterator[Step]":
-    """Yield the pseudoterminal, its slave bound to /dev/console, if the process has a terminal."""
+def console(context: "Context", *, mounted: bool = True) -> "Iterator[Step]":
+    """Yield the pseudoterminal if the process has a terminal; its slave is bound to /dev/console if `mounted`."""
     process = context.config.get("process") or {}
     if process.get("terminal"):
-        yield Step("console", "/process/terminal", "config.md#process", path="/dev/console", uid=context.user["uid"])
+        path = {"path": "/dev/console"} if mounted else {}
+        yield Step("console", "/process/terminal", "config.md#process", **path, uid=context.user["uid"])

@@ -66,6 +66,14 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
             advice="root.path names the root filesystem",
         )
     if options.behaviour & mount_options.REMOUNT:
+        if options.behaviour & mount_options.IDMAP:
+            raise Error(
+                "cannot map the owners of a mount that is there already",
+                "the kernel takes the mapping of a new mount only",
+                pointer=f"{pointer}/options",
+                value=mount.get("options"),
+                clause="config.md#linux-mount-options",
+            )
         yield _remount(pointer, destination, options, is_bind(mount))
     elif is_bind(mount):
         yield _bind(context, pointer, mount, destination, options)
@@ -91,13 +99,18 @@ def _common(options: mount_options.MountOptions) -> "dict[str, int]":
 
 
 def _idmap(context: "Context", pointer: str, mount: "Mount", options: mount_options.MountOptions) -> "dict[str, Any]":
-    """Return the arguments of an idmapped mount: its own maps, or else those of the container's user namespace."""
+    """Return the arguments of an idmapped mount: its own maps, or else those of the container's user namespace.
+
+    Empty maps stand for those of a user namespace that is joined, which only the kernel knows.
+    """
     own = mount.get("uidMappings"), mount.get("gidMappings")
     if not options.behaviour & mount_options.IDMAP and not own[0]:
         return {}
     linux = context.config.get("linux") or {}
     uid, gid = own if own[0] else (linux.get("uidMappings"), linux.get("gidMappings"))
-    if not uid or not gid:
+    if context.namespaces.get("user") and not own[0]:
+        uid = gid = []
+    elif not uid or not gid:
         raise Error(
             "cannot map the owners of the mount",
             "neither the mount nor the container's user namespace has mappings",
@@ -176,7 +189,7 @@ def _filesystem(
         late.append(Step("setattr", pointer, CLAUSE, path=destination, attr_set=lib.MOUNT_ATTR_RDONLY))
         options.attr_set &= ~readonly
         readonly = 0
-    args: dict[str, object] = dict(_common(options))
+    args: dict[str, Any] = dict(_common(options))
     if options.sb_flags | readonly:
         args["sb_flags"] = options.sb_flags | (lib.MS_RDONLY if readonly else 0)
     if options.behaviour & mount_options.COPY_UP:
@@ -188,6 +201,10 @@ def _filesystem(
                 clause="config.md#linux-mount-options",
             )
         args["flags"] = lib.STEP_COPY_UP
+    idmap = _idmap(context, pointer, mount, options)
+    if idmap:
+        args["flags"] = args.get("flags", 0) | idmap.pop("idmap_flags")
+        args.update(idmap)
     data = options.data + label_option(context, fstype, options.data)
     if data:
         args["data"] = data

@@ -35,9 +35,10 @@ RLIMITS = {
 }
 
 
-def working_directory(process: "Process") -> "Iterator[Step]":
+def working_directory(context: "Context") -> "Iterator[Step]":
     """Yield the making of cwd where it is missing, while the root filesystem can still be written."""
-    if process["cwd"] != "/":
+    process = context.config.get("process")
+    if process and process["cwd"] != "/":
         yield Step("mkdir", "/process/cwd", "config.md#process", path=process["cwd"])
 
 

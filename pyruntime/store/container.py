@@ -20,10 +20,11 @@ from pyruntime.store import holder, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.spec.types import StateFile
+    from pyruntime.spec.types import Config, StateFile
 
 VERSION = 1
 _STATE = "state.json"
+_CONFIG = "config.json"
 _GATE = "start.sock"
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
@@ -84,7 +85,7 @@ class Container:
             raise _unknown(self.container_id)
 
     def hold(self) -> None:
-        """Take the lock for work that may last, because it runs hooks: `delete --force` may end it (store/holder.py)."""
+        """Take the lock for work that may last, because of hooks: `delete --force` may end it (store/holder.py)."""
         self.lock()
         holder.note(self.fd)
         self.noted = True
@@ -133,6 +134,24 @@ class Container:
             os.close(fd)
         return _parse_state(f"{self.path}/{_STATE}", self.container_id, content)
 
+    def write_config(self, config: "Config") -> None:
+        """Keep the configuration of create: later changes of the bundle change nothing (runtime.md#lifecycle)."""
+        self.write_file(_CONFIG, jsonio.dumps(config).encode())
+
+    def read_config(self) -> "Config":
+        """Return the configuration as it was at create. Raises Error when it is damaged."""
+        try:
+            fd = os.open(_CONFIG, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
+            content = b""
+            try:
+                while chunk := os.read(fd, 1 << 20):
+                    content += chunk
+            finally:
+                os.close(fd)
+            return jsonio.loads(content.decode())  # type: ignore[return-value]  # what write_config wrote
+        except (OSError, ValueError) as error:
+            raise Error(f"cannot read {self.path}/{_CONFIG}", str(error)) from None
+
     def gate(self) -> str:
         """Return a path of the start gate that is short enough for a socket's address, however long the root is."""
         return f"/proc/self/fd/{self.fd}/{_GATE}"
@@ -169,6 +188,11 @@ class Container:
         if not process.alive(state["pid"], state["start_time"]):
             return "stopped"
         return "created" if self.waits_for_start() else "running"
+
+    def check_process(self, state: "StateFile") -> None:
+        """Raise Error unless init is still the process that `state` names; call it while a pidfd holds that."""
+        if not process.alive(state["pid"], state["start_time"]):
+            raise Error(f"container {self.container_id!r} has just ended", clause="runtime.md#state")
 
     def remove(self) -> None:
         """Remove the directory with what pyruntime put into it; the id is free afterwards."""

@@ -157,7 +157,7 @@ def test_other_limits_of_memory(containers, limits, file, expected):
 
 @MEMORY
 def test_a_limit_that_cannot_hold_the_process_is_an_error(containers):
-    assert "/linux/resources/memory/limit" in containers.refused(resources(memory={"limit": 4096}))
+    assert "memory limit" in containers.refused(resources(memory={"limit": 4096}))
 
 
 # ---- CPU ----
@@ -211,9 +211,8 @@ def test_the_limit_of_processes_holds(containers):
 
 
 @PIDS
-@pytest.mark.parametrize("limit", [-1, 0])
-def test_minus_one_means_no_limit(containers, limit):
-    assert value(containers.start(resources(pids={"limit": limit})), "pids", "pids.max") == ("max" if limit else "max")
+def test_minus_one_means_no_limit(containers):
+    assert value(containers.start(resources(pids={"limit": -1})), "pids", "pids.max") == "max"
 
 
 # ---- Devices ----
@@ -225,47 +224,50 @@ def rules(*entries):
 
 DENY_ALL = {"allow": False, "access": "rwm"}
 OPEN = "mknod /dev/shm/x {kind} {number} && head -c 0 /dev/shm/x && echo open"
-ALLOWED = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rwm"}
+ALLOWED = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"}
+
+
+def devices_in_shm(config):
+    """Let devices be opened in /dev/shm."""
+    next(one for one in config["mounts"] if one["destination"] == "/dev/shm")["options"].remove("nodev")
 
 
 def reach(containers, number, *changes, kind="c"):
     """Tell whether a container with CAP_MKNOD can make and open a device."""
     script = OPEN.format(kind=kind, number=number)
-    options = lambda config: config["mounts"][3].update(options=["mode=1777"])  # noqa: E731
-    return containers.run(script, capable("MKNOD"), options, *changes, check=False).stdout == "open\n"
+    return containers.run(script, capable("MKNOD"), devices_in_shm, *changes, check=False).stdout == "open\n"
 
 
 @DEVICES
 def test_a_denied_device_cannot_be_opened(containers):
-    assert not reach(containers, "1 11", rules(DENY_ALL))
+    assert not reach(containers, "10 229", rules(DENY_ALL))
 
 
 @DEVICES
 def test_an_allowed_device_can_be_opened(containers):
-    assert reach(containers, "1 11", rules(DENY_ALL, ALLOWED))
+    assert reach(containers, "10 229", rules(DENY_ALL, ALLOWED))
 
 
 @DEVICES
 def test_the_last_matching_rule_decides(containers):
     denied = {**ALLOWED, "allow": False}
-    assert not reach(containers, "1 11", rules(DENY_ALL, ALLOWED, denied))
-    assert reach(containers, "1 11", rules(denied, ALLOWED))
+    assert not reach(containers, "10 229", rules(DENY_ALL, ALLOWED, denied))
+    assert reach(containers, "10 229", rules(denied, ALLOWED))
 
 
 @DEVICES
 def test_everything_can_be_allowed(containers):
-    assert reach(containers, "1 11", rules({"allow": True, "access": "rwm"}))
+    assert reach(containers, "10 229", rules({"allow": True, "access": "rwm"}))
 
 
 @DEVICES
 def test_access_is_by_kind(containers):
-    script = "mknod /dev/shm/x c 1 11; exec 3>/dev/shm/x && echo wrote; exec 4</dev/shm/x && echo read"
-    options = lambda config: config["mounts"][3].update(options=["mode=1777"])  # noqa: E731
+    script = "mknod /dev/shm/x c 10 229; exec 3>/dev/shm/x && echo wrote; exec 4</dev/shm/x && echo read"
     only_read = {**ALLOWED, "access": "rm"}
-    done = containers.run(script, capable("MKNOD"), options, rules(DENY_ALL, only_read), check=False)
+    done = containers.run(script, capable("MKNOD"), devices_in_shm, rules(DENY_ALL, only_read), check=False)
     assert "wrote" not in done.stdout
-    script = "mknod /dev/shm/x c 1 11; exec 4</dev/shm/x && echo read"
-    assert containers.run(script, capable("MKNOD"), options, rules(DENY_ALL, only_read)).stdout == "read\n"
+    script = "mknod /dev/shm/x c 10 229; exec 4</dev/shm/x && echo read"
+    assert containers.run(script, capable("MKNOD"), devices_in_shm, rules(DENY_ALL, only_read)).stdout == "read\n"
 
 
 @DEVICES

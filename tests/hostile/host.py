@@ -32,7 +32,7 @@ class Host:
 
     def mounts(self) -> list[str]:
         """Return the lines of mountinfo."""
-        return Path(f"/proc/{self.keeper}/mountinfo").read_text().splitlines()
+        return mounts(self.keeper)
 
     def attack(self, damage=None, change=None, script="echo inside", name="", **options):
         """Run `script` in a container; `damage` changes the root filesystem before, `change` the configuration.
@@ -53,6 +53,18 @@ class Host:
         # Also where an error is expected, it must be one that somebody has thought of.
         assert "internal error" not in result.stderr and "init failed" not in result.stderr, result.stderr
         return result
+
+
+def mounts(pid: "int | str") -> list[str]:
+    """Return the lines of mountinfo of the process `pid`."""
+    return Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+
+
+def check_mounts(before: list[str], after: list[str]) -> None:
+    """Nothing has come, and nothing has gone but what others unmounted on the machine, or removed the place of."""
+    assert [line for line in after if line not in before] == []
+    gone = {line.split()[4] for line in before if line not in after}
+    assert gone & {line.split()[4] for line in mounts("self")} == set()
 
 
 def snapshot(directory: Path) -> dict[str, tuple]:
@@ -93,5 +105,7 @@ def host(runtime, bundle, tmp_path, keeper):
     attacked = Host(runtime, bundle, outside, keeper)
     before = snapshot(outside), attacked.mounts()
     yield attacked
+    runtime.clean()
+    runtime.command = attacked.plain
     assert snapshot(outside) == before[0]
-    assert attacked.mounts() == before[1]
+    check_mounts(before[1], attacked.mounts())

@@ -1,4 +1,6 @@
 """Configurations and callers that would hand a container something of the host."""
+# ruff: noqa: B023, F401, F811
+# Fixtures are imported from host.py, and lambdas are called at once.
 
 import fcntl
 import hashlib
@@ -9,13 +11,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from host import SECRET, host, keeper  # noqa: F401
+from host import SECRET, host, keeper
 
 
 @pytest.fixture
 def leaked(host):
     """Descriptors from 3 on that a careless caller leaves open: the host's root, a directory, a file, a program."""
-    fds = [os.open(place, os.O_RDONLY) for place in ("/", host.outside, host.outside / "file", host.outside / "program")]
+    fds = [
+        os.open(place, os.O_RDONLY) for place in ("/", host.outside, host.outside / "file", host.outside / "program")
+    ]
     # The same again, O_PATH, and far up.
     fds += [fcntl.fcntl(os.open("/", os.O_PATH), fcntl.F_DUPFD, 500)]
     yield tuple(fds)
@@ -77,7 +81,7 @@ def test_the_program_sees_no_descriptor_but_the_standard_ones(host, leaked):
 def test_preserved_descriptors_are_passed_and_no_others(host, bundle):
     place = bundle(lambda config: config["process"].update(args=["sh", "-c", "ls /proc/$$/fd; cat <&4"]))
     command = host.runtime.command("run", "--preserve-fds", "2", "-b", place, host.runtime.id())
-    leaking = f"exec \"$@\" 3< / 4< {host.outside}/file 5< / 6< {host.outside} 7< /"
+    leaking = f'exec "$@" 3< / 4< {host.outside}/file 5< / 6< {host.outside} 7< /'
     result = subprocess.run(["sh", "-c", leaking, "sh", *command], capture_output=True, text=True, check=True)
     assert result.stdout.split("\n", 5) == ["0", "1", "2", "3", "4", SECRET]
 
@@ -99,10 +103,14 @@ def test_a_created_container_holds_nothing_of_the_host(host, leaked, bundle):
 
 
 def test_a_start_hook_sees_no_descriptor_but_the_standard_ones(host, leaked):
-    hook = {"path": "/bin/sh", "args": ["sh", "-c", "exec > /held; for fd in /proc/self/fd/*; do readlink $fd; done"]}
+    hook = {
+        "path": "/bin/sh",
+        "args": ["sh", "-c", "exec > /held; for fd in /proc/self/fd/*; do readlink $fd; done; true"],
+    }
     result = host.attack(
         None, lambda config: config.update(hooks={"startContainer": [hook]}), "cat /held", pass_fds=leaked
     )
+    assert result.returncode == 0, result.stderr
     assert [line.split(" ")[0] for line in result.stdout.splitlines()] == ["/memfd:state", "/held", "/memfd:output"]
 
 
@@ -238,7 +246,7 @@ def test_a_device_is_made_below_the_root_only(host):
 def test_a_cgroup_path_cannot_climb(host, subtests):
     for path in ("/../../../../../tmp/cgroup", "..", "a/../../../b", "/a/.."):
         with subtests.test(path=path):
-            result = host.attack(None, lambda config: config["linux"].update(cgroupsPath=path))  # noqa: B023
+            result = host.attack(None, lambda config: config["linux"].update(cgroupsPath=path))
             assert result.returncode == 1 and "/linux/cgroupsPath" in result.stderr
 
 
@@ -269,5 +277,3 @@ def test_control_characters_of_the_configuration_do_not_reach_a_terminal(host):
     result = host.attack(None, process(args=["/\x1b]0;title\x07\x1b[2J\r"]))
     assert result.returncode == 1
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", result.stderr), repr(result.stderr)
-
-

@@ -1,4 +1,6 @@
 """The runtime killed between any two system calls: `state` tells the truth, and `delete --force` leaves nothing."""
+# ruff: noqa: B023, F401, F811
+# Fixtures are imported from host.py, and lambdas are called at once.
 
 import json
 import os
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import killing
 import pytest
-from host import host, keeper  # noqa: F401
+from host import host, keeper
 
 # How many places a verb is killed at, evenly over its system calls from where it first changes something.
 POINTS = {"create": 40, "run": 20, "start": 15, "delete": 15, "kill": 5}
@@ -132,7 +134,16 @@ def test_delete_by_force_ends_a_verb_that_hangs_in_a_hook(host, bundle, kind):
 
 
 def test_delete_by_force_of_a_damaged_state_removes_it(host, bundle, subtests):
-    for content in (b"", b"{", b'{"version": 1, "id": "x', b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"version": 99}'):
+    for content in (
+        b"",
+        b"{",
+        b'{"version": 1, "id": "x',
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"version": 99}',
+    ):
         with subtests.test(content=content[:20]):
             name = host.runtime.id()
             (host.runtime.root / name).mkdir(parents=True)

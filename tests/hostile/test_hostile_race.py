@@ -1,11 +1,13 @@
 """Directories that turn into links, and back, while the runtime works on them."""
+# ruff: noqa: B023, F401, F811
+# Fixtures are imported from host.py, and lambdas are called at once.
 
 import ctypes
 import os
 import threading
 
 import pytest
-from host import host, keeper  # noqa: F401
+from host import host, keeper
 
 ROUNDS = 12
 RENAME_EXCHANGE = 2

@@ -1,12 +1,15 @@
 """Root filesystems made by an attacker: nothing outside of them is read, made or changed, and create does not hang."""
+# ruff: noqa: B023, F401, F811
+# Fixtures are imported from host.py, and lambdas are called at once.
 
 import os
+import re
 import shutil
 import socket
 import stat
 
 import pytest
-from host import SECRET, host, keeper  # noqa: F401
+from host import SECRET, host, keeper
 
 
 def replace(place, make) -> None:
@@ -71,7 +74,7 @@ def bind(source, destination, *options):
 def test_procfs_and_sysfs_are_never_mounted_through_a_link(host, name, subtests):
     for target in ("/etc", "/", f"../../..{host.outside}", "/tmp"):
         with subtests.test(target=target):
-            result = host.attack(lambda rootfs: replace(rootfs / name, link(target)))  # noqa: B023
+            result = host.attack(lambda rootfs: replace(rootfs / name, link(target)))
             assert result.returncode == 1
             assert f"/{name}" in result.stderr and "ELOOP" in result.stderr and "inside" not in result.stdout
 
@@ -80,9 +83,9 @@ def test_procfs_and_sysfs_are_never_mounted_through_a_link(host, name, subtests)
 def test_a_place_for_a_filesystem_that_is_no_directory_is_an_error(host, name, subtests):
     for kind, make in NODES.items():
         with subtests.test(kind=kind):
-            result = host.attack(lambda rootfs: replace(rootfs / name, make))  # noqa: B023
+            result = host.attack(lambda rootfs: replace(rootfs / name, make))
             assert result.returncode == 1
-            assert f"cannot mount {dict(proc='proc', sys='sysfs', dev='tmpfs')[name]} at /{name}" in result.stderr
+            assert re.search(f"cannot mount (proc|sysfs|tmpfs) at /{name}: ", result.stderr)
             assert "ENOTDIR" in result.stderr
 
 
@@ -90,7 +93,7 @@ def test_a_link_in_the_place_of_dev_leads_nowhere_outside(host, subtests):
     for target in LINKS:
         with subtests.test(target=target):
             result = host.attack(
-                lambda rootfs: replace(rootfs / "dev", link(target.format(outside=host.outside))),  # noqa: B023
+                lambda rootfs: replace(rootfs / "dev", link(target.format(outside=host.outside))),
                 script="cat /dev/null && echo inside",
             )
             assert SECRET not in result.stdout
@@ -104,7 +107,7 @@ def test_a_link_on_the_way_of_a_destination_leads_nowhere_outside(host, destinat
     for target in LINKS:
         with subtests.test(target=target):
             result = host.attack(
-                lambda rootfs: replace(rootfs / "place", link(target.format(outside=host.outside))),  # noqa: B023
+                lambda rootfs: replace(rootfs / "place", link(target.format(outside=host.outside))),
                 bind(source, destination, "ro"),
                 f"cat {os.path.normpath('/' + destination)}; cat /proc/mounts",
             )
@@ -186,7 +189,7 @@ def test_a_device_is_not_taken_from_the_root_filesystem(host, subtests):
     }
     for kind, make in false_nodes.items():
         with subtests.test(kind=kind):
-            result = host.attack(lambda rootfs: replace(rootfs / "dev/null", make), no_dev)  # noqa: B023
+            result = host.attack(lambda rootfs: replace(rootfs / "dev/null", make), no_dev)
             assert result.returncode == 1 and "/dev/null" in result.stderr
 
 

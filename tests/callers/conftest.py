@@ -1,0 +1,247 @@
+"""What the tests of callers share: the callers with daemons and directories of their own, and images for them."""
+
+import platform
+import resource
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from calling import DEBIAN, IMAGE, Caller, Daemon, containers_in, need, remove_parent_cgroup, unmount_below, until
+from images import make_archive
+
+CACHE = Path(__file__).parents[2] / ".cache"
+
+
+# ---- Images ----
+
+
+@pytest.fixture(scope="session")
+def image(rootfs, tmp_path_factory) -> Path:
+    """An archive with the image IMAGE: busybox."""
+    return make_archive(rootfs, IMAGE, tmp_path_factory.mktemp("image") / "box.tar")
+
+
+@pytest.fixture(scope="session")
+def debian_image(tmp_path_factory) -> Path:
+    """An archive with the image DEBIAN: a Debian as debootstrap makes it, kept for the next run."""
+    need("debootstrap")
+    system = platform.freedesktop_os_release()
+    suite = system["VERSION_CODENAME"] if system.get("ID") == "debian" else "stable"
+    archive = CACHE / f"debian-{suite}.tar"
+    if not archive.exists():
+        CACHE.mkdir(exist_ok=True)
+        target = tmp_path_factory.mktemp("debian") / "rootfs"
+        done = subprocess.run(
+            ["debootstrap", "--variant=minbase", suite, target], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+        make_archive(target, DEBIAN, archive, ("var/cache/apt/", "var/lib/apt/lists/", "usr/share/doc/", "proc/"))
+        shutil.rmtree(target)
+    return archive
+
+
+# ---- containerd ----
+
+_CONTAINERD = """\
+version = 2
+root = "{place}/root"
+state = "{place}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+[grpc]
+  address = "{place}/containerd.sock"
+[ttrpc]
+  address = "{place}/containerd.sock.ttrpc"
+"""
+
+
+class Containerd:
+    """A containerd: `ctr` calls it, `runtime_root` is where pyruntime keeps the state of its containers."""
+
+    def __init__(self, ctr: Caller, namespace: str, runtime_root: Path) -> None:
+        self.ctr = ctr
+        self.namespace = namespace
+        self.runtime_root = runtime_root
+
+    def status(self, name: str) -> str:
+        """Return the status of a task, "" when there is none."""
+        return next((line.split()[2] for line in self._tasks() if line.split()[0] == name), "")
+
+    def pid(self, name: str) -> int:
+        return next(int(line.split()[1]) for line in self._tasks() if line.split()[0] == name)
+
+    def _tasks(self) -> list[str]:
+        return self.ctr("task", "ls").stdout.splitlines()[1:]
+
+    def clean(self) -> None:
+        """Remove every container."""
+        for name in self.ctr("container", "ls", "--quiet").stdout.split():
+            if self.status(name):
+                self.ctr("task", "delete", "--force", name, status=None)
+            self.ctr("container", "delete", name)
+
+    def left(self) -> list[str]:
+        """Return the ids of the containers that pyruntime knows."""
+        return containers_in(self.runtime_root / self.namespace)
+
+
+@pytest.fixture(scope="session")
+def containerd_daemon(tmp_path_factory, pyruntime, session, image):
+    """A containerd with the image IMAGE."""
+    need("containerd", "ctr")
+    place = tmp_path_factory.mktemp("containerd")
+    (place / "config.toml").write_text(_CONTAINERD.format(place=place))
+    words = ["ctr", "--address", place / "containerd.sock", "--namespace", f"{session}-ctr"]
+    runtime = ["--runc-binary", pyruntime, "--runc-root", place / "pyruntime"]
+    ctr = Caller(words, {"run": runtime})
+    daemon = Daemon(["containerd", "--config", place / "config.toml"], place / "log")
+    containerd = Containerd(ctr, f"{session}-ctr", place / "pyruntime")
+    try:
+        until(lambda: daemon.answers(*words, "version"), "containerd to answer")
+        ctr("image", "import", image)
+        yield containerd
+        containerd.clean()
+    finally:
+        daemon.stop()
+    remove_parent_cgroup(f"{session}-ctr")
+
+
+@pytest.fixture
+def containerd(containerd_daemon):
+    """The containerd; a test that leaves a container fails, whether the caller or the runtime has kept it."""
+    yield containerd_daemon
+    containerd_daemon.clean()
+    assert containerd_daemon.left() == []
+
+
+# ---- Docker ----
+
+
+@pytest.fixture(scope="session")
+def docker_daemon(tmp_path_factory, pyruntime, session, image):
+    """A dockerd whose default runtime is pyruntime, with the image IMAGE, and the place of pyruntime's state."""
+    need("dockerd", "docker", "containerd")
+    place = tmp_path_factory.mktemp("docker")
+    (place / "daemon.json").write_text("{}")
+    address = f"unix://{place}/docker.sock"
+    command = [
+        "dockerd",
+        *("--config-file", place / "daemon.json"),
+        *("--data-root", place / "data"),
+        *("--exec-root", place / "exec"),
+        *("--pidfile", place / "docker.pid"),
+        *("--host", address),
+        *("--containerd-namespace", "docker"),
+        *("--cgroup-parent", f"/{session}-docker"),
+        *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+        *("--add-runtime", f"pyruntime={pyruntime}"),
+        *("--default-runtime", "pyruntime"),
+    ]
+    docker = Caller(
+        ["docker"],
+        {"run": ["--network", "none"]},
+        {"DOCKER_HOST": address, "DOCKER_CONFIG": str(place / "client"), "DOCKER_BUILDKIT": "0"},
+    )
+    key = Path("/etc/docker/key.json")
+    known = [path for path in (key, key.parent) if path.exists()]
+    daemon = Daemon(command, place / "log")
+    try:
+        until(lambda: daemon.answers("docker", "--host", address, "version"), "dockerd to answer")
+        docker("load", "--input", image)
+        yield docker, place / "exec/runtime-runc/docker"
+        _remove_docker_containers(docker)
+    finally:
+        daemon.stop()
+        # What dockerd makes outside of the directories it is given.
+        if key not in known:
+            key.unlink(missing_ok=True)
+        if key.parent not in known:
+            shutil.rmtree(key.parent, ignore_errors=True)
+        unmount_below(place)
+    remove_parent_cgroup(f"{session}-docker")
+
+
+def _remove_docker_containers(docker: Caller) -> None:
+    names = docker("ps", "--all", "--quiet").stdout.split()
+    if names:
+        docker("rm", "--force", *names)
+
+
+@pytest.fixture
+def docker(docker_daemon):
+    """The client of the dockerd; no container may be left in pyruntime's hands."""
+    client, runtime_root = docker_daemon
+    yield client
+    _remove_docker_containers(client)
+    assert containers_in(runtime_root) == []
+
+
+# ---- Podman and Buildah ----
+
+# Podman asks for more open files than a host may allow, and believes only known runtimes to log in JSON.
+_CONTAINERS_CONF = """\
+[containers]
+default_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+runtime_supports_json = ["pyruntime"]
+"""
+
+
+@pytest.fixture(scope="session")
+def podman_place(tmp_path_factory, pyruntime, image):
+    """A directory for Podman and Buildah, with containers.conf, the image IMAGE, and pyruntime on a state root."""
+    need("podman", "conmon")
+    place = tmp_path_factory.mktemp("podman")
+    files, processes = (
+        resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)
+    )
+    (place / "containers.conf").write_text(_CONTAINERS_CONF.format(files=files, processes=processes))
+    # Podman itself gives no --root.
+    wrapper = place / "pyruntime"
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(str(pyruntime))} --root {place}/state "$@"\n')
+    wrapper.chmod(0o755)
+    (place / "tmp").mkdir()
+    return place
+
+
+def _storage(place: Path) -> list[str]:
+    return ["--root", f"{place}/root", "--runroot", f"{place}/run"]
+
+
+@pytest.fixture(scope="session")
+def podman_session(podman_place, session, image):
+    """A podman with the image IMAGE whose runtime is pyruntime."""
+    place = podman_place
+    flags = ["--network", "none", "--cgroup-parent", f"/{session}-podman"]
+    podman = Caller(
+        ["podman", *_storage(place), "--tmpdir", place / "libpod", "--runtime", place / "pyruntime"],
+        {"run": flags, "create": flags},
+        {"CONTAINERS_CONF": str(place / "containers.conf"), "TMPDIR": str(place / "tmp")},
+    )
+    podman("load", "--input", image)
+    yield podman
+    podman("rm", "--all", "--force", "--time", "0")
+    podman("rmi", "--all", "--force")
+    unmount_below(place)
+    remove_parent_cgroup(f"{session}-podman")
+
+
+@pytest.fixture
+def podman(podman_session, podman_place):
+    """The podman; no container may be left in pyruntime's hands."""
+    yield podman_session
+    podman_session("rm", "--all", "--force", "--time", "0")
+    until(lambda: containers_in(podman_place / "state") == [], "conmon to delete its containers")
+
+
+@pytest.fixture
+def buildah(podman, podman_place):
+    """Buildah on Podman's storage: buildah("from", IMAGE)."""
+    need("buildah")
+    runtime = ["--runtime", podman_place / "pyruntime", "--isolation", "oci", "--network", "none"]
+    caller = Caller(["buildah", *_storage(podman_place)], {"run": runtime, "bud": runtime}, podman.environment)
+    yield caller
+    caller("rm", "--all")

@@ -1,0 +1,188 @@
+"""containerd: `ctr run --runc-binary pyruntime`, and the tasks that stay in the background."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from calling import DEBIAN, IMAGE, limit, until
+
+
+@pytest.fixture
+def ctr(containerd):
+    return containerd.ctr
+
+
+@pytest.fixture(scope="module")
+def debian(containerd_daemon, debian_image):
+    """The name of an image with a Debian root filesystem."""
+    containerd_daemon.ctr("image", "import", debian_image, timeout=120)
+    return DEBIAN
+
+
+@pytest.mark.parametrize("snapshotter", ["native", "overlayfs"])
+def test_run_prints_what_the_container_says(containerd, ctr, image, snapshotter):
+    if not any(line.split()[1:] == [snapshotter, "linux/amd64", "ok"] for line in _plugins(ctr)):
+        pytest.skip(f"needs a filesystem on which containerd's snapshotter {snapshotter} works")
+    ctr("image", "import", "--snapshotter", snapshotter, image)
+    done = ctr("run", "--rm", "--snapshotter", snapshotter, IMAGE, "c", "sh", "-c", "echo out; echo err >&2")
+    assert (done.stdout, done.stderr) == ("out\n", "err\n")
+    assert containerd.left() == []
+
+
+def _plugins(ctr):
+    return [line for line in ctr("plugins", "ls").stdout.splitlines() if "snapshotter" in line]
+
+
+@pytest.mark.parametrize("status", [0, 1, 42, 255])
+def test_run_returns_the_exit_status(ctr, status):
+    ctr("run", "--rm", IMAGE, "c", "sh", "-c", f"exit {status}", status=status)
+
+
+def test_a_debian_runs(ctr, debian):
+    done = ctr("run", "--rm", debian, "c", "bash", "-c", 'source /etc/os-release; echo "$ID $$"; dpkg --audit; exit 3', status=3)
+    assert done.stdout == "debian 1\n"
+
+
+def test_a_debian_starts_is_waited_for_and_is_deleted(containerd, ctr, debian):
+    ctr("run", "--detach", debian, "c", "bash", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done")
+    assert containerd.status("c") == "RUNNING"
+    assert containerd.left() == ["c"]
+    pid = containerd.pid("c")
+    # Until bash has set its trap, pid 1 ignores the signal.
+    until(lambda: _stopped_by_term(containerd), "the container to end")
+    assert "7" in ctr("task", "delete", "c", status=None).stderr
+    assert containerd.left() == []
+    assert not os.path.exists(f"/proc/{pid}")
+    ctr("container", "delete", "c")
+
+
+def _stopped_by_term(containerd) -> bool:
+    containerd.ctr("task", "kill", "--signal", "TERM", "c", status=None)
+    return containerd.status("c") == "STOPPED"
+
+
+def test_kill_ends_a_detached_container(containerd, ctr):
+    ctr("run", "--detach", IMAGE, "c", "sleep", "1000")
+    assert ["sleep", "1000"] == _arguments(containerd.pid("c"))
+    ctr("task", "kill", "--signal", "KILL", "c")
+    until(lambda: containerd.status("c") == "STOPPED", "the container to end")
+    assert "exit code 137" in ctr("task", "delete", "c", status=None).stderr
+
+
+def _arguments(pid):
+    with open(f"/proc/{pid}/cmdline") as file:
+        return file.read().split("\0")[:-1]
+
+
+def test_kill_of_an_ended_container_is_known_to_be_too_late(containerd, ctr):
+    """containerd takes the runtime's "container not running" for this; anything else would be an unknown error."""
+    ctr("run", "--detach", IMAGE, "c", "true")
+    until(lambda: containerd.status("c") == "STOPPED", "the container to end")
+    assert "process already finished: not found" in ctr("task", "kill", "c", status=1).stderr
+
+
+def test_delete_by_force_ends_a_running_container(containerd, ctr):
+    ctr("run", "--detach", IMAGE, "c", "sleep", "1000")
+    pid = containerd.pid("c")
+    ctr("task", "delete", "--force", "c", status=None)
+    assert containerd.left() == []
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_the_id_is_free_again_after_delete(ctr):
+    for _ in range(2):
+        ctr("run", "--rm", IMAGE, "again", "true")
+
+
+def test_the_process_is_what_the_flags_say(ctr):
+    done = ctr("run", "--rm", "--env", "COLOUR=blue", "--cwd", "/tmp", IMAGE, "c", "sh", "-c", "echo $COLOUR; pwd")
+    assert done.stdout == "blue\n/tmp\n"
+
+
+def test_a_terminal(ctr):
+    done = ctr("run", "--rm", "--tty", IMAGE, "c", "sh", "-c", "tty; exit 5", status=5, terminal=True)
+    assert "/dev/pts/0" in done.stdout
+
+
+def test_standard_input(ctr):
+    with ctr.start("run", "--rm", IMAGE, "c", "head", "-n", "1") as process:
+        process.stdin.write("through the pipe\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "through the pipe\n"
+        assert process.wait(30) == 0
+
+
+def test_the_pid_file_names_the_process(containerd, ctr, tmp_path):
+    ctr("run", "--detach", "--pid-file", tmp_path / "pid", IMAGE, "c", "sleep", "1000")
+    assert int((tmp_path / "pid").read_text()) == containerd.pid("c")
+
+
+def test_limits(containerd, ctr):
+    ctr("run", "--detach", "--memory-limit", 64 << 20, "--cpus", "0.5", IMAGE, "c", "sleep", "1000")
+    pid = containerd.pid("c")
+    assert limit(pid, "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
+    assert limit(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
+
+
+def test_metrics_are_those_of_the_container(ctr):
+    """The shim reads them from the cgroup of the process whose pid the runtime told it."""
+    ctr("run", "--detach", IMAGE, "c", "sleep", "1000")
+    metrics = ctr("task", "metrics", "--format", "json", "c").stdout
+    assert json.loads(metrics)["pids"]["current"] == 1
+
+
+def test_a_chosen_cgroup(containerd, ctr):
+    ctr("run", "--detach", "--cgroup", f"/{containerd.namespace}/chosen/group", IMAGE, "c", "sleep", "1000")
+    with open(f"/proc/{containerd.pid('c')}/cgroup") as file:
+        assert {line.split(":")[2].strip() for line in file if not line.split(":")[2].startswith("/\n")} == {
+            f"/{containerd.namespace}/chosen/group"
+        }
+
+
+def test_the_root_is_read_only_and_a_mount_is_not(ctr, tmp_path):
+    script = "echo x > /in/made; echo x > /made"
+    mount = f"type=bind,src={tmp_path},dst=/in,options=rbind:rw"
+    done = ctr("run", "--rm", "--read-only", "--mount", mount, IMAGE, "c", "sh", "-c", script, status=1)
+    assert "Read-only file system" in done.stderr
+    assert (tmp_path / "made").read_text() == "x\n"
+
+
+def test_the_network_of_the_host(ctr):
+    done = ctr("run", "--rm", "--net-host", IMAGE, "c", "ls", "/sys/class/net")
+    assert done.stdout.split() == sorted(os.listdir("/sys/class/net"))
+
+
+def test_the_network_is_its_own_otherwise(ctr):
+    assert ctr("run", "--rm", IMAGE, "c", "ls", "/sys/class/net").stdout == "lo\n"
+
+
+def test_the_default_seccomp_profile_is_in_force(ctr):
+    done = ctr("run", "--rm", "--seccomp", IMAGE, "c", "sh", "-c", "grep Seccomp: /proc/1/status; unshare -U true", status=1)
+    assert done.stdout.split() == ["Seccomp:", "2"]
+    assert "Operation not permitted" in done.stderr
+
+
+def test_a_program_that_is_not_there(containerd, ctr):
+    done = ctr("run", "--rm", IMAGE, "c", "/not/there", status=1)
+    assert "cannot execute /not/there" in done.stderr
+    assert "no such file or directory" in done.stderr
+    assert containerd.left() == []
+
+
+def test_what_the_runtime_refuses_reaches_the_user_with_its_place(containerd, ctr, bundle):
+    def nonsense(config):
+        config["process"]["rlimits"] = [{"type": "RLIMIT_NONSENSE", "soft": 1, "hard": 1}]
+
+    done = ctr("run", "--rm", "--config", bundle(nonsense) / "config.json", "c", status=1)
+    assert "/process/rlimits/0/type" in done.stderr
+    assert containerd.left() == []
+
+
+def test_containers_made_at_the_same_time_all_run(containerd, ctr):
+    def run(number):
+        return ctr("run", "--rm", IMAGE, f"c{number}", "sh", "-c", f"echo {number}; exit {number}", status=number).stdout
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(run, range(24))) == [f"{number}\n" for number in range(24)]
+    assert containerd.left() == []

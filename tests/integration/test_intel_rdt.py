@@ -1,0 +1,217 @@
+"""The resctrl file system, played by a directory: groups made, compared, entered, removed (config-linux.md#intelrdt)."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pyruntime.engine import intel_rdt
+from pyruntime.engine.undo import Undo
+from pyruntime.errors import Error
+from pyruntime.plan import intel_rdt as plan
+
+L3, MB = "L3:0=7f0;1=1f", "MB:0=20;1=70"
+
+
+class Resctrl:
+    """Makes and removes groups as the kernel does: with their files, whatever is in them."""
+
+    def __init__(self, root, monkeypatch):
+        self.root = root
+        self.writes = []
+        self.rmdir, self.mkdir = os.rmdir, os.mkdir
+        self.mkdir(root)
+        self.fill(root)
+        monkeypatch.setattr(os, "mkdir", self.make)
+        monkeypatch.setattr(os, "rmdir", self.remove)
+        write = intel_rdt._write
+        monkeypatch.setattr(intel_rdt, "_write", lambda path, text: (self.writes.append((path, text)), write(path, text)))
+
+    def fill(self, path):
+        self.mkdir(f"{path}/mon_groups")
+        for name in ("schemata", "tasks"):
+            with open(f"{path}/{name}", "w"):
+                pass
+
+    def make(self, path, mode=0o777):
+        self.mkdir(path, mode)
+        self.fill(path)
+
+    def remove(self, path):
+        for name in ("schemata", "tasks"):
+            os.unlink(f"{path}/{name}")
+        for name in os.listdir(f"{path}/mon_groups"):
+            self.remove(f"{path}/mon_groups/{name}")
+        self.rmdir(f"{path}/mon_groups")
+        self.rmdir(path)
+
+    def groups(self):
+        return sorted(
+            os.path.relpath(path, self.root)
+            for path, names, _ in os.walk(self.root)
+            if "mon_groups" in names and path != str(self.root)
+        )
+
+    def steps(self, **asked):
+        return list(plan.intel_rdt({"linux": {"intelRdt": asked}}, "c1"))
+
+    def create(self, pid=1, fail=False, **asked):
+        """Do what create does; return the record for delete."""
+        groups = intel_rdt.IntelRdt(self.steps(**asked), str(self.root))
+        with Undo() as undo:
+            groups.make(undo)
+            groups.add(pid)
+            if fail:
+                raise Error("something later")
+            undo.keep()
+        return groups.record
+
+    def schemata(self):
+        return [(os.path.relpath(path, self.root), text) for path, text in self.writes if path.endswith("schemata")]
+
+
+@pytest.fixture
+def resctrl(tmp_path, monkeypatch):
+    return Resctrl(tmp_path / "resctrl", monkeypatch)
+
+
+def mountinfo(tmp_path, *lines):
+    path = tmp_path / "mountinfo"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def test_the_mount_is_found_where_it_is(tmp_path):
+    other = "25 1 0:22 / /proc rw - proc proc rw"
+    odd = r"26 1 0:23 / /mnt/a\040b rw shared:7 - resctrl resctrl rw"
+    usual = "27 1 0:23 / /sys/fs/resctrl rw - resctrl resctrl rw"
+    assert intel_rdt.find_mount(mountinfo(tmp_path, other, odd)) == "/mnt/a b"
+    assert intel_rdt.find_mount(mountinfo(tmp_path, other, odd, usual)) == "/sys/fs/resctrl"
+
+
+def test_without_a_mount_it_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(Error, match="Intel RDT") as raised:
+        intel_rdt.find_mount(mountinfo(tmp_path, "25 1 0:22 / /resctrl rw - tmpfs resctrl rw"))
+    assert raised.value.clause == "config-linux.md#intelrdt"
+
+
+def test_a_container_without_class_gets_its_own_and_takes_it_away(resctrl):
+    record = resctrl.create(pid=77, l3CacheSchema=L3)
+    assert resctrl.groups() == ["c1"]
+    assert (resctrl.root / "c1/tasks").read_text() == "77"
+    intel_rdt.remove(record)
+    assert resctrl.groups() == []
+
+
+def test_a_group_of_that_name_which_is_there_is_somebody_elses(resctrl):
+    os.mkdir(f"{resctrl.root}/c1")
+    with pytest.raises(Error, match="c1"):
+        resctrl.create()
+    assert resctrl.groups() == ["c1"]
+
+
+def test_a_class_that_is_missing_is_made_and_stays_after_delete(resctrl):
+    record = resctrl.create(closID="gold", l3CacheSchema=L3)
+    intel_rdt.remove(record)
+    assert resctrl.groups() == ["gold"]
+
+
+def test_all_schemata_go_into_one_write_in_order(resctrl):
+    resctrl.create(closID="gold", schemata=["L2:0=f"], memBwSchema=MB, l3CacheSchema=L3)
+    assert resctrl.schemata() == [("gold/schemata", f"{L3}\n{MB}\nL2:0=f\n")]
+
+
+def test_without_schemata_no_schemata_file_is_touched(resctrl):
+    os.mkdir(f"{resctrl.root}/gold")
+    resctrl.create(closID="gold")
+    resctrl.create(closID="/")
+    assert resctrl.schemata() == []
+
+
+def test_a_class_without_schemata_that_does_not_exist_is_an_error(resctrl):
+    with pytest.raises(Error, match="no class of service gold"):
+        resctrl.create(closID="gold")
+    assert resctrl.groups() == []
+
+
+def test_the_default_class_is_the_root(resctrl):
+    record = resctrl.create(pid=5, closID="/")
+    assert (resctrl.root / "tasks").read_text() == "5"
+    intel_rdt.remove(record)
+    assert (resctrl.root / "tasks").exists()
+
+
+def test_a_class_that_agrees_is_used(resctrl):
+    os.mkdir(f"{resctrl.root}/gold")
+    (resctrl.root / "gold/schemata").write_text("    MB:0=100;1=100\n    L3:0=07f0;1=1f\n")
+    resctrl.create(pid=9, closID="gold", l3CacheSchema=L3)
+    assert (resctrl.root / "gold/tasks").read_text() == "9"
+
+
+def test_a_class_that_does_not_agree_is_an_error_and_stays_as_it_is(resctrl):
+    os.mkdir(f"{resctrl.root}/gold")
+    (resctrl.root / "gold/schemata").write_text("L3:0=1;1=1f\n")
+    with pytest.raises(Error, match="gold") as raised:
+        resctrl.create(closID="gold", l3CacheSchema=L3)
+    assert "L3:0=1" in raised.value.reason
+    assert (resctrl.root / "gold/schemata").read_text() == "L3:0=1;1=1f\n"
+    assert resctrl.groups() == ["gold"]
+
+
+@pytest.mark.parametrize(("asked", "left"), [({}, []), ({"closID": "gold", "schemata": [L3]}, ["gold"])])
+def test_the_monitoring_group_goes_with_the_container(resctrl, asked, left):
+    record = resctrl.create(pid=8, enableMonitoring=True, **asked)
+    group = asked.get("closID", "c1")
+    assert resctrl.groups() == [group, f"{group}/mon_groups/c1"]
+    assert (resctrl.root / group / "mon_groups/c1/tasks").read_text() == "8"
+    intel_rdt.remove(record)
+    assert resctrl.groups() == left
+
+
+def test_a_monitoring_group_that_cannot_be_made_is_an_error(resctrl):
+    os.mkdir(f"{resctrl.root}/gold")
+    resctrl.rmdir(f"{resctrl.root}/gold/mon_groups")
+    with pytest.raises(Error, match="gold/mon_groups/c1"):
+        resctrl.create(closID="gold", enableMonitoring=True)
+
+
+def test_what_was_made_for_a_container_that_fails_is_removed(resctrl, monkeypatch):
+    monkeypatch.setattr(intel_rdt.IntelRdt, "add", lambda *_: None)
+    with pytest.raises(Error, match="later"):
+        resctrl.create(fail=True, enableMonitoring=True, schemata=[L3])
+    with pytest.raises(Error, match="later"):
+        resctrl.create(fail=True, closID="gold", schemata=[L3])
+    assert resctrl.groups() == []
+
+
+def test_a_class_that_another_container_has_entered_meanwhile_is_left(resctrl):
+    with pytest.raises(Error, match="later"):
+        resctrl.create(pid=4, fail=True, closID="gold", schemata=[L3])
+    assert resctrl.groups() == ["gold"]
+
+
+def test_what_is_gone_already_is_no_error_at_delete(resctrl):
+    record = resctrl.create(enableMonitoring=True)
+    os.rmdir(f"{resctrl.root}/c1")
+    intel_rdt.remove(record)
+
+
+def test_a_refusal_comes_with_the_kernels_own_words(resctrl):
+    resctrl.mkdir(f"{resctrl.root}/info")
+    (resctrl.root / "info/last_cmd_status").write_text("mask out of range\n")
+    os.unlink(f"{resctrl.root}/schemata")
+    with pytest.raises(Error) as raised:
+        resctrl.create(closID="/", schemata=[L3])
+    assert raised.value.reason == "mask out of range"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_host_without_resctrl_refuses_the_container(runtime, bundle):
+    if " - resctrl " in Path("/proc/self/mountinfo").read_text():
+        pytest.skip("this host has resctrl")
+    name = runtime.id()
+    done = runtime("create", "-b", bundle(lambda config: config["linux"].update(intelRdt={})), name, check=False)
+    assert done.returncode == 1
+    assert "no resctrl file system is mounted" in done.stderr
+    assert "/linux/intelRdt" in done.stderr
+    assert not (runtime.root / name).exists()

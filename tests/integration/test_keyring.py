@@ -1,0 +1,65 @@
+"""The container's session keyring: its own, or with --no-new-keyring the caller's; as with runc."""
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+POSSESSOR_ALL, OWNER_SEARCH, OTHERS = 0x3F000000, 0x00080000, 0x000000FF
+
+
+def shows_keys(config):
+    config["process"]["args"] = ["cat", "/proc/keys"]
+    config["linux"]["maskedPaths"] = []
+
+
+def rings(text):
+    """Return the keyrings of a /proc/keys text (keyrings(7)): name -> permissions, uid."""
+    found = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if fields[7] == "keyring":
+            found[fields[8].rstrip(":")] = int(fields[4], 16), fields[5]
+    return found
+
+
+def test_the_container_has_a_session_keyring_named_after_it(runtime, bundle):
+    name = runtime.id()
+    permissions, owner = rings(runtime("run", "-b", bundle(shows_keys), name).stdout)[f"_ses.{name}"]
+    assert permissions & POSSESSOR_ALL == POSSESSOR_ALL
+    assert permissions & OWNER_SEARCH
+    assert not permissions & OTHERS
+    assert owner == "0"
+
+
+def test_a_process_of_another_user_has_it_too(runtime, bundle):
+    def change(config):
+        shows_keys(config)
+        config["process"]["user"] = {"uid": 1000, "gid": 1000}
+
+    name = runtime.id()
+    # The kernel lists a keyring to others than its owner only if they possess it.
+    assert f"_ses.{name}" in rings(runtime("run", "-b", bundle(change), name).stdout)
+
+
+def test_it_is_there_in_a_user_namespace(runtime, bundle):
+    def change(config):
+        shows_keys(config)
+        entry = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        config["linux"].update(uidMappings=entry, gidMappings=entry)
+        config["linux"]["namespaces"].append({"type": "user"})
+
+    name = runtime.id()
+    assert rings(runtime("run", "-b", bundle(change), name).stdout)[f"_ses.{name}"][1] == "0"
+
+
+def test_no_new_keyring_makes_none(runtime, bundle):
+    name = runtime.id()
+    assert f"_ses.{name}" not in rings(runtime("run", "--no-new-keyring", "-b", bundle(shows_keys), name).stdout)
+
+
+def test_two_containers_do_not_share_one(runtime, bundle):
+    first, second = runtime.id(), runtime.id()
+    runtime("run", "-b", bundle(shows_keys), first)
+    assert f"_ses.{first}" not in rings(runtime("run", "-b", bundle(shows_keys), second).stdout)

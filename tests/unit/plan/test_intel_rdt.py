@@ -1,0 +1,78 @@
+"""Intel RDT as data (config-linux.md#intelrdt)."""
+
+import pytest
+
+from pyruntime.plan.intel_rdt import disagreement, intel_rdt
+
+L3, MB, L2 = "L3:0=7f0;1=1f", "MB:0=20;1=70", "L2:0=f"
+
+
+def steps(**asked):
+    return {step.op: step.args for step in intel_rdt({"linux": {"intelRdt": asked}}, "c1")}
+
+
+def test_without_the_property_resctrl_is_left_alone():
+    assert list(intel_rdt({"linux": {}}, "c1")) == []
+
+
+def test_without_class_a_new_one_with_the_containers_id_comes_and_goes_with_it():
+    assert steps()["resctrl_group"] == {"group": "c1", "must_be": "new", "own": True}
+
+
+def test_a_class_without_schemata_must_be_there():
+    assert steps(closID="gold")["resctrl_group"] == {"group": "gold", "must_be": "present", "own": False}
+
+
+@pytest.mark.parametrize("asked", [{"l3CacheSchema": L3}, {"memBwSchema": MB}, {"schemata": [L2]}])
+def test_a_class_with_schemata_is_made_where_it_is_missing_and_stays(asked):
+    assert steps(closID="gold", **asked)["resctrl_group"] == {"group": "gold", "must_be": "any", "own": False}
+
+
+def test_the_slash_is_the_default_class():
+    assert steps(closID="/")["resctrl_group"] == {"group": "", "must_be": "present", "own": False}
+
+
+def test_schemata_are_written_in_the_order_of_the_specification():
+    assert steps(schemata=[L2, "L3CODE:0=1"], memBwSchema=MB, l3CacheSchema=L3)["resctrl_schemata"]["lines"] == [
+        *(L3, MB, L2, "L3CODE:0=1")
+    ]
+
+
+def test_without_schemata_none_are_written():
+    assert "resctrl_schemata" not in steps(closID="gold", enableMonitoring=True)
+
+
+def test_only_the_two_old_schemata_are_compared_and_only_with_a_class_of_that_name():
+    assert steps(closID="gold", l3CacheSchema=L3, schemata=[L2])["resctrl_compare"]["lines"] == [L3]
+    assert "resctrl_compare" not in steps(closID="gold", schemata=[L2])
+    assert "resctrl_compare" not in steps(l3CacheSchema=L3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "group"),
+    [({}, "c1/mon_groups/c1"), ({"closID": "gold"}, "gold/mon_groups/c1"), ({"closID": "/"}, "mon_groups/c1")],
+)
+def test_the_monitoring_group_has_the_containers_id_and_lies_in_its_class(asked, group):
+    assert steps(enableMonitoring=True, **asked)["resctrl_monitor"]["group"] == group
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (L3, "    L3:0=7f0;1=1f\n    MB:0=100;1=100\n"),
+        (L3, "L3:1=01f;0=07f0"),
+        ("L3:0=7f0", "L3:0=7f0;1=fff"),
+        ("MB:0=25", "MB:0= 30;1=100"),
+    ],
+    ids=["equal", "order and zeros", "one of two", "rounded"],
+)
+def test_schemata_that_mean_the_same_agree(wanted, found):
+    assert disagreement(wanted, found, 10) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "said"),
+    [(L3, "L3:0=7f0;1=f", "L3:1=f"), (L3, "MB:0=7f0", "no L3"), (MB, "MB:0=20", "no MB:1"), ("MB:0=20", "MB:0=30", "MB:0=30")],
+)
+def test_schemata_that_differ_are_told_apart(wanted, found, said):
+    assert disagreement(wanted, found, 10) == said
