@@ -1,18 +1,25 @@
 """Turns the package's modules into C arrays, so that the launcher brings them along and nothing is searched for."""
 
 import marshal
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
+# What the interpreter itself imports from files at every start, and nothing else of the standard library.
+STANDARD = ("encodings/__init__.py", "encodings/aliases.py", "encodings/utf_8.py")
 
-def modules(package: Path):
-    """Yield (dotted name, whether it is a package, marshalled code) for every module below `package`."""
-    for path in sorted(package.rglob("*.py")):
-        parts = list(path.relative_to(package.parent).with_suffix("").parts)
+
+def modules(package: Path) -> Iterator[tuple[str, bool, bytes]]:
+    """Yield (dotted name, whether it is a package, marshalled code) for what the launcher brings along."""
+    library = Path(sysconfig.get_path("stdlib"))
+    for path in [*sorted(package.rglob("*.py")), *(library / name for name in STANDARD)]:
+        root = library if path.is_relative_to(library) and not path.is_relative_to(package) else package.parent
+        parts = list(path.relative_to(root).with_suffix("").parts)
         is_package = parts[-1] == "__init__"
         if is_package:
             parts.pop()
         # The names in tracebacks; without docstrings and asserts, as with -OO.
-        code = compile(path.read_bytes(), str(path.relative_to(package.parent)), "exec", dont_inherit=True, optimize=2)
+        code = compile(path.read_bytes(), str(path.relative_to(root)), "exec", dont_inherit=True, optimize=2)
         yield ".".join(parts), is_package, marshal.dumps(code)
 
 

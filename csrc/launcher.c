@@ -52,7 +52,7 @@
 #endif
 
 /* Frozen packages have no directory; extension modules are still files in it. */
-static const char FROZEN_PATH[] = "import sys, pyruntime\npyruntime.__path__.append(sys.path[-1] + '/pyruntime')\n";
+static const char FROZEN_PATH[] = "import sys, pyruntime\npyruntime.__path__[:] = [sys.path[-1] + '/pyruntime']\n";
 
 /* The same words for both ways to start. It leaves by _exit; only a broken installation lets an exception through. */
 static const char PROGRAM[] = "from pyruntime.cli.main import program\nprogram()\n";

@@ -189,13 +189,13 @@ class _Execution:
             if options.terminal:
                 process["terminal"] = True
             return process
-        process: Any = dict(config.get("process") or {"cwd": "/"})
-        process["args"] = options.args
-        process["terminal"] = options.terminal
-        process["env"] = [*(process.get("env") or ()), *options.env]
-        process["user"] = user = dict(process.get("user") or {"uid": 0, "gid": 0})
+        wanted: Any = {"cwd": "/", **(config.get("process") or {})}
+        wanted["args"] = options.args
+        wanted["terminal"] = options.terminal
+        wanted["env"] = [*(wanted.get("env") or ()), *options.env]
+        wanted["user"] = user = dict(wanted.get("user") or {"uid": 0, "gid": 0})
         if options.cwd is not None:
-            process["cwd"] = options.cwd
+            wanted["cwd"] = options.cwd
         if options.user is not None:
             uid, _, gid = options.user.partition(":")
             user["uid"] = _number(uid, options.user)
@@ -203,20 +203,20 @@ class _Execution:
         if options.additional_gids:
             user["additionalGids"] = [*(user.get("additionalGids") or ()), *options.additional_gids]
         if options.apparmor is not None:
-            process["apparmorProfile"] = options.apparmor
+            wanted["apparmorProfile"] = options.apparmor
         if options.process_label is not None:
-            process["selinuxLabel"] = options.process_label
+            wanted["selinuxLabel"] = options.process_label
         if options.no_new_privs is not None:
-            process["noNewPrivileges"] = options.no_new_privs
+            wanted["noNewPrivileges"] = options.no_new_privs
         if options.capabilities:
-            sets = dict(process.get("capabilities") or {})
+            sets = dict(wanted.get("capabilities") or {})
             # Ambient ones need inheritable ones, which runc does not add either.
             more = ("bounding", "effective", "permitted", *(("ambient",) if sets.get("inheritable") else ()))
             for name in more:
                 sets[name] = [*(sets.get(name) or ()), *options.capabilities]
-            process["capabilities"] = sets
-        check_process(process, "the process to exec")
-        checked: Process = process
+            wanted["capabilities"] = sets
+        check_process(wanted, "the process to exec")
+        checked: Process = wanted
         return checked
 
     def _plan(self, config: "Config", state: "StateFile") -> "Plan":

@@ -28,7 +28,7 @@ def intel_rdt(config: "Config", container_id: str) -> "Iterator[Step]":
     if "intelRdt" not in linux:
         return
     asked = linux["intelRdt"]
-    caches = [asked[name] for name in ("l3CacheSchema", "memBwSchema") if asked.get(name)]  # type: ignore[literal-required]
+    caches = [asked[name] for name in ("l3CacheSchema", "memBwSchema") if asked.get(name)]
     lines = [line for text in [*caches, *(asked.get("schemata") or ())] for line in text.splitlines() if line.strip()]
     name = asked.get("closID") or ""
     group = "" if name == "/" else name or container_id

@@ -73,9 +73,7 @@ class Caller:
         options.setdefault("timeout", 60)
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=self.environment, **options
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment, **options)
         assert status in (None, done.returncode), f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 

@@ -40,7 +40,16 @@ def test_run_returns_the_exit_status(ctr, status):
 
 
 def test_a_debian_runs(ctr, debian):
-    done = ctr("run", "--rm", debian, "c", "bash", "-c", 'source /etc/os-release; echo "$ID $$"; dpkg --audit; exit 3', status=3)
+    done = ctr(
+        "run",
+        "--rm",
+        debian,
+        "c",
+        "bash",
+        "-c",
+        'source /etc/os-release; echo "$ID $$"; dpkg --audit; exit 3',
+        status=3,
+    )
     assert done.stdout == "debian 1\n"
 
 
@@ -158,7 +167,9 @@ def test_the_network_is_its_own_otherwise(ctr):
 
 
 def test_the_default_seccomp_profile_is_in_force(ctr):
-    done = ctr("run", "--rm", "--seccomp", IMAGE, "c", "sh", "-c", "grep Seccomp: /proc/1/status; unshare -U true", status=1)
+    done = ctr(
+        "run", "--rm", "--seccomp", IMAGE, "c", "sh", "-c", "grep Seccomp: /proc/1/status; unshare -U true", status=1
+    )
     assert done.stdout.split() == ["Seccomp:", "2"]
     assert "Operation not permitted" in done.stderr
 
@@ -181,7 +192,9 @@ def test_what_the_runtime_refuses_reaches_the_user_with_its_place(containerd, ct
 
 def test_containers_made_at_the_same_time_all_run(containerd, ctr):
     def run(number):
-        return ctr("run", "--rm", IMAGE, f"c{number}", "sh", "-c", f"echo {number}; exit {number}", status=number).stdout
+        return ctr(
+            "run", "--rm", IMAGE, f"c{number}", "sh", "-c", f"echo {number}; exit {number}", status=number
+        ).stdout
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(run, range(24))) == [f"{number}\n" for number in range(24)]

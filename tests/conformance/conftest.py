@@ -40,6 +40,12 @@ def until(condition, what):
     return value
 
 
+def host_mounts():
+    """Return the mount table of the host, without what others on this machine do meanwhile."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if not line.split()[4].startswith(("/run/netns/", "/var/lib/"))]
+
+
 class Container:
     """A created container."""
 

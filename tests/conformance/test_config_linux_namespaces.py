@@ -1,10 +1,12 @@
 """Namespaces: new, joined by path, inherited, and what is refused (config-linux.md#namespaces)."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from changes import inherit, linux, mapped, namespace, without
+from changes import inherit, mapped, namespace, without
+from conftest import host_mounts
 
 pytestmark = pytest.mark.clause("config-linux.md#namespaces")
 
@@ -73,8 +75,6 @@ def test_a_namespace_held_by_a_mount_is_joined(containers, tmp_path):
     holder = containers.start()
     kept = tmp_path / "net"
     kept.touch()
-    import subprocess
-
     subprocess.run(["mount", "--bind", holder.proc("ns/net"), kept], check=True)
     try:
         expected = holder.proc("ns/net").readlink()
@@ -149,8 +149,28 @@ def test_new_namespaces_of_one_container_are_not_those_of_another(containers):
         assert one.proc(f"ns/{FILES[kind]}").readlink() != other.proc(f"ns/{FILES[kind]}").readlink()
 
 
-def test_a_joined_mount_namespace_is_joined(containers):
-    holder = containers.start()
-    path = holder.proc("ns/mnt")
-    container = containers.start(unhidden, namespace("mount", path))
-    assert container.proc("ns/mnt").readlink() == path.readlink()
+@pytest.fixture
+def other_mounts():
+    """The path of a mount namespace like the host's."""
+    holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 1000"], stdout=subprocess.PIPE)
+    holder.stdout.readline()  # it is in its namespace
+    yield Path(f"/proc/{holder.pid}/ns/mnt")
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+
+
+def test_a_joined_mount_namespace_is_joined(containers, other_mounts):
+    container = containers.start(unhidden, namespace("mount", other_mounts), own=True)
+    assert container.proc("ns/mnt").readlink() == other_mounts.readlink()
+    assert os.path.samestat(container.path("/").stat(), (container.bundle / "rootfs").stat())
+    container.delete("--force")
+
+
+def test_an_inherited_mount_namespace_is_the_runtimes_and_left_as_it_was(containers):
+    before = host_mounts()
+    container = containers.start(unhidden, inherit("mount"), own=True)
+    assert container.proc("ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    assert os.path.samestat(container.path("/").stat(), (container.bundle / "rootfs").stat())
+    container.delete("--force")
+    assert host_mounts() == before

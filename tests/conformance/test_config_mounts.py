@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from changes import bind, capable, inherit, mapped, mount, namespace, unmount, user, writable
-from conftest import mounts
+from conftest import host_mounts, mounts, until
 
 pytestmark = pytest.mark.clause("config.md#mounts")
 
@@ -147,10 +147,10 @@ def test_a_destination_never_leads_out_of_the_root(containers, folder, tmp_path,
     def link(config):
         (tmp_path / "bundle1" / "rootfs" / "way").symlink_to(target)
 
-    before = open("/proc/self/mountinfo").read()
+    before = host_mounts()
     path = containers._bundle("sleep 1000", [link, bind(folder, "/way/home")], True)
     containers.runtime("create", "-b", path, containers.runtime.id(), check=False)
-    assert open("/proc/self/mountinfo").read() == before
+    assert host_mounts() == before
 
 
 def test_the_root_cannot_be_mounted_over(containers, folder):
@@ -241,9 +241,9 @@ def test_a_mount_without_type_and_bind_is_an_error(containers):
 
 
 def test_a_mount_that_fails_undoes_the_ones_before(containers, folder):
-    before = open("/proc/self/mountinfo").read()
+    before = host_mounts()
     containers.refused(bind(folder, "/home"), mount("/var", "nofs", "none"))
-    assert open("/proc/self/mountinfo").read() == before
+    assert host_mounts() == before
 
 
 # ---- Control groups ----
@@ -308,11 +308,9 @@ def test_sources_are_opened_with_the_runtimes_rights(inside, tmp_path):
 
 
 def test_what_a_process_mounts_stays_inside(containers, tmp_path, folder):
-    before = open("/proc/self/mountinfo").read()
+    before = host_mounts()
     script = "mount -t tmpfs secret /home/sub && sleep 1000"
     container = containers.start(bind(folder, "/home"), capable("SYS_ADMIN"), user(uid=0, gid=0), script=script)
-    from conftest import until
-
     until(lambda: "secret" in container.proc("mountinfo").read_text(), "the mount")
-    assert open("/proc/self/mountinfo").read() == before
+    assert host_mounts() == before
     assert any(one.path == "/home/sub" for one in mounts(container.proc("mountinfo").read_text()))

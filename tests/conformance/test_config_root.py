@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from changes import bind, capable, linux, top, writable
-from conftest import mounts
+from conftest import host_mounts, mounts, until
 
 ROOT = pytest.mark.clause("config.md#root")
 CLONE_NEWNS = 0x00020000
@@ -142,8 +142,6 @@ def run_with(containers, root, propagation):
     if propagation:
         changes.append(linux(rootfsPropagation=propagation))
     container = containers.start(*changes, script=MOUNT_INSIDE)
-    from conftest import until
-
     until(lambda: " /var " in container.proc("mountinfo").read_text(), "the mount inside")
     return container
 
@@ -218,10 +216,10 @@ def test_an_unknown_propagation_is_an_error(containers):
 @PROPAGATION
 @pytest.mark.parametrize("propagation", ["shared", "rshared", "slave", "private", "unbindable", None])
 def test_the_hosts_own_mounts_are_not_touched(containers, propagation):
-    before = open("/proc/self/mountinfo").read()
+    before = host_mounts()
     changes = [linux(rootfsPropagation=propagation)] if propagation else []
     container = containers.start(*changes)
-    during = open("/proc/self/mountinfo").read()
+    during = host_mounts()
     container.delete("--force")
     assert before == during
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from changes import bind, hook, inherit, linux, mount, process, top
-from conftest import Container, until
+from conftest import Container, host_mounts, until
 
 STATE = pytest.mark.clause("runtime.md#state")
 QUERY = pytest.mark.clause("runtime.md#query-state")
@@ -243,9 +243,9 @@ def test_a_pid_file_that_cannot_be_written_is_an_error_that_leaves_nothing(conta
     ids=["mount", "program", "sysctl", "memory", "hook", "cwd", "rlimit"],
 )
 def test_an_error_at_any_point_of_create_leaves_nothing(containers, change):
-    before = open("/proc/self/mountinfo").read()
+    before = host_mounts()
     containers.refused(change)
-    assert open("/proc/self/mountinfo").read() == before
+    assert host_mounts() == before
 
 
 @CREATE

@@ -61,10 +61,13 @@ def mounts(pid: "int | str") -> list[str]:
 
 
 def check_mounts(before: list[str], after: list[str]) -> None:
-    """Nothing has come, and nothing has gone but what others unmounted on the machine, or removed the place of."""
+    """Nothing has come, and of what belongs to the system nothing has gone.
+
+    Elsewhere a mount may go from here because its place was removed on the machine, which has nothing to do with us.
+    """
     assert [line for line in after if line not in before] == []
-    gone = {line.split()[4] for line in before if line not in after}
-    assert gone & {line.split()[4] for line in mounts("self")} == set()
+    gone = [line.split()[4] for line in before if line not in after]
+    assert [place for place in gone if place == "/" or place.startswith(("/proc", "/sys", "/dev"))] == []
 
 
 def snapshot(directory: Path) -> dict[str, tuple]:

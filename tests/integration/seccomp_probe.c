@@ -64,7 +64,7 @@ static void probe(int abi, long number, long first, int one) {
     printf("%d %ld %#lx ", abi, number, first);
     if (answered && result < 0 && result > -4096)
         printf("errno %ld\n", -result);
-    else if (answered || !WIFSIGNALED(status))
+    else if (answered || !WIFSIGNALED(status) || WTERMSIG(status) == SIGALRM)
         printf("ok\n");
     else
         printf("signal %d\n", WTERMSIG(status));

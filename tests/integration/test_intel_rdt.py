@@ -1,4 +1,4 @@
-"""The resctrl file system, played by a directory: groups made, compared, entered, removed (config-linux.md#intelrdt)."""
+"""The resctrl file system, played by a directory: groups made, compared, entered, removed."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,9 @@ class Resctrl:
         monkeypatch.setattr(os, "mkdir", self.make)
         monkeypatch.setattr(os, "rmdir", self.remove)
         write = intel_rdt._write
-        monkeypatch.setattr(intel_rdt, "_write", lambda path, text: (self.writes.append((path, text)), write(path, text)))
+        monkeypatch.setattr(
+            intel_rdt, "_write", lambda path, text: (self.writes.append((path, text)), write(path, text))
+        )
 
     def fill(self, path):
         self.mkdir(f"{path}/mon_groups")

@@ -83,13 +83,19 @@ def test_no_path_leads_out_of_the_procfs(proc, path, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("module", "section", "name"),
-    [("apparmor", "process", "apparmorProfile"), ("selinux", "process", "selinuxLabel"), ("selinux", "linux", "mountLabel")],
+    [
+        ("apparmor", "process", "apparmorProfile"),
+        ("selinux", "process", "selinuxLabel"),
+        ("selinux", "linux", "mountLabel"),
+    ],
 )
 def test_a_host_without_the_module_refuses_the_label(runtime, bundle, module, section, name):
     if getattr(facts(), module):
         pytest.skip(f"{module} is enabled on this host")
     container = runtime.id()
-    done = runtime("create", "-b", bundle(lambda config: config[section].update({name: "a:b:c:s0"})), container, check=False)
+    done = runtime(
+        "create", "-b", bundle(lambda config: config[section].update({name: "a:b:c:s0"})), container, check=False
+    )
     assert done.returncode == 1
     assert "is not enabled on this host" in done.stderr
     assert f"/{section}/{name}" in done.stderr

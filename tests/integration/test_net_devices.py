@@ -1,6 +1,6 @@
-"""Network devices that move into containers (config-linux.md#network-devices), on veth pairs in a namespace of the test.
+"""Network devices that move into containers (config-linux.md#network-devices), on veth pairs.
 
-The tests' process moves into a network namespace of its own, so that nothing here meets the host's devices.
+pyruntime runs in a network namespace of the test, so that nothing here meets the devices of the host.
 """
 
 import json
@@ -123,7 +123,12 @@ def test_permanent_global_addresses_move_and_others_do_not(run, host):
     lines = run({"dev0": {"name": "eth0"}}, "ip addr show eth0").stdout.splitlines()
     found = {line.split("scope global")[0].strip() for line in lines if "scope global" in line}
     assert found == {
-        *("inet 10.9.0.1/24 brd 10.9.0.255", "inet 10.9.0.2/24", "inet 10.9.1.1 peer 10.9.1.2/32", "inet6 fd00:9::1/64"),
+        *(
+            "inet 10.9.0.1/24 brd 10.9.0.255",
+            "inet 10.9.0.2/24",
+            "inet 10.9.1.1 peer 10.9.1.2/32",
+            "inet6 fd00:9::1/64",
+        ),
     }
     assert not any("scope link" in line and "10.9" in line for line in lines)
 

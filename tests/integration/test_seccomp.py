@@ -310,6 +310,24 @@ def test_the_program_has_the_filter_and_no_capability_that_loaded_it(runtime, bu
     assert int(status["CapBnd"], 16) == 1 << 5
 
 
+@pytest.mark.parametrize("no_new_privileges", [False, True])
+def test_in_a_user_namespace_its_privilege_loads_the_filter(runtime, bundle, no_new_privileges):
+    def change(config):
+        filtered(allowing(rule("getppid")), "grep", "Seccomp:", "/proc/self/status", noNewPrivileges=no_new_privileges)(
+            config
+        )
+        config["linux"]["namespaces"].append({"type": "user"})
+        config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = [
+            {"containerID": 0, "hostID": 100000, "size": 65536}
+        ]
+        config["process"]["user"] = {"uid": 5, "gid": 5}
+
+    path = bundle(change, own=True)
+    for folder in (path, path.parent):
+        folder.chmod(0o755)
+    assert runtime("run", "-b", path, runtime.id()).stdout == "Seccomp:\t2\n"
+
+
 def test_a_created_container_waits_without_effective_privilege_of_the_filter(runtime, bundle):
     def change(config):
         filtered(allowing(rule("getppid")), "true", noNewPrivileges=False)(config)

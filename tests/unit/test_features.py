@@ -52,7 +52,9 @@ def test_a_list_holds_exactly_the_values_that_config_json_may_have(found, names)
     linux = found["linux"]
     listed = {**linux, **linux["seccomp"], **linux["memoryPolicy"]}[names]
     assert len(listed) == len(set(listed))
-    allowed = [values for values in enumerations(json.loads((SCHEMAS / "config.json").read_text())) if values & set(listed)]
+    allowed = [
+        values for values in enumerations(json.loads((SCHEMAS / "config.json").read_text())) if values & set(listed)
+    ]
     # libseccomp may lack an architecture that the specification has.
     assert any(set(listed) <= values if names == "archs" else set(listed) == values for values in allowed)
 

@@ -72,7 +72,12 @@ def test_schemata_that_mean_the_same_agree(wanted, found):
 
 @pytest.mark.parametrize(
     ("wanted", "found", "said"),
-    [(L3, "L3:0=7f0;1=f", "L3:1=f"), (L3, "MB:0=7f0", "no L3"), (MB, "MB:0=20", "no MB:1"), ("MB:0=20", "MB:0=30", "MB:0=30")],
+    [
+        (L3, "L3:0=7f0;1=f", "L3:1=f"),
+        (L3, "MB:0=7f0", "no L3"),
+        (MB, "MB:0=20", "no MB:1"),
+        ("MB:0=20", "MB:0=30", "MB:0=30"),
+    ],
 )
 def test_schemata_that_differ_are_told_apart(wanted, found, said):
     assert disagreement(wanted, found, 10) == said

@@ -1,0 +1,98 @@
+"""The image of the machine: a Debian with systemd, made by debootstrap, kept below .cache/vm under a hash of its recipe."""
+
+import configparser
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+CACHE = PROJECT / ".cache/vm"
+CUSTOMIZE = HERE / "image.sh"
+
+RELEASE = "bookworm"
+OLDER = "bullseye"
+PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "kmod", "procps", "iproute2"),
+    *("linux-image-cloud-amd64", "initramfs-tools", "apparmor", "secilc", "uidmap", "python3", "libseccomp2"),
+    "busybox-static",
+)
+SIZE = "3G"  # of the disk; the file holds only what is used
+
+# Program -> the Debian package that has it.
+NEEDS = {"debootstrap": "debootstrap", "qemu-system-x86_64": "qemu-system-x86", "mkfs.ext4": "e2fsprogs"}
+IMPOSSIBLE = "cannot make a machine here"
+
+
+def obstacle() -> str:
+    """Return why no machine can be made on this host, or ""."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    missing = sorted({package for program, package in NEEDS.items() if not shutil.which(program, path=path)})
+    if os.geteuid() != 0:
+        return f"{IMPOSSIBLE}: needs root"
+    if os.uname().machine != "x86_64":
+        return f"{IMPOSSIBLE}: it would be of x86_64"
+    if sys.version_info[:2] != (3, 11):
+        return f"{IMPOSSIBLE}: the wheel is for another Python than {RELEASE} has"
+    return f"{IMPOSSIBLE}: needs the Debian packages {' '.join(missing)}" if missing else ""
+
+
+def requirements() -> list[str]:
+    """Return what pyruntime and its tests need from the package index, as setup.cfg says."""
+    parser = configparser.ConfigParser()
+    parser.read(PROJECT / "setup.cfg")
+    lists = parser["options"]["install_requires"], parser["options.extras_require"]["test"]
+    return [line.strip() for text in lists for line in text.splitlines() if line.strip()]
+
+
+def get() -> Path:
+    """Return the directory with root.ext4, vmlinuz-* and initrd-*; make it where there is none for this recipe."""
+    recipe = hashlib.sha256(
+        b"\0".join([Path(__file__).read_bytes(), CUSTOMIZE.read_bytes(), *map(str.encode, requirements())])
+    )
+    image = CACHE / recipe.hexdigest()[:16]
+    if not image.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.iterdir():  # of other recipes, or given up half way
+            if old.is_dir():
+                shutil.rmtree(old)
+        work = image.with_suffix(".new")
+        _make(work)
+        work.rename(image)  # at once: its presence says that all is there
+    return image
+
+
+def _make(work: Path) -> None:
+    """Make an image in the new directory `work`; what is done is written to `work`/log."""
+    root = work / "root"
+    root.mkdir(parents=True)
+    print(f"vm: making the image, see {work}/log", file=sys.__stderr__, flush=True)
+    # The system's own programs, and nothing of the environment of whoever runs the tests but how to reach the network.
+    environment = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+    environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+    with (work / "log").open("wb") as log:
+
+        def do(*words: object, **more: object) -> None:
+            command = [str(word) for word in words]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, **more)
+            if done.returncode:
+                text = (work / "log").read_text(errors="replace")
+                raise RuntimeError(f"{' '.join(command[:3])}: status {done.returncode}\n{text[-3000:]}")
+
+        include = f"--include={','.join(PACKAGES)}"
+        do("debootstrap", "--variant=minbase", include, RELEASE, root, env=environment)
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        shutil.copy(CUSTOMIZE, root / "image.sh")
+        do("chroot", root, "sh", "/image.sh", OLDER, env=environment)
+        (root / "image.sh").unlink()
+        packages = root / "opt/venv/lib/python3.11/site-packages"
+        do(sys.executable, "-m", "pip", "install", "--quiet", "--target", packages, *requirements())
+        for name in ("vmlinuz-new", "vmlinuz-old", "initrd-new", "initrd-old"):
+            shutil.copyfile(root / "boot" / name, work / name)
+        # Ready for use without a loop device; no journal, because nothing written to it is kept.
+        options = ["-q", "-F", "-O", "^has_journal", "-E", "root_owner=0:0"]
+        do("mkfs.ext4", *options, "-d", root, work / "root.ext4", SIZE, env=environment)
+    shutil.rmtree(root)

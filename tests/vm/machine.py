@@ -1,0 +1,179 @@
+"""A machine in qemu: starts the image with an archive of tests as its second disk, hands on what they report, ends it."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[2]
+MEMORY = 2048  # MiB
+CPUS = 2
+# Seconds within which a machine with KVM has said its first word; where KVM is there but does not work, it says nothing.
+FIRST_WORD = 10
+KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 quiet panic=-1 systemd.show_status=0 systemd.journald.storage=volatile"
+
+
+class MachineError(Exception):
+    """The machine did not do what it is there for; says how far it came."""
+
+
+@dataclass
+class Boot:
+    """One start of the machine.
+
+    name     of the log, <name>.log
+    kernel   "new" or "old"
+    options  added to the kernel's command line
+    start    the shell script that is run inside; the machine is switched off at its end
+    files    path inside -> path on the host of what is there beside the project, files or directories
+    limit    seconds until the machine is ended
+    """
+
+    name: str
+    kernel: str
+    options: str
+    start: str
+    files: dict[str, Path]
+    limit: float
+
+
+def pack(boot: Boot, target: Path) -> None:
+    """Write the archive that `boot` needs: the project's tests at /project, `files`, and /vm/start."""
+    with tarfile.open(target, "w") as archive:
+        for name in ("tests", "spec-fixtures", "csrc", "docs", "setup.cfg", "README.md"):
+            if (PROJECT / name).exists():
+                archive.add(PROJECT / name, f"project/{name}", filter=_ours)
+        for inside, outside in boot.files.items():
+            archive.add(outside, inside.lstrip("/"), filter=_ours)
+        script = target.with_suffix(".start")
+        script.write_text(boot.start)
+        archive.add(script, "vm/start", filter=_ours)
+        script.unlink()
+
+
+def _ours(member: tarfile.TarInfo) -> "tarfile.TarInfo | None":
+    """All belongs to root in the machine, and what a run of the tests on the host left is not there."""
+    if "__pycache__" in member.name:
+        return None
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    return member
+
+
+def run(boot: Boot, image: Path, work: Path) -> Iterator[dict[str, Any]]:
+    """Boot, and yield what the tests send through their port, as it comes. The console is written to work/<name>.log.
+
+    With KVM where it works, else by emulation. Raises MachineError when the machine ends without saying how the tests
+    ended, or does not end in time; qemu is ended by its pid then.
+    """
+    disk = work / f"{boot.name}.tar"
+    pack(boot, disk)
+    try:
+        for accelerator in _accelerators():
+            lines = _run(boot, image, disk, work / f"{boot.name}.log", accelerator)
+            first = next(lines, None)
+            if first is None:
+                continue  # KVM said nothing
+            yield first
+            yield from lines
+            return
+    finally:
+        disk.unlink()
+
+
+def _accelerators() -> list[list[str]]:
+    kvm = ["-accel", "kvm", "-cpu", "host"]
+    # Without nested virtualization, whose modules would only be loaded.
+    emulation = ["-accel", "tcg,thread=multi", "-cpu", "max,-svm,-vmx"]
+    return [kvm, emulation] if os.access("/dev/kvm", os.R_OK | os.W_OK) else [emulation]
+
+
+def _command(boot: Boot, image: Path, disk: Path, accelerator: list[str], port: int) -> list[str]:
+    drive = "if=virtio,format=raw"
+    return [
+        *("nice", "-n", "5", "qemu-system-x86_64", *accelerator),
+        *("-machine", "q35", "-smp", str(CPUS), "-m", str(MEMORY)),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-kernel", f"{image}/vmlinuz-{boot.kernel}", "-initrd", f"{image}/initrd-{boot.kernel}"),
+        *("-append", f"{KERNEL_OPTIONS} {boot.options}"),
+        # What is written goes to a temporary file, and the image stays as it is.
+        *("-drive", f"{drive},snapshot=on,file={image}/root.ext4"),
+        *("-drive", f"{drive},readonly=on,file={disk}"),
+        *("-serial", "stdio"),
+        *("-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
+        *("-chardev", f"file,id=reports,append=on,path=/dev/fd/{port}"),
+        *("-device", "virtserialport,chardev=reports,name=reports"),
+    ]
+
+
+def _run(boot: Boot, image: Path, disk: Path, log: Path, accelerator: list[str]) -> Iterator[dict[str, Any]]:
+    """See run(); yields nothing where KVM does not work."""
+    deadline = time.monotonic() + boot.limit
+    reading, writing = os.pipe()
+    with log.open("wb") as console, open(reading, "rb", buffering=0) as port:
+        process = subprocess.Popen(
+            _command(boot, image, disk, accelerator, writing),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            pass_fds=[writing],
+        )
+        os.close(writing)
+        try:
+            if "kvm" in accelerator and not _says_something(process, log):
+                return
+            ended = False
+            for line in _lines(port, deadline):
+                data = json.loads(line)
+                ended = ended or "status" in data
+                yield data
+            process.wait(max(1, deadline - time.monotonic()))
+            if not ended:
+                raise MachineError(f"the machine ended before its tests did: {_tail(log)}")
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise MachineError(f"no end after {boot.limit} s: {_tail(log)}") from None
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _says_something(process: "subprocess.Popen[bytes]", log: Path) -> bool:
+    """Whether the machine's kernel writes to the console in time."""
+    deadline = time.monotonic() + FIRST_WORD
+    while time.monotonic() < deadline:
+        try:
+            process.wait(0.2)
+            break
+        except subprocess.TimeoutExpired:
+            if log.stat().st_size:
+                return True
+    return False
+
+
+def _lines(port: Any, deadline: float) -> Iterator[bytes]:
+    """Yield the lines that come through `port` until nobody holds its other end. Raises TimeoutError."""
+    rest = b""
+    while True:
+        if not select.select([port], [], [], max(0, deadline - time.monotonic()))[0]:
+            raise TimeoutError
+        piece = port.read(65536)
+        if not piece:
+            return
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+
+
+def _tail(log: Path) -> str:
+    text = log.read_text(errors="replace")
+    return f"{log}\n{text[-3000:]}"
+
+
+if __name__ == "__main__":
+    sys.exit("run by pytest: make vm")
