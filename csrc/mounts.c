@@ -290,7 +290,7 @@ static int join_options(struct stub *stub, const struct step *step, char data[40
         const char *comma = strchr(item, ','), *value = strchr(item, '=');
         const char *separator = used ? "," : "";
         /* Quotes protect a comma in a value that no backslash protects already: that of an SELinux label. */
-        if (value && comma > value && comma[-1] != '\\')
+        if (value && comma && comma > value && comma[-1] != '\\')
             used += (size_t)snprintf(data + used, 4096 - used, "%s%.*s\"%s\"", separator, (int)(value + 1 - item), item,
                                      value + 1);
         else

@@ -158,13 +158,13 @@ class _Creation:
         if self.console >= 0:
             self.sources.own(self.console)
         self.sources.open(self.plan, self.program, _facts(), self.options.bundle)
+        self.container = containers.create(self.options.root, self.container_id)
+        self.undo.push(self.container.close)
+        self.undo.push(self.container.remove)
         if self.plan.resctrl:
             from pyruntime.engine import intel_rdt
 
             self.resctrl = intel_rdt.open_groups(self.plan.resctrl)
-        self.container = containers.create(self.options.root, self.container_id)
-        self.undo.push(self.container.close)
-        self.undo.push(self.container.remove)
         self.seccomp = self._filter()
 
     def close(self) -> int:
@@ -185,7 +185,7 @@ class _Creation:
             state["intel_rdt"] = self.resctrl.record
         # Written before anything else is made, so that whoever finds a container whose creator died knows what to
         # remove.
-        self.container.write(state)
+        self.container.begin(state)
         self.container.write_config(self.config)
         cgroup.make()
         self.undo.push(cgroup.remove)

@@ -13,6 +13,7 @@ from pyruntime.store import holder, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.cgroup import Cgroup
     from pyruntime.spec.types import StateFile
     from pyruntime.store.container import Container
 
@@ -50,8 +51,7 @@ def delete(root: str, container_id: str, force: bool) -> None:
         except Error as damaged:
             if not force:
                 raise
-            log.warning(f"{damaged}: its cgroup, if any, is left")
-            container.remove()
+            _destroy_damaged(container, damaged)
             return
         status = container.status(state) if state is not None else "stopped"
         if status == "creating":
@@ -62,11 +62,23 @@ def delete(root: str, container_id: str, force: bool) -> None:
         destroy(container, state)
 
 
+def _destroy_damaged(container: "Container", damaged: Error) -> None:
+    """Remove a container whose state.json cannot be read, by the state as it was before anything was made."""
+    first = container.read_first()
+    if first is None:
+        log.warning(f"{damaged}: its cgroup and processes, if any, are left")
+        container.remove()
+    else:
+        log.warning(f"{damaged}: going by what was written before the container was made")
+        # It knows of no init, but of the cgroup that init is in.
+        destroy(container, first)
+
+
 def destroy(container: "Container", state: "StateFile | None") -> None:
     """Kill what runs of the container, remove its cgroup and state, and run its poststop hooks. The lock is held."""
     if state is not None:
-        _end_init(state)
         cgroup = cgroups.open(state["cgroup"]) if state["cgroup"] else None
+        _end_init(state, cgroup)
         if cgroup is not None:
             if cgroup.pids():
                 cgroup.kill_all(_KILL)
@@ -84,7 +96,7 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
         _poststop(state)
 
 
-def _end_init(state: "StateFile") -> None:
+def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
     """Kill init if it lives and wait until it has ended; with it ends every process of its pid namespace."""
     pid = state["pid"]
     if pid <= 0:
@@ -95,6 +107,8 @@ def _end_init(state: "StateFile") -> None:
     try:
         if process.alive(pid, state["start_time"]):
             lib.pyr_pidfd_send_signal(pidfd, _KILL)
+            if cgroup is not None and containers.paused(state):
+                cgroup.thaw()  # v1's freezer holds back even SIGKILL
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
             if not poll.poll(_PATIENCE * 1000):

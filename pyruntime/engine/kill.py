@@ -30,6 +30,9 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None
                 clause=_CLAUSE,
             )
         send(state["pid"], state["start_time"], signal, container_id)
+        if signal == cgroups.SIGKILL and status == "paused":
+            # v1's freezer holds back even SIGKILL; other signals wait for `resume`, as with runc.
+            cgroups.open(state["cgroup"]).thaw()
 
 
 def send(pid: int, started: int, signal: int, container_id: str) -> None:

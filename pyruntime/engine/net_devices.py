@@ -179,11 +179,11 @@ class _Socket:
         # A socket stays in the namespace in which it was made.
         own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            netns.setns(namespace, fork=False)
+            netns.setns(namespace)
             try:
                 self._link = iproute()
             finally:
-                netns.setns(own, fork=False)
+                netns.setns(own)
         except OSError as error:
             raise Error(
                 "cannot enter the container's network namespace",

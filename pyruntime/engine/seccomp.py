@@ -14,6 +14,7 @@ from pyruntime.store import filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
 
     from pyruntime.engine.sources import Sources
@@ -104,11 +105,25 @@ def prepare(step: "Step", config: "Config", root: str, listener: int) -> Filter:
     key = repr((__version__, host.machine, host.release, strict, parts)).encode(errors="surrogatepass")
     program = filters.load(root, key)
     if not program:
-        from pyruntime.engine import seccomp_compiler as compiler
-
+        compiler = _compiler()
         program = compiler.compile_profile(profile, strict)
         filters.save(root, key, compiler.library(), program)
     return Filter(step, program, listener, profile.get("listenerMetadata"))
+
+
+def _compiler() -> "ModuleType":
+    """Return the module that compiles profiles. Raises Error when libseccomp cannot be loaded."""
+    try:
+        from pyruntime.engine import seccomp_compiler
+    except ImportError as error:
+        raise Error(
+            "cannot load libseccomp",
+            str(error),
+            pointer=POINTER,
+            clause=CLAUSE,
+            advice="install libseccomp 2.5 or newer (Debian: libseccomp2)",
+        ) from None
+    return seccomp_compiler
 
 
 def _flags(step: "Step") -> int:

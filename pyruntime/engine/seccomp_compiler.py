@@ -158,7 +158,7 @@ def _export(context: "Any") -> bytes:
 
 
 def _newest(architectures: "list[int]", names: "list[str]") -> "dict[int, tuple[int, int]]":
-    """Return for each architecture as the kernel names it the greatest number of `names`, without and with x32's bit."""
+    """Return the greatest number of `names`, without and with x32's bit, for each AUDIT_ARCH_* of `architectures`."""
     newest: dict[int, tuple[int, int]] = {}
     raw = [os.fsencode(name) for name in names]
     for token in architectures:

@@ -31,4 +31,6 @@ def state(root: str, container_id: str) -> "dict[str, object]":
         document = spec_state(stored, status)
         more: dict[str, object] = dict(stored)
         document.update((name, more[name]) for name in _MORE)
+        # While it is being created; Go cannot read an empty time.
+        document["created"] = document["created"] or "0001-01-01T00:00:00Z"
         return document

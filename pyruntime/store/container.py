@@ -2,6 +2,8 @@
 
 ROOT/ID/            locked with flock(2) by whoever changes the container
 ROOT/ID/state.json  replaced as a whole, never written in place
+ROOT/ID/first.json  the state as it was before anything was made: what `delete --force` goes by where state.json is
+                    damaged
 ROOT/ID/config.json the configuration as it was at create
 ROOT/ID/holder      who has the lock and runs hooks meanwhile
 ROOT/ID/start.sock  the start gate: the container's init listens here from `created` until it executes the
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _STATE = "state.json"
+_FIRST = "first.json"
 _CONFIG = "config.json"
 _GATE = "start.sock"
 _ID_LIMIT = 1024
@@ -120,19 +123,44 @@ class Container:
         except OSError as error:
             raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
 
+    def begin(self, state: "StateFile") -> None:
+        """Write the first state.json, and keep it beside those that replace it. Raises Error when it cannot be written.
+
+        The second name of one file costs less than another file.
+        """
+        try:
+            self.write_file(_FIRST, jsonio.dumps(state).encode())
+            os.link(_FIRST, _STATE, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except OSError as error:
+            raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
+
+    def read_first(self) -> "StateFile | None":
+        """Return the state as `begin` wrote it: all that may have been made, no process. None without a readable one."""
+        try:
+            return self._read(_FIRST, of_any_version=True)
+        except Error:
+            return None
+
     def read(self) -> "StateFile | None":
         """Return state.json; None while `create` has not written it yet. Raises Error when it is damaged."""
+        return self._read(_STATE)
+
+    def _read(self, name: str, of_any_version: bool = False) -> "StateFile | None":
         try:
-            fd = os.open(_STATE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Error(f"cannot open {self.path}/{name}", errno=error.errno or 0) from None
         try:
             content = b""
             while chunk := os.read(fd, 1 << 20):
                 content += chunk
+        except OSError as error:
+            raise Error(f"cannot read {self.path}/{name}", errno=error.errno or 0) from None
         finally:
             os.close(fd)
-        return _parse_state(f"{self.path}/{_STATE}", self.container_id, content)
+        return _parse_state(f"{self.path}/{name}", self.container_id, content, of_any_version)
 
     def write_config(self, config: "Config") -> None:
         """Keep the configuration of create: later changes of the bundle change nothing (runtime.md#lifecycle)."""
@@ -187,6 +215,9 @@ class Container:
                 return "stopped" if other.try_lock() else "creating"
         if not process.alive(state["pid"], state["start_time"]):
             return "stopped"
+        # Before the gate, where a frozen init does not answer.
+        if paused(state):
+            return "paused"
         return "created" if self.waits_for_start() else "running"
 
     def check_process(self, state: "StateFile") -> None:
@@ -197,11 +228,35 @@ class Container:
     def remove(self) -> None:
         """Remove the directory with what pyruntime put into it; the id is free afterwards."""
         for name in os.listdir(self.fd):
-            os.unlink(name, dir_fd=self.fd)
+            try:
+                os.unlink(name, dir_fd=self.fd)
+            except IsADirectoryError:
+                from pyruntime.store.directory import remove
+
+                remove(name, self.fd)
         os.rmdir(self.path)
 
 
-def _parse_state(path: str, container_id: str, content: bytes) -> "StateFile":
+def paused(state: "StateFile") -> bool:
+    """Tell whether the container's processes are frozen, by the one freezer that `pause` uses; costs one read."""
+    paths = state["cgroup"].get("paths") or {}
+    for directory, file, thawed in (
+        (paths.get(""), "cgroup.freeze", b"0"),
+        (paths.get("freezer"), "freezer.state", b"THAWED"),
+    ):
+        if directory:
+            try:
+                fd = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # a unified hierarchy has no freezer before Linux 5.2
+            try:
+                return os.read(fd, 16).strip() != thawed
+            finally:
+                os.close(fd)
+    return False
+
+
+def _parse_state(path: str, container_id: str, content: bytes, of_any_version: bool) -> "StateFile":
     doing = f"cannot read {path}"
     advice = f"pyruntime delete --force {container_id} removes the container"
     try:
@@ -210,7 +265,7 @@ def _parse_state(path: str, container_id: str, content: bytes) -> "StateFile":
         raise Error(doing, f"it is damaged: {error}", advice=advice) from None
     if not isinstance(state, dict) or not isinstance(state.get("version"), int):
         raise Error(doing, "it is damaged: not a state of pyruntime", advice=advice)
-    if state["version"] != VERSION:
+    if state["version"] != VERSION and not of_any_version:
         raise Error(doing, f"it has version {state['version']}, this pyruntime reads {VERSION}", advice=advice)
     needed = {"id": str, "status": str, "pid": int, "start_time": int, "bundle": str, "cgroup": dict, "hooks": dict}
     for name, kind in needed.items():

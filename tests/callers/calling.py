@@ -1,4 +1,4 @@
-"""How the tests call: a caller's client and daemon, what they need, and what they leave behind in cgroups and mounts."""
+"""How the tests call: a caller's client and daemon, what they need, and what they leave behind."""
 
 import os
 import shlex

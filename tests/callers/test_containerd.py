@@ -40,16 +40,8 @@ def test_run_returns_the_exit_status(ctr, status):
 
 
 def test_a_debian_runs(ctr, debian):
-    done = ctr(
-        "run",
-        "--rm",
-        debian,
-        "c",
-        "bash",
-        "-c",
-        'source /etc/os-release; echo "$ID $$"; dpkg --audit; exit 3',
-        status=3,
-    )
+    script = 'source /etc/os-release; echo "$ID $$"; dpkg --audit; exit 3'
+    done = ctr("run", "--rm", debian, "c", "bash", "-c", script, status=3)
     assert done.stdout == "debian 1\n"
 
 
@@ -73,7 +65,7 @@ def _stopped_by_term(containerd) -> bool:
 
 def test_kill_ends_a_detached_container(containerd, ctr):
     ctr("run", "--detach", IMAGE, "c", "sleep", "1000")
-    assert ["sleep", "1000"] == _arguments(containerd.pid("c"))
+    assert _arguments(containerd.pid("c")) == ["sleep", "1000"]
     ctr("task", "kill", "--signal", "KILL", "c")
     until(lambda: containerd.status("c") == "STOPPED", "the container to end")
     assert "exit code 137" in ctr("task", "delete", "c", status=None).stderr
@@ -167,9 +159,8 @@ def test_the_network_is_its_own_otherwise(ctr):
 
 
 def test_the_default_seccomp_profile_is_in_force(ctr):
-    done = ctr(
-        "run", "--rm", "--seccomp", IMAGE, "c", "sh", "-c", "grep Seccomp: /proc/1/status; unshare -U true", status=1
-    )
+    script = "grep Seccomp: /proc/1/status; unshare -U true"
+    done = ctr("run", "--rm", "--seccomp", IMAGE, "c", "sh", "-c", script, status=1)
     assert done.stdout.split() == ["Seccomp:", "2"]
     assert "Operation not permitted" in done.stderr
 
@@ -190,11 +181,20 @@ def test_what_the_runtime_refuses_reaches_the_user_with_its_place(containerd, ct
     assert containerd.left() == []
 
 
+def test_a_program_that_the_kernel_does_not_execute(containerd, ctr, tmp_path):
+    """It shows only at start, when containerd has a container that it has to be rid of again."""
+    (tmp_path / "nonsense").write_text("\0nonsense")
+    (tmp_path / "nonsense").chmod(0o755)
+    mount = f"type=bind,src={tmp_path},dst=/in,options=rbind:ro"
+    done = ctr("run", "--rm", "--mount", mount, IMAGE, "c", "/in/nonsense", status=1)
+    assert "exec format error" in done.stderr.lower()
+    assert containerd.left() == []
+
+
 def test_containers_made_at_the_same_time_all_run(containerd, ctr):
     def run(number):
-        return ctr(
-            "run", "--rm", IMAGE, f"c{number}", "sh", "-c", f"echo {number}; exit {number}", status=number
-        ).stdout
+        script = f"echo {number}; exit {number}"
+        return ctr("run", "--rm", IMAGE, f"c{number}", "sh", "-c", script, status=number).stdout
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(run, range(24))) == [f"{number}\n" for number in range(24)]

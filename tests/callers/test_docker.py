@@ -49,6 +49,15 @@ def test_a_program_that_cannot_be_executed_has_the_status_that_shells_give_it(do
     assert command in done.stderr
 
 
+def test_a_program_that_the_kernel_does_not_execute(docker, tmp_path):
+    """It shows only at start, when Docker has a container that it has to be rid of again."""
+    (tmp_path / "nonsense").write_text("\0nonsense")
+    (tmp_path / "nonsense").chmod(0o755)
+    done = docker("run", "--rm", "--volume", f"{tmp_path}:/in", "box", "/in/nonsense", status=None)
+    assert done.returncode >= 125
+    assert "exec format error" in done.stderr.lower()
+
+
 def test_a_directory_mounted_on_a_file_is_explained(docker, tmp_path):
     done = docker("run", "--rm", "--volume", f"{tmp_path}:/etc/passwd", "box", "true", status=125)
     assert "/mounts/" in done.stderr
@@ -141,9 +150,8 @@ def test_sysctl_and_shared_memory(docker):
 
 
 def test_privileged(docker):
-    done = docker(
-        "run", "--rm", "--privileged", "box", "sh", "-c", "mount -t tmpfs none /tmp && stat -c %t,%T /dev/full"
-    )
+    script = "mount -t tmpfs none /tmp && stat -c %t,%T /dev/full"
+    done = docker("run", "--rm", "--privileged", "box", "sh", "-c", script)
     assert done.stdout == "1,7\n"
 
 
@@ -179,9 +187,8 @@ def test_a_terminal(docker):
 
 
 def test_standard_input(docker):
-    assert (
-        docker("run", "--rm", "--interactive", "box", "cat", input="through the pipe\n").stdout == "through the pipe\n"
-    )
+    done = docker("run", "--rm", "--interactive", "box", "cat", input="through the pipe\n")
+    assert done.stdout == "through the pipe\n"
 
 
 # ---- In the background ----

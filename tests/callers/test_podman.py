@@ -39,6 +39,15 @@ def test_a_program_that_cannot_be_executed_has_the_status_that_shells_give_it(po
     assert command in done.stderr
 
 
+def test_a_program_that_the_kernel_does_not_execute(podman, tmp_path):
+    """It shows only at start, when Podman has a container that it has to be rid of again."""
+    (tmp_path / "nonsense").write_text("\0nonsense")
+    (tmp_path / "nonsense").chmod(0o755)
+    done = podman("run", "--rm", "--volume", f"{tmp_path}:/in", IMAGE, "/in/nonsense", status=None)
+    assert done.returncode >= 125
+    assert "exec format error" in done.stderr.lower()
+
+
 def test_what_the_runtime_refuses_reaches_the_user_with_its_place(podman):
     done = podman("run", "--rm", "--sysctl", "net.ipv4.ip_forward=maybe", IMAGE, "true", status=None)
     assert done.returncode != 0
@@ -91,9 +100,8 @@ def test_capabilities(podman):
 
 
 def test_privileged(podman):
-    done = podman(
-        "run", "--rm", "--privileged", IMAGE, "sh", "-c", "mount -t tmpfs none /tmp && stat -c %t,%T /dev/full"
-    )
+    script = "mount -t tmpfs none /tmp && stat -c %t,%T /dev/full"
+    done = podman("run", "--rm", "--privileged", IMAGE, "sh", "-c", script)
     assert done.stdout == "1,7\n"
 
 
@@ -121,9 +129,8 @@ def test_a_terminal(podman):
 
 
 def test_standard_input(podman):
-    assert (
-        podman("run", "--rm", "--interactive", IMAGE, "cat", input="through the pipe\n").stdout == "through the pipe\n"
-    )
+    done = podman("run", "--rm", "--interactive", IMAGE, "cat", input="through the pipe\n")
+    assert done.stdout == "through the pipe\n"
 
 
 def test_stop_lets_the_process_say_goodbye(podman):

@@ -5,9 +5,11 @@ Each test carries the clause it is about: @pytest.mark.clause("config-linux.md#d
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
+import bundle as bundles
 import pytest
 from clauses import CLAUSES
 
@@ -40,10 +42,20 @@ def until(condition, what):
     return value
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_directory(tmp_path_factory):
+    global _own  # for host_mounts, which is called from everywhere
+    _own = f"{tmp_path_factory.getbasetemp()}/"
+
+
+_own = ""
+
+
 def host_mounts():
-    """Return the mount table of the host, without what others on this machine do meanwhile."""
+    """Return the mount table of the host, without the places where others on this machine mount meanwhile."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line for line in lines if not line.split()[4].startswith(("/run/netns/", "/var/lib/"))]
+    places = ((line.split()[4], line) for line in lines)
+    return [line for place, line in places if place.startswith(_own) or not place.startswith(("/run/", "/tmp/", "/var/"))]
 
 
 class Container:
@@ -99,21 +111,32 @@ class Container:
 class Containers:
     """Makes the containers of a test. `changes` are functions that change the configuration in place."""
 
-    def __init__(self, runtime, bundle):
+    def __init__(self, runtime, default, rootfs, folder):
         self.runtime = runtime
-        self.bundle = bundle
+        self.default = default
+        self.rootfs = rootfs
+        self.folder = folder
+        self.count = 0
 
-    def _bundle(self, script, changes, own):
-        def change(config):
-            config["process"]["args"] = ["sh", "-c", script]
-            for one in changes:
-                one(config)
-
-        return self.bundle(change, own=own)
+    def bundle(self, script, *changes, own=False):
+        """Return a new bundle whose process is `script`, on the shared root filesystem or on its `own`."""
+        self.count += 1
+        path = self.folder / f"bundle{self.count}"
+        path.mkdir()
+        config = json.loads(self.default)
+        config["process"].update(args=["sh", "-c", script], terminal=False)
+        if own:
+            bundles.make_rootfs(path / "rootfs")
+        else:
+            config["root"]["path"] = str(self.rootfs)
+        for change in changes:
+            change(config)
+        (path / "config.json").write_text(json.dumps(config))
+        return path
 
     def run(self, script, *changes, own=False, check=True, **options):
         """Run `script` in a container to its end; return the completed process of `run`."""
-        path = self._bundle(script, changes, own)
+        path = self.bundle(script, *changes, own=own)
         return self.runtime("run", "-b", path, self.runtime.id(), check=check, **options)
 
     def inside(self, script, *changes, own=False, **options):
@@ -122,7 +145,7 @@ class Containers:
 
     def create(self, *changes, script="sleep 1000", own=False, name=None, words=()):
         """Return a created container that would run `script`."""
-        path = self._bundle(script, changes, own)
+        path = self.bundle(script, *changes, own=own)
         name = name or self.runtime.id()
         self.runtime("create", "-b", path, *words, name)
         return Container(self.runtime, name, path)
@@ -135,7 +158,7 @@ class Containers:
 
     def refused(self, *changes, verb="create", script="true", own=False):
         """Return what is said when a container cannot be made; fail the test when anything of it is left."""
-        path = self._bundle(script, changes, own)
+        path = self.bundle(script, *changes, own=own)
         name = self.runtime.id()
         done = self.runtime(verb, "-b", path, name, check=False)
         assert done.returncode == 1, f"status {done.returncode}\n{done.stdout}{done.stderr}"
@@ -156,10 +179,18 @@ class Containers:
                 continue  # it ended meanwhile
 
 
+@pytest.fixture(scope="session")
+def default_config(pyruntime, tmp_path_factory):
+    """The text of the configuration that `spec` writes."""
+    folder = tmp_path_factory.mktemp("default")
+    subprocess.run([pyruntime, "spec", "--bundle", folder], check=True)
+    return (folder / "config.json").read_text()
+
+
 @pytest.fixture
-def containers(runtime, bundle):
+def containers(runtime, default_config, rootfs, tmp_path):
     """See Containers."""
-    return Containers(runtime, bundle)
+    return Containers(runtime, default_config, rootfs, tmp_path)
 
 
 @pytest.fixture

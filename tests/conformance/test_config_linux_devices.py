@@ -166,7 +166,7 @@ def test_an_open_file_of_the_caller_does_not_reach_the_container(containers, tmp
 @FILE_DESCRIPTORS
 def test_preserved_descriptors_reach_the_container(containers, tmp_path):
     (tmp_path / "given").write_text("given")
-    path = containers._bundle("cat <&3; ls /proc/self/fd", [], False)
+    path = containers.bundle("cat <&3; ls /proc/self/fd")
     with open(tmp_path / "given", "rb") as file:
         os.dup2(file.fileno(), 3) if file.fileno() != 3 else None
         command = containers.runtime.command("run", "--preserve-fds", 1, "-b", path, containers.runtime.id())
@@ -210,7 +210,7 @@ def test_a_fifo(containers):
 def test_the_umask_of_the_caller_does_not_change_the_mode(containers):
     before = os.umask(0o777)
     try:
-        path = containers._bundle("sleep 1000", [device("/dev/fifo", "p", fileMode=0o666)], False)
+        path = containers.bundle("sleep 1000", device("/dev/fifo", "p", fileMode=0o666))
     finally:
         os.umask(before)
     name = containers.runtime.id()

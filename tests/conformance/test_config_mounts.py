@@ -148,7 +148,7 @@ def test_a_destination_never_leads_out_of_the_root(containers, folder, tmp_path,
         (tmp_path / "bundle1" / "rootfs" / "way").symlink_to(target)
 
     before = host_mounts()
-    path = containers._bundle("sleep 1000", [link, bind(folder, "/way/home")], True)
+    path = containers.bundle("sleep 1000", link, bind(folder, "/way/home"), own=True)
     containers.runtime("create", "-b", path, containers.runtime.id(), check=False)
     assert host_mounts() == before
 

@@ -160,7 +160,7 @@ def test_the_umask_of_the_caller_does_not_count(containers):
 def test_the_standard_streams_belong_to_the_user(containers, tmp_path):
     done = subprocess.run(
         containers.runtime.command(
-            "run", "-b", containers._bundle("echo x > /proc/self/fd/1", [user(uid=1000, gid=1000)], False), containers.runtime.id()
+            "run", "-b", containers.bundle("echo x > /proc/self/fd/1", user(uid=1000, gid=1000)), containers.runtime.id()
         ),
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -384,7 +384,7 @@ def test_signals_are_as_a_new_program_expects_them(containers):
 
 @PROCESS
 def test_without_a_terminal_the_streams_are_the_callers(containers, tmp_path):
-    path = containers._bundle("cat; echo err >&2", [], False)
+    path = containers.bundle("cat; echo err >&2")
     done = subprocess.run(
         containers.runtime.command("run", "-b", path, containers.runtime.id()),
         input=b"in\n",
@@ -491,7 +491,7 @@ def test_a_terminal_without_console_socket_is_an_error_of_create(containers):
 
 @PROCESS
 def test_a_console_socket_without_terminal_is_an_error(containers, console):
-    path = containers._bundle("true", [], False)
+    path = containers.bundle("true")
     done = containers.runtime("create", "-b", path, "--console-socket", console.path, containers.runtime.id(), check=False)
     assert done.returncode == 1
     assert "/process/terminal" in done.stderr
@@ -499,7 +499,7 @@ def test_a_console_socket_without_terminal_is_an_error(containers, console):
 
 @PROCESS
 def test_a_console_socket_where_nobody_listens_is_an_error(containers, tmp_path):
-    path = containers._bundle("true", [process(terminal=True)], False)
+    path = containers.bundle("true", process(terminal=True))
     name = containers.runtime.id()
     done = containers.runtime("create", "-b", path, "--console-socket", tmp_path / "none", name, check=False)
     assert done.returncode == 1

@@ -77,7 +77,7 @@ def test_while_it_is_being_created_the_status_is_creating(containers, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     name = containers.runtime.id()
-    path = containers._bundle("true", [hook("createRuntime", f"read line < {fifo}")], False)
+    path = containers.bundle("true", hook("createRuntime", f"read line < {fifo}"))
     creating = subprocess.Popen(containers.runtime.command("create", "-b", path, name), stdin=subprocess.DEVNULL)
     try:
         with open(fifo, "w") as file:  # opens when the hook reads
@@ -135,7 +135,7 @@ def test_create_applies_everything_but_the_program(containers):
 def test_a_taken_id_is_an_error_and_leaves_the_container_alone(containers):
     container = containers.start()
     before, record = container.state(), container.state_file()
-    other = containers._bundle("echo other", [], False)
+    other = containers.bundle("echo other")
     done = containers.runtime("create", "-b", other, container.id, check=False)
     assert done.returncode == 1
     assert "exists already" in done.stderr
@@ -154,7 +154,7 @@ def test_an_id_is_free_again_after_delete(containers):
 @CREATE
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\nb", "a b", "x" * 300, "ü", "\x1b[31m"])
 def test_an_id_that_cannot_be_is_an_error(containers, runtime, name):
-    path = containers._bundle("true", [], False)
+    path = containers.bundle("true")
     done = runtime("create", "-b", path, name, check=False)
     assert done.returncode == 1
     assert not runtime.root.exists() or not list(runtime.root.iterdir())
@@ -164,7 +164,7 @@ def test_an_id_that_cannot_be_is_an_error(containers, runtime, name):
 def test_ids_are_unique_per_root_only(containers, tmp_path):
     container = containers.create(linux(cgroupsPath=f"/{containers.runtime.id()}-one"))
     other = tmp_path / "other root"
-    path = containers._bundle("true", [linux(cgroupsPath=f"/{containers.runtime.id()}-two")], False)
+    path = containers.bundle("true", linux(cgroupsPath=f"/{containers.runtime.id()}-two"))
     command = [str(containers.runtime.program), "--root", str(other)]
     subprocess.run([*command, "create", "-b", path, container.id], check=True, stdin=subprocess.DEVNULL, timeout=30)
     subprocess.run([*command, "delete", "--force", container.id], check=True, timeout=30)
@@ -205,7 +205,7 @@ def test_a_bundle_without_configuration_is_an_error(containers, tmp_path):
 
 @CREATE
 def test_the_bundle_is_the_working_directory_by_default(containers):
-    path = containers._bundle("sleep 1000", [], False)
+    path = containers.bundle("sleep 1000")
     name = containers.runtime.id()
     containers.runtime("create", name, cwd=path)
     assert json.loads(containers.runtime("state", name).stdout)["bundle"] == str(path)
@@ -220,7 +220,7 @@ def test_the_pid_file_has_the_pid(containers, tmp_path):
 @CREATE
 @ERRORS
 def test_a_pid_file_that_cannot_be_written_is_an_error_that_leaves_nothing(containers, tmp_path):
-    path = containers._bundle("true", [], False)
+    path = containers.bundle("true")
     name = containers.runtime.id()
     done = containers.runtime("create", "-b", path, "--pid-file", tmp_path / "no/such/place", name, check=False)
     assert done.returncode == 1
@@ -450,7 +450,7 @@ def test_a_create_that_is_killed_can_be_deleted_with_all_it_made(containers, tmp
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     name = containers.runtime.id()
-    path = containers._bundle("true", [hook(moment, f"exec 3<{fifo}; read line <&3")], False)
+    path = containers.bundle("true", hook(moment, f"exec 3<{fifo}; read line <&3"))
     creating = subprocess.Popen(containers.runtime.command("create", "-b", path, name), stdin=subprocess.DEVNULL)
     with open(fifo, "w"):
         creating.kill()

@@ -36,7 +36,7 @@ def process(**properties):
 
 
 def test_no_descriptor_is_a_working_directory(host, leaked, subtests):
-    numbers = [*range(3, 16), *leaked]
+    numbers = [*range(3, 9), *leaked]
     places = [f"/proc/self/fd/{fd}" for fd in dict.fromkeys(numbers)]
     places += [f"/proc/{way}/fd/{leaked[0]}" for way in ("thread-self", "1", "self/task/1")]
     places += [f"/proc/self/fd/{leaked[0]}/..", f"/proc/self/fd/{leaked[0]}/etc", "/proc/1/root/..", "/proc/1/cwd"]

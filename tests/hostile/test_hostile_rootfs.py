@@ -100,7 +100,7 @@ def test_a_link_in_the_place_of_dev_leads_nowhere_outside(host, subtests):
             assert result.returncode == 1 or result.stdout == "inside\n"
 
 
-@pytest.mark.parametrize("destination", ["/place/data", "/place/../place/data", "place/data", "/../../place/data"])
+@pytest.mark.parametrize("destination", ["/place/data", "/../../place/../place/data", "place/data"])
 def test_a_link_on_the_way_of_a_destination_leads_nowhere_outside(host, destination, subtests):
     source = host.outside.with_name("source")
     source.write_text("the bound file")

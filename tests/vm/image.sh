@@ -15,7 +15,7 @@ apt-get clean
 rm -rf /var/lib/apt/lists/*
 
 # The least that finds the root disk: to unpack all modules takes longer than the rest of the start.
-echo MODULES=list >/etc/initramfs-tools/conf.d/list
+printf '%s\n' MODULES=list BUSYBOX=n >/etc/initramfs-tools/conf.d/least
 printf '%s\n' virtio_pci virtio_blk >>/etc/initramfs-tools/modules
 update-initramfs -u -k all
 for version in $(ls /lib/modules); do

@@ -17,7 +17,7 @@ MEMORY = 2048  # MiB
 CPUS = 2
 # Seconds within which a machine with KVM has said its first word; where KVM is there but does not work, it says nothing.
 FIRST_WORD = 10
-KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 quiet panic=-1 systemd.show_status=0 systemd.journald.storage=volatile"
+KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 loglevel=6 panic=-1 systemd.show_status=0"
 
 
 class MachineError(Exception):

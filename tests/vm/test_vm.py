@@ -1,0 +1,47 @@
+"""The tests that are run in a machine with systemd and cgroup v2: each of them is reported here as a test of this run."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import boots
+import image
+import machine
+
+NAMES = ["v2"]
+
+
+@pytest.fixture(scope="session")
+def disk():
+    """The directory of the machine's image."""
+    if reason := image.obstacle():
+        pytest.skip(reason)
+    return image.get()
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """pyruntime, installed from the wheel that `make` has built."""
+    wheels = list((machine.PROJECT / ".cache/wheel").glob("pyruntime-*.whl"))
+    assert len(wheels) == 1, "run `make`"
+    return boots.installed(wheels[0], tmp_path_factory.mktemp("vm"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_machine(name, disk, environment, request):
+    boot = next(boot for boot in boots.boots(environment) if boot.name == name)
+    config, broken, status = request.config, [], None
+    for data in machine.run(boot, disk, image.CACHE):
+        if "report" in data:
+            report = config.hook.pytest_report_from_serializable(config=config, data=data["report"])
+            report.nodeid = f"{request.node.nodeid}::{report.nodeid}"
+            request.node.ihook.pytest_runtest_logreport(report=report)
+        elif "broken" in data:
+            broken.append(data["broken"])
+        else:
+            status = data["status"]
+    assert not broken, "\n".join(broken)
+    # Failed tests (1) have been reported one by one.
+    assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
