@@ -67,8 +67,8 @@ int pyr_session_keyring(const char *name) {
     long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
     if (ring < 0)
         return -errno;
-    /* The kernel lets only who possesses the ring search it. Its owner shall too, as with runc: a process of the
-     * container that has joined another session since still finds the keys. */
+    /* The kernel lets only who possesses the ring search it. Its owner shall too, as with runc: that is what lets a
+     * later exec join it by its name. */
     char text[512]; /* "keyring;uid;gid;permissions;name": enough for what is read of it */
     long size = syscall(SYS_keyctl, KEYCTL_DESCRIBE, ring, text, sizeof text);
     if (size < 0)

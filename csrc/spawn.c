@@ -143,7 +143,10 @@ static void join_cgroups(const struct spawn *spawn) {
 /* In init: what is left to do in the new namespaces before the steps. */
 static int init(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, bool maps) {
     close(spawn->host_sync);
-    if (!(spawn->flags & SPAWN_VIA)) {
+    if (spawn->flags & SPAWN_VIA) {
+        /* Whatever is reported from here on must not reach the host before this process's pid does. */
+        await_host(spawn->sync);
+    } else {
         set_dumpable(spawn, 0);
         open_proc(spawn, stub);
     }

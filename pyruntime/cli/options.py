@@ -90,11 +90,19 @@ _BUNDLE = Option("bundle", "the bundle: a directory with config.json (default: h
 _CREATE = (
     _BUNDLE,
     Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
+    Option("pidfd-socket", "send a pidfd of the container's init to this AF_UNIX socket", metavar="PATH"),
     Option("pid-file", "write the process id of the container's init to FILE", metavar="FILE"),
     Option("no-pivot", "use MS_MOVE and chroot instead of pivot_root, for a rootfs on a ramdisk", FLAG),
     Option("no-new-keyring", "keep the caller's session keyring", FLAG),
     Option("preserve-fds", "pass N descriptors from 3 on to the container", NUMBER, metavar="N"),
 )
+
+
+def _table_or_json(help: str) -> Option:
+    return Option(
+        "format", help, short="f", default="table", metavar="FORMAT", choices=("table", "json")
+    )
+
 
 _VERBS = (
     Verb(
@@ -146,6 +154,7 @@ process: 128+N when signal N ended it.""",
             Option("process-label", "SELinux label", metavar="LABEL"),
             Option("detach", "return as soon as it runs", FLAG, short="d"),
             Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
+            Option("pidfd-socket", "send a pidfd of it to this AF_UNIX socket", metavar="PATH"),
             Option("pid-file", "write its process id to FILE", metavar="FILE"),
             Option("preserve-fds", "pass N descriptors from 3 on to it", NUMBER, metavar="N"),
             Option("cgroup", "put it into a cgroup below the container's", LIST, metavar="[CONTROLLERS:]PATH"),
@@ -163,6 +172,65 @@ directory hold unless an option says otherwise. Exits with the status of the pro
         options=(
             Option("force", "kill it first when it is not stopped; succeed when it is not there", FLAG, short="f"),
         ),
+    ),
+    Verb("pause", "freeze every process in a container"),
+    Verb("resume", "let the processes of a paused container go on"),
+    Verb(
+        "list",
+        "list the containers below --root",
+        usage="",
+        arguments=(0, 0),
+        options=(
+            _table_or_json("print a table, or json"),
+            Option("quiet", "print only the ids", FLAG, short="q"),
+        ),
+    ),
+    Verb(
+        "ps",
+        "show the processes in a container",
+        usage="ID [PS-OPTION...]",
+        arguments=(1, 1 << 20),
+        options=(_table_or_json("print what ps prints of them, or their ids as json"),),
+        details="The table is made by the host's ps, with the options given, by default -ef.",
+        greedy=True,
+    ),
+    Verb(
+        "events",
+        "print what a container uses, and each time it runs out of memory",
+        options=(
+            Option("interval", "time between statistics, like 500ms or 1m30s", default="5s", metavar="TIME"),
+            Option("stats", "print the statistics once", FLAG),
+        ),
+        details="One JSON object a line, until the container ends.",
+    ),
+    Verb(
+        "update",
+        "change the limits of a container",
+        options=(
+            Option("resources", "take all limits from this JSON file, or - for stdin", short="r", metavar="FILE"),
+            Option("blkio-weight", "share of block I/O, from 10 to 1000", metavar="N"),
+            Option("cpu-period", "period of the CPU quota in microseconds", metavar="N"),
+            Option("cpu-quota", "CPU time in a period in microseconds, -1 for no limit", metavar="N"),
+            Option("cpu-burst", "CPU time that may be saved up, in microseconds", metavar="N"),
+            Option("cpu-share", "share of the CPUs, from 2 to 262144", metavar="N"),
+            Option("cpu-rt-period", "period of the real-time budget in microseconds", metavar="N"),
+            Option("cpu-rt-runtime", "real-time budget in a period in microseconds", metavar="N"),
+            Option("cpu-idle", "1: run only when nothing else does; 0: as usual", metavar="N"),
+            Option("cpuset-cpus", "CPUs that may be used: 0-2,4", metavar="LIST"),
+            Option("cpuset-mems", "memory nodes that may be used: 0-2,4", metavar="LIST"),
+            Option("memory", "limit of memory in bytes, or as 64m or 2g; -1 for none", metavar="SIZE"),
+            Option("memory-reservation", "memory that is the container's under pressure", metavar="SIZE"),
+            Option("memory-swap", "limit of memory and swap together; -1 for none", metavar="SIZE"),
+            Option("kernel-memory", "accepted because callers of runc give it; has no effect", metavar="SIZE"),
+            Option("kernel-memory-tcp", "accepted because callers of runc give it; has no effect", metavar="SIZE"),
+            Option("pids-limit", "how many processes and threads there may be; -1 for no limit", metavar="N"),
+            Option("l3-cache-schema", "schema of the L3 cache (Intel RDT)", metavar="TEXT"),
+            Option("mem-bw-schema", "schema of the memory bandwidth (Intel RDT)", metavar="TEXT"),
+        ),
+        details="""\
+What is not named stays as it is. When the kernel refuses a limit, those set before it
+are taken back. FILE holds what linux.resources does in config.json; other options are
+ignored then.""",
     ),
     Verb(
         "spec",

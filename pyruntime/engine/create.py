@@ -112,6 +112,7 @@ def _state_file(container_id: str, config: "Config", options: CreateOptions) -> 
         "process": "process" in config,
         "cgroup": {},
         "intel_rdt": {},
+        "keyring": not options.no_new_keyring,
         "hooks": {kind: (config.get("hooks") or {}).get(kind) or [] for kind in ("poststart", "poststop")},
     }
 

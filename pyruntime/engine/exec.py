@@ -152,6 +152,10 @@ class _Execution:
         for path in self.options.cgroups:
             group = group.below(path)
         child = launch.spawn(plan, program, self.sources, group, orders, self.undo)
+        if state.get("intel_rdt"):
+            from pyruntime.engine import intel_rdt
+
+            intel_rdt.join(state["intel_rdt"], child.pid)
         ready = launch.expect(child, plan, messages.READY)
         limits.apply(child.pid, [plan.limits[index] for index in ready[1:]])
         if self.options.pid_file:
@@ -220,7 +224,9 @@ class _Execution:
         return checked
 
     def _plan(self, config: "Config", state: "StateFile") -> "Plan":
-        context = Context(config, facts(), state["bundle"], self.container.container_id, new_keyring=False)
+        # The container's session keyring, found by its name: not that of whoever calls exec.
+        keyring = bool(state.get("keyring", True))
+        context = Context(config, facts(), state["bundle"], self.container.container_id, new_keyring=keyring)
         return compile_exec(context, CgroupPlan(context.facts.cgroup.mode, "", {}, [], [], False))
 
     def _join(self, plan: "Plan", program: Program, config: "Config", state: "StateFile") -> None:

@@ -131,14 +131,22 @@ class IntelRdt:
 
     def add(self, pid: int) -> None:
         """Put process `pid` into the groups; what it forks follows it. Raises Error."""
-        step = self._steps[0]
-        for path in self.record["tasks"]:
-            self._write(step, f"{path}/tasks", str(pid))
+        join(self.record, pid)
 
 
 def open_groups(steps: "list[Step]") -> IntelRdt:
     """Return the groups that the plan's steps ask for, on this host. Raises Error."""
     return IntelRdt(steps, find_mount())
+
+
+def join(record: "dict[str, Any]", pid: int) -> None:
+    """Put process `pid` into the groups of a container. Raises Error."""
+    for path in record["tasks"]:
+        try:
+            _write(f"{path}/tasks", str(pid))
+        except OSError as error:
+            doing = f"cannot put process {pid} into {path}"
+            raise Error(doing, pointer=POINTER, clause=CLAUSE, errno=error.errno or 0) from None
 
 
 def remove(record: "dict[str, Any]") -> None:

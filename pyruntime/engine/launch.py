@@ -177,6 +177,7 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
         os.close(child.pidfd)
         child.pid = report.pid
         child.pidfd = lib.pyr_pidfd_open(report.pid)
+        messages.send(child.sync, messages.GO)
 
 
 def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:

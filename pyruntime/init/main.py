@@ -121,7 +121,7 @@ def _create(orders: Orders) -> None:
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
         # To the agent this process is what it is to the runtime, outside of its pid namespace.
-        orders.seccomp.address(pid, {**orders.state, "status": "created", "pid": pid})
+        orders.seccomp.address(pid, {**orders.state, "pid": orders.state["pid"] or pid})
     if orders.gate >= 0:
         os.close(orders.sync)
         orders.sync = -1

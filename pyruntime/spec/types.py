@@ -409,4 +409,5 @@ class StateFile(TypedDict):
     process: bool
     cgroup: dict[str, Any]
     intel_rdt: dict[str, Any]
+    keyring: bool
     hooks: Hooks

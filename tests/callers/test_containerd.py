@@ -191,6 +191,25 @@ def test_a_program_that_the_kernel_does_not_execute(containerd, ctr, tmp_path):
     assert containerd.left() == []
 
 
+def test_exec(containerd, ctr):
+    ctr("run", "--detach", IMAGE, "c", "sleep", "1000")
+    done = ctr("task", "exec", "--exec-id", "e", "--cwd", "/tmp", "c", "sh", "-c", "pwd; ps; exit 4", status=4)
+    assert done.stdout.startswith("/tmp\n")
+    assert "sleep 1000" in done.stdout
+    assert "cannot execute /not/there" in ctr("task", "exec", "--exec-id", "e", "c", "/not/there", status=1).stderr
+    assert containerd.status("c") == "RUNNING"
+
+
+def test_many_processes_at_the_same_time_in_one_container(ctr):
+    ctr("run", "--detach", IMAGE, "c", "sleep", "1000")
+
+    def execute(number):
+        return ctr("task", "exec", "--exec-id", f"e{number}", "c", "sh", "-c", f"exit {number}", status=number).stderr
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(execute, range(24))) == [""] * 24
+
+
 def test_containers_made_at_the_same_time_all_run(containerd, ctr):
     def run(number):
         script = f"echo {number}; exit {number}"

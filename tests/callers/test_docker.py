@@ -191,6 +191,36 @@ def test_standard_input(docker):
     assert done.stdout == "through the pipe\n"
 
 
+# ---- docker exec ----
+
+
+def test_exec(docker):
+    docker("run", "--detach", "--name", "busy", "box", "sleep", "1000")
+    flags = ["--user", "1000:1001", "--workdir", "/tmp", "--env", "COLOUR=blue"]
+    done = docker("exec", *flags, "busy", "sh", "-c", "id -u; id -g; pwd; echo $COLOUR; exit 3", status=3)
+    assert done.stdout.split() == ["1000", "1001", "/tmp", "blue"]
+    assert "sleep 1000" in docker("exec", "busy", "ps").stdout
+
+
+def test_exec_with_a_terminal_and_with_standard_input(docker):
+    docker("run", "--detach", "--name", "busy", "box", "sleep", "1000")
+    assert "/dev/pts/" in docker("exec", "--tty", "busy", "tty", terminal=True).stdout
+    assert docker("exec", "--interactive", "busy", "cat", input="through the pipe\n").stdout == "through the pipe\n"
+
+
+def test_exec_is_under_the_profile_of_the_container(docker):
+    docker("run", "--detach", "--name", "busy", "box", "sleep", "1000")
+    done = docker("exec", "busy", "grep", "-E", "^(Seccomp|CapEff):", "/proc/self/status")
+    assert done.stdout.split() == ["CapEff:", "00000000a80425fb", "Seccomp:", "2"]
+
+
+def test_a_health_check(docker):
+    flags = ["--health-cmd", "test -e /healthy", "--health-interval", "1s", "--health-retries", "1"]
+    docker("run", "--detach", "--name", "checked", *flags, "box", "sh", "-c", "touch /healthy; sleep 1000")
+    health = ["inspect", "--format", "{{.State.Health.Status}}", "checked"]
+    until(lambda: docker(*health).stdout == "healthy\n", "the container to be healthy")
+
+
 # ---- In the background ----
 
 _POLITE = 'trap "echo bye; exit 9" TERM; echo ready; while :; do sleep 0.05; done'

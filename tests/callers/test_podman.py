@@ -167,3 +167,14 @@ def test_namespaces_of_another_container(podman):
 
 def test_a_root_filesystem_without_an_image(podman, rootfs):
     assert podman("run", "--rm", "--read-only", "--rootfs", rootfs, "echo", "hi").stdout == "hi\n"
+
+
+def test_exec(podman):
+    podman("run", "--detach", "--name", "busy", IMAGE, "sleep", "1000")
+    done = podman(
+        "exec", "--user", "1000:1001", "--workdir", "/tmp", "busy", "sh", "-c", "id -u; pwd; ps; exit 3", status=3
+    )
+    assert done.stdout.split()[:2] == ["1000", "/tmp"]
+    assert "sleep 1000" in done.stdout
+    assert "/dev/pts/" in podman("exec", "--tty", "busy", "tty", terminal=True).stdout
+    assert "/not/there" in podman("exec", "busy", "/not/there", status=127).stderr

@@ -12,7 +12,7 @@ import pytest
 from host import host, keeper
 
 # How many places a verb is killed at, evenly over its system calls from where it first changes something.
-POINTS = {"create": 40, "run": 20, "start": 15, "delete": 15, "kill": 5}
+POINTS = {"create": 30, "run": 15, "start": 12, "delete": 12, "kill": 3}
 
 
 def ready(host, verb: str, bundle: Path, name: str) -> None:

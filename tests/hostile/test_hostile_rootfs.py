@@ -42,13 +42,10 @@ NODES = {
 }
 LINKS = [
     "/",
-    "..",
     "../../../../../../../..",
     "/etc",
     "/proc/self/root",
     "/proc/self/cwd/..",
-    "/proc/1/root",
-    "/proc/self/fd/3",
     "{outside}",
     "{outside}/directory",
     "{outside}/missing",

@@ -14,6 +14,12 @@ def shows_keys(config):
     config["linux"]["maskedPaths"] = []
 
 
+def user_namespace(config):
+    entry = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    config["linux"].update(uidMappings=entry, gidMappings=entry)
+    config["linux"]["namespaces"].append({"type": "user"})
+
+
 def rings(text):
     """Return the keyrings of a /proc/keys text (keyrings(7)): name -> permissions, uid."""
     found = {}
@@ -46,9 +52,7 @@ def test_a_process_of_another_user_has_it_too(runtime, bundle):
 def test_it_is_there_in_a_user_namespace(runtime, bundle):
     def change(config):
         shows_keys(config)
-        entry = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-        config["linux"].update(uidMappings=entry, gidMappings=entry)
-        config["linux"]["namespaces"].append({"type": "user"})
+        user_namespace(config)
 
     name = runtime.id()
     assert rings(runtime("run", "-b", bundle(change), name).stdout)[f"_ses.{name}"][1] == "0"
@@ -57,6 +61,35 @@ def test_it_is_there_in_a_user_namespace(runtime, bundle):
 def test_no_new_keyring_makes_none(runtime, bundle):
     name = runtime.id()
     assert f"_ses.{name}" not in rings(runtime("run", "--no-new-keyring", "-b", bundle(shows_keys), name).stdout)
+
+
+def serials(text, name):
+    return [line.split()[0] for line in text.splitlines() if f" {name}: " in line]
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["plain", "user namespace"])
+def test_a_process_that_is_executed_later_joins_it(runtime, bundle, mapped):
+    def change(config):
+        shows_keys(config)
+        config["process"]["args"] = ["sleep", "1000"]
+        if mapped:
+            user_namespace(config)
+
+    name, path = runtime.id(), bundle(change)
+    runtime("run", "-d", "-b", path, name)
+    first, second = (runtime("exec", name, "cat", "/proc/keys").stdout for _ in range(2))
+    assert len(serials(first, f"_ses.{name}")) == 1
+    assert serials(first, f"_ses.{name}") == serials(second, f"_ses.{name}")
+
+
+def test_without_one_a_process_that_is_executed_later_makes_none(runtime, bundle):
+    def change(config):
+        shows_keys(config)
+        config["process"]["args"] = ["sleep", "1000"]
+
+    name = runtime.id()
+    runtime("run", "-d", "--no-new-keyring", "-b", bundle(change), name)
+    assert f"_ses.{name}" not in rings(runtime("exec", name, "cat", "/proc/keys").stdout)
 
 
 def test_two_containers_do_not_share_one(runtime, bundle):

@@ -19,6 +19,7 @@ MODULE = "github.com/opencontainers/runtime-tools"
 VERSION = "v0.9.1-0.20251205004911-5e639034dcdc"
 PROGRAMS = 58
 NEEDS_GO = (1, 21)
+TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.26.8"  # where the machine's own Go is older: Debian 12 has 1.19
 TIME_LIMIT = 90  # seconds; the longest program waits 3 times 10 seconds for a status
 CACHE = Path(__file__).parents[2] / ".cache" / "runtime-tools" / VERSION
 EXPECTED = Path(__file__).with_name("expected-failures.txt")
@@ -100,42 +101,60 @@ class Outcome:
 
 
 def go() -> str:
-    """Return the path of a Go toolchain that can build the suite, or raise SuiteError."""
-    found = ""
+    """Return the path of a Go that can build the suite: one of this machine, or one that an older Go has got.
+
+    Raises SuiteError where there is no Go at all.
+    """
+    older = ""
     for place in (shutil.which("go"), "/usr/local/go/bin/go", *map(str, sorted(Path("/usr/lib").glob("go-*/bin/go")))):
         if not place or not os.access(place, os.X_OK):
             continue
-        found = subprocess.run([place, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout.strip()
-        numbers = found.removeprefix("go").split(".")[:2]
+        said = _go(place, "env", "GOVERSION").strip()
+        numbers = said.removeprefix("go").split(".")[:2]
         if all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= NEEDS_GO:
             return place
-    wanted = ".".join(map(str, NEEDS_GO))
-    raise SuiteError(f"the validation suite needs Go {wanted} or later; found: {found or 'none'}")
+        older = place
+    if not older:
+        raise SuiteError(f"the validation suite needs Go {'.'.join(map(str, NEEDS_GO))} or later")
+    return _newer_go(older)
+
+
+def _newer_go(older: str) -> str:
+    """Return the path of the Go TOOLCHAIN, which the Go `older` gets and checks as it does any module."""
+    module = f"{TOOLCHAIN}.linux-{_architecture()}"
+    folder = Path(_field(_go(older, "mod", "download", "-json", module), "Dir"))
+    # What is got as a module has no execute bits.
+    for program in (*(folder / "bin").iterdir(), *(folder / "pkg/tool").glob("*/*")):
+        program.chmod(0o755)
+    return str(folder / "bin/go")
+
+
+def _go(tool: str, *words: str) -> str:
+    """Run the Go `tool`, return its output; what it says besides goes to stderr. Raises SuiteError when it fails."""
+    # Static, because runtimetest runs in a root filesystem without libraries; no other Go than the one asked for.
+    environment = {**os.environ, "GOBIN": str(CACHE / "bin"), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+    CACHE.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run([tool, *words], env=environment, cwd=CACHE, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SuiteError(f"{tool} {words[0]}: status {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def _architecture() -> str:
+    """Return this machine's architecture in Go's words."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def get() -> Path:
     """Return the directory with the suite's programs, runtimetest and its root filesystem; get them where missing."""
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    rootfs = CACHE / f"rootfs-{architecture}.tar.gz"
+    rootfs = CACHE / f"rootfs-{_architecture()}.tar.gz"
     if rootfs.exists():
         return CACHE
-    CACHE.mkdir(parents=True, exist_ok=True)
-    # Static, because runtimetest runs in a root filesystem without libraries.
-    environment = {**os.environ, "GOBIN": str(CACHE / "bin"), "CGO_ENABLED": "0"}
     tool = go()
-    packages = [f"{MODULE}/validation/...@{VERSION}", f"{MODULE}/cmd/runtimetest@{VERSION}"]
-    subprocess.run([tool, "install", "-ldflags=-s -w", *packages], env=environment, cwd=CACHE, check=True)
-    folder = subprocess.run(
-        [tool, "mod", "download", "-json", f"{MODULE}@{VERSION}"],
-        env=environment,
-        cwd=CACHE,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    original = Path(_field(folder, "Dir"), rootfs.name)
+    _go(tool, "install", "-ldflags=-s -w", f"{MODULE}/validation/...@{VERSION}", f"{MODULE}/cmd/runtimetest@{VERSION}")
+    original = Path(_field(_go(tool, "mod", "download", "-json", f"{MODULE}@{VERSION}"), "Dir"), rootfs.name)
     if not original.exists():
-        raise SuiteError(f"the suite has no root filesystem for {architecture}")
+        raise SuiteError(f"the suite has no {rootfs.name}")
     shutil.copyfile(CACHE / "bin" / "runtimetest", CACHE / "runtimetest")
     (CACHE / "runtimetest").chmod(0o755)
     temporary = rootfs.with_suffix(".new")

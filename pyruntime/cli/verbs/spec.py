@@ -30,7 +30,7 @@ def _write_new(path: str, text: str) -> None:
     except (OSError, ValueError) as error:
         raise Error(f"cannot write {path!r}", errno=getattr(error, "errno", 0) or 0) from None
     try:
-        with open(fd, "w", encoding="ascii") as file:
+        with open(fd, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         # Half a configuration would be in the way of the next attempt.

@@ -1,0 +1,61 @@
+"""Being told when a container runs out of memory: by eventfd on v1 (memory.rst), by memory.events on v2."""
+
+import os
+import select
+
+from pyruntime.cgroup import CLAUSE, UNIFIED, Cgroup
+from pyruntime.cgroup.stats import table
+from pyruntime.errors import Error
+
+
+class OomNotices:
+    """Notices of one container's group; `close` when done.
+
+    fd, events  what to poll for
+    """
+
+    def __init__(self, cgroup: Cgroup) -> None:
+        """Ask the kernel for notices. Raises Error where the group has no memory controller."""
+        self._control = -1
+        self._path = ""
+        self._seen = 0
+        directory = cgroup.paths.get("memory")
+        try:
+            if directory:
+                self.events = select.POLLIN
+                self._path = f"{directory}/cgroup.event_control"
+                self._control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+                self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                with open(self._path, "wb", 0) as file:
+                    file.write(f"{self.fd} {self._control}".encode())
+            else:
+                self.events = select.POLLPRI
+                self._path = f"{cgroup.paths.get(UNIFIED, '')}/memory.events"
+                # The file is read once before it is polled: the kernel tells changes from then on.
+                self.fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                os.read(self.fd, 4096)
+                self._seen = table(self._path).get("oom_kill", 0)
+        except OSError as error:
+            raise Error(f"cannot watch {self._path}", clause=CLAUSE, errno=error.errno or 0) from None
+
+    def take(self) -> int:
+        """Return how many times the container ran out of memory since the last call; never waits."""
+        if self._control >= 0:
+            try:
+                count = os.eventfd_read(self.fd)
+            except BlockingIOError:
+                return 0
+            # The removal of the group is an event too.
+            return count if os.access(self._path, os.F_OK) else 0
+        try:
+            os.pread(self.fd, 4096, 0)
+        except OSError:
+            return 0  # the group is gone
+        before, self._seen = self._seen, table(self._path).get("oom_kill", self._seen)
+        return self._seen - before
+
+    def close(self) -> None:
+        """Let go of the notices."""
+        for fd in (self.fd, self._control):
+            if fd >= 0:
+                os.close(fd)

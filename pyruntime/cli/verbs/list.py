@@ -1,0 +1,55 @@
+"""`list`: the containers below --root, as a table, as JSON, or their ids alone."""
+
+from pyruntime.cli.explain import for_a_log
+from pyruntime.cli.output import STDERR, write
+from pyruntime.cli.root import state_root
+from pyruntime.engine.list import containers
+from pyruntime.jsonio import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.parse import CommandLine
+    from pyruntime.errors import Error
+
+# Title and name in the state.
+_COLUMNS = (
+    ("ID", "id"),
+    ("PID", "pid"),
+    ("STATUS", "status"),
+    ("BUNDLE", "bundle"),
+    ("CREATED", "created"),
+    ("OWNER", "owner"),
+)
+_ORDER = ("ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner")
+
+# As runc's table: a column is so wide at least, and so much wider than its longest word.
+_NARROWEST, _GAP = 12, 3
+
+
+def main(line: "CommandLine") -> int:
+    """Print the containers; one whose state cannot be read is named on stderr, and the others are listed."""
+    given = line.shared["root"]
+    found = containers(state_root(given), bool(given), _complain)
+    if line.options["quiet"]:
+        write("".join(f"{document['id']}\n" for document in found))
+    elif line.options["format"] == "json":
+        write(dumps([_ordered(document) for document in found]) + "\n")
+    else:
+        write(_table([[title for title, _ in _COLUMNS], *([str(d[name]) for _, name in _COLUMNS] for d in found)]))
+    return 0
+
+
+def _complain(container_id: str, error: "Error") -> None:
+    write(f"load container {container_id}: {for_a_log(error, '')}\n", STDERR)
+
+
+def _ordered(document: "dict[str, object]") -> "dict[str, object]":
+    """Return the state in runc's order; annotations only where there are some."""
+    return {name: document.get(name, "") for name in _ORDER if name != "annotations" or document.get(name)}
+
+
+def _table(rows: "list[list[str]]") -> str:
+    """Return the rows with their columns aligned; the last one is as wide as it is."""
+    widths = [max(_NARROWEST, *(len(row[index]) + _GAP for row in rows)) for index in range(len(_COLUMNS) - 1)]
+    lines = ["".join(word.ljust(width) for word, width in zip(row, [*widths, 0], strict=True)) for row in rows]
+    return "".join(f"{text}\n" for text in lines)

@@ -1,0 +1,14 @@
+"""`resume ID`: let the processes of a paused container go on."""
+
+from pyruntime.cli.root import state_root
+from pyruntime.engine.pause import resume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.parse import CommandLine
+
+
+def main(line: "CommandLine") -> int:
+    """Thaw the container named by the argument."""
+    resume(state_root(line.shared["root"]), line.arguments[0])
+    return 0

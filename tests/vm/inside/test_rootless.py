@@ -1,0 +1,172 @@
+"""Containers of an ordinary user, with a systemd of its own to which cgroups are delegated, and subordinate ids."""
+
+import json
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import bundle as bundles
+import pytest
+from conftest import ROOT, show, until
+
+NAME = "ordinary"
+USER = pwd.getpwnam(NAME)
+FIRST = 100000  # of its ids in /etc/subuid and /etc/subgid
+RUNTIME_DIR = Path(f"/run/user/{USER.pw_uid}")
+MANAGER = ROOT / f"user.slice/user-{USER.pw_uid}.slice/user@{USER.pw_uid}.service"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _linger():
+    """Its systemd runs without a login."""
+    subprocess.run(["loginctl", "enable-linger", NAME], check=True)
+    until((RUNTIME_DIR / "bus").exists, "the user's systemd")
+    yield
+    subprocess.run(["loginctl", "disable-linger", NAME], check=True)
+
+
+class User:
+    """The program, run by the user: in a login session, or with `delegated` in a cgroup that is its own."""
+
+    def __init__(self, program, home):
+        self.program, self.home, self.count, self.made = program, home, 0, []
+
+    def __call__(self, *words, check=True, delegated=False, capture=True):
+        command = f"{self.program} {shlex.join(map(str, words))}"
+        if delegated:
+            command = f"systemd-run --user --scope --quiet --collect --property=Delegate=yes {command}"
+        # A file, because a pipe would be held open by the container.
+        said = self.home / "said"
+        with said.open("wb") as file:
+            done = subprocess.run(
+                ["runuser", "--login", NAME, "--command", command],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=120,
+            )
+        text = said.read_text()
+        assert not check or done.returncode == 0, f"{command}: status {done.returncode}\n{text}"
+        return done.returncode, text
+
+    def bundle(self, script, *changes):
+        """Return a bundle with the configuration of `spec --rootless`, changed."""
+        self.count += 1
+        path = self.home / f"bundle{self.count}"
+        bundles.make_rootfs(path / "rootfs")
+        subprocess.run(["chown", "-R", f"{NAME}:", path], check=True)
+        self("spec", "--rootless", "--bundle", path)
+        config = json.loads((path / "config.json").read_text())
+        config["process"].update(args=["sh", "-c", script], terminal=False)
+        for change in changes:
+            change(config)
+        (path / "config.json").write_text(json.dumps(config))
+        return path
+
+    def id(self):
+        self.made.append(f"pytest-vm-{os.getpid()}-rootless{len(self.made)}")
+        return self.made[-1]
+
+
+@pytest.fixture
+def user(pyruntime):
+    home = Path(USER.pw_dir, "tests")
+    home.mkdir()
+    shutil.chown(home, NAME, NAME)
+    one = User(pyruntime, home)
+    yield one
+    for name in one.made:
+        one("--systemd-cgroup", "delete", "--force", name, check=False)
+    shutil.rmtree(home)
+
+
+def subordinate(config):
+    """Map the user to root, and its subordinate ids to all others."""
+    for kind, own in (("uidMappings", USER.pw_uid), ("gidMappings", USER.pw_gid)):
+        config["linux"][kind] = [
+            {"containerID": 0, "hostID": own, "size": 1},
+            {"containerID": 1, "hostID": FIRST, "size": 65535},
+        ]
+
+
+def limited(**values):
+    return lambda config: config["linux"].update(resources=values)
+
+
+def test_a_container_runs(user):
+    status, text = user("run", "-b", user.bundle("id -u; cat /proc/self/uid_map; echo done"), user.id())
+    assert text.split() == ["0", "0", str(USER.pw_uid), "1", "done"]
+
+
+def test_the_exit_status_is_the_programs(user):
+    assert user("run", "-b", user.bundle("exit 7"), user.id(), check=False)[0] == 7
+
+
+def test_subordinate_ids_are_mapped_by_newuidmap(user):
+    script = "cat /proc/self/uid_map /proc/self/gid_map; touch /home/x && chown 5:6 /home/x && stat -c %u:%g /home/x"
+    path = user.bundle(script, subordinate, lambda config: config["root"].update(readonly=False))
+
+    def capable(config):
+        config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_CHOWN"])
+
+    config = json.loads((path / "config.json").read_text())
+    capable(config)
+    (path / "config.json").write_text(json.dumps(config))
+    text = user("run", "-b", path, user.id())[1]
+    assert text.split() == ["0", "1000", "1", "1", "100000", "65535"] * 2 + ["5:6"]
+    assert os.stat(path / "rootfs/home/x").st_uid == FIRST + 4
+
+
+def test_ids_that_are_not_the_users_are_an_error(user):
+    def other(config):
+        subordinate(config)
+        config["linux"]["uidMappings"][1]["hostID"] = 300000
+
+    status, text = user("run", "-b", user.bundle("true", other), user.id(), check=False)
+    assert status == 1 and "/linux/uidMappings" in text and "newuidmap" in text
+
+
+def test_the_life_of_a_container(user):
+    name = user.id()
+    user("create", "-b", user.bundle("sleep 1000"), name)
+    assert json.loads(user("state", name)[1])["status"] == "created"
+    user("start", name)
+    assert json.loads(user("state", name)[1])["status"] == "running"
+    assert user("exec", name, "echo", "in it")[1] == "in it\n"
+    user("kill", name, "KILL")
+    until(lambda: json.loads(user("state", name)[1])["status"] == "stopped", "the end")
+    user("delete", name)
+
+
+def test_the_users_systemd_makes_the_cgroup_with_its_limits(user):
+    name = user.id()
+    path = user.bundle("sleep 1000", limited(pids={"limit": 33}, memory={"limit": 64 << 20}))
+    user("--systemd-cgroup", "create", "-b", path, name)
+    pid = json.loads(user("state", name)[1])["pid"]
+    group = ROOT / Path(f"/proc/{pid}/cgroup").read_text().split("::")[1].strip().lstrip("/")
+    assert group == MANAGER / f"user.slice/pyruntime-{name}.scope"
+    assert (group / "pids.max").read_text().strip() == "33"
+    assert (group / "memory.max").read_text().strip() == str(64 << 20)
+    found = show(group.name, "TasksMax", "Delegate", user=["--user", "-M", f"{NAME}@.host"])
+    assert found == {"TasksMax": "33", "Delegate": "yes"}
+    user("--systemd-cgroup", "delete", "--force", name)
+    assert not group.exists()
+
+
+def test_a_delegated_cgroup_can_be_limited_without_systemd(user):
+    path = user.bundle("cat /proc/self/cgroup", limited(pids={"limit": 33}))
+    text = user("run", "-b", path, user.id(), delegated=True)[1]
+    assert text.strip() == "0::/"
+
+
+def test_a_limit_without_a_delegated_cgroup_is_an_error(user):
+    def elsewhere(config):
+        config["linux"]["cgroupsPath"] = "/not-mine"
+
+    path = user.bundle("true", limited(pids={"limit": 33}), elsewhere)
+    status, text = user("run", "-b", path, user.id(), check=False)
+    assert status == 1 and "cgroup" in text

@@ -1,0 +1,119 @@
+"""The systemd cgroup driver with the machine's systemd: --systemd-cgroup (config-linux.md#cgroups-path)."""
+
+import pytest
+from conftest import ROOT, linux, resources, show
+
+MIB = 1 << 20
+
+
+def annotated(**values):
+    """Set annotations org.systemd.property.NAME."""
+    return lambda config: config.update(annotations={f"org.systemd.property.{name}": text for name, text in values.items()})
+
+
+def test_the_unit_is_a_delegated_scope_in_its_slice(by_systemd):
+    name = by_systemd.runtime.id()
+    container = by_systemd.start(linux(cgroupsPath=f"machine.slice:test:{name}"), name=name)
+    unit = f"test-{name}.scope"
+    found = show(unit, "ActiveState", "Slice", "Delegate", "ControlGroup", "Transient")
+    assert found == {
+        "ActiveState": "active",
+        "Slice": "machine.slice",
+        "Delegate": "yes",
+        "ControlGroup": f"/machine.slice/{unit}",
+        "Transient": "yes",
+    }
+    assert container.group == ROOT / f"machine.slice/{unit}"
+
+
+def test_a_slice_below_slices_is_made(by_systemd):
+    name = by_systemd.runtime.id()
+    container = by_systemd.start(linux(cgroupsPath=f"vmtest-deep.slice:test:{name}"), name=name)
+    assert container.group == ROOT / f"vmtest.slice/vmtest-deep.slice/test-{name}.scope"
+
+
+def test_without_a_path_the_unit_is_named_after_the_container(by_systemd):
+    container = by_systemd.start()
+    assert container.group == ROOT / f"system.slice/pyruntime-{container.id}.scope"
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"memory": {"limit": 64 * MIB}}, {"MemoryMax": str(64 * MIB)}),
+        ({"memory": {"limit": 64 * MIB, "swap": 96 * MIB}}, {"MemorySwapMax": str(32 * MIB)}),
+        ({"pids": {"limit": 42}}, {"TasksMax": "42"}),
+        ({"cpu": {"quota": 20000, "period": 50000}}, {"CPUQuotaPerSecUSec": "400ms", "CPUQuotaPeriodUSec": "50ms"}),
+        ({"cpu": {"cpus": "1", "mems": "0"}}, {"AllowedCPUs": "1", "AllowedMemoryNodes": "0"}),
+        ({"cpu": {"shares": 262144}}, {"CPUWeight": "10000"}),
+    ],
+)
+def test_systemd_knows_the_limits(by_systemd, limits, expected):
+    container = by_systemd.start(resources(**limits))
+    assert show(container.group.name, *expected) == expected
+
+
+def test_limits_survive_a_reload_of_systemd(by_systemd):
+    import subprocess
+
+    limits = {"pids": {"limit": 42}, "memory": {"limit": 64 * MIB}, "cpu": {"quota": 20000, "period": 50000}}
+    container = by_systemd.start(resources(**limits, hugepageLimits=[{"pageSize": "2MB", "limit": 4 * MIB}]))
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    # It writes a unit's files again when one of its properties is set.
+    subprocess.run(["systemctl", "set-property", "--runtime", container.group.name, "IOWeight=200"], check=True)
+    files = ("pids.max", "memory.max", "cpu.max", "hugetlb.2MB.max")
+    assert [container.value(name) for name in files] == ["42", str(64 * MIB), "20000 50000", str(4 * MIB)]
+
+
+def test_devices_stay_as_the_rules_say_when_systemd_writes_the_unit_again(by_systemd):
+    import subprocess
+
+    container = by_systemd.start()
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    subprocess.run(["systemctl", "set-property", "--runtime", container.group.name, "IOWeight=200"], check=True)
+    assert by_systemd.runtime("exec", container.id, "sh", "-c", "echo x >/dev/null && echo fine").stdout == "fine\n"
+
+
+def test_the_unit_is_gone_after_delete(by_systemd):
+    container = by_systemd.start()
+    container.delete()
+    assert not container.group.exists()
+    assert show(container.group.name, "LoadState", "ActiveState") == {"LoadState": "not-found", "ActiveState": "inactive"}
+
+
+def test_the_unit_is_gone_after_the_process_ended_by_itself(by_systemd):
+    container = by_systemd.start(script="true")
+    by_systemd.runtime("--systemd-cgroup", "delete", "--force", container.id)
+    assert show(container.group.name, "LoadState")["LoadState"] == "not-found"
+
+
+def test_annotations_become_properties(by_systemd):
+    change = annotated(TimeoutStopUSec="uint64 123000000", CollectMode="'inactive-or-failed'", Description="'a test'")
+    found = show(by_systemd.start(change).group.name, "TimeoutStopUSec", "CollectMode", "Description")
+    assert found == {"TimeoutStopUSec": "2min 3s", "CollectMode": "inactive-or-failed", "Description": "a test"}
+
+
+def test_a_property_in_seconds_can_be_said(by_systemd):
+    assert show(by_systemd.start(annotated(TimeoutStopSec="7")).group.name, "TimeoutStopUSec") == {
+        "TimeoutStopUSec": "7s"
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (annotated(NoSuchProperty="true"), "NoSuchProperty"),
+        (annotated(TimeoutStopUSec="what"), "TimeoutStopUSec"),
+        (linux(cgroupsPath="/not/a/unit"), "slice:prefix:name"),
+        (linux(cgroupsPath="not a slice:x:y"), "slice"),
+    ],
+)
+def test_what_systemd_would_refuse_is_an_error(by_systemd, change, words):
+    assert words in by_systemd.refused(change)
+
+
+def test_update_reaches_systemd_too(by_systemd):
+    container = by_systemd.start(resources(pids={"limit": 42}))
+    by_systemd.runtime("--systemd-cgroup", "update", "--pids-limit", "55", container.id)
+    assert container.value("pids.max") == "55"
+    assert show(container.group.name, "TasksMax") == {"TasksMax": "55"}
