@@ -1,4 +1,4 @@
-# make run | test | validation | bench | lint | ci | install PREFIX=DIR | clean
+# make run | test | callers | vm | validation | bench | lint | ci | install PREFIX=DIR | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -8,12 +8,19 @@ WHEEL := .cache/wheel
 HELLO := .cache/hello
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev python3-dev python3-venv busybox-static
+TEST_PACKAGES := dbus-daemon e2fsprogs iproute2 runc systemd
+CALLERS_PACKAGES := buildah conmon containerd debootstrap docker.io podman
+VM_PACKAGES := debootstrap e2fsprogs qemu-system-x86
+# Any Go will do; one that is too old gets a newer one.
+VALIDATION_PACKAGES = ca-certificates $(if $(shell PATH=$$PATH:/usr/local/go/bin command -v go),,golang-go)
 BENCH_PACKAGES := hyperfine runc crun
 
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all run test validation bench lint ci install clean build-packages bench-packages
+.PHONY: all run test callers vm validation check bench lint ci install clean
+.PHONY: build-packages test-packages callers-packages vm-packages validation-packages bench-packages
+.NOTPARALLEL:
 
 all: $(VENV)/built
 
@@ -21,16 +28,22 @@ run: all
 	@$(VENV)/bin/python tests/bundle.py $(HELLO)
 	@$(VENV)/bin/pyruntime --root $(CURDIR)/.cache/root run --bundle $(HELLO) hello-$$$$
 
-# The validation suite needs Go, and has a target of its own.
-TESTS ?= tests --ignore=tests/validation
+# These need much more than the others, and have targets of their own.
+APART := callers vm validation
+TESTS ?= tests $(APART:%=--ignore=tests/%)
 
-test: all $(VENV)/tools
+test: test-packages all $(VENV)/tools
 	$(VENV)/bin/pytest $(TESTS) $(TESTFLAGS)
 
-validation: all $(VENV)/tools
-	$(VENV)/bin/pytest tests/validation $(TESTFLAGS)
+$(APART): %: %-packages all $(VENV)/tools
+	$(VENV)/bin/pytest tests/$@ $(TESTFLAGS)
 
-bench: all bench-packages
+# One run of pytest for all: its last line counts everything. The validation suite goes first, because it needs cgroup
+# controllers that other tests may tie to the unified hierarchy.
+check: test-packages $(APART:%=%-packages) all $(VENV)/tools
+	$(VENV)/bin/pytest tests/validation tests $(TESTFLAGS)
+
+bench: bench-packages all
 	$(VENV)/bin/python tests/bench/bench.py
 
 lint: all $(VENV)/tools
@@ -82,5 +95,18 @@ endef
 build-packages:
 	$(call need,$(BUILD_PACKAGES))
 
+# With those of the build, so that whoever is told what is missing is told once.
+test-packages:
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+
+callers-packages:
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(CALLERS_PACKAGES))
+
+vm-packages:
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(VM_PACKAGES))
+
+validation-packages:
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(VALIDATION_PACKAGES))
+
 bench-packages:
-	$(call need,$(BENCH_PACKAGES))
+	$(call need,$(BUILD_PACKAGES) $(BENCH_PACKAGES))

@@ -51,8 +51,10 @@
 #include "frozen.h"
 #endif
 
-/* Frozen packages have no directory; extension modules are still files in it. */
-static const char FROZEN_PATH[] = "import sys, pyruntime\npyruntime.__path__[:] = [sys.path[-1] + '/pyruntime']\n";
+/* Frozen packages have no directory; extension modules, and all codecs but UTF-8, are still files in it. */
+static const char FROZEN_PATH[] = "import sys, encodings, pyruntime\n"
+                                  "encodings.__path__[:] = [sys.path[0] + '/encodings']\n"
+                                  "pyruntime.__path__[:] = [sys.path[-1] + '/pyruntime']\n";
 
 /* The same words for both ways to start. It leaves by _exit; only a broken installation lets an exception through. */
 static const char PROGRAM[] = "from pyruntime.cli.main import program\nprogram()\n";

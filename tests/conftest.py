@@ -182,3 +182,19 @@ def pytest_make_collect_report(collector):
     """See _refuse_skip: a module may be skipped as a whole."""
     outcome = yield
     _refuse_skip(outcome.get_result())
+
+
+# ---- Where the time goes ----
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many seconds each folder of tests took."""
+    seconds = {}
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        # Not the parts of a test, which its own time includes: subtests, and what is run in the virtual machine.
+        if type(report) is pytest.TestReport and report.nodeid.count("tests/") == 1:
+            folder = report.nodeid.partition("tests/")[2].split("/")[0]
+            seconds[folder] = seconds.get(folder, 0) + report.duration
+    terminalreporter.write_line(
+        f"seconds: {', '.join(f'{folder} {spent:.0f}' for folder, spent in sorted(seconds.items()))}"
+    )

@@ -21,8 +21,11 @@ def stats(cgroup: Cgroup) -> "Stats":
 
     paths, unified = cgroup.paths, cgroup.paths.get(UNIFIED, "")
     document: Stats = {}
+    if "cpuacct" in paths:
+        document["cpu"] = stats_v1.cpu(paths["cpuacct"], paths.get("cpu", ""))
+    else:
+        document["cpu"] = stats_v2.cpu(unified) if unified else {}
     for name, controller, in_v1, in_v2 in (
-        ("cpu", "cpuacct", stats_v1.cpu, stats_v2.cpu),
         ("cpuset", "cpuset", stats_v1.cpuset, stats_v2.cpuset),
         ("memory", "memory", stats_v1.memory, stats_v2.memory),
         ("pids", "pids", pids, pids),

@@ -26,8 +26,8 @@ _BLKIO = {
 }
 
 
-def cpu(directory: str) -> "Stats":
-    """Return the CPU time used, of the group `directory` of cpuacct, and how often its quota held it back."""
+def cpu(directory: str, quota_directory: str) -> "Stats":
+    """Return the CPU time used, told by cpuacct in `directory`, and how often the quota of cpu held it back."""
     modes = table(f"{directory}/cpuacct.stat")
     tick = 10**9 // os.sysconf("SC_CLK_TCK")
     each = [line.split() for line in read(f"{directory}/cpuacct.usage_all").splitlines()[1:]]
@@ -39,8 +39,7 @@ def cpu(directory: str) -> "Stats":
         "kernel": modes.get("system", 0) * tick,
         "user": modes.get("user", 0) * tick,
     }
-    # cpu is mounted with cpuacct, or beside it under the same path: the kernel lists the quota's periods there.
-    quota = table(f"{directory}/cpu.stat") or table(f"{directory.replace('/cpuacct/', '/cpu/', 1)}/cpu.stat")
+    quota = table(f"{quota_directory}/cpu.stat")
     throttling = {
         "periods": quota.get("nr_periods", 0),
         "throttledPeriods": quota.get("nr_throttled", 0),

@@ -99,9 +99,7 @@ _CREATE = (
 
 
 def _table_or_json(help: str) -> Option:
-    return Option(
-        "format", help, short="f", default="table", metavar="FORMAT", choices=("table", "json")
-    )
+    return Option("format", help, short="f", default="table", metavar="FORMAT", choices=("table", "json"))
 
 
 _VERBS = (

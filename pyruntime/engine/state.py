@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from pyruntime.spec.types import StateFile
 
 _SPEC = ("ociVersion", "id", "status", "pid", "bundle", "annotations")
-_MORE = ("rootfs", "created", "owner")
+_MORE = ("rootfs", "created")
 
 
 def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
@@ -33,4 +33,5 @@ def state(root: str, container_id: str) -> "dict[str, object]":
         document.update((name, more[name]) for name in _MORE)
         # While it is being created; Go cannot read an empty time.
         document["created"] = document["created"] or "0001-01-01T00:00:00Z"
+        document["owner"] = ""  # as with runc, whose `list` alone looks up who it is
         return document

@@ -149,6 +149,10 @@ def test_the_root_is_read_only_and_a_mount_is_not(ctr, tmp_path):
     assert (tmp_path / "made").read_text() == "x\n"
 
 
+def test_a_root_filesystem_without_an_image(ctr, rootfs):
+    assert ctr("run", "--rm", "--rootfs", rootfs, "c", "/bin/echo", "hi").stdout == "hi\n"
+
+
 def test_the_network_of_the_host(ctr):
     done = ctr("run", "--rm", "--net-host", IMAGE, "c", "ls", "/sys/class/net")
     assert done.stdout.split() == sorted(os.listdir("/sys/class/net"))

@@ -104,7 +104,7 @@ def mapped(first=100000, size=65536):
 def capable(*names):
     """Give the process the capabilities `names` in all sets but the ambient one."""
     names = [f"CAP_{name}" for name in names]
-    return process(capabilities={kind: names for kind in ("bounding", "effective", "permitted", "inheritable")})
+    return process(capabilities=dict.fromkeys(("bounding", "effective", "permitted", "inheritable"), names))
 
 
 def hook(kind, script, *, args=None, **values):

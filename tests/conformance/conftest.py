@@ -9,9 +9,10 @@ import subprocess
 import time
 from pathlib import Path
 
-import bundle as bundles
 import pytest
 from clauses import CLAUSES
+
+import bundle as bundles
 
 PATIENCE = 20  # seconds for something that must happen
 
@@ -55,7 +56,9 @@ def host_mounts():
     """Return the mount table of the host, without the places where others on this machine mount meanwhile."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     places = ((line.split()[4], line) for line in lines)
-    return [line for place, line in places if place.startswith(_own) or not place.startswith(("/run/", "/tmp/", "/var/"))]
+    return [
+        line for place, line in places if place.startswith(_own) or not place.startswith(("/run/", "/tmp/", "/var/"))
+    ]
 
 
 class Container:

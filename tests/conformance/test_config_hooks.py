@@ -18,7 +18,9 @@ POSTSTOP = pytest.mark.clause("config.md#poststop")
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 ON_CREATE = KINDS[:3]
 IN_CONTAINER = ("createContainer", "startContainer")
-MARKS = dict(zip(KINDS, (PRESTART, CREATE_RUNTIME, CREATE_CONTAINER, START_CONTAINER, POSTSTART, POSTSTOP), strict=True))
+MARKS = dict(
+    zip(KINDS, (PRESTART, CREATE_RUNTIME, CREATE_CONTAINER, START_CONTAINER, POSTSTART, POSTSTOP), strict=True)
+)
 
 
 def each(kinds=KINDS):
@@ -52,7 +54,14 @@ def test_hooks_run_in_the_order_of_the_lifecycle_and_of_the_list(containers, not
             changes.append(hook(kind, f"echo {kind}{number} >> {notes}/order"))
     container = containers.create(*changes, script=f"echo program >> {notes}/order", own=True)
     created = (notes / "order").read_text().split()
-    assert created == ["prestart1", "prestart2", "createRuntime1", "createRuntime2", "createContainer1", "createContainer2"]
+    assert created == [
+        "prestart1",
+        "prestart2",
+        "createRuntime1",
+        "createRuntime2",
+        "createContainer1",
+        "createContainer2",
+    ]
     container.start()
     container.wait()
     started = (notes / "order").read_text().split()[6:]
@@ -99,7 +108,11 @@ def test_poststop_hooks_run_on_delete_and_not_when_the_process_ends(containers, 
 @each()
 def test_the_state_is_on_stdin(containers, notes, kind):
     container = containers.create(
-        *shared(notes), hook(kind, f"cat > {notes}/state"), lambda config: config.update(annotations={"a": "b"}), script="sleep 1000", own=True
+        *shared(notes),
+        hook(kind, f"cat > {notes}/state"),
+        lambda config: config.update(annotations={"a": "b"}),
+        script="sleep 1000",
+        own=True,
     )
     pid = container.pid
     container.start()
@@ -121,7 +134,9 @@ def test_the_state_is_on_stdin(containers, notes, kind):
 @each()
 def test_args_are_the_argv_of_the_hook(containers, notes, kind):
     script = f'printf "%s|" "$0" "$@" > {notes}/args'
-    container = containers.create(*shared(notes), hook(kind, "", args=["sh", "-c", script, "zero", "a b", ""]), own=True)
+    container = containers.create(
+        *shared(notes), hook(kind, "", args=["sh", "-c", script, "zero", "a b", ""]), own=True
+    )
     container.start()
     container.delete("--force")
     assert (notes / "args").read_text() == "zero|a b||"
@@ -201,7 +216,9 @@ def test_hooks_of_create_see_the_namespaces_made_and_the_root_not_entered(contai
 
 @CREATE_CONTAINER
 def test_create_container_hooks_see_the_mounts_of_the_container(containers, notes):
-    container = containers.create(*shared(notes), hook("createContainer", f"cat /proc/self/mountinfo > {notes}/mountinfo"), own=True)
+    container = containers.create(
+        *shared(notes), hook("createContainer", f"cat /proc/self/mountinfo > {notes}/mountinfo"), own=True
+    )
     assert f"{container.bundle}/rootfs" in (notes / "mountinfo").read_text()
 
 
@@ -215,7 +232,9 @@ def test_start_container_hooks_see_the_root_of_the_container(containers, notes):
 @HOOKS
 @each(ON_CREATE)
 def test_hooks_work_with_a_user_namespace(containers, notes, kind):
-    container = containers.create(mapped(), hook(kind, f"echo ran > {notes}/ran") if kind != "createContainer" else hook(kind, "true"))
+    container = containers.create(
+        mapped(), hook(kind, f"echo ran > {notes}/ran") if kind != "createContainer" else hook(kind, "true")
+    )
     assert container.status == "created"
     if kind != "createContainer":
         assert (notes / "ran").exists()
@@ -223,7 +242,9 @@ def test_hooks_work_with_a_user_namespace(containers, notes, kind):
 
 @HOOKS
 def test_a_hook_that_does_not_read_its_stdin_is_fine(containers):
-    containers.create(hook("createRuntime", "exec 0<&-; true"), lambda config: config.update(annotations={"a": "b" * 100000}))
+    containers.create(
+        hook("createRuntime", "exec 0<&-; true"), lambda config: config.update(annotations={"a": "b" * 100000})
+    )
 
 
 # ---- Failure ----
@@ -281,7 +302,9 @@ def test_what_a_failing_hook_says_is_reported(containers):
 @START_CONTAINER
 @LIFECYCLE
 def test_a_start_container_hook_that_fails_stops_the_container(containers, notes):
-    container = containers.create(*shared(notes), hook("startContainer", "exit 1"), script=f"echo program > {notes}/program", own=True)
+    container = containers.create(
+        *shared(notes), hook("startContainer", "exit 1"), script=f"echo program > {notes}/program", own=True
+    )
     done = container.start(check=False)
     assert done.returncode == 1
     assert "/hooks/startContainer/0" in done.stderr
@@ -292,7 +315,11 @@ def test_a_start_container_hook_that_fails_stops_the_container(containers, notes
 @START_CONTAINER
 @LIFECYCLE
 def test_after_a_start_container_hook_that_fails_the_poststop_hooks_run(containers, notes):
-    changes = hook("startContainer", "exit 1"), hook("poststop", f"echo ran >> {notes}/poststop"), hook("poststart", f"echo ran >> {notes}/poststart")
+    changes = (
+        hook("startContainer", "exit 1"),
+        hook("poststop", f"echo ran >> {notes}/poststop"),
+        hook("poststart", f"echo ran >> {notes}/poststart"),
+    )
     container = containers.create(*changes)
     container.start(check=False)
     container.delete("--force")

@@ -64,7 +64,18 @@ def test_parents_that_were_made_are_removed_or_left_empty(containers, group):
     container = containers.start(linux(cgroupsPath=f"{group}/sub"))
     container.delete("--force")
     assert not (ROOT / "memory" / group.lstrip("/") / "sub").exists()
-    for controller in ("memory", "pids", "cpu", "devices", "freezer", "cpuset", "blkio", "cpuacct", "systemd", "unified"):
+    for controller in (
+        "memory",
+        "pids",
+        "cpu",
+        "devices",
+        "freezer",
+        "cpuset",
+        "blkio",
+        "cpuacct",
+        "systemd",
+        "unified",
+    ):
         place = ROOT / controller / group.lstrip("/")
         if place.exists():
             place.rmdir()
@@ -109,7 +120,9 @@ def test_a_group_that_is_there_already_is_used(containers, group):
 @CGROUPS
 def test_processes_of_the_container_stay_in_its_groups(containers):
     container = containers.start(script="sleep 1000 & wait")
-    children = until(lambda: Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split(), "the child")
+    children = until(
+        lambda: Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split(), "the child"
+    )
     assert own(children[0], "memory") == own(container.pid, "memory")
 
 
@@ -132,8 +145,11 @@ def test_the_memory_limit_is_set(containers):
 @MEMORY
 def test_the_memory_limit_holds(containers):
     # The program dies of it, not the runtime: 64 MiB in the shell's memory, or on a tmpfs, which counts too.
-    changes = resources(memory={"limit": 16 << 20}), lambda config: config["mounts"].append(
-        {"destination": "/home", "type": "tmpfs", "source": "tmpfs", "options": ["size=100m"]}
+    changes = (
+        resources(memory={"limit": 16 << 20}),
+        lambda config: config["mounts"].append(
+            {"destination": "/home", "type": "tmpfs", "source": "tmpfs", "options": ["size=100m"]}
+        ),
     )
     done = containers.run("dd if=/dev/zero of=/home/file bs=1M count=64", *changes, check=False)
     assert done.returncode != 0

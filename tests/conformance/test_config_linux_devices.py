@@ -5,7 +5,7 @@ import stat
 import subprocess
 
 import pytest
-from changes import bind, capable, inherit, linux, mapped, mount, process, top, unmount, user, writable
+from changes import capable, inherit, linux, mapped, mount, process, top, unmount, user, writable
 from conftest import mounts
 
 DEVICES = pytest.mark.clause("config-linux.md#devices")
@@ -123,7 +123,12 @@ def test_ptmx_opens_a_terminal_of_the_container(inside):
 @LINKS
 @pytest.mark.parametrize(
     ("link", "target"),
-    [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")],
+    [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ],
 )
 def test_links_in_dev(containers, link, target):
     assert str((containers.start().path("/dev") / link).readlink()) == target
@@ -299,7 +304,9 @@ def test_a_bound_dev_is_left_alone(containers, tmp_path):
     (tmp_path / "dev").mkdir()
 
     def bound(config):
-        config["mounts"] = [{"destination": "/dev", "type": "bind", "source": str(tmp_path / "dev"), "options": ["rbind"]}]
+        config["mounts"] = [
+            {"destination": "/dev", "type": "bind", "source": str(tmp_path / "dev"), "options": ["rbind"]}
+        ]
 
     containers.start(bound)
     assert "null" not in os.listdir(tmp_path / "dev")

@@ -96,7 +96,9 @@ def test_a_container_in_a_joined_pid_namespace_sees_its_processes(containers, in
 
 
 def test_the_loopback_interface_of_a_new_network_namespace_is_up(inside):
-    assert "UP,LOOPBACK,RUNNING" in inside("ip link show lo; ifconfig lo | tr ' ' ,").replace("UP,LOOPBACK,LOWER_UP", "")
+    assert "UP,LOOPBACK,RUNNING" in inside("ip link show lo; ifconfig lo | tr ' ' ,").replace(
+        "UP,LOOPBACK,LOWER_UP", ""
+    )
     assert inside("ls /sys/class/net") == "lo"
 
 
@@ -152,7 +154,9 @@ def test_new_namespaces_of_one_container_are_not_those_of_another(containers):
 @pytest.fixture
 def other_mounts():
     """The path of a mount namespace like the host's."""
-    holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 1000"], stdout=subprocess.PIPE)
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 1000"], stdout=subprocess.PIPE
+    )
     holder.stdout.readline()  # it is in its namespace
     yield Path(f"/proc/{holder.pid}/ns/mnt")
     holder.kill()

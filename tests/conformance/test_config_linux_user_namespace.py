@@ -94,7 +94,9 @@ def test_every_other_namespace_belongs_to_the_user_namespace(inside):
 @MAPPINGS
 def test_default_devices_are_there_in_a_user_namespace(inside):
     # The kernel lets nobody but the initial user namespace make them.
-    script = "for name in null zero full random urandom tty; do test -c /dev/$name && echo $name; done; echo x > /dev/null"
+    script = (
+        "for name in null zero full random urandom tty; do test -c /dev/$name && echo $name; done; echo x > /dev/null"
+    )
     assert inside(script, mapped()).split() == ["null", "zero", "full", "random", "urandom", "tty"]
 
 
@@ -110,7 +112,9 @@ def test_sharing_the_network_with_the_host_works_in_a_user_namespace(inside):
 
 @MAPPINGS
 def test_a_terminal_of_a_mapped_user_is_its_own(containers):
-    container = containers.run("stat -c %u /dev/pts/0 /dev/console", mapped(), user(uid=5), lambda c: c["process"].update(terminal=True))
+    container = containers.run(
+        "stat -c %u /dev/pts/0 /dev/console", mapped(), user(uid=5), lambda c: c["process"].update(terminal=True)
+    )
     assert container.stdout.split() == ["5", "5"]
 
 
@@ -130,7 +134,10 @@ def test_boottime_is_offset(inside):
 def test_both_clocks_are_offset_in_seconds_and_nanoseconds(inside):
     offsets = {"monotonic": {"secs": 86400, "nanosecs": 5}, "boottime": {"secs": -100, "nanosecs": 999999999}}
     found = inside("cat /proc/self/timens_offsets", namespace("time"), linux(timeOffsets=offsets))
-    assert [line.split() for line in found.splitlines()] == [["monotonic", "86400", "5"], ["boottime", "-100", "999999999"]]
+    assert [line.split() for line in found.splitlines()] == [
+        ["monotonic", "86400", "5"],
+        ["boottime", "-100", "999999999"],
+    ]
 
 
 @OFFSETS

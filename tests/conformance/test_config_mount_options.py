@@ -143,7 +143,9 @@ def test_noexec_refuses_programs(inside):
 
 def test_nodev_refuses_devices(inside):
     script = "mknod /home/null c 1 3; echo x 2>&1 > /home/null || true"
-    assert "Permission denied" in inside(f"({script}) 2>&1", capable("MKNOD"), mount("/home", "tmpfs", "tmpfs", "nodev"))
+    assert "Permission denied" in inside(
+        f"({script}) 2>&1", capable("MKNOD"), mount("/home", "tmpfs", "tmpfs", "nodev")
+    )
     assert inside(script, capable("MKNOD"), mount("/home", "tmpfs", "tmpfs", "dev")) == ""
 
 
@@ -180,7 +182,9 @@ def test_of_contradicting_recursive_options_the_last_one_holds(inside, tree, opt
     assert expected in found["/home/sub"]
 
 
-@pytest.mark.parametrize("option", ["defaults", "async", "nomand", "noiversion", "nolazytime", "loud", "norelatime", "nostrictatime"])
+@pytest.mark.parametrize(
+    "option", ["defaults", "async", "nomand", "noiversion", "nolazytime", "loud", "norelatime", "nostrictatime"]
+)
 def test_options_that_ask_for_what_is_so_anyway_are_accepted(mounted, option):
     assert mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).type == "tmpfs"
 
@@ -206,7 +210,9 @@ def test_options_that_nobody_shows_are_accepted(mounted, option):
 def test_propagation_of_a_bind_mount(inside, tree, option, expected, recursive):
     subprocess.run(["mount", "--make-rshared", tree], check=True)
     name = f"r{option}" if recursive else option
-    found = {one.path: one for one in mounts(inside("cat /proc/self/mountinfo", bind(tree, "/home", name, kind="rbind")))}
+    found = {
+        one.path: one for one in mounts(inside("cat /proc/self/mountinfo", bind(tree, "/home", name, kind="rbind")))
+    }
     # A shared one is besides a slave of the host's, which rootfsPropagation keeps out of the container's reach.
     assert found["/home"].propagation - ({"master"} if option == "shared" else set()) == expected
     if recursive:
@@ -235,7 +241,9 @@ def test_otherwise_a_bind_mount_takes_mounts_from_the_host_only(containers, tree
     (tree / "one").mkdir()
     (tree / "two").mkdir()
     container = containers.start(
-        bind(tree, "/home", option, kind="rbind"), capable("SYS_ADMIN"), script="mount -t tmpfs in /home/one; sleep 1000"
+        bind(tree, "/home", option, kind="rbind"),
+        capable("SYS_ADMIN"),
+        script="mount -t tmpfs in /home/one; sleep 1000",
     )
     until(lambda: "/home/one" in container.proc("mountinfo").read_text(), "the container's mount")
     subprocess.run(["mount", "-t", "tmpfs", "out", tree / "two"], check=True)
@@ -265,7 +273,9 @@ def test_tmpcopyup_starts_with_what_it_covers(inside):
 
 
 def test_tmpcopyup_leaves_what_it_covers_as_it_was(containers):
-    container = containers.create(mount("/etc", "tmpfs", "tmpfs", "tmpcopyup"), script="echo more >> /etc/group", own=True)
+    container = containers.create(
+        mount("/etc", "tmpfs", "tmpfs", "tmpcopyup"), script="echo more >> /etc/group", own=True
+    )
     before = (container.bundle / "rootfs/etc/group").read_text()
     container.start()
     container.wait()
@@ -292,7 +302,9 @@ def test_tmpcopyup_is_for_tmpfs_only(containers):
 
 
 def test_remount_changes_a_mount_of_before(mounted):
-    found = mounted("/home", mount("/home", "tmpfs", "tmpfs", "nosuid"), mount("/home", "tmpfs", "tmpfs", "remount", "ro", "nosuid"))
+    found = mounted(
+        "/home", mount("/home", "tmpfs", "tmpfs", "nosuid"), mount("/home", "tmpfs", "tmpfs", "remount", "ro", "nosuid")
+    )
     assert {"ro", "nosuid"} <= found.options
 
 

@@ -166,7 +166,11 @@ def test_mounts_are_made_in_the_listed_order(inside, folder):
 
 
 def test_a_later_mount_covers_an_earlier_one(inside, folder):
-    found = inside("ls /home | wc -l; grep -c ' /home ' /proc/self/mountinfo", bind(folder, "/home"), mount("/home", "tmpfs", "over"))
+    found = inside(
+        "ls /home | wc -l; grep -c ' /home ' /proc/self/mountinfo",
+        bind(folder, "/home"),
+        mount("/home", "tmpfs", "over"),
+    )
     assert found.split() == ["0", "2"]
 
 
@@ -184,7 +188,14 @@ def test_two_mounts_may_have_one_destination_each_on_the_other(containers, folde
 
 @pytest.mark.parametrize(
     ("fstype", "destination"),
-    [("proc", "/home"), ("sysfs", "/home"), ("tmpfs", "/home"), ("devpts", "/home"), ("mqueue", "/home"), ("ramfs", "/home")],
+    [
+        ("proc", "/home"),
+        ("sysfs", "/home"),
+        ("tmpfs", "/home"),
+        ("devpts", "/home"),
+        ("mqueue", "/home"),
+        ("ramfs", "/home"),
+    ],
 )
 def test_filesystems_are_mounted(mounted, fstype, destination):
     found = mounted(destination, mount(destination, fstype, "name"))

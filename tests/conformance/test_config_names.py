@@ -94,11 +94,16 @@ def test_a_namespaced_parameter_is_set_inside_only(inside, key, value):
 
 @SYSCTL
 def test_parameters_in_a_user_namespace(inside):
-    assert inside("cat /proc/sys/net/ipv4/ip_default_ttl", mapped(), linux(sysctl={"net.ipv4.ip_default_ttl": "33"})) == "33"
+    assert (
+        inside("cat /proc/sys/net/ipv4/ip_default_ttl", mapped(), linux(sysctl={"net.ipv4.ip_default_ttl": "33"}))
+        == "33"
+    )
 
 
 @SYSCTL
-@pytest.mark.parametrize("key", ["kernel.panic", "vm.swappiness", "fs.file-max", "kernel.core_pattern", "kernel.hostname"])
+@pytest.mark.parametrize(
+    "key", ["kernel.panic", "vm.swappiness", "fs.file-max", "kernel.core_pattern", "kernel.hostname"]
+)
 def test_a_parameter_of_the_whole_host_is_an_error(containers, key):
     path = Path("/proc/sys", *key.split("."))
     before = path.read_text()
@@ -129,8 +134,8 @@ def test_a_value_that_the_kernel_refuses_is_an_error(containers):
 
 @ANNOTATIONS
 def test_annotations_are_in_the_state(containers):
-    container = containers.create(top(annotations={"com.example.key": "value", "empty": "", "ünï": "♥ \\ \" \n"}))
-    assert container.state()["annotations"] == {"com.example.key": "value", "empty": "", "ünï": "♥ \\ \" \n"}
+    container = containers.create(top(annotations={"com.example.key": "value", "empty": "", "ünï": '♥ \\ " \n'}))
+    assert container.state()["annotations"] == {"com.example.key": "value", "empty": "", "ünï": '♥ \\ " \n'}
 
 
 @ANNOTATIONS

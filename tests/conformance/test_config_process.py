@@ -160,7 +160,10 @@ def test_the_umask_of_the_caller_does_not_count(containers):
 def test_the_standard_streams_belong_to_the_user(containers, tmp_path):
     done = subprocess.run(
         containers.runtime.command(
-            "run", "-b", containers.bundle("echo x > /proc/self/fd/1", user(uid=1000, gid=1000)), containers.runtime.id()
+            "run",
+            "-b",
+            containers.bundle("echo x > /proc/self/fd/1", user(uid=1000, gid=1000)),
+            containers.runtime.id(),
         ),
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -183,8 +186,22 @@ def test_home_is_not_invented(containers):
 
 # ---- capabilities ----
 
-KINDS = {"inheritable": "CapInh", "permitted": "CapPrm", "effective": "CapEff", "bounding": "CapBnd", "ambient": "CapAmb"}
-NUMBERS = {"CHOWN": 0, "KILL": 5, "SETUID": 7, "NET_BIND_SERVICE": 10, "NET_RAW": 13, "SYS_CHROOT": 18, "AUDIT_WRITE": 29}
+KINDS = {
+    "inheritable": "CapInh",
+    "permitted": "CapPrm",
+    "effective": "CapEff",
+    "bounding": "CapBnd",
+    "ambient": "CapAmb",
+}
+NUMBERS = {
+    "CHOWN": 0,
+    "KILL": 5,
+    "SETUID": 7,
+    "NET_BIND_SERVICE": 10,
+    "NET_RAW": 13,
+    "SYS_CHROOT": 18,
+    "AUDIT_WRITE": 29,
+}
 
 
 def sets(text):
@@ -304,7 +321,24 @@ def test_limits_that_are_not_listed_are_the_callers(inside):
 
 @POSIX
 def test_every_name_of_a_limit_is_known(inside):
-    names = "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK".split()
+    names = [
+        "AS",
+        "CORE",
+        "CPU",
+        "DATA",
+        "FSIZE",
+        "LOCKS",
+        "MEMLOCK",
+        "MSGQUEUE",
+        "NICE",
+        "NOFILE",
+        "NPROC",
+        "RSS",
+        "RTPRIO",
+        "RTTIME",
+        "SIGPENDING",
+        "STACK",
+    ]
     limits = []
     for name in names:
         number = getattr(resource, f"RLIMIT_{name}", {"LOCKS": 10}.get(name, -1))
@@ -432,7 +466,9 @@ def read_until(fd, end):
 @PROCESS
 def test_the_terminal_goes_to_the_console_socket(containers, console):
     container = containers.create(
-        process(terminal=True), words=["--console-socket", console.path], script="test -t 0 && test -t 1 && tty; read x; echo got-$x"
+        process(terminal=True),
+        words=["--console-socket", console.path],
+        script="test -t 0 && test -t 1 && tty; read x; echo got-$x",
     )
     master = console.master()
     container.start()
@@ -445,7 +481,9 @@ def test_the_terminal_goes_to_the_console_socket(containers, console):
 @PROCESS
 def test_the_terminal_controls_the_process(containers, console):
     container = containers.create(
-        process(terminal=True), words=["--console-socket", console.path], script="trap 'echo interrupted; exit 0' INT; echo ready; sleep 1000"
+        process(terminal=True),
+        words=["--console-socket", console.path],
+        script="trap 'echo interrupted; exit 0' INT; echo ready; sleep 1000",
     )
     master = console.master()
     container.start()
@@ -459,7 +497,9 @@ def test_the_terminal_controls_the_process(containers, console):
 def test_the_size_of_the_console(containers, console):
     size = {"height": 33, "width": 121}
     container = containers.create(
-        process(terminal=True, consoleSize=size), words=["--console-socket", console.path], script="stty size; sleep 1000"
+        process(terminal=True, consoleSize=size),
+        words=["--console-socket", console.path],
+        script="stty size; sleep 1000",
     )
     master = console.master()
     container.start()
@@ -492,7 +532,9 @@ def test_a_terminal_without_console_socket_is_an_error_of_create(containers):
 @PROCESS
 def test_a_console_socket_without_terminal_is_an_error(containers, console):
     path = containers.bundle("true")
-    done = containers.runtime("create", "-b", path, "--console-socket", console.path, containers.runtime.id(), check=False)
+    done = containers.runtime(
+        "create", "-b", path, "--console-socket", console.path, containers.runtime.id(), check=False
+    )
     assert done.returncode == 1
     assert "/process/terminal" in done.stderr
 

@@ -60,7 +60,12 @@ def test_path_may_be_absolute(containers, rootfs):
 @ROOT
 def test_the_hosts_root_cannot_be_reached(inside):
     assert inside("cd /; cd ../../..; ls -di . | awk '{print $1}'") == inside("ls -di / | awk '{print $1}'")
-    assert inside("grep -c ' / ' /proc/self/mountinfo | head -1; awk '$5 == \"/\"' /proc/self/mountinfo | wc -l").split()[1] == "1"
+    assert (
+        inside("grep -c ' / ' /proc/self/mountinfo | head -1; awk '$5 == \"/\"' /proc/self/mountinfo | wc -l").split()[
+            1
+        ]
+        == "1"
+    )
 
 
 @ROOT
@@ -158,7 +163,9 @@ def mount_in_nested_namespace(container, path):
 
 
 @PROPAGATION
-@pytest.mark.parametrize(("propagation", "arrives"), [("shared", True), ("slave", False), ("private", False), (None, False)])
+@pytest.mark.parametrize(
+    ("propagation", "arrives"), [("shared", True), ("slave", False), ("private", False), (None, False)]
+)
 def test_mounts_of_a_nested_namespace_propagate_to_a_shared_root_only(containers, propagation, arrives):
     container = containers.start(*([linux(rootfsPropagation=propagation)] if propagation else []))
     mount_in_nested_namespace(container, "/var")
@@ -202,7 +209,13 @@ def test_unbindable_mounts_cannot_be_bound(containers, inside):
 @PROPAGATION
 @pytest.mark.parametrize(
     ("propagation", "expected"),
-    [("shared", {"shared"}), ("private", set()), ("unbindable", {"unbindable"}), ("rshared", {"shared"}), ("rprivate", set())],
+    [
+        ("shared", {"shared"}),
+        ("private", set()),
+        ("unbindable", {"unbindable"}),
+        ("rshared", {"shared"}),
+        ("rprivate", set()),
+    ],
 )
 def test_the_kernel_names_the_propagation_of_the_root(containers, propagation, expected):
     assert root_of(containers.start(linux(rootfsPropagation=propagation))).propagation == expected

@@ -186,7 +186,9 @@ def test_changes_of_config_json_after_create_have_no_effect(containers, tmp_path
 
 @CREATE
 def test_a_bundle_that_is_gone_after_create_does_not_matter(containers, tmp_path):
-    container = containers.create(bind(tmp_path, "/home"), hook("poststop", f"touch {tmp_path}/poststop"), script="touch /home/ran")
+    container = containers.create(
+        bind(tmp_path, "/home"), hook("poststop", f"touch {tmp_path}/poststop"), script="touch /home/ran"
+    )
     shutil.rmtree(container.bundle)
     container.start()
     container.wait()
@@ -366,7 +368,11 @@ def test_kill_reaches_the_first_process_only(containers, tmp_path):
 def test_kill_all_reaches_every_process(containers):
     container = containers.start(inherit("pid"), script="sleep 1000 & sleep 1000 & echo > /dev/shm/ready; wait")
     until(lambda: container.path("/dev/shm/ready").exists(), "the processes")
-    procs = Path("/sys/fs/cgroup/pids") / container.proc("cgroup").read_text().split("pids:/")[1].split("\n")[0] / "cgroup.procs"
+    procs = (
+        Path("/sys/fs/cgroup/pids")
+        / container.proc("cgroup").read_text().split("pids:/")[1].split("\n")[0]
+        / "cgroup.procs"
+    )
     pids = procs.read_text().split()
     assert len(pids) == 3
     containers.runtime("kill", "--all", container.id, "KILL")

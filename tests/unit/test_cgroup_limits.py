@@ -197,12 +197,16 @@ def test_v2(resources, v2):
         ({"cpu": {"cpus": "0-"}}, "/linux/resources/cpu/cpus"),
         ({"cpu": {"mems": "0\n1"}}, "/linux/resources/cpu/mems"),
         ({"pids": {"limit": -2}}, "/linux/resources/pids/limit"),
-        ({"hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "../x", "limit": 1}]},
-         "/linux/resources/hugepageLimits/1/pageSize"),
+        (
+            {"hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "../x", "limit": 1}]},
+            "/linux/resources/hugepageLimits/1/pageSize",
+        ),
         ({"rdma": {"a b": {"hcaObjects": 1}}}, "/linux/resources/rdma/a b"),
         ({"rdma": {"a~/b": {}}}, "/linux/resources/rdma/a~0~1b"),
-        ({"blockIO": {"throttleReadBpsDevice": [{"major": -8, "minor": 0, "rate": 1}]}},
-         "/linux/resources/blockIO/throttleReadBpsDevice/0/major"),
+        (
+            {"blockIO": {"throttleReadBpsDevice": [{"major": -8, "minor": 0, "rate": 1}]}},
+            "/linux/resources/blockIO/throttleReadBpsDevice/0/major",
+        ),
     ],
 )
 def test_value_that_cannot_be_is_an_error_at_its_place(host, resources, pointer):

@@ -90,7 +90,9 @@ def test_other_hosts_than_v2_are_refused(mode):
         compiled(host=host)
 
 
-@pytest.mark.parametrize(("slice_", "path"), [("a.slice", "/a.slice"), ("a-b.slice", "/a.slice/a-b.slice"), ("-.slice", "")])
+@pytest.mark.parametrize(
+    ("slice_", "path"), [("a.slice", "/a.slice"), ("a-b.slice", "/a.slice/a-b.slice"), ("-.slice", "")]
+)
 def test_slice_becomes_a_path(slice_, path):
     assert expand_slice(slice_) == path
 

@@ -1,0 +1,124 @@
+"""Other limits for groups that exist: all of them, or none."""
+
+import os
+
+from pyruntime.cgroup import Cgroup, read_file, write_file
+from pyruntime.errors import Error
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Files with a line for each device: what a device has that is not in it. The others hold one value.
+_PER_DEVICE = {
+    "blkio.throttle.read_bps_device": "0",
+    "blkio.throttle.write_bps_device": "0",
+    "blkio.throttle.read_iops_device": "0",
+    "blkio.throttle.write_iops_device": "0",
+    "blkio.bfq.weight_device": "default",
+    "blkio.weight_device": "default",
+    "blkio.leaf_weight_device": "default",
+    "io.weight": "default",
+    "io.bfq.weight": "default",
+    "io.max": "rbps=max wbps=max riops=max wiops=max",
+    "rdma.max": "hca_handle=max hca_object=max",
+    "net_prio.ifpriomap": "0",
+}
+
+
+class Former:
+    """What the files of a plan hold before it is carried out."""
+
+    def __init__(self, cgroup: Cgroup) -> None:
+        self._cgroup = cgroup
+        self._values: list[tuple[Step, str, str, str]] = []  # step, file, what it would write, what is there
+        assert cgroup.plan is not None
+        for step in cgroup.plan.steps:
+            if step.op == "write_cgroup":
+                for file, value in ((step.args["file"], step.args["value"]), *step.args.get("instead", ())):
+                    former = self._read(step, file, value)
+                    if former is not None:
+                        self._values.append((step, file, value, former))
+
+    def _path(self, step: Step, file: str) -> str:
+        paths: dict[str, Any] = self._cgroup.paths
+        return f"{paths.get(step.args['controller']) or self._cgroup.unified}/{file}"
+
+    def _read(self, step: Step, file: str, value: str) -> str | None:
+        try:
+            return former_value(file, read_file(self._path(step, file)), value)
+        except OSError:
+            return None  # not there, or write-only: carrying out the step will tell
+
+    def restore(self) -> list[str]:
+        """Write back what has changed; return a line for each file that holds something else all the same."""
+        pending = [entry for entry in reversed(self._values) if self._read(*entry[:3]) != entry[3]]
+        while pending:
+            # One limit may have to wait for another: memory must not exceed memory and swap.
+            refused = [entry for entry in pending if not self._write(*entry)]
+            if len(refused) == len(pending):
+                break
+            pending = refused
+        self._tell_systemd()
+        return [f"{self._path(step, file)} holds {self._read(step, file, value)}" for step, file, value, _ in pending]
+
+    def _write(self, step: Step, file: str, value: str, former: str) -> bool:
+        try:
+            write_file(self._path(step, file), former)
+        except OSError:
+            return False
+        return True
+
+    def _tell_systemd(self) -> None:
+        plan = self._cgroup.plan
+        if self._cgroup.unit is None or plan is None:
+            return
+        from pyruntime.cgroup import systemd
+
+        plan.steps = [
+            Step(step.op, step.pointer, step.clause, controller=step.args["controller"], file=file, value=former)
+            for step, file, _, former in self._values
+        ]
+        systemd.tell(self._cgroup)
+
+
+def former_value(file: str, text: str, value: str) -> str:
+    """Return what has to be written to `file`, which holds `text`, to undo the writing of `value`."""
+    device, space, _ = value.partition(" ")
+    if file in _PER_DEVICE and space and device != "default":
+        lines = [line for line in text.splitlines() if line.partition(" ")[0] == device]
+        return lines[0] if lines else f"{device} {_PER_DEVICE[file]}"
+    if file == "memory.oom_control":
+        return text.split()[1]  # "oom_kill_disable 0", and more lines that cannot be written
+    # Of the weights the first line is the one of all devices without one of their own.
+    return text.partition("\n")[0].strip() if text.strip() else "\n"
+
+
+def change(cgroup: Cgroup) -> Former:
+    """Carry out the plan of `cgroup` as a whole; return what undoes it.
+
+    Raises Error where the kernel refuses a part: then everything is as it was before, or the error says what is not.
+    """
+    former = Former(cgroup)
+    try:
+        cgroup.apply()
+    except Error as error:
+        undo(former, error)
+        raise
+    return former
+
+
+def undo(former: Former, error: Error) -> None:
+    """Take back what was changed, because of `error`, which then says what came of it."""
+    try:
+        left = former.restore()
+    except (Error, OSError) as other:
+        left = [str(other)]
+    told = "the limits are as they were before" if not left else f"not taken back: {'; '.join(left)}"
+    error.advice = f"{error.advice}; {told}" if error.advice else told
+
+
+def directory_exists(cgroup: Cgroup) -> bool:
+    """Tell whether the container has groups to write to."""
+    return any(os.access(directory, os.F_OK) for directory in cgroup.directories)
