@@ -89,7 +89,7 @@ define need
 	if test $$(id -u) -ne 0; then echo "missing: run this first:  sudo apt-get install -y" $$missing >&2; exit 1; fi; \
 	echo "installing" $$missing; export DEBIAN_FRONTEND=noninteractive; \
 	apt-get install -y --no-install-recommends $$missing >/dev/null 2>&1 || \
-	{ apt-get update -q && apt-get install -y --no-install-recommends $$missing; }
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 endef
 
 build-packages:

@@ -88,9 +88,10 @@ static void join_namespaces(const struct spawn *spawn) {
 static void become_root(const struct spawn *spawn) {
     if (!(spawn->flags & SPAWN_BECOME_ROOT))
         return;
-    if (setresgid(0, 0, 0) < 0)
+    /* A joined namespace may have no such user; then the capabilities in it have to do. */
+    if (setresgid(0, 0, 0) < 0 && errno != EINVAL)
         die(spawn->sync, MESSAGE_SPAWN, -1, "setresgid", "");
-    if (setresuid(0, 0, 0) < 0)
+    if (setresuid(0, 0, 0) < 0 && errno != EINVAL)
         die(spawn->sync, MESSAGE_SPAWN, -1, "setresuid", "");
 }
 

@@ -18,6 +18,7 @@ def create_options(line: "CommandLine") -> CreateOptions:
         bundle=os.path.abspath(options["bundle"] or "."),
         console_socket=_absolute(options["console-socket"]),
         pid_file=_absolute(options["pid-file"]),
+        pidfd_socket=_absolute(options["pidfd-socket"]),
         no_pivot=options["no-pivot"],
         no_new_keyring=options["no-new-keyring"],
         preserve_fds=options["preserve-fds"],

@@ -72,9 +72,16 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
             clause="config-linux.md#namespaces",
             advice="pyruntime spec --rootless writes such a configuration",
         )
+    passed = config
+    if "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ:
+        from pyruntime.engine import service
+
+        options.notify = service.notifies()
+        options.preserve_fds += service.listened()
+        passed = service.passed_on(config, f"{options.root}/{container_id}")
     _check_preserved(options.preserve_fds)
     context = Context(
-        config,
+        passed,
         host,
         options.bundle,
         container_id,
@@ -158,15 +165,25 @@ class _Creation:
         self.console = console.connect(self.config, self.options)
         if self.console >= 0:
             self.sources.own(self.console)
+        if self.options.notify:
+            from pyruntime.engine import service
+
+            # One of the sources lies in it.
+            self._take_id()
+            service.make_directory(self.container)
         self.sources.open(self.plan, self.program, _facts(), self.options.bundle)
-        self.container = containers.create(self.options.root, self.container_id)
-        self.undo.push(self.container.close)
-        self.undo.push(self.container.remove)
+        if not self.options.notify:
+            self._take_id()
         if self.plan.resctrl:
             from pyruntime.engine import intel_rdt
 
             self.resctrl = intel_rdt.open_groups(self.plan.resctrl)
         self.seccomp = self._filter()
+
+    def _take_id(self) -> None:
+        self.container = containers.create(self.options.root, self.container_id)
+        self.undo.push(self.container.close)
+        self.undo.push(self.container.remove)
 
     def close(self) -> int:
         """Let go of everything; return the pid of init, which goes on."""
@@ -212,6 +229,10 @@ class _Creation:
         state["created"] = now()
         state["cgroup"] = cgroup.record
         self.container.write(state)
+        if self.options.pidfd_socket:
+            from pyruntime.engine import pidfd_socket
+
+            pidfd_socket.send(self.options.pidfd_socket, self.child.pidfd, pidfd_socket.INIT)
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, self.child.pid)
         if not messages.send(self.child.sync, messages.GO + str(self.child.pid).encode()):

@@ -13,6 +13,7 @@ from pyruntime.engine.sources import Sources
 from pyruntime.engine.undo import Undo
 from pyruntime.errors import Error
 from pyruntime.host.facts import facts
+from pyruntime.init import identity
 from pyruntime.init import main as init
 from pyruntime.plan import Context, compile_exec
 from pyruntime.plan.cgroup import CgroupPlan
@@ -43,6 +44,7 @@ class ExecOptions:
     terminal        give it a pseudoterminal
     detach          return when it runs
     console_socket  path of the socket that receives the terminal's master, or None
+    pidfd_socket    path of the socket that receives a pidfd of it, or None
     pid_file        where to write its pid, or None
     preserve_fds    how many descriptors from 3 on it inherits
     cgroups         "[CONTROLLER,…:]PATH" below the container's cgroup
@@ -66,6 +68,7 @@ class ExecOptions:
         detach: bool = False,
         console_socket: str | None = None,
         pid_file: str | None = None,
+        pidfd_socket: str | None = None,
         preserve_fds: int = 0,
         cgroups: "tuple[str, ...]" = (),
         ignore_paused: bool = False,
@@ -84,6 +87,7 @@ class ExecOptions:
         self.detach = detach
         self.console_socket = console_socket
         self.pid_file = pid_file
+        self.pidfd_socket = pidfd_socket
         self.preserve_fds = preserve_fds
         self.cgroups = cgroups
         self.ignore_paused = ignore_paused
@@ -133,6 +137,14 @@ class _Execution:
         """Bring the process to its program. Raises Error."""
         self.undo.push(self.sources.close)
         state = self._running()
+        try:
+            return self._make(state)
+        except (Error, OSError):
+            # Its end has many faces on the way here; where it has ended, that is what there is to say.
+            self.container.check_process(state)
+            raise
+
+    def _make(self, state: "StateFile") -> "Child":
         config = self.container.read_config()
         config["process"] = self._process(config)
         plan = self._plan(config, state)
@@ -151,13 +163,22 @@ class _Execution:
         group = cgroups.open(state["cgroup"])
         for path in self.options.cgroups:
             group = group.below(path)
+        for step in plan.affinity:
+            identity.set_affinity(step)
         child = launch.spawn(plan, program, self.sources, group, orders, self.undo)
         if state.get("intel_rdt"):
             from pyruntime.engine import intel_rdt
 
             intel_rdt.join(state["intel_rdt"], child.pid)
         ready = launch.expect(child, plan, messages.READY)
+        # Whoever deletes the container ends init first, then what is in its cgroup: by now this process is there, or
+        # gone, or known to be too late.
+        self.container.check_process(state)
         limits.apply(child.pid, [plan.limits[index] for index in ready[1:]])
+        if self.options.pidfd_socket:
+            from pyruntime.engine import pidfd_socket
+
+            pidfd_socket.send(self.options.pidfd_socket, child.pidfd, pidfd_socket.EXEC)
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, child.pid)
         messages.send(child.sync, messages.GO + str(child.pid).encode())
@@ -201,9 +222,9 @@ class _Execution:
         if options.cwd is not None:
             wanted["cwd"] = options.cwd
         if options.user is not None:
-            uid, _, gid = options.user.partition(":")
+            uid, colon, gid = options.user.partition(":")
             user["uid"] = _number(uid, options.user)
-            user["gid"] = _number(gid, options.user) if gid else user["gid"]
+            user["gid"] = _number(gid, options.user) if colon else user["gid"]
         if options.additional_gids:
             user["additionalGids"] = [*(user.get("additionalGids") or ()), *options.additional_gids]
         if options.apparmor is not None:
@@ -236,15 +257,18 @@ class _Execution:
         if pidfd < 0:
             raise Error(f"cannot exec in container {self.container.container_id!r}", "it has just ended")
         self.sources.own(pidfd)
-        self.container.check_process(state)
         names = [entry["type"] for entry in (config.get("linux") or {}).get("namespaces") or ()]
         kinds = 0
         for name in names:
             kinds |= TYPES[name][0]
-        own_cgroup = kinds & lib.CLONE_NEWCGROUP
-        for kind in (kinds & ~own_cgroup, own_cgroup):
+        ways = [(pidfd, kinds & ~lib.CLONE_NEWCGROUP)]
+        if kinds & lib.CLONE_NEWCGROUP:
+            # Joined later, from inside the others, where init may be out of reach.
+            group = os.open(f"/proc/{pid}/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+            ways.append((self.sources.own(group), lib.CLONE_NEWCGROUP))
+        for way, kind in ways:
             if kind:
-                self.sources.joins.append((pidfd, kind))
+                self.sources.joins.append((way, kind))
                 step = Step("setns", "/linux/namespaces", "config-linux.md#namespaces")
                 step.args.update(namespace=", ".join(names), path=f"/proc/{pid}/ns")
                 plan.namespaces.append(step)
@@ -252,6 +276,8 @@ class _Execution:
             # Without a mount namespace of its own the container is only a changed root.
             directory = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             program.trees[id(plan.build[0])] = self.sources.own(directory)
+        # Only now is it certain that no other process has got its pid.
+        self.container.check_process(state)
 
     def _console(self, process: "Process") -> int:
         """Return the socket that takes the terminal's master, or -1. Raises Error."""

@@ -109,15 +109,20 @@ def _held() -> "set[int]":
 
 
 def _exit_status(pid: int) -> int | None:
-    """Return the exit status of our child `pid`, 128+n when signal n ended it, None while it lives."""
+    """Return the exit status of our child `pid`, 128+n when signal n ended it, None while it lives.
+
+    As a subreaper we also get processes that the container's own have left behind; nobody else waits for them.
+    """
+    status = None
     try:
-        reaped, status = os.waitpid(pid, os.WNOHANG)
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == pid:
+                code = os.waitstatus_to_exitcode(ended[1])
+                status = 128 - code if code < 0 else code
     except ChildProcessError as error:
-        raise Error(f"cannot wait for process {pid}", "it is no child of ours", errno=error.errno or 0) from None
-    if not reaped:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code
+        if status is None:
+            raise Error(f"cannot wait for process {pid}", "it is no child of ours", errno=error.errno or 0) from None
+    return status
 
 
 def _forward(pidfd: int, number: int) -> None:

@@ -11,10 +11,11 @@ from pyruntime.engine.start import start
 from pyruntime.errors import Error
 
 
-def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool) -> int:
+def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, subreaper: bool = True) -> int:
     """Run the container; return the exit status of its process (128+n for a signal), or 0 at once with `detach`.
 
-    keep  leave the stopped container instead of deleting it
+    keep       leave the stopped container instead of deleting it
+    subreaper  in the foreground, wait for processes that the container's own have left behind (prctl(2))
 
     Raises Error when it cannot be created or started; then nothing of it is left.
     """
@@ -28,6 +29,8 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool) 
             "in the foreground pyruntime itself is the terminal",
             advice="add --detach, or leave out --console-socket",
         )
+    if subreaper:
+        lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
     mask = foreground.hold_signals()
     try:
         status = _run_in_foreground(container_id, options)
@@ -57,16 +60,16 @@ def _run_in_foreground(container_id: str, options: CreateOptions) -> int:
     try:
         if master >= 0:
             foreground.prepare(master)
-        _start(options.root, container_id)
+        _start(options.root, container_id, accompanied=True)
         return foreground.wait(pidfd, pid) if master < 0 else foreground.relay(master, pidfd, pid)
     finally:
         os.close(pidfd)
 
 
-def _start(root: str, container_id: str) -> None:
+def _start(root: str, container_id: str, *, accompanied: bool = False) -> None:
     """Start the container just created; delete it when that fails."""
     try:
-        start(root, container_id)
+        start(root, container_id, accompanied=accompanied)
     except Error:
         try:
             delete(root, container_id, True)

@@ -8,14 +8,20 @@ from pyruntime.store import container as containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.engine.service import Relay
     from pyruntime.spec.types import StateFile
     from pyruntime.store.container import Container
 
 _CLAUSE = "runtime.md#start"
+_PATIENCE = 10.0  # seconds for a process that is about to end
 
 
-def start(root: str, container_id: str) -> None:
+def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
     """Let the process of the created container execute its program, then run the poststart hooks.
+
+    Where a service manager waits for a notification, this also waits until the container is ready, or has ended.
+
+    accompanied  this process stays with the container: the service manager is told to watch it, and nothing waits
 
     Raises Error when the container is not `created`, has no process, or the program cannot be executed.
     """
@@ -32,8 +38,31 @@ def start(root: str, container_id: str) -> None:
         if connection < 0 or state is None:
             status = container.status(state)
             raise Error(f"cannot start container {container_id!r}", f"it is {status}, not created", clause=_CLAUSE)
-        _let_go(container_id, connection)
+        relay = _relay(container, state)
+        try:
+            _let_go(container_id, connection)
+        except Error:
+            _await_end(state)
+            raise
         _poststart(container, state)
+    if relay is None:
+        return
+    if accompanied:
+        import _thread
+
+        _thread.start_new_thread(relay.forward, (os.getpid(),))
+    else:
+        # Without the lock: it may last as long as the container does.
+        relay.forward(state["pid"])
+
+
+def _relay(container: "Container", state: "StateFile") -> "Relay | None":
+    """Return what passes on the container's notification, None where nobody waits for it. Raises Error."""
+    if not os.environ.get("NOTIFY_SOCKET") or not os.access(f"{container.path}/notify", os.F_OK):
+        return None
+    from pyruntime.engine.service import Relay
+
+    return Relay(container, state["pid"])
 
 
 def _let_go(container_id: str, connection: int) -> None:
@@ -51,6 +80,25 @@ def _let_go(container_id: str, connection: int) -> None:
     if failure[:1] == messages.FAILED:
         raise messages.decode_error(failure)
     raise Error(f"cannot start container {container_id!r}", "its process was killed", clause=_CLAUSE)
+
+
+def _await_end(state: "StateFile") -> None:
+    """Wait for init, which has given up, to end: only then is the container stopped, and callers delete it at once."""
+    import select
+
+    from pyruntime._stub import lib
+    from pyruntime.store import process
+
+    pidfd = lib.pyr_pidfd_open(state["pid"])
+    if pidfd < 0:
+        return
+    try:
+        if process.alive(state["pid"], state["start_time"]):
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            poll.poll(_PATIENCE * 1000)
+    finally:
+        os.close(pidfd)
 
 
 def _poststart(container: "Container", state: "StateFile") -> None:

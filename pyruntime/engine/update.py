@@ -165,4 +165,6 @@ def _write_schemata(path: str, lines: "list[str]") -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        raise Error(f"cannot write {text.strip()} to {path}", clause="config-linux.md#intelrdt", errno=error.errno or 0) from None
+        raise Error(
+            f"cannot write {text.strip()} to {path}", clause="config-linux.md#intelrdt", errno=error.errno or 0
+        ) from None

@@ -178,6 +178,18 @@ def _sched_setattr(step: "Step", _stub: "Any") -> None:
     _check(step, "cannot set the scheduler", result)
 
 
+def _sched_setaffinity(step: "Step", _stub: "Any") -> None:
+    set_affinity(step)
+
+
+def set_affinity(step: "Step") -> None:
+    """Let this process run on the CPUs of the step alone. Raises Error where none of them can be used."""
+    try:
+        os.sched_setaffinity(0, step.args["cpus"])
+    except OSError as error:
+        raise _refused(step, "cannot run on these CPUs", error.errno or 0) from None
+
+
 def _ioprio_set(step: "Step", _stub: "Any") -> None:
     result = lib.pyr_ioprio_set(step.args["ioclass"], step.args["priority"])
     _check(step, "cannot set the I/O priority", result)
@@ -196,6 +208,7 @@ def _set_mempolicy(step: "Step", _stub: "Any") -> None:
 ACTIONS = {
     "personality": _personality,
     "sched_setattr": _sched_setattr,
+    "sched_setaffinity": _sched_setaffinity,
     "ioprio_set": _ioprio_set,
     "set_mempolicy": _set_mempolicy,
     "keyring": _keyring,

@@ -11,7 +11,7 @@ import sys
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import hooks, limits, messages
 from pyruntime.errors import Error
-from pyruntime.init import execute, identity, labels
+from pyruntime.init import execute, home, identity, labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ def _create(orders: Orders) -> None:
     for step in plan.process:
         identity.ACTIONS[step.op](step, stub)
     if plan.execute:
+        program = plan.execute[0].args
         execute.check(plan.execute[0])
+        program["env"] = home.with_home(program["env"], os.getuid())
     messages.send(orders.sync, messages.READY + limits.apply_own(plan.limits))
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:

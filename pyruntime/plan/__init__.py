@@ -1,6 +1,6 @@
 """From a validated configuration to an ordered list of kernel steps. Pure: no file is opened and nothing is changed."""
 
-from pyruntime.plan import cgroup, devices, hidden_paths, hooks, kernel, mounts, namespaces, process, root
+from pyruntime.plan import cgroup, devices, hidden_paths, hooks, kernel, mounts, namespaces, process, root, scheduling
 from pyruntime.plan.context import Context
 from pyruntime.plan.plan import Plan
 from pyruntime.plan.step import Step
@@ -64,6 +64,10 @@ def compile_exec(context: Context, group: cgroup.CgroupPlan) -> Plan:
     plan.build = [Step("here", "", "config-linux.md#namespaces"), *devices.console(context, mounted=False)]
     plan.hooks = {kind: [] for kind in hooks.KINDS}
     _process(context, plan)
+    configured = context.config.get("process")
+    if configured and "execCPUAffinity" in configured:
+        plan.affinity = list(scheduling.exec_affinity(configured, "initial"))
+        plan.process[:0] = scheduling.exec_affinity(configured, "final")
     plan.warnings = context.warnings
     return plan
 

@@ -14,6 +14,7 @@ class Plan:
 
     cgroup      the container's cgroup and its limits                       host, before the process exists
     resctrl     groups of Intel RDT                                         host, before the process exists
+    affinity    "sched_setaffinity", of exec alone                          host, before the process exists
     namespaces  "clone" and "setns"                                         stub
     maps        "uid_map", "gid_map", "timens_offsets"                      host and stub
     net_devices "move_net_device"                                           host
@@ -29,6 +30,7 @@ class Plan:
     """
 
     __slots__ = (
+        "affinity",
         "build",
         "cgroup",
         "enter",
@@ -48,6 +50,7 @@ class Plan:
     def __init__(self, cgroup: "CgroupPlan") -> None:
         self.cgroup = cgroup
         self.resctrl: list[Step] = []
+        self.affinity: list[Step] = []
         self.namespaces: list[Step] = []
         self.maps: list[Step] = []
         self.net_devices: list[Step] = []
@@ -65,6 +68,7 @@ class Plan:
         """Yield (who carries it out, steps) in the order of the lifecycle (runtime.md#lifecycle)."""
         yield "host", self.cgroup.explain()
         yield "host", self.resctrl
+        yield "host", self.affinity
         yield "stub", self.namespaces
         yield "host", self.maps
         yield "host", self.net_devices

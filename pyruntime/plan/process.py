@@ -72,16 +72,16 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
     if process.get("terminal"):
         yield Step("terminal", "/process/terminal", "config.md#process", size=_console_size(process))
     yield from scheduling(context.config)
-    yield Step("stdio", "/process/user", USER_CLAUSE, uid=user["uid"])
+    yield Step("stdio", _at(process, "user"), USER_CLAUSE, uid=user["uid"])
     yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=True)
     if "umask" in user:
         yield Step("umask", "/process/user/umask", USER_CLAUSE, mask=user["umask"])
     sets = _capability_sets(context, process)
     if sets is not None:
-        yield Step("bounding", "/process/capabilities/bounding", LINUX_CLAUSE, keep=sets["bounding"])
+        yield Step("bounding", _at(process, "capabilities", "bounding"), LINUX_CLAUSE, keep=sets["bounding"])
     yield Step(
         "user",
-        "/process/user",
+        _at(process, "user"),
         USER_CLAUSE,
         uid=user["uid"],
         gid=user["gid"],
@@ -93,7 +93,7 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
     if sets is not None:
         yield Step(
             "capset",
-            "/process/capabilities",
+            _at(process, "capabilities"),
             LINUX_CLAUSE,
             effective=sets["effective"],
             permitted=sets["permitted"],
@@ -103,6 +103,16 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
         )
     if process.get("noNewPrivileges"):
         yield Step("no_new_privs", "/process/noNewPrivileges", LINUX_CLAUSE)
+
+
+def _at(process: "Process", *names: str) -> str:
+    """Return the pointer of a property of the process, or of as much of the way to it as is there; "" for nothing."""
+    pointer, value = "", process
+    for name in names:
+        if name not in value:
+            break
+        pointer, value = f"{pointer or '/process'}/{name}", value[name]  # type: ignore[literal-required]
+    return pointer
 
 
 def _kept(context: "Context") -> int:

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.types import Config, Process
 
 _PROCESS = "config.md#linux-process"
 
@@ -50,6 +50,7 @@ MEMORY_FLAGS = {
     "MPOL_F_STATIC_NODES": 1 << 15,
 }
 _NODE_LIMIT = 1024  # MAX_NUMNODES of the largest kernels
+_CPU_LIMIT = 8192  # NR_CPUS of the largest kernels
 
 
 def scheduling(config: "Config") -> "Iterator[Step]":
@@ -68,7 +69,7 @@ def scheduling(config: "Config") -> "Iterator[Step]":
             "/linux/memoryPolicy",
             "config-linux.md#memory-policy",
             mode=mode,
-            nodes=_nodes(policy.get("nodes") or ""),
+            nodes=_memory_nodes(policy.get("nodes") or ""),
         )
     if "scheduler" in process:
         scheduler = process["scheduler"]
@@ -98,17 +99,27 @@ def scheduling(config: "Config") -> "Iterator[Step]":
         )
 
 
-def _nodes(text: str) -> "list[int]":
-    """Return the memory nodes of a list like "0-3,7"."""
-    nodes: list[int] = []
+def exec_affinity(process: "Process", kind: str) -> "Iterator[Step]":
+    """Yield the CPUs that a process of exec is put on: `kind` is "initial", before it joins the cgroup, or "final".
+
+    Raises Error for a CPU beyond any kernel's.
+    """
+    text = (process.get("execCPUAffinity") or {}).get(kind)
+    if text:
+        pointer = f"/process/execCPUAffinity/{kind}"
+        yield Step("sched_setaffinity", pointer, _PROCESS, cpus=_list(text, _CPU_LIMIT, "CPU", pointer, _PROCESS))
+
+
+def _memory_nodes(text: str) -> "list[int]":
+    return _list(text, _NODE_LIMIT, "memory node", "/linux/memoryPolicy/nodes", "config-linux.md#memory-policy")
+
+
+def _list(text: str, limit: int, kind: str, pointer: str, clause: str) -> "list[int]":
+    """Return the numbers of a list like "0-3,7". Raises Error for one that is not below `limit`."""
+    numbers: list[int] = []
     for part in text.split(",") if text else ():
         first, _, last = part.partition("-")
-        if int(last or first) >= _NODE_LIMIT:
-            raise Error(
-                f"there is no memory node {last or first}",
-                pointer="/linux/memoryPolicy/nodes",
-                value=text,
-                clause="config-linux.md#memory-policy",
-            )
-        nodes.extend(range(int(first), int(last or first) + 1))
-    return nodes
+        if int(last or first) >= limit:
+            raise Error(f"there is no {kind} {last or first}", pointer=pointer, value=text, clause=clause)
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return numbers

@@ -44,6 +44,19 @@ def test_it_runs_from_wherever_it_was_moved(moved):
     assert result.stdout.startswith("pyruntime version ")
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11) or not sysconfig.get_config_var("Py_ENABLE_SHARED"),
+    reason="needs a libpython of 3.11 or later",
+)
+def test_it_brings_its_modules_along_and_reads_none(moved, tmp_path):
+    program, packages = moved
+    for file in (packages / "pyruntime").rglob("*.py"):
+        file.write_text("raise SystemExit(99)")
+    result = call(program, "spec", "--bundle", tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (tmp_path / "config.json").exists()
+
+
 def test_it_runs_through_a_symlink(pyruntime, tmp_path):
     (tmp_path / "link").symlink_to(pyruntime)
     assert call(tmp_path / "link", "--version").stdout.startswith("pyruntime version ")

@@ -26,7 +26,6 @@ export PATH=/opt/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONPATH=/project/test
 export PYRUNTIME_VM={name} CI={ci} COLUMNS=120
 modprobe virtio_console
 udevadm settle
-grep cgroup /proc/self/mountinfo; cat /proc/self/cgroup; python -c "from pyruntime.host import cgroups; h = cgroups.detect(); print(h.mode, h.mounts, h.unified, h.own)"
 python -m pytest -p reports -p no:cacheprovider -q --color=no --durations=15 {words}
 """
 

@@ -90,8 +90,9 @@ def run(boot: Boot, image: Path, work: Path) -> Iterator[dict[str, Any]]:
 
 def _accelerators() -> list[list[str]]:
     kvm = ["-accel", "kvm", "-cpu", "host"]
-    # Without nested virtualization, whose modules would only be loaded.
-    emulation = ["-accel", "tcg,thread=multi", "-cpu", "max,-svm,-vmx"]
+    # Without nested virtualization, whose modules would only be loaded, and without 57-bit addresses: qemu's make the
+    # kernel's d_path() fail, which then says "xxxx" for every path in /proc.
+    emulation = ["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"]
     return [kvm, emulation] if os.access("/dev/kvm", os.R_OK | os.W_OK) else [emulation]
 
 

@@ -47,6 +47,7 @@ def _options(line: "CommandLine", args: "list[str]") -> ExecOptions:
         detach=options["detach"],
         console_socket=_absolute(options["console-socket"]),
         pid_file=_absolute(options["pid-file"]),
+        pidfd_socket=_absolute(options["pidfd-socket"]),
         preserve_fds=options["preserve-fds"],
         cgroups=options["cgroup"],
         ignore_paused=options["ignore-paused"],

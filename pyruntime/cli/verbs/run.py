@@ -10,4 +10,11 @@ if TYPE_CHECKING:
 
 def main(line: "CommandLine") -> int:
     """Run the container named by the argument; return its exit status, 0 with --detach."""
-    return run(line.arguments[0], create_options(line), detach=line.options["detach"], keep=line.options["keep"])
+    options = line.options
+    return run(
+        line.arguments[0],
+        create_options(line),
+        detach=options["detach"],
+        keep=options["keep"],
+        subreaper=not options["no-subreaper"],
+    )

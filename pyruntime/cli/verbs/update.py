@@ -56,7 +56,9 @@ def _from_options(options: "Values") -> "Values":
         if text:
             value = convert(text)
             if value is None:
-                raise UsageError(f"--{name} {text}", "the value cannot be understood", advice="see `pyruntime update --help`")
+                raise UsageError(
+                    f"--{name} {text}", "the value cannot be understood", advice="see `pyruntime update --help`"
+                )
             resources.setdefault(section, {})[field] = value
     check_resources(resources, "the resources to update")  # type: ignore[arg-type]
     return resources

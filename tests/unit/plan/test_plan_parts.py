@@ -256,6 +256,7 @@ def test_the_five_sets():
         "effective": bits("KILL"),
         "inheritable": bits("CHOWN"),
         "ambient": bits("CHOWN"),
+        "until_exec": 0,
     }
 
 

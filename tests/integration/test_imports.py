@@ -1,0 +1,74 @@
+"""What the hot verbs import while they do their work on a real container: counted, because imports are their time."""
+
+import os
+import sys
+from pathlib import Path
+
+import _cffi_backend
+import pytest
+
+import pyruntime
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+# What the hot verbs may import beyond what the interpreter starts with, and the package itself.
+ALLOWED = {
+    *("_cffi_backend", "_collections_abc", "_json", "_stat", "errno", "fcntl", "genericpath", "os", "os.path"),
+    *("posixpath", "select", "stat", "time"),
+}
+
+# As the launcher starts it (csrc/launcher.c), but for what it writes to the file argv[1] at the end.
+PROGRAM = """
+import sys
+before = set(sys.modules)
+sys.path += sys.argv[2:4]
+from pyruntime.cli.main import main
+status = main(sys.argv[4:])
+import os
+os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), " ".join(set(sys.modules) - before).encode())
+os._exit(status)
+"""
+
+
+@pytest.fixture
+def imported(runtime, tmp_path):
+    """A function that carries out a verb, which must succeed, and returns the modules it has imported."""
+    paths = [str(Path(module.__file__).parents[up]) for module, up in ((_cffi_backend, 0), (pyruntime, 1))]
+    plain, record = runtime.command, tmp_path / "modules"
+    interpreter = [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(record), *paths]
+
+    def run(*words):
+        record.unlink(missing_ok=True)
+        runtime.command = lambda *words: [*interpreter, *plain(*words)[1:]]
+        try:
+            runtime(*words)
+        finally:
+            runtime.command = plain
+        return set(record.read_text().split())
+
+    return run
+
+
+def foreign(modules):
+    """Return those of `modules` that are not the package's own."""
+    return {name for name in modules if name.partition(".")[0] != "pyruntime"}
+
+
+def test_a_container_lives_and_dies_without_a_slow_import(imported, bundle, runtime, subtests):
+    path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    name = runtime.id()
+    words = {
+        "create": ("create", "--bundle", path, name),
+        "start": ("start", name),
+        "state": ("state", name),
+        "kill": ("kill", name, "KILL"),
+        "delete": ("delete", "--force", name),
+    }
+    for verb, line in words.items():
+        with subtests.test(verb=verb):
+            assert foreign(imported(*line)) <= ALLOWED
+
+
+def test_a_container_in_the_foreground_runs_without_a_slow_import(imported, bundle, runtime):
+    path = bundle(lambda config: config["process"].update(args=["true"]))
+    assert foreign(imported("run", "--bundle", path, runtime.id())) <= ALLOWED

@@ -1,0 +1,30 @@
+"""A start that fails: the program shows to be none only when the kernel executes it."""
+
+import json
+
+import pytest
+
+from pyruntime.engine.start import start
+from pyruntime.errors import Error
+from pyruntime.store import process
+
+
+def _nonsense(config):
+    config["process"]["args"] = ["/nonsense"]
+
+
+def test_the_process_has_ended_when_start_has_failed(runtime, bundle):
+    """Its caller deletes the container at once, without force: containerd does so."""
+    place = bundle(_nonsense, own=True)
+    (place / "rootfs/nonsense").write_text("\0nonsense")
+    (place / "rootfs/nonsense").chmod(0o755)
+    for _ in range(20):
+        container = runtime.id()
+        runtime("create", "--bundle", place, container)
+        pid = json.loads(runtime("state", container).stdout)["pid"]
+        started = process.start_time(pid)
+        # Called as a function, because a program that ends takes long enough to hide the difference.
+        with pytest.raises(Error, match="exec format error"):
+            start(str(runtime.root), container)
+        assert not process.alive(pid, started)
+        runtime("delete", container)
