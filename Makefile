@@ -8,7 +8,7 @@ WHEEL := .cache/wheel
 HELLO := .cache/hello
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev python3-dev python3-venv busybox-static
-TEST_PACKAGES := dbus-daemon e2fsprogs iproute2 runc systemd
+TEST_PACKAGES := dbus e2fsprogs iproute2 runc systemd
 CALLERS_PACKAGES := buildah conmon containerd debootstrap docker.io podman
 VM_PACKAGES := debootstrap e2fsprogs qemu-system-x86
 # Any Go will do; one that is too old gets a newer one.

@@ -6,8 +6,10 @@ hosts, with the property and without it. What the compiler cannot know stands in
 tests, and a reason where nothing happens.
 """
 
+import ast
 import copy
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from pyruntime.host.facts import Facts
 from pyruntime.plan import Context, compile_exec, compile_plan, seccomp_program
 from pyruntime.plan.capabilities import ALL
 from pyruntime.plan.cgroup import CgroupPlan
+from pyruntime.plan.step import Step
 
 DOCS = Path(__file__).resolve().parent
 PROJECT = DOCS.parent
@@ -71,29 +74,52 @@ def properties() -> "dict[str, str]":
                 walk(node[keyword], f"{pointer}/*", clause)
 
     walk(schema, "", "")
-    # The schema looks at these only where `terminal` is true.
-    found |= {f"/process/consoleSize{name}": "config.md#process" for name in ("", "/height", "/width")}
-    # For Windows only; other platforms ignore them.
-    found |= {"/process/commandLine": "config.md#process", "/process/user/username": "config.md#windows-user"}
+    # The schema looks at the one only where `terminal` is true; the others are for Windows.
+    for near, more in _BESIDE_THE_SCHEMA.items():
+        found = _inserted(found, near, more)
     return found
+
+
+_BESIDE_THE_SCHEMA = {
+    "/process/terminal": {f"/process/consoleSize{name}": "config.md#process" for name in ("", "/height", "/width")},
+    "/process/args": {"/process/commandLine": "config.md#process"},
+    "/process/user/additionalGids": {"/process/user/username": "config.md#windows-user"},
+}
+
+
+def _inserted(table: "dict[str, str]", near: str, more: "dict[str, str]") -> "dict[str, str]":
+    """Return the table with `more` behind the key `near`."""
+    result: dict[str, str] = {}
+    for name, value in table.items():
+        result[name] = value
+        if name == near:
+            result |= more
+    return result
 
 
 # ---- What a configuration compiles to ----
 
 
+_ROOT = f"{Path(pyruntime.__file__).parent}/"
+# These only hand on what others ask for.
+_ERRANDS = ("plan/__init__.py", "plan/context.py", "plan/step.py")
+
+
 class _Read:
-    """Who read what: pairs of a property and a module of the package."""
+    """Who read what and who planned it: pointers and modules of the package; dicts serve as sets that keep order."""
 
     def __init__(self) -> None:
-        self.pairs: dict[tuple[str, str], None] = {}  # a set that keeps the order
+        self.pairs: dict[tuple[str, str], None] = {}
+        self.made: dict[tuple[str, str], None] = {}
 
-    def note(self, pointer: str) -> None:
+    def note(self, pointer: str, kind: str = "pairs") -> None:
         frame = sys._getframe(2)
-        root = str(Path(pyruntime.__file__).parent)
-        while frame and (not frame.f_code.co_filename.startswith(root) or "/plan/context.py" in frame.f_code.co_filename):
+        while frame:
+            name = frame.f_code.co_filename
+            if name.startswith(_ROOT) and name.removeprefix(_ROOT) not in _ERRANDS:
+                getattr(self, kind)[_template(pointer), name.removeprefix(_ROOT)] = None
+                return
             frame = frame.f_back  # type: ignore[assignment]
-        if frame:
-            self.pairs[pointer, str(Path(frame.f_code.co_filename).relative_to(root))] = None
 
 
 class _Tracked(dict):  # type: ignore[type-arg]
@@ -134,7 +160,8 @@ def _outcome(config: "Any", host: CgroupHost, systemd: bool) -> "list[str]":
     context = Context(config, facts, "/bundle", "ID", systemd_cgroup=systemd)
     plan = compile_plan(context)
     lines = [f"{step.pointer} {step}" for step in plan.steps()]
-    lines += [str(step) for step in compile_exec(context, CgroupPlan(host.mode, "", {}, [], [], False)).process]
+    more = compile_exec(context, CgroupPlan(host.mode, "", {}, [], [], False))
+    lines += [f"exec {step}" for step in more.steps()]
     lines.append(str(state_document("ID", "created", 1, "/bundle", config)))
     profile = (config.get("linux") or {}).get("seccomp")
     if profile:
@@ -182,6 +209,7 @@ def _bases() -> "list[Any]":
     # In a user namespace the host's device nodes serve, and their modes and owners with them.
     second = copy.deepcopy(first)
     second["linux"]["namespaces"] = [entry for entry in second["linux"]["namespaces"] if entry["type"] != "user"]
+    second["linux"]["devices"][0].update(uid=5, gid=6)
     second["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"})
     third = copy.deepcopy(second)
     third["linux"]["resources"]["cpu"] = {"period": 500000, "burst": 1, "idle": 1, "quota": 600000}
@@ -227,25 +255,27 @@ class _Host:
                     if not _remove(config, last):
                         return
 
-    def effect(self, template: str) -> "set[str] | None":
-        """Return the lines that come or go with the property, None where it is in no base; "!" for a must."""
-        known = False
+    def effect(self, template: str) -> "list[set[str]]":
+        """Return for each base in which the property does something the lines that come or go with it."""
+        required = False
+        found: list[set[str]] = []
         for base, before in self.bases:
-            if not any(True for _ in _find(base, template)):
-                continue
-            known = True
             changed = copy.deepcopy(base)
-            for place, name in list(_find(changed, template)):
+            places = list(_find(changed, template))
+            for place, name in places:
                 del place[name]
             try:
-                after = _outcome(changed, self.host, self.systemd)
+                after = _outcome(changed, self.host, self.systemd) if places else before
             except (Error, KeyError, TypeError):
-                return {"!"}
+                required = True
+                continue
             if after != before:
-                return set(after) ^ set(before)
-        return set() if known else None
+                found.append(set(after) ^ set(before))
+        return found or ([_REQUIRED] if required else [])
 
 
+_REQUIRED = {"without it there is no plan"}
+_MOST_FILES = 4
 _MAPS = ("/linux/timeOffsets", "/linux/netDevices", "/linux/resources/rdma")
 
 
@@ -258,19 +288,27 @@ def _template(pointer: str) -> str:
 
 
 def _modules(bases: "list[Any]") -> "dict[str, list[str]]":
-    """Return for each property the modules that read it while a plan is compiled, the one that plans it first."""
-    found: dict[str, list[str]] = {}
-    for host, systemd in (host for hosts in HOSTS.values() for host in hosts):
-        for base, _ in _Host(host, systemd, bases).bases:
-            read = _Read()
-            try:
+    """Return for each property the modules that read it while a plan is compiled; who makes its steps comes first."""
+    read = _Read()
+    original = Step.__init__
+
+    def noting(self: Step, op: str, pointer: str, clause: str, **args: "Any") -> None:
+        read.note(pointer, "made")
+        original(self, op, pointer, clause, **args)
+
+    Step.__init__ = noting  # type: ignore[method-assign]
+    try:
+        for host, systemd in (host for hosts in HOSTS.values() for host in hosts):
+            for base, _ in _Host(host, systemd, bases).bases:
                 _outcome(_tracked(base, "", read), host, systemd)
-            except Error:
-                continue
-            for pointer, module in read.pairs:
-                modules = found.setdefault(_template(pointer), [])
-                if module not in modules:
-                    modules.append(module)
+    finally:
+        Step.__init__ = original  # type: ignore[method-assign]
+    found: dict[str, list[str]] = {}
+    for pointer, module in read.pairs:
+        found.setdefault(pointer, []).append(module)
+    for pointer, modules in found.items():
+        makers = {module: len(place) for place, module in read.made if place and f"{pointer}/".startswith(f"{place}/")}
+        modules.sort(key=lambda module: -makers.get(module, 0))
     return found
 
 
@@ -279,45 +317,67 @@ def _modules(bases: "list[Any]") -> "dict[str, list[str]]":
 
 def _cell(template: str, host: _Host, data: "dict[str, Any]") -> str:
     """Return what a property does on a host."""
-    reason = host.refused.get(template)
-    if reason:
-        return f"refused: {reason}"
     effect = host.effect(template)
-    note = _inherited(template, data["reasons"])
     if not effect:
-        if not note:
-            where = "system: " if host.systemd else ""
-            raise SystemExit(f"{template} does nothing on {where}{host.host.mode}: properties.json must say why")
-        return str(note)
-    if template.startswith("/linux/resources/") and template.count("/") > 3:
-        files = sorted({_word(line, "file=") for line in effect if "write_cgroup(" in line} - {""})
-        needs = sorted({_word(line, "needs=", ")") for line in effect if "needs=" in line} - {""})
-        text = ", ".join(f"`{name}`" for name in files)
-        if any("start_unit(" in line for line in effect):
-            units = [_unit(line) for line in effect if "start_unit(" in line]
-            told = sorted(set(units[0]) ^ set(units[1])) if len(units) == 2 else []
-            text += "".join(f", `{name}`" for name in sorted({name for name, _ in told}))
-        if needs and all("needs=" in line for line in effect if "write_cgroup(" in line):
-            text += f"; needs {' or '.join(needs)}"
-        return text or "yes"
-    return "yes"
+        reason = _refusal(template, host.refused) or _inherited(template, data["reasons"])
+        if not reason:
+            raise SystemExit(f"{template} does nothing on {host.host.mode}: properties.json must say why")
+        return str(reason)
+    if not template.startswith("/linux/resources/"):
+        return "yes"
+    while effect == [_REQUIRED]:
+        template = template.rpartition("/")[0].removesuffix("/*")
+        effect = host.effect(template)
+    return _written(effect) or "yes"
 
 
-def _unit(line: str) -> "list[tuple[str, str]]":
-    properties = line.partition("properties=")[2].rstrip(")")
-    return [(entry[0], str(entry[2])) for entry in eval(properties, {"__builtins__": {}})]
+def _refusal(template: str, refused: "dict[str, str]") -> str:
+    """Return why the property is refused, with what is around it, or because of all that is in it; or nothing."""
+    reason = _inherited(template, refused) or next((refused[one] for one in refused if one.startswith(f"{template}/")), "")
+    return f"refused: {reason}" if reason else ""
 
 
-def _word(line: str, name: str, end: str = ",") -> str:
-    return line.partition(name)[2].split(end)[0].split(", levels")[0].split(", again_after")[0].rstrip(")")
+def _written(effects: "list[set[str]]") -> str:
+    """Return the files and the unit's properties of a limit, from the steps that come or go with it."""
+    names: set[str] = set()
+    needs: set[str] = set()
+    for effect in effects:
+        writes = [line for line in effect if "write_cgroup(" in line]
+        said = [(_argument(line, "file"), _argument(line, "value")) for line in writes]
+        # Where it is written either way, only the circumstances differ.
+        writes = [line for line, what in zip(writes, said, strict=True) if said.count(what) == 1]
+        names |= {f"`{_argument(line, 'file')}`" for line in writes}
+        needs |= {_argument(line, "needs") for line in writes}
+        units = [_unit(line) for line in effect if "start_unit(" in line]
+        if len(units) == 2:
+            names |= {f"`{name}`" for name, _ in units[0] ^ units[1]}
+        if any("attach_device_filter(" in line for line in effect):
+            names.add("an eBPF program")
+    if len(names) > _MOST_FILES:
+        return ""
+    return ", ".join(sorted(names)) + (f"; needs {' or '.join(sorted(needs))}" if needs and all(needs) else "")
+
+
+def _unit(line: str) -> "set[tuple[str, str]]":
+    """Return name and value of each property in a step that starts a unit."""
+    properties = ast.literal_eval(line.partition("properties=")[2].removesuffix(")"))
+    return {(name, str(value)) for name, _, value in properties}
+
+
+def _argument(line: str, name: str) -> str:
+    """Return an argument of a step that is printed as a line; "" without it."""
+    found = re.search(rf"[(, ]{name}=(.*?)(?:, \w+=|\)$)", line)
+    return found[1] if found else ""
 
 
 def _inherited(template: str, table: "dict[str, Any]") -> "Any":
-    """Return what the table says of the property or of the nearest one around it."""
+    """Return what the table says of the property or of the nearest one around it; "*" in a key is any name."""
     parts = template.split("/")
     for length in range(len(parts), 1, -1):
-        if "/".join(parts[:length]) in table:
-            return table["/".join(parts[:length])]
+        for key, value in table.items():
+            names = key.split("/")
+            if len(names) == length and all(name in ("*", part) for name, part in zip(names, parts)):  # noqa: B905
+                return value
     return None
 
 
@@ -327,53 +387,47 @@ def properties_page() -> str:
     bases = _bases()
     modules = _modules(bases)
     columns = {name: [_Host(*host, bases) for host in hosts] for name, hosts in HOSTS.items()}
-    lines = [
-        "# Every property of config.json",
-        "",
-        "Written by `docs/generate.py`. Runtime-spec 1.3.0, config.md and config-linux.md; `*` is any index or name.",
-        "The three columns are hosts with cgroup v1 or v1 beside v2, with v2 alone, and with v2 where systemd makes the",
-        "cgroup (`--systemd-cgroup`). \"yes\" was tried: the plan changes when the property is taken away. For limits the",
-        "cell names the files that are written, and the properties of the unit that systemd is told. A module is a file of",
-        "`pyruntime/`, a test a file of `tests/` and a function in it.",
-        "",
-    ]
-    heading = ""
-    for template, clause in properties().items():
+    every = properties()
+    lines = [line.format(count=len(every)) for line in data["introduction"]]
+    tables: dict[str, list[str]] = {}
+    for template, clause in every.items():
         section = _section(template)
-        if section != heading:
-            heading = section
-            lines += ["", f"## {heading}", "", "| property | " + " | ".join(columns) + " | module | test |"]
-            lines.append("|---" * (len(columns) + 3) + "|")
         cells = []
         for hosts in columns.values():
             texts = [_cell(template, host, data) for host in hosts]
             if len(set(texts)) > 1:
                 texts = [f"{host.host.mode}: {text}" for host, text in zip(hosts, texts, strict=True)]
             cells.append("; ".join(dict.fromkeys(texts)))
-        module = _inherited(template, data["modules"]) or _best(modules.get(template, []))
-        if not module:
-            raise SystemExit(f"no module reads {template}")
+        module = _inherited(template, data["modules"]) or _inherited(template, modules)
         tests = _inherited(template, data["tests"])
-        if not tests:
-            raise SystemExit(f"{template} has no test in properties.json")
-        if len(set(cells)) == 1 and cells[0] != "yes":
-            cells = [cells[0], "the same", "the same"]
-        file, _, anchor = clause.partition("#")
-        name = f"[`{template}`]({SPECIFICATION}{file}#{anchor})"
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {module} | {'<br>'.join(tests)} |")
+        if not module or not tests:
+            raise SystemExit(f"{template}: {'no test' if module else 'no module'} in properties.json")
+        shown = ", ".join(_link(f"../pyruntime/{name}") if name.endswith(".py") else name for name in _best(module))
+        name = f"[{template.removeprefix(section) or template}]({SPECIFICATION}{clause})"
+        row = f"| {name} | {' | '.join(cells)} | {shown} | {', '.join(_link(f'../tests/{test}') for test in tests)} |"
+        tables.setdefault(section, []).append(row)
+    for section, rows in tables.items():
+        lines += ["", f"## {section}", "", f"| property | {' | '.join(columns)} | module | test |"]
+        lines += ["|---" * (len(columns) + 3) + "|", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _link(target: str) -> str:
+    """Return a link to a file, or to a function in it: "../tests/unit/test_x.py::test_y"."""
+    file, _, name = target.partition("::")
+    return f"[{name or file.partition('/')[2].partition('/')[2]}]({file})"
 
 
 def _section(template: str) -> str:
     parts = template.split("/")[1:]
-    if parts[0] == "linux":
-        depth = 3 if parts[1:2] == ["resources"] else 2
-        return "/" + "/".join(parts[:depth]) if len(parts) >= depth and len(parts) > 1 else "/linux"
-    return "/" + parts[0]
+    below = parts[0] in ("root", "mounts", "process", "hooks", "linux")
+    if parts[:2] == ["linux", "resources"]:
+        return "/linux/resources"
+    return f"/{parts[0]}" if below else "/"
 
 
-def _best(modules: "list[str]") -> str:
-    return "<br>".join([name for name in modules if name.startswith("plan/")][:2] or modules[:1])
+def _best(modules: "list[str]") -> "list[str]":
+    return [name for name in modules if name.startswith("plan/")][:2] or modules[:3]
 
 
 # ---- The page of the verbs ----

@@ -1,7 +1,5 @@
 """The create operation (runtime.md#create): from a bundle to a container whose process waits for start."""
 
-import errno
-import fcntl
 import os
 
 from pyruntime import cgroup as cgroups
@@ -9,6 +7,7 @@ from pyruntime import log
 from pyruntime.cgroup import Cgroup
 from pyruntime.engine import console, hooks, launch, limits, messages, root_mount
 from pyruntime.engine.options import CreateOptions
+from pyruntime.engine.preserved import check_preserved
 from pyruntime.engine.program import Program
 from pyruntime.engine.record import now, state_document, write_pid_file
 from pyruntime.engine.sources import Sources
@@ -79,7 +78,7 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
         options.notify = service.notifies()
         options.preserve_fds += service.listened()
         passed = service.passed_on(config, f"{options.root}/{container_id}")
-    _check_preserved(options.preserve_fds)
+    check_preserved(options.preserve_fds)
     context = Context(
         passed,
         host,
@@ -90,20 +89,6 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
         systemd_cgroup=options.systemd_cgroup,
     )
     return config, compile_plan(context)
-
-
-def _check_preserved(count: int) -> None:
-    """Raise Error unless the descriptors to preserve are the caller's: ours must not end up among them.
-
-    Whatever we opened ourselves is closed on exec, and what came to us through an exec cannot be.
-    """
-    for fd in range(3, 3 + count):
-        try:
-            ours = fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
-        except OSError:
-            ours = 1
-        if ours:
-            raise Error(f"cannot preserve descriptor {fd}", "--preserve-fds", errno=errno.EBADF)
 
 
 def _state_file(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":

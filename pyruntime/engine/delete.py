@@ -38,6 +38,8 @@ def delete(root: str, container_id: str, force: bool) -> None:
             return
         raise
     with container:
+        if not force and container.is_being_created():
+            raise Error(f"cannot delete container {container_id!r}", "it is creating, not stopped", clause=_CLAUSE)
         if force and not container.try_lock():
             holder.evict(container.fd)
         try:

@@ -26,6 +26,8 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
     Raises Error when the container is not `created`, has no process, or the program cannot be executed.
     """
     with containers.open_container(root, container_id) as container:
+        if container.is_being_created():
+            raise Error(f"cannot start container {container_id!r}", "it is creating, not created", clause=_CLAUSE)
         container.hold()
         state = container.read()
         connection = -1

@@ -45,6 +45,8 @@ def update_container(root: str, container_id: str, resources: "Values", schemata
     which are not.
     """
     with containers.open_container(root, container_id) as container:
+        if container.is_being_created():
+            raise Error(f"cannot update container {container_id!r}", "it is creating")
         container.lock()
         state = container.read()
         status = container.status(state)

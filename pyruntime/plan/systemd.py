@@ -52,8 +52,8 @@ def compile_unit(
     """Return the unit for a container and its path below the unified mount point; no I/O.
 
     linux.cgroupsPath is "slice:prefix:name" and gives the scope prefix-name.scope, as with runc; without it the scope
-    is pyruntime-ID.scope. `steps` are the limits, as writes to v2 files: systemd is told those that it knows, so that it
-    does not undo them, and all are written to the files too.
+    is pyruntime-ID.scope. `steps` are the limits, as writes to v2 files: systemd is told those that it knows, so that
+    it does not undo them, and all are written to the files too.
     Raises Error for other hosts than v2 ones and for names that systemd would refuse.
     """
     configured = (config.get("linux") or {}).get("cgroupsPath") or ""

@@ -101,6 +101,13 @@ class Container:
             return False
         return True
 
+    def is_being_created(self) -> bool:
+        """Tell whether its creator is at work, whom `lock` would wait for; otherwise the lock may have been taken."""
+        if self.try_lock():
+            return False
+        state = self.read()
+        return state is not None and state["status"] == "creating"
+
     def write_file(self, name: str, content: bytes) -> None:
         """Put `content` at `name`, as a whole or not at all.
 
@@ -135,7 +142,7 @@ class Container:
             raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
 
     def read_first(self) -> "StateFile | None":
-        """Return the state as `begin` wrote it: all that may have been made, no process. None without a readable one."""
+        """Return the state as `begin` wrote it: all that may have been made, but no process. None when unreadable."""
         try:
             return self._read(_FIRST, of_any_version=True)
         except Error:

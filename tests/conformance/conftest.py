@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from clauses import CLAUSES
 
 import bundle as bundles
+from clauses import CLAUSES
 
 PATIENCE = 20  # seconds for something that must happen
 

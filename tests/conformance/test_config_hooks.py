@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+
 from changes import bind, hook, mapped, process, writable
 
 HOOKS = pytest.mark.clause("config.md#posix-platform-hooks")
@@ -49,9 +50,7 @@ def shared(notes):
 @LIFECYCLE
 def test_hooks_run_in_the_order_of_the_lifecycle_and_of_the_list(containers, notes):
     changes = [process(env=[f"NOTES={notes}", "PATH=/bin"]), *shared(notes)]
-    for kind in reversed(KINDS):
-        for number in (1, 2):
-            changes.append(hook(kind, f"echo {kind}{number} >> {notes}/order"))
+    changes += [hook(kind, f"echo {kind}{number} >> {notes}/order") for kind in reversed(KINDS) for number in (1, 2)]
     container = containers.create(*changes, script=f"echo program >> {notes}/order", own=True)
     created = (notes / "order").read_text().split()
     assert created == [
@@ -209,7 +208,7 @@ def test_hooks_of_the_container_run_in_its_namespaces(containers, notes, kind):
 @CREATE_RUNTIME
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime"])
 def test_hooks_of_create_see_the_namespaces_made_and_the_root_not_entered(containers, notes, kind):
-    script = f'pid=$(sed "s/.*\\"pid\\": *\\([0-9]*\\).*/\\1/"); readlink /proc/$pid/ns/net > {notes}/net; readlink /proc/$pid/root > {notes}/root'
+    script = f'pid=$(sed "s/.*\\"pid\\": *\\([0-9]*\\).*/\\1/"); readlink /proc/$pid/ns/net > {notes}/net'
     container = containers.create(hook(kind, script))
     assert (notes / "net").read_text().strip() == str(container.proc("ns/net").readlink())
 

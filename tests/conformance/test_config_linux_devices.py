@@ -5,6 +5,7 @@ import stat
 import subprocess
 
 import pytest
+
 from changes import capable, inherit, linux, mapped, mount, process, top, unmount, user, writable
 from conftest import mounts
 
@@ -136,8 +137,8 @@ def test_links_in_dev(containers, link, target):
 
 @LINKS
 def test_links_in_dev_work(inside):
-    script = "(echo one > /dev/stdout; echo two > /dev/fd/1; echo three | cat /dev/stdin; echo four 2>&1 > /dev/stderr) 2>&1 | cat"
-    assert inside(script).split() == ["one", "two", "three", "four"]
+    script = "echo one > /dev/stdout; echo two > /dev/fd/1; echo three | cat /dev/stdin; echo four > /dev/stderr"
+    assert inside(f"({script}) 2>&1 | cat").split() == ["one", "two", "three", "four"]
 
 
 @LINKS

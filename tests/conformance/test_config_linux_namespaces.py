@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from changes import inherit, mapped, namespace, without
 from conftest import host_mounts
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+
 from changes import bind, capable, inherit, linux, mapped, mount, writable
 
 MASKED = pytest.mark.clause("config-linux.md#masked-paths")

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from changes import bind, capable, inherit, linux, mapped, namespace, user, writable
 
 MAPPINGS = pytest.mark.clause("config-linux.md#user-namespace-mappings")

@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+
 from changes import bind, capable, linux, mapped, mount, process, writable
 from conftest import mounts, until
 
@@ -292,7 +293,12 @@ def test_tmpcopyup_keeps_modes_owners_and_links(containers, tmp_path):
         (place / "link").symlink_to("sub/file")
         os.mkfifo(place / "fifo", 0o600)
 
-    script = "stat -c '%a %u %g %s' /home/sub/file; stat -c %a /home/sub; readlink /home/link; test -p /home/fifo && echo fifo"
+    script = """
+    stat -c '%a %u %g %s' /home/sub/file
+    stat -c %a /home/sub
+    readlink /home/link
+    test -p /home/fifo && echo fifo
+    """
     found = containers.inside(script, fill, mount("/home", "tmpfs", "tmpfs", "tmpcopyup"), own=True)
     assert found.splitlines() == ["4711 12 34 100000", "750", "sub/file", "fifo"]
 
@@ -363,3 +369,10 @@ def test_a_mount_point_is_made_before_the_root_becomes_read_only(inside, tree):
 
 def test_the_root_can_be_written_when_it_is_not_read_only(inside):
     assert inside("touch /file && echo yes", writable, own=True) == "yes"
+
+
+def test_a_mount_point_is_made_in_a_tmpfs_before_it_becomes_read_only(inside):
+    changes = mount("/home", "tmpfs", "outer", "ro"), mount("/home/sub", "tmpfs", "inner")
+    found = inside("touch /home/sub/x && echo written; touch /home/x 2>&1 || true", *changes)
+    assert "written" in found
+    assert "Read-only file system" in found

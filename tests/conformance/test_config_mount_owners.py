@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from changes import bind, mapped, mount, namespace, user
 
 pytestmark = pytest.mark.clause("config.md#linux-mount-options")

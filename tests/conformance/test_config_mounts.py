@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+
 from changes import bind, capable, inherit, mapped, mount, namespace, unmount, user, writable
 from conftest import host_mounts, mounts, until
 

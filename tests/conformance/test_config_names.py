@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from changes import inherit, linux, mapped, namespace, top, without
 
 HOSTNAME = pytest.mark.clause("config.md#hostname")

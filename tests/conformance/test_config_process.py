@@ -14,6 +14,7 @@ import subprocess
 import termios
 
 import pytest
+
 from changes import bind, capable, linux, mapped, process, user, without, writable
 from conftest import until
 
@@ -75,9 +76,9 @@ def test_without_args_there_is_an_error(containers):
 
 @PROCESS
 def test_the_environment_is_that_of_the_configuration_and_no_other(containers):
-    changes = process(env=["PATH=/bin", "A=1", "B=x=y z", "EMPTY="])
+    changes = process(env=["PATH=/bin", "A=1", "B=x=y z", "EMPTY=", "HOME=/here"])
     found = containers.run("", args("env"), changes, env={**os.environ, "SECRET": "of the caller"}).stdout
-    assert sorted(found.splitlines()) == ["A=1", "B=x=y z", "EMPTY=", "PATH=/bin"]
+    assert sorted(found.splitlines()) == ["A=1", "B=x=y z", "EMPTY=", "HOME=/here", "PATH=/bin"]
 
 
 @PROCESS
@@ -179,9 +180,10 @@ def test_a_negative_user_is_an_error(containers):
 
 
 @USER
-def test_home_is_not_invented(containers):
-    found = containers.run("", args("env"), process(env=["PATH=/bin"]), user(uid=1000, gid=1000)).stdout
-    assert "HOME" not in found
+@pytest.mark.parametrize(("uid", "home"), [(0, "/root"), (65534, "/home"), (4711, "/")])
+def test_a_home_that_is_not_configured_is_that_of_the_containers_passwd(containers, uid, home):
+    found = containers.run("", args("env"), process(env=["PATH=/bin"]), user(uid=uid, gid=uid)).stdout
+    assert sorted(found.splitlines()) == [f"HOME={home}", "PATH=/bin"]
 
 
 # ---- capabilities ----

@@ -7,6 +7,7 @@ import subprocess
 from contextlib import contextmanager
 
 import pytest
+
 from changes import bind, capable, linux, top, writable
 from conftest import host_mounts, mounts, until
 

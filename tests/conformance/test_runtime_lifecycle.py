@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from changes import bind, hook, inherit, linux, mount, process, top
 from conftest import Container, host_mounts, until
 
@@ -271,7 +272,7 @@ def test_start_runs_the_program(containers, tmp_path):
 @ERRORS
 def test_a_running_container_cannot_be_started(containers, tmp_path):
     container = containers.start(bind(tmp_path, "/home"), script="echo x >> /home/runs; sleep 1000")
-    until(lambda: (tmp_path / "runs").exists(), "the program")
+    until((tmp_path / "runs").exists, "the program")
     done = container.start(check=False)
     assert done.returncode == 1
     assert "running" in done.stderr
@@ -297,7 +298,7 @@ def test_of_two_starts_at_once_one_succeeds(containers, tmp_path):
         subprocess.Popen(containers.runtime.command("start", container.id), stderr=subprocess.DEVNULL) for _ in range(2)
     ]
     assert sorted(one.wait(30) for one in both) == [0, 1]
-    until(lambda: (tmp_path / "runs").exists(), "the program")
+    until((tmp_path / "runs").exists, "the program")
     assert (tmp_path / "runs").read_text() == "x\n"
 
 
@@ -356,7 +357,11 @@ def test_a_signal_that_does_not_exist_is_an_error(containers, name):
 
 @KILL
 def test_kill_reaches_the_first_process_only(containers, tmp_path):
-    script = "sh -c 'trap \"echo child >> /home/heard; exit\" USR1; echo > /dev/shm/ready; while :; do usleep 1000; done' & trap 'echo init >> /home/heard; exit' USR1; while :; do usleep 1000; done"
+    script = """
+    sh -c 'trap "echo child >> /home/heard; exit" USR1; echo > /dev/shm/ready; while :; do usleep 1000; done' &
+    trap 'echo init >> /home/heard; exit' USR1
+    while :; do usleep 1000; done
+    """
     container = containers.start(bind(tmp_path, "/home"), script=script)
     until(lambda: container.path("/dev/shm/ready").exists(), "the child")
     container.kill("USR1")

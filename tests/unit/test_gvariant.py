@@ -47,5 +47,5 @@ def test_value(text, typed):
     ],
 )
 def test_what_is_no_value_is_an_error_that_says_where(text):
-    with pytest.raises(ValueError, match="expected .* at character"):
+    with pytest.raises(ValueError, match=r"expected .* at character"):
         parse(text)

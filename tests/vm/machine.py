@@ -1,4 +1,4 @@
-"""A machine in qemu: starts the image with an archive of tests as its second disk, hands on what they report, ends it."""
+"""A machine in qemu: starts the image with an archive of tests as second disk, hands on what they report, ends it."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from typing import Any
 PROJECT = Path(__file__).parents[2]
 MEMORY = 2048  # MiB
 CPUS = 2
-# Seconds within which a machine with KVM has said its first word; where KVM is there but does not work, it says nothing.
+# Seconds within which a machine with KVM says its first word; where KVM is there but does not work, it says nothing.
 FIRST_WORD = 10
 KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 loglevel=6 panic=-1 systemd.show_status=0"
 

@@ -1,4 +1,4 @@
-"""The tests that are run in a machine with systemd and cgroup v2: each of them is reported here as a test of this run."""
+"""The tests that are run in a machine with systemd and cgroup v2: each of them is reported as a test of this run."""
 
 import sys
 from pathlib import Path

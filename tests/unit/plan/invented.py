@@ -5,7 +5,9 @@ from pyruntime.host.facts import Facts
 from pyruntime.plan import Context, compile_plan
 from pyruntime.plan.capabilities import ALL, NUMBERS
 
-V1 = CgroupHost("v1", {name: f"/sys/fs/cgroup/{name}" for name in ("cpu", "cpuset", "memory", "devices", "pids", "blkio")})
+V1 = CgroupHost(
+    "v1", {name: f"/sys/fs/cgroup/{name}" for name in ("cpu", "cpuset", "memory", "devices", "pids", "blkio")}
+)
 V2 = CgroupHost("v2", {}, "/sys/fs/cgroup", {"": "/user.slice"}, frozenset(["cpu", "cpuset", "memory", "pids", "io"]))
 NAMESPACES = ("pid", "network", "ipc", "uts", "mount")
 
@@ -15,7 +17,9 @@ def facts(cgroup=V1, *, lacking=(), **values):
     held = ALL
     for name in lacking:
         held &= ~(1 << NUMBERS[name])
-    return Facts(cgroup, **{"euid": 0, "capabilities": held, "known_capabilities": ALL, "in_user_namespace": False, **values})
+    return Facts(
+        cgroup, **{"euid": 0, "capabilities": held, "known_capabilities": ALL, "in_user_namespace": False, **values}
+    )
 
 
 def config(namespaces=NAMESPACES, process=None, linux=None, **top):

@@ -9,13 +9,70 @@ from pyruntime.plan import mount_options
 from pyruntime.plan.mount_options import MountOptions
 
 # Every option that the specification lists for Linux.
-SPEC = """
-async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime noexec
-noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime relatime
-remount rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate
-rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid
-symfollow sync tmpcopyup unbindable idmap ridmap
-""".split()
+SPEC = [
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "remount",
+    "rexec",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "sync",
+    "tmpcopyup",
+    "unbindable",
+    "idmap",
+    "ridmap",
+]
 
 
 @pytest.mark.parametrize("option", SPEC)
@@ -43,7 +100,16 @@ def test_an_attribute_is_set_here_or_recursively(option, attribute):
     assert (recursive.attr_set, recursive.rec_set) == (0, attribute)
 
 
-OPPOSITES = [("ro", "rw"), ("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec"), ("noatime", "atime"), ("nodiratime", "diratime"), ("strictatime", "nostrictatime"), ("nosymfollow", "symfollow")]
+OPPOSITES = [
+    ("ro", "rw"),
+    ("nosuid", "suid"),
+    ("nodev", "dev"),
+    ("noexec", "exec"),
+    ("noatime", "atime"),
+    ("nodiratime", "diratime"),
+    ("strictatime", "nostrictatime"),
+    ("nosymfollow", "symfollow"),
+]
 
 
 @pytest.mark.parametrize(("option", "opposite"), OPPOSITES)
@@ -87,7 +153,12 @@ def test_flags_of_the_superblock(option, flag, opposite):
 
 @pytest.mark.parametrize(
     ("option", "flag"),
-    [("shared", lib.MS_SHARED), ("slave", lib.MS_SLAVE), ("private", lib.MS_PRIVATE), ("unbindable", lib.MS_UNBINDABLE)],
+    [
+        ("shared", lib.MS_SHARED),
+        ("slave", lib.MS_SLAVE),
+        ("private", lib.MS_PRIVATE),
+        ("unbindable", lib.MS_UNBINDABLE),
+    ],
 )
 def test_propagation(option, flag):
     assert (MountOptions([option]).propagation, MountOptions([option]).rec_propagation) == (flag, 0)
@@ -111,7 +182,9 @@ def test_joined_options_are_parted_but_not_at_a_protected_comma():
     assert MountOptions(['context="a,b"']).data == ["context=a,b"]
 
 
-@pytest.mark.parametrize("option", ["x-systemd.automount", "X-mount.mkdir", "comment=words", "nofail", "_netdev", "noauto"])
+@pytest.mark.parametrize(
+    "option", ["x-systemd.automount", "X-mount.mkdir", "comment=words", "nofail", "_netdev", "noauto"]
+)
 def test_what_mount_8_keeps_for_itself_reaches_no_kernel(option):
     assert MountOptions([option]).data == []
 

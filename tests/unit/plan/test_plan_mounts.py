@@ -1,10 +1,10 @@
-"""From /mounts to steps, and the default filesystems around them (config.md#mounts, config-linux.md#default-filesystems)."""
+"""From /mounts to steps, and the filesystems that are there by default (config.md#mounts, config-linux.md)."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from invented import NAMESPACES, V2, at, config, context, facts, only, plan
 
+from invented import NAMESPACES, V2, at, config, context, facts, only, plan
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.plan.mounts import container_path, mounts
@@ -24,7 +24,15 @@ def tmpfs(path, *options):
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("/a", "/a"), ("a/b", "/a/b"), ("/a//b/./c/", "/a/b/c"), ("/a/../b", "/b"), ("../../x", "/x"), ("/..", "/"), ("", "/")],
+    [
+        ("/a", "/a"),
+        ("a/b", "/a/b"),
+        ("/a//b/./c/", "/a/b/c"),
+        ("/a/../b", "/b"),
+        ("../../x", "/x"),
+        ("/..", "/"),
+        ("", "/"),
+    ],
 )
 def test_container_path(path, expected):
     assert container_path(path) == expected
@@ -71,7 +79,9 @@ def test_a_bind_mount_is_a_slave_unless_told_otherwise():
 
 
 def test_a_new_filesystem():
-    (step,) = steps({"destination": "/data", "type": "tmpfs", "source": "name", "options": ["nosuid", "size=1k", "sync"]})
+    (step,) = steps(
+        {"destination": "/data", "type": "tmpfs", "source": "name", "options": ["nosuid", "size=1k", "sync"]}
+    )
     assert step.op == "mount"
     assert (step.args["fstype"], step.args["source"], step.args["data"]) == ("tmpfs", "name", ["size=1k"])
     assert step.args["attr_set"] == lib.MOUNT_ATTR_NOSUID
@@ -163,8 +173,13 @@ def test_without_a_mount_namespace_there_are_no_default_filesystems():
 
 
 def test_in_a_user_namespace_the_kernel_decides_who_gets_proc_and_sysfs():
-    maps = {"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}], "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}
-    assert set(defaults(namespaces=["user", "mount"], linux=maps | {"namespaces": [{"type": "user"}, {"type": "mount"}]})) == {"/dev/pts", "/dev/shm"}
+    maps = {
+        "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
+        "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
+    }
+    assert set(
+        defaults(namespaces=["user", "mount"], linux=maps | {"namespaces": [{"type": "user"}, {"type": "mount"}]})
+    ) == {"/dev/pts", "/dev/shm"}
     everything = [{"type": kind} for kind in (*NAMESPACES, "user")]
     assert len(defaults(linux=maps | {"namespaces": everything})) == 4
 

@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from invented import NAMESPACES, at, config, facts, only, plan
 
+from invented import NAMESPACES, at, config, facts, only, plan
 from pyruntime._stub import lib
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.devices import DEFAULT_DEVICES
@@ -50,7 +50,12 @@ def test_a_joined_user_namespace_gets_no_maps():
 
 def test_offsets_of_the_clocks():
     offsets = {"monotonic": {"secs": 5}, "boottime": {"secs": -1, "nanosecs": 7}}
-    (step,) = plan(config(namespaces=[*NAMESPACES, "time"], linux={"namespaces": [{"type": "mount"}, {"type": "time"}], "timeOffsets": offsets})).maps
+    (step,) = plan(
+        config(
+            namespaces=[*NAMESPACES, "time"],
+            linux={"namespaces": [{"type": "mount"}, {"type": "time"}], "timeOffsets": offsets},
+        )
+    ).maps
     assert step.args["text"] == "monotonic 5 0\nboottime -1 7\n"
     assert (step.pointer, step.clause) == ("/linux/timeOffsets", "config-linux.md#offset-for-time-namespace")
 
@@ -77,7 +82,13 @@ def test_without_a_mount_namespace_the_root_is_changed_and_nothing_cut_off():
 
 
 def test_a_read_only_root_is_so_after_everything_was_made_in_it():
-    found = plan(config(root={"path": "rootfs", "readonly": True}, process={"cwd": "/made"}, linux={"readonlyPaths": ["/x"], "namespaces": [{"type": "mount"}]}))
+    found = plan(
+        config(
+            root={"path": "rootfs", "readonly": True},
+            process={"cwd": "/made"},
+            linux={"readonlyPaths": ["/x"], "namespaces": [{"type": "mount"}]},
+        )
+    )
     order = [step.op for step in found.enter]
     (step,) = at(only(found.enter, "setattr"), "/")
     assert step.args["attr_set"] == lib.MOUNT_ATTR_RDONLY
@@ -85,7 +96,13 @@ def test_a_read_only_root_is_so_after_everything_was_made_in_it():
 
 
 @pytest.mark.parametrize(
-    ("name", "flag"), [("shared", lib.MS_SHARED), ("slave", lib.MS_SLAVE), ("private", lib.MS_PRIVATE), ("unbindable", lib.MS_UNBINDABLE)]
+    ("name", "flag"),
+    [
+        ("shared", lib.MS_SHARED),
+        ("slave", lib.MS_SLAVE),
+        ("private", lib.MS_PRIVATE),
+        ("unbindable", lib.MS_UNBINDABLE),
+    ],
 )
 def test_the_propagation_of_the_root_comes_last(name, flag):
     linux = {"namespaces": [{"type": "mount"}]}
@@ -106,7 +123,11 @@ def test_nothing_reaches_the_host_while_the_root_is_built():
 
 
 def nodes(configuration=None, host=None):
-    return {step.args["path"]: step for step in plan(configuration, host).build if step.op == "mknod" or step.args.get("flags", 0) & lib.STEP_DEVICE}
+    return {
+        step.args["path"]: step
+        for step in plan(configuration, host).build
+        if step.op == "mknod" or step.args.get("flags", 0) & lib.STEP_DEVICE
+    }
 
 
 def test_default_devices():
@@ -125,7 +146,9 @@ def test_a_configured_device():
 
 
 def test_a_fifo_has_no_number():
-    step = nodes(config(linux={"devices": [{"path": "/fifo", "type": "p"}], "namespaces": [{"type": "mount"}]}))["/fifo"]
+    step = nodes(config(linux={"devices": [{"path": "/fifo", "type": "p"}], "namespaces": [{"type": "mount"}]}))[
+        "/fifo"
+    ]
     assert (step.args["mode"], step.args["dev"]) == (0o10666, 0)
 
 
@@ -169,7 +192,9 @@ def test_the_console_is_for_a_terminal():
 
 
 def test_read_only_paths_come_before_masks():
-    found = plan(config(linux={"maskedPaths": ["/a"], "readonlyPaths": ["/b", "/c"], "namespaces": [{"type": "mount"}]})).enter
+    found = plan(
+        config(linux={"maskedPaths": ["/a"], "readonlyPaths": ["/b", "/c"], "namespaces": [{"type": "mount"}]})
+    ).enter
     assert [(step.op, step.args["path"], step.pointer) for step in found[:3]] == [
         ("readonly", "/b", "/linux/readonlyPaths/0"),
         ("readonly", "/c", "/linux/readonlyPaths/1"),
@@ -194,7 +219,13 @@ def test_both_separators_of_a_sysctl(key, path):
 
 
 def test_names_and_parameters():
-    found = plan(config(hostname="h", domainname="d", linux={"sysctl": {"net/a~b": "1"}, "namespaces": [{"type": kind} for kind in NAMESPACES]})).build
+    found = plan(
+        config(
+            hostname="h",
+            domainname="d",
+            linux={"sysctl": {"net/a~b": "1"}, "namespaces": [{"type": kind} for kind in NAMESPACES]},
+        )
+    ).build
     assert [step.args["data"] for step in only(found, "hostname")] == ["h"]
     assert [step.args["data"] for step in only(found, "domainname")] == ["d"]
     (step,) = only(found, "sysctl")
@@ -247,7 +278,11 @@ def bits(*names):
 def test_the_five_sets():
     found = identity(
         capabilities=capabilities(
-            bounding=["KILL", "CHOWN"], permitted=["KILL", "CHOWN"], effective=["KILL"], inheritable=["CHOWN"], ambient=["CHOWN"]
+            bounding=["KILL", "CHOWN"],
+            permitted=["KILL", "CHOWN"],
+            effective=["KILL"],
+            inheritable=["CHOWN"],
+            ambient=["CHOWN"],
         )
     )
     assert only(found, "bounding")[0].args["keep"] == bits("KILL", "CHOWN")
@@ -266,7 +301,9 @@ def test_without_capabilities_there_are_none():
 
 @pytest.mark.parametrize("name", ["FLY", "SYS_TIME"])
 def test_what_cannot_be_granted_is_a_warning(name):
-    found = plan(config(process={"capabilities": capabilities(permitted=[name, "KILL"])}), facts(lacking=["CAP_SYS_TIME"]))
+    found = plan(
+        config(process={"capabilities": capabilities(permitted=[name, "KILL"])}), facts(lacking=["CAP_SYS_TIME"])
+    )
     assert only(found.process, "capset")[0].args["permitted"] == bits("KILL")
     assert any(f"CAP_{name}" in warning for warning in found.warnings)
 
@@ -277,7 +314,9 @@ def test_a_new_user_namespace_has_every_capability_that_the_kernel_knows():
 
 
 def test_ambient_stays_within_permitted_and_inheritable():
-    found = identity(capabilities=capabilities(permitted=["KILL"], inheritable=["KILL", "CHOWN"], ambient=["KILL", "CHOWN"]))
+    found = identity(
+        capabilities=capabilities(permitted=["KILL"], inheritable=["KILL", "CHOWN"], ambient=["KILL", "CHOWN"])
+    )
     assert only(found, "capset")[0].args["ambient"] == bits("KILL")
 
 
@@ -316,12 +355,24 @@ def test_a_session_keyring_unless_it_is_declined():
 
 # ---- Hooks ----
 
-KINDS = {"prestart": "host", "createRuntime": "host", "createContainer": "init", "startContainer": "init", "poststart": "host", "poststop": "host"}
+KINDS = {
+    "prestart": "host",
+    "createRuntime": "host",
+    "createContainer": "init",
+    "startContainer": "init",
+    "poststart": "host",
+    "poststop": "host",
+}
 
 
 def test_hooks_have_their_place_in_the_lifecycle():
     hooks = {kind: [{"path": f"/{kind}1"}, {"path": f"/{kind}2"}] for kind in reversed(KINDS)}
-    found = [(by, step.args["path"]) for by, steps in plan(config(hooks=hooks)).phases() for step in steps if step.op == "hook"]
+    found = [
+        (by, step.args["path"])
+        for by, steps in plan(config(hooks=hooks)).phases()
+        for step in steps
+        if step.op == "hook"
+    ]
     assert found == [(by, f"/{kind}{number}") for kind, by in KINDS.items() for number in (1, 2)]
 
 
@@ -337,5 +388,13 @@ def test_without_args_a_hook_is_called_by_its_path():
 
 
 def test_hooks_come_between_the_mounts_and_the_entering_of_the_root():
-    found = [step.op for step in plan(config(hooks={"createContainer": [{"path": "/h"}]}, linux={"maskedPaths": ["/x"], "namespaces": [{"type": "mount"}]})).steps()]
+    found = [
+        step.op
+        for step in plan(
+            config(
+                hooks={"createContainer": [{"path": "/h"}]},
+                linux={"maskedPaths": ["/x"], "namespaces": [{"type": "mount"}]},
+            )
+        ).steps()
+    ]
     assert found.index("mknod") < found.index("hook") < found.index("mask") < found.index("pivot_root")

@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from clauses import CLAUSES
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from invented import V1, V2, context, facts, plan
 
+from clauses import CLAUSES
+from invented import V1, V2, context, facts, plan
 from pyruntime.engine.program import OPERATIONS
 from pyruntime.errors import Error
 from pyruntime.plan import compile_plan
@@ -22,14 +22,18 @@ GOOD = sorted((Path(__file__).parents[3] / "spec-fixtures/config/good").glob("*.
 paths = st.builds("/{}".format, st.text(alphabet="ab/.-", min_size=1, max_size=12))
 ids = st.integers(0, 2**31)
 words = st.text(alphabet="abc=/ ü", min_size=1, max_size=8)
-mappings = st.lists(st.fixed_dictionaries({"containerID": ids, "hostID": ids, "size": st.integers(1, 100)}), min_size=1, max_size=2)
+mappings = st.lists(
+    st.fixed_dictionaries({"containerID": ids, "hostID": ids, "size": st.integers(1, 100)}), min_size=1, max_size=2
+)
 options = st.lists(st.one_of(st.sampled_from(sorted(TABLE)), st.just("size=1k"), words), max_size=5)
 sets = st.dictionaries(
-    st.sampled_from(["bounding", "effective", "permitted", "inheritable", "ambient"]), st.lists(st.sampled_from(NAMES), max_size=4)
+    st.sampled_from(["bounding", "effective", "permitted", "inheritable", "ambient"]),
+    st.lists(st.sampled_from(NAMES), max_size=4),
 )
 namespaces = st.lists(
     st.fixed_dictionaries(
-        {"type": st.sampled_from(["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"])}, optional={"path": paths}
+        {"type": st.sampled_from(["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"])},
+        optional={"path": paths},
     ),
     unique_by=lambda entry: entry["type"],
     max_size=8,
@@ -49,22 +53,39 @@ mounts = st.lists(
 )
 devices = st.lists(
     st.fixed_dictionaries(
-        {"path": paths, "type": st.sampled_from("cbup"), "major": st.integers(0, 4095), "minor": st.integers(0, 1048575)},
+        {
+            "path": paths,
+            "type": st.sampled_from("cbup"),
+            "major": st.integers(0, 4095),
+            "minor": st.integers(0, 1048575),
+        },
         optional={"fileMode": st.integers(0, 0o777), "uid": ids, "gid": ids},
     ),
     max_size=3,
 )
-hook = st.fixed_dictionaries({"path": paths}, optional={"args": st.lists(words, min_size=1), "env": st.just(["A=b"]), "timeout": st.integers(1, 9)})
+hook = st.fixed_dictionaries(
+    {"path": paths},
+    optional={"args": st.lists(words, min_size=1), "env": st.just(["A=b"]), "timeout": st.integers(1, 9)},
+)
 limits = st.fixed_dictionaries(
     {},
     optional={
-        "memory": st.fixed_dictionaries({}, optional={"limit": st.integers(-1, 2**40), "swappiness": st.integers(0, 100)}),
-        "cpu": st.fixed_dictionaries({}, optional={"shares": st.integers(2, 262144), "quota": st.integers(1000, 10**6), "cpus": st.just("0-1")}),
+        "memory": st.fixed_dictionaries(
+            {}, optional={"limit": st.integers(-1, 2**40), "swappiness": st.integers(0, 100)}
+        ),
+        "cpu": st.fixed_dictionaries(
+            {}, optional={"shares": st.integers(2, 262144), "quota": st.integers(1000, 10**6), "cpus": st.just("0-1")}
+        ),
         "pids": st.fixed_dictionaries({"limit": st.integers(-1, 10**6)}),
         "devices": st.lists(
             st.fixed_dictionaries(
                 {"allow": st.booleans()},
-                optional={"type": st.sampled_from("abc"), "major": st.integers(-1, 300), "minor": st.integers(-1, 300), "access": st.sampled_from(["r", "rw", "rwm", "m"])},
+                optional={
+                    "type": st.sampled_from("abc"),
+                    "major": st.integers(-1, 300),
+                    "minor": st.integers(-1, 300),
+                    "access": st.sampled_from(["r", "rw", "rwm", "m"]),
+                },
             ),
             max_size=4,
         ),
@@ -83,10 +104,14 @@ configs = st.fixed_dictionaries(
                 "maskedPaths": st.lists(paths, max_size=3),
                 "readonlyPaths": st.lists(paths, max_size=3),
                 "rootfsPropagation": st.sampled_from(["shared", "slave", "private", "unbindable", "rslave"]),
-                "sysctl": st.dictionaries(st.sampled_from(["net.ipv4.ip_forward", "kernel.shmmni", "net/ipv4/x.y/z~"]), words),
+                "sysctl": st.dictionaries(
+                    st.sampled_from(["net.ipv4.ip_forward", "kernel.shmmni", "net/ipv4/x.y/z~"]), words
+                ),
                 "resources": limits,
                 "cgroupsPath": st.one_of(paths, words),
-                "timeOffsets": st.dictionaries(st.sampled_from(["monotonic", "boottime"]), st.fixed_dictionaries({}, optional={"secs": ids})),
+                "timeOffsets": st.dictionaries(
+                    st.sampled_from(["monotonic", "boottime"]), st.fixed_dictionaries({}, optional={"secs": ids})
+                ),
             },
         ),
     },
@@ -97,18 +122,29 @@ configs = st.fixed_dictionaries(
             {
                 "args": st.lists(words, min_size=1, max_size=3),
                 "cwd": paths,
-                "user": st.fixed_dictionaries({"uid": ids, "gid": ids}, optional={"umask": st.integers(0, 0o777), "additionalGids": st.lists(ids, max_size=3)}),
+                "user": st.fixed_dictionaries(
+                    {"uid": ids, "gid": ids},
+                    optional={"umask": st.integers(0, 0o777), "additionalGids": st.lists(ids, max_size=3)},
+                ),
             },
             optional={
                 "capabilities": sets,
                 "terminal": st.booleans(),
                 "noNewPrivileges": st.booleans(),
                 "oomScoreAdj": st.integers(-1000, 1000),
-                "rlimits": st.lists(st.builds(lambda soft: {"type": "RLIMIT_NOFILE", "soft": soft, "hard": 2**20}, st.integers(0, 2**20)), max_size=1),
+                "rlimits": st.lists(
+                    st.builds(
+                        lambda soft: {"type": "RLIMIT_NOFILE", "soft": soft, "hard": 2**20}, st.integers(0, 2**20)
+                    ),
+                    max_size=1,
+                ),
             },
         ),
         "hooks": st.dictionaries(
-            st.sampled_from(["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]), st.lists(hook, max_size=2)
+            st.sampled_from(
+                ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+            ),
+            st.lists(hook, max_size=2),
         ),
     },
 )
@@ -118,7 +154,9 @@ hosts = st.builds(
     lacking=st.lists(st.sampled_from(["CAP_MKNOD", "CAP_SYS_RESOURCE", "CAP_SETGID"]), max_size=2),
     in_user_namespace=st.booleans(),
 )
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large])
+relaxed = settings(
+    deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 
 
 def valid(config):
@@ -133,8 +171,8 @@ def valid(config):
 def resolve(document, pointer):
     """Return what a JSON pointer names. Raises LookupError for what is not there."""
     for token in pointer.split("/")[1:]:
-        token = token.replace("~1", "/").replace("~0", "~")
-        document = document[int(token)] if isinstance(document, list) else document[token]
+        name = token.replace("~1", "/").replace("~0", "~")
+        document = document[int(name)] if isinstance(document, list) else document[name]
     return document
 
 

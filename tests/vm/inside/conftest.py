@@ -1,4 +1,4 @@
-"""What the tests in the machine share: running containers, with the place of their cgroup, and who calls the runtime."""
+"""What the tests in the machine share: running containers, the place of their cgroup, and who calls the runtime."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def process(**values):
 
 
 def with_python(config):
-    """Show the machine's /usr in the container, which then has Python; the bundle needs a root filesystem of its own."""
+    """Show the machine's /usr in the container, which then has Python; the bundle needs its own root filesystem."""
     options = ["bind", "ro"]
     for place in ("/usr", "/lib", "/lib64"):
         config["mounts"].append({"destination": place, "source": place, "options": options})

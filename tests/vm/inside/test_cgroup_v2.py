@@ -1,8 +1,9 @@
-"""Each controller of cgroup v2 limits what it is there to limit, whoever made the cgroup (config-linux.md, cgroups(7))."""
+"""Each controller of cgroup v2 limits what it is for, whoever made the cgroup (config-linux.md, cgroups(7))."""
 
 import os
 
 import pytest
+
 from conftest import ROOT, group_of, linux, process, resources, until, with_python
 
 MIB = 1 << 20
@@ -65,7 +66,9 @@ def test_shares_become_a_weight_that_keeps_the_order(either):
 
 def test_a_weight_of_block_devices_is_written(either):
     container = either.start(resources(blockIO={"weight": 500}))
-    found = {name: container.value(name) for name in ("io.weight", "io.bfq.weight") if (container.group / name).exists()}
+    found = {
+        name: container.value(name) for name in ("io.weight", "io.bfq.weight") if (container.group / name).exists()
+    }
     assert found and any(value not in ("default 100", "100") for value in found.values()), found
 
 

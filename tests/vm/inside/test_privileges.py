@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from conftest import process
 
 LAST = int(Path("/proc/sys/kernel/cap_last_cap").read_text())

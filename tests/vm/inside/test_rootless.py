@@ -8,8 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import bundle as bundles
 import pytest
+
+import bundle as bundles
 from conftest import ROOT, show, until
 
 NAME = "ordinary"

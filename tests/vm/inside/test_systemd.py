@@ -1,6 +1,7 @@
 """The systemd cgroup driver with the machine's systemd: --systemd-cgroup (config-linux.md#cgroups-path)."""
 
 import pytest
+
 from conftest import ROOT, linux, resources, show
 
 MIB = 1 << 20
@@ -8,7 +9,9 @@ MIB = 1 << 20
 
 def annotated(**values):
     """Set annotations org.systemd.property.NAME."""
-    return lambda config: config.update(annotations={f"org.systemd.property.{name}": text for name, text in values.items()})
+    return lambda config: config.update(
+        annotations={f"org.systemd.property.{name}": text for name, text in values.items()}
+    )
 
 
 def test_the_unit_is_a_delegated_scope_in_its_slice(by_systemd):
@@ -78,7 +81,10 @@ def test_the_unit_is_gone_after_delete(by_systemd):
     container = by_systemd.start()
     container.delete()
     assert not container.group.exists()
-    assert show(container.group.name, "LoadState", "ActiveState") == {"LoadState": "not-found", "ActiveState": "inactive"}
+    assert show(container.group.name, "LoadState", "ActiveState") == {
+        "LoadState": "not-found",
+        "ActiveState": "inactive",
+    }
 
 
 def test_the_unit_is_gone_after_the_process_ended_by_itself(by_systemd):

@@ -1,0 +1,105 @@
+"""How the process is run: scheduler, I/O priority, personality, memory policy, the CPUs of exec (config.md#process)."""
+
+import os
+
+import pytest
+
+from changes import linux, process
+
+SCHEDULING = pytest.mark.clause("config.md#linux-process")
+PERSONALITY = pytest.mark.clause("config-linux.md#personality")
+MEMORY = pytest.mark.clause("config-linux.md#memory-policy")
+
+# Of /proc/PID/stat (proc(5)), as cut counts.
+NICE, PRIORITY, POLICY = 19, 40, 41
+
+
+def field(inside, number, *changes):
+    """Return a field of /proc/self/stat in a container."""
+    return inside(f"cut -d' ' -f{number} /proc/self/stat", *changes)
+
+
+@SCHEDULING
+@pytest.mark.parametrize(
+    ("scheduler", "number", "expected"),
+    [
+        ({"policy": "SCHED_BATCH"}, POLICY, "3"),
+        ({"policy": "SCHED_IDLE"}, POLICY, "5"),
+        ({"policy": "SCHED_OTHER", "nice": 5}, NICE, "5"),
+        ({"policy": "SCHED_BATCH", "nice": 7}, NICE, "7"),
+    ],
+)
+def test_the_scheduler(inside, scheduler, number, expected):
+    assert field(inside, number, process(scheduler=scheduler)) == expected
+
+
+@SCHEDULING
+def test_without_a_scheduler_the_callers_is_kept(inside):
+    own = os.sched_getscheduler(0)
+    assert field(inside, POLICY) == str(own)
+
+
+@SCHEDULING
+@pytest.mark.parametrize(
+    ("scheduler", "pointer"),
+    [
+        ({"policy": "SCHED_FIFO", "priority": 100}, "/process/scheduler"),
+        ({"policy": "SCHED_SOMETIMES"}, "/process/scheduler/policy"),
+    ],
+)
+def test_a_scheduler_that_cannot_be_is_an_error(containers, scheduler, pointer):
+    assert pointer in containers.refused(process(scheduler=scheduler))
+
+
+@SCHEDULING
+@pytest.mark.parametrize(
+    ("priority", "expected"),
+    [
+        ({"class": "IOPRIO_CLASS_BE", "priority": 6}, "best-effort: prio 6"),
+        ({"class": "IOPRIO_CLASS_IDLE", "priority": 0}, "idle"),
+    ],
+)
+def test_the_priority_of_io(inside, priority, expected):
+    assert inside("ionice", process(ioPriority=priority)) == expected
+
+
+@PERSONALITY
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="other machines have other names for their 32 bits")
+def test_the_personality(inside):
+    assert inside("uname -m") == "x86_64"
+    assert inside("uname -m", linux(personality={"domain": "LINUX32"})) == "i686"
+    assert inside("uname -m", linux(personality={"domain": "LINUX"})) == "x86_64"
+
+
+@MEMORY
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"mode": "MPOL_BIND", "nodes": "0"}, "bind:0"),
+        ({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}, "interleave=static:0"),
+        ({"mode": "MPOL_PREFERRED", "nodes": "0"}, "prefer:0"),
+        ({"mode": "MPOL_LOCAL"}, "local"),
+        ({"mode": "MPOL_DEFAULT"}, "default"),
+    ],
+)
+def test_the_memory_policy(inside, policy, expected):
+    # The heap has the policy of the process; the stack was made before the program was.
+    table = inside("cat /proc/self/numa_maps", linux(memoryPolicy=policy))
+    assert {line.split()[1] for line in table.splitlines() if " heap" in line} == {expected}
+
+
+@MEMORY
+def test_a_memory_node_that_is_not_there_is_an_error(containers):
+    said = containers.refused(linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": "1023"}))
+    assert "/linux/memoryPolicy" in said
+
+
+@SCHEDULING
+def test_cpus_of_exec(containers):
+    container = containers.start(process(execCPUAffinity={"initial": "0", "final": "0"}))
+    listed = "grep Cpus_allowed_list /proc/self/status"
+    done = containers.runtime("exec", container.id, "sh", "-c", listed)
+    assert done.stdout.split()[1] == "0"
+    # The process of the container itself is not meant.
+    allowed = container.proc("status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
+    assert allowed == open("/proc/self/status").read().partition("Cpus_allowed_list:")[2].split()[0]
