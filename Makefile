@@ -41,7 +41,7 @@ $(APART): %: %-packages all $(VENV)/tools
 # One run of pytest for all: its last line counts everything. The validation suite goes first, because it needs cgroup
 # controllers that other tests may tie to the unified hierarchy.
 check: test-packages $(APART:%=%-packages) all $(VENV)/tools
-	$(VENV)/bin/pytest tests/validation tests $(TESTFLAGS)
+	$(VENV)/bin/pytest tests/validation $(filter-out tests/validation/,$(wildcard tests/*/)) $(TESTFLAGS)
 
 bench: bench-packages all
 	$(VENV)/bin/python tests/bench/bench.py
@@ -60,6 +60,7 @@ install: all
 		--prefix $(DESTDIR)$(PREFIX)/lib/pyruntime $(WHEEL)/*.whl
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	ln -sf ../lib/pyruntime/bin/pyruntime $(DESTDIR)$(PREFIX)/bin/pyruntime
+	$(VENV)/bin/python share/generate.py $(DESTDIR)$(PREFIX)/share
 
 clean:
 	rm -rf $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache

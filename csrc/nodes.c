@@ -97,7 +97,8 @@ int do_console(struct stub *stub, const struct step *step) {
     if (slave < 0)
         return failed(stub, "ioctl(TIOCGPTPEER)");
     stub->terminal = slave;
-    if (fchown(slave, step->uid, step->gid) < 0)
+    /* Its group is what the mount of devpts says: tty, so that others cannot write to it without that. */
+    if (fchown(slave, step->uid, (gid_t)-1) < 0)
         return failed(stub, "fchown");
     if (!step->path)
         return 0; /* exec: the container's console is that of its first process */

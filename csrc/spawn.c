@@ -88,10 +88,9 @@ static void join_namespaces(const struct spawn *spawn) {
 static void become_root(const struct spawn *spawn) {
     if (!(spawn->flags & SPAWN_BECOME_ROOT))
         return;
-    /* A joined namespace may have no such user; then the capabilities in it have to do. */
-    if (setresgid(0, 0, 0) < 0 && errno != EINVAL)
+    if (setresgid(0, 0, 0) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "setresgid", "");
-    if (setresuid(0, 0, 0) < 0 && errno != EINVAL)
+    if (setresuid(0, 0, 0) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "setresuid", "");
 }
 

@@ -1,9 +1,9 @@
-"""Writes the pages that are tables: properties.md and verbs.md. `python docs/generate.py`; a test holds them to it.
+"""Writes the tables: properties.md, verbs.md, the numbers in README.md. `.venv/bin/python docs/generate.py`.
 
 What a table says is not written by hand. Which properties there are, the schema knows. Which module compiles one, and
 whether it does anything on a kind of host, is found by compiling: the configurations of spec-fixtures for invented
 hosts, with the property and without it. What the compiler cannot know stands in properties.json and verbs.json: the
-tests, and a reason where nothing happens.
+tests, and a reason where nothing happens. A test fails when a page is stale.
 """
 
 import ast
@@ -156,7 +156,9 @@ def _tracked(value: "Any", pointer: str, read: _Read) -> "Any":
 
 def _outcome(config: "Any", host: CgroupHost, systemd: bool) -> "list[str]":
     """Return all that the configuration leads to on an invented host, each step as a line. Raises Error."""
-    facts = Facts(host, euid=0, capabilities=ALL, known_capabilities=ALL, in_user_namespace=False, apparmor=True, selinux=True)
+    facts = Facts(
+        host, euid=0, capabilities=ALL, known_capabilities=ALL, in_user_namespace=False, apparmor=True, selinux=True
+    )
     context = Context(config, facts, "/bundle", "ID", systemd_cgroup=systemd)
     plan = compile_plan(context)
     lines = [f"{step.pointer} {step}" for step in plan.steps()]
@@ -333,7 +335,9 @@ def _cell(template: str, host: _Host, data: "dict[str, Any]") -> str:
 
 def _refusal(template: str, refused: "dict[str, str]") -> str:
     """Return why the property is refused, with what is around it, or because of all that is in it; or nothing."""
-    reason = _inherited(template, refused) or next((refused[one] for one in refused if one.startswith(f"{template}/")), "")
+    reason = _inherited(template, refused) or next(
+        (refused[one] for one in refused if one.startswith(f"{template}/")), ""
+    )
     return f"refused: {reason}" if reason else ""
 
 
@@ -398,11 +402,11 @@ def properties_page() -> str:
             if len(set(texts)) > 1:
                 texts = [f"{host.host.mode}: {text}" for host, text in zip(hosts, texts, strict=True)]
             cells.append("; ".join(dict.fromkeys(texts)))
-        module = _inherited(template, data["modules"]) or _inherited(template, modules)
+        module = _inherited(template, data["modules"]) or _best(_inherited(template, modules) or [])
         tests = _inherited(template, data["tests"])
         if not module or not tests:
             raise SystemExit(f"{template}: {'no test' if module else 'no module'} in properties.json")
-        shown = ", ".join(_link(f"../pyruntime/{name}") if name.endswith(".py") else name for name in _best(module))
+        shown = ", ".join(_link(f"../pyruntime/{name}") if name.endswith(".py") else name for name in module)
         name = f"[{template.removeprefix(section) or template}]({SPECIFICATION}{clause})"
         row = f"| {name} | {' | '.join(cells)} | {shown} | {', '.join(_link(f'../tests/{test}') for test in tests)} |"
         tables.setdefault(section, []).append(row)
@@ -436,7 +440,8 @@ def _best(modules: "list[str]") -> "list[str]":
 def verbs_page() -> str:
     """Return docs/verbs.md."""
     data = json.loads((DOCS / "verbs.json").read_text())
-    sources = "".join(path.read_text() for path in sorted((PROJECT / "pyruntime/cli").rglob("*.py")))
+    code = sorted((PROJECT / "pyruntime/cli").rglob("*.py"))
+    sources = "".join(path.read_text() for path in code if path.name != "options.py")
     lines = [*data["introduction"], ""]
     rows = [("", GLOBAL_OPTIONS), *((verb.name, verb.options) for verb in VERBS.values())]
     known = {verb: {option.name: option for option in options} for verb, options in rows}
@@ -456,7 +461,7 @@ def verbs_page() -> str:
                 verdict = "later"
             elif verdict is None and name not in options:
                 raise SystemExit(f"verbs.json must say why `{verb} --{name}` is not there")
-            elif verdict is None and f'["{name}"]' not in sources and f'"{name}"' not in sources.replace("Option(", ""):
+            elif verdict is None and f'"{name}"' not in sources:
                 raise SystemExit(f"verbs.json must say what `{verb} --{name}` does: nothing reads it")
             elif verdict is None:
                 verdict = "same" if name in (runc or ()) or name in (crun or ()) else options[name].help
@@ -466,8 +471,30 @@ def verbs_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"properties.md": properties_page, "verbs.md": verbs_page}
+# ---- The README's numbers ----
+
+_BEGIN, _END = "<!-- from docs/benchmarks.md -->\n", "<!-- end -->\n"
+
+
+def readme() -> str:
+    """Return the project's README.md, with the ratios of docs/benchmarks.md."""
+    table = [line for line in (DOCS / "benchmarks.md").read_text().splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    wanted = [index for index, title in enumerate(rows[0]) if index == 0 or title.startswith("ratio to ")]
+    if len(wanted) < 2:
+        raise SystemExit("benchmarks.md does not begin with a table that has columns of ratios")
+    lines = [
+        "Ratios to runc and crun in one run ([docs/benchmarks.md](docs/benchmarks.md)); below 1 pyruntime needs less.",
+        "",
+        *(f"| {' | '.join(row[index] for index in wanted)} |" for row in rows if len(row) == len(rows[0])),
+    ]
+    text = (PROJECT / "README.md").read_text()
+    head, rest = text.split(_BEGIN)
+    return head + _BEGIN + "\n".join(lines) + "\n" + _END + rest.split(_END)[1]
+
+
+PAGES = {DOCS / "properties.md": properties_page, DOCS / "verbs.md": verbs_page, PROJECT / "README.md": readme}
 
 if __name__ == "__main__":
-    for name, page in PAGES.items():
-        (DOCS / name).write_text(page())
+    for path, page in PAGES.items():
+        path.write_text(page())

@@ -109,7 +109,7 @@ def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
         if options.detach:
             child.close()
             return 0
-        return _accompany(child, execution.master())
+        return _accompany(child, execution.master)
     finally:
         foreground.release_signals(mask)
 
@@ -119,7 +119,6 @@ def _accompany(child: "Child", master: int) -> int:
     try:
         if master < 0:
             return foreground.wait(child.pidfd, child.pid)
-        foreground.prepare(master)
         return foreground.relay(master, child.pidfd, child.pid)
     finally:
         child.close()
@@ -134,6 +133,7 @@ class _Execution:
         self.undo = undo
         self.sources = Sources()
         self.terminal = -1  # where the master arrives in the foreground
+        self.master = -1  # the terminal's master, then
 
     def make(self) -> "Child":
         """Bring the process to its program. Raises Error."""
@@ -143,8 +143,18 @@ class _Execution:
             return self._make(state)
         except (Error, OSError):
             # Its end has many faces on the way here; where it has ended, that is what there is to say.
-            self.container.check_process(state)
+            self._check_going(state)
             raise
+
+    def _check_going(self, state: "StateFile") -> None:
+        """Raise Error when the container has ended, or is about to: who exits gives up its root first of all."""
+        self.container.check_process(state)
+        try:
+            os.readlink(f"/proc/{state['pid']}/root")
+        except FileNotFoundError:
+            raise Error(f"container {self.container.container_id!r} has just ended") from None
+        except OSError:
+            pass  # it is there, and closed to an ordinary user
 
     def _make(self, state: "StateFile") -> "Child":
         config = self.container.read_config()
@@ -181,19 +191,21 @@ class _Execution:
             from pyruntime.engine import pidfd_socket
 
             pidfd_socket.send(self.options.pidfd_socket, child.pidfd, pidfd_socket.EXEC)
+        if self.terminal >= 0:
+            self._take_terminal()
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, child.pid)
         messages.send(child.sync, messages.GO + str(child.pid).encode())
         launch.expect_execution(child, plan)
         return child
 
-    def master(self) -> int:
-        """Return the terminal's master in the foreground, -1 without one."""
-        if self.terminal < 0:
-            return -1
-        master = lib.pyr_recv_fd(self.terminal)
-        os.close(self.terminal)
-        return max(master, -1)
+    def _take_terminal(self) -> None:
+        """Take over the terminal's master, and ready it before the program looks at it."""
+        self.master = lib.pyr_recv_fd(self.terminal)
+        if self.master < 0:
+            raise Error("cannot take the terminal", errno=-self.master)
+        self.undo.push(os.close, self.master)
+        foreground.prepare(self.master)
 
     def _running(self) -> "StateFile":
         """Return the state of the container, in which a process can be made now. Raises Error."""

@@ -55,9 +55,9 @@ def update_container(root: str, container_id: str, resources: "Values", schemata
             raise Error(f"cannot update container {container_id!r}", reason)
         config = container.read_config()
         linux: Values = config.setdefault("linux", {})  # type: ignore[assignment]
+        given = {name: _given(name, section) for name, section in resources.items() if name != "devices" and section}
         if resources.get("devices"):
             log.warning("update leaves the device rules as they are")
-        given = {name: _given(name, section) for name, section in resources.items() if name != "devices" and section}
         stored: Values = linux.get("resources") or {}
         merged = {**stored, **{name: _merged(name, stored.get(name), section) for name, section in given.items()}}
         cgroup = cgroups.open(state["cgroup"])
@@ -68,8 +68,12 @@ def update_container(root: str, container_id: str, resources: "Values", schemata
 
 
 def _given(name: str, section: "Any") -> "Any":
+    """Return what a section asks for."""
     if name not in _ZERO_IS_NOTHING:
         return section
+    if name == "memory" and (section.get("kernel") or section.get("kernelTCP")):
+        log.warning("update leaves the limits of kernel memory as they are: kernels have none any more")
+        section = {field: value for field, value in section.items() if not field.startswith("kernel")}
     return {field: value for field, value in section.items() if value or field not in _ZERO_IS_NOTHING[name]}
 
 

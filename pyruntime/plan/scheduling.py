@@ -6,6 +6,7 @@ from pyruntime.plan.step import Step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal
 
     from pyruntime.spec.types import Config, Process
 
@@ -99,7 +100,7 @@ def scheduling(config: "Config") -> "Iterator[Step]":
         )
 
 
-def exec_affinity(process: "Process", kind: str) -> "Iterator[Step]":
+def exec_affinity(process: "Process", kind: 'Literal["initial", "final"]') -> "Iterator[Step]":
     """Yield the CPUs that a process of exec is put on: `kind` is "initial", before it joins the cgroup, or "final".
 
     Raises Error for a CPU beyond any kernel's.

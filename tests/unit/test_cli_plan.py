@@ -61,6 +61,16 @@ def test_the_table_is_numbered_and_aligned(made, capfd):
     assert all(line.split()[1] in ("host", "stub", "init") for line in numbered)
 
 
+def test_a_path_longer_than_the_column_does_not_move_the_others(made, capfd):
+    long = {"destination": "/" + "x" * 100, "type": "tmpfs", "options": ["noexec"]}
+    lines = run(capfd, "plan", "-b", made({**default_config(), "mounts": [long]})).out.splitlines()
+    (line,) = (number for number, text in enumerate(lines) if "x" * 100 in text)
+    assert "config" not in lines[line]
+    pointers = [text.rindex("  config") for text in lines if "  config" in text]
+    assert len(pointers) > 1 and len(set(pointers)) == 1
+    assert "/mounts/0" in lines[line + 1]
+
+
 def test_every_step_names_a_clause(made, capfd):
     for entry in json.loads(run(capfd, "plan", "--format", "json", "-b", made(default_config())).out):
         assert "#" in entry["clause"], entry

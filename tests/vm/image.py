@@ -1,4 +1,4 @@
-"""The image of the machine: a Debian with systemd, made by debootstrap, kept in .cache/vm under a hash of its recipe."""
+"""The image of the machine: a Debian with systemd, made by debootstrap, kept in .cache/vm by a hash of its recipe."""
 
 import configparser
 import hashlib

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "validation"))
 import boots
 import image
 import machine
 
-NAMES = ["v2"]
+import suite
+
+NAMES = ["v2", "older"]
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +27,7 @@ def disk():
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
     """pyruntime, installed from the wheel that `make` has built."""
+    suite.get()
     wheels = list((machine.PROJECT / ".cache/wheel").glob("pyruntime-*.whl"))
     assert len(wheels) == 1, "run `make`"
     return boots.installed(wheels[0], tmp_path_factory.mktemp("vm"))

@@ -56,5 +56,5 @@ def _spelling(option: Option) -> str:
 
 
 def _meaning(option: Option) -> str:
-    default = f" (default: {option.default})" if option.kind != FLAG and option.default not in ("", 0) else ""
+    default = f" (default: {option.default})" if option.kind != FLAG and option.default not in ("", 0, ()) else ""
     return option.help + default

@@ -42,8 +42,13 @@ def as_text(plan: "Plan") -> str:
     pointer = max((len(row[2]) for row in rows), default=0)
     lines = []
     for index, (where, calls, asked, clause) in enumerate(rows, 1):
-        lines.append(f"{index:>{number}}  {where:<4}  {calls[0]:<{call}}  {asked:<{pointer}}  {clause}".rstrip())
-        lines += [" " * (number + 10) + more for more in calls[1:]]
+        margin, room, further = f"{index:>{number}}  {where:<4}  ", call, " " * (number + 10)
+        while calls and len(calls[0]) > room:  # a path longer than the column has a line of its own
+            lines.append(margin + calls.pop(0))
+            margin, room = further, call - 2
+        first = calls[0] if calls else ""
+        lines.append(f"{margin}{first:<{room}}  {asked:<{pointer}}  {clause}".rstrip())
+        lines += [further + more for more in calls[1:]]
     return "".join(line + "\n" for line in lines)
 
 

@@ -4,8 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from conftest import process
+from running import process
 
 PROFILE = """
 profile pyruntime-test flags=(attach_disconnected) {

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from running import ROOT, show, until
 
 import bundle as bundles
-from conftest import ROOT, show, until
 
 NAME = "ordinary"
 USER = pwd.getpwnam(NAME)
@@ -99,7 +99,7 @@ def limited(**values):
 
 
 def test_a_container_runs(user):
-    status, text = user("run", "-b", user.bundle("id -u; cat /proc/self/uid_map; echo done"), user.id())
+    _, text = user("run", "-b", user.bundle("id -u; cat /proc/self/uid_map; echo done"), user.id())
     assert text.split() == ["0", "0", str(USER.pw_uid), "1", "done"]
 
 

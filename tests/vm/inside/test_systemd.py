@@ -1,8 +1,9 @@
 """The systemd cgroup driver with the machine's systemd: --systemd-cgroup (config-linux.md#cgroups-path)."""
 
-import pytest
+import subprocess
 
-from conftest import ROOT, linux, resources, show
+import pytest
+from running import ROOT, linux, resources, show
 
 MIB = 1 << 20
 
@@ -40,25 +41,27 @@ def test_without_a_path_the_unit_is_named_after_the_container(by_systemd):
     assert container.group == ROOT / f"system.slice/pyruntime-{container.id}.scope"
 
 
-@pytest.mark.parametrize(
-    ("limits", "expected"),
-    [
-        ({"memory": {"limit": 64 * MIB}}, {"MemoryMax": str(64 * MIB)}),
-        ({"memory": {"limit": 64 * MIB, "swap": 96 * MIB}}, {"MemorySwapMax": str(32 * MIB)}),
-        ({"pids": {"limit": 42}}, {"TasksMax": "42"}),
-        ({"cpu": {"quota": 20000, "period": 50000}}, {"CPUQuotaPerSecUSec": "400ms", "CPUQuotaPeriodUSec": "50ms"}),
-        ({"cpu": {"cpus": "1", "mems": "0"}}, {"AllowedCPUs": "1", "AllowedMemoryNodes": "0"}),
-        ({"cpu": {"shares": 262144}}, {"CPUWeight": "10000"}),
-    ],
-)
-def test_systemd_knows_the_limits(by_systemd, limits, expected):
+def test_systemd_knows_the_limits(by_systemd):
+    limits = {
+        "memory": {"limit": 64 * MIB, "swap": 96 * MIB},
+        "pids": {"limit": 42},
+        "cpu": {"quota": 20000, "period": 50000, "cpus": "1", "mems": "0", "shares": 262144},
+    }
+    expected = {
+        "MemoryMax": str(64 * MIB),
+        "MemorySwapMax": str(32 * MIB),
+        "TasksMax": "42",
+        "CPUQuotaPerSecUSec": "400ms",
+        "CPUQuotaPeriodUSec": "50ms",
+        "AllowedCPUs": "1",
+        "AllowedMemoryNodes": "0",
+        "CPUWeight": "10000",
+    }
     container = by_systemd.start(resources(**limits))
     assert show(container.group.name, *expected) == expected
 
 
-def test_limits_survive_a_reload_of_systemd(by_systemd):
-    import subprocess
-
+def test_limits_and_devices_survive_that_systemd_writes_the_unit_again(by_systemd):
     limits = {"pids": {"limit": 42}, "memory": {"limit": 64 * MIB}, "cpu": {"quota": 20000, "period": 50000}}
     container = by_systemd.start(resources(**limits, hugepageLimits=[{"pageSize": "2MB", "limit": 4 * MIB}]))
     subprocess.run(["systemctl", "daemon-reload"], check=True)
@@ -66,14 +69,6 @@ def test_limits_survive_a_reload_of_systemd(by_systemd):
     subprocess.run(["systemctl", "set-property", "--runtime", container.group.name, "IOWeight=200"], check=True)
     files = ("pids.max", "memory.max", "cpu.max", "hugetlb.2MB.max")
     assert [container.value(name) for name in files] == ["42", str(64 * MIB), "20000 50000", str(4 * MIB)]
-
-
-def test_devices_stay_as_the_rules_say_when_systemd_writes_the_unit_again(by_systemd):
-    import subprocess
-
-    container = by_systemd.start()
-    subprocess.run(["systemctl", "daemon-reload"], check=True)
-    subprocess.run(["systemctl", "set-property", "--runtime", container.group.name, "IOWeight=200"], check=True)
     assert by_systemd.runtime("exec", container.id, "sh", "-c", "echo x >/dev/null && echo fine").stdout == "fine\n"
 
 

@@ -10,10 +10,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "validation"))
 import suite
 
-# Program -> what it needs beside the machine.
+APPARMOR = "profile acme_secure_profile { file, }"
+# The machine's start -> the programs, with the AppArmor profile that one needs.
 PROGRAMS = {
-    "v2": {"process_capabilities": "", "linux_process_apparmor_profile": "profile acme_secure_profile { file, }"},
-}.get(os.environ["PYRUNTIME_VM"], {})
+    "v2": {"process_capabilities": "", "linux_process_apparmor_profile": APPARMOR},
+    "older": {"linux_mount_label": "", "linux_cgroups_memory": "", "linux_cgroups_relative_memory": ""},
+}[os.environ["PYRUNTIME_VM"]]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

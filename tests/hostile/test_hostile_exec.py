@@ -1,0 +1,384 @@
+"""exec into containers that attack whoever comes in: they gain nothing, and exec ends with an error or a process."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+TIMEOUT = 30
+LURKER = Path(__file__).with_name("lurker.c")
+EVERYTHING = [f"CAP_{name}" for name in ("SYS_ADMIN", "SYS_CHROOT", "MKNOD", "DAC_OVERRIDE", "CHOWN", "FOWNER", "KILL")]
+
+
+class Box:
+    """A container that is not read-only, has many capabilities (not CAP_SYS_PTRACE), and runs `script` as process 1."""
+
+    def __init__(self, runtime, bundle, script, change=None, damage=None):
+        def configure(config):
+            config["process"]["args"] = ["sh", "-c", script]
+            config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), EVERYTHING)
+            config["root"]["readonly"] = False
+            config["linux"].pop("maskedPaths", None)
+            config["linux"].pop("readonlyPaths", None)
+            if change is not None:
+                change(config)
+
+        self.runtime = runtime
+        self.bundle = bundle(configure, own=True)
+        self.rootfs = self.bundle / "rootfs"
+        if damage is not None:
+            damage(self.rootfs)
+        self.id = runtime.id()
+        reader, writer = os.pipe()
+        with os.fdopen(reader) as said, os.fdopen(writer, "w") as voice:
+            subprocess.run(
+                runtime.command("run", "--detach", "-b", self.bundle, self.id),
+                stdin=subprocess.DEVNULL,
+                stdout=voice,
+                check=True,
+            )
+            voice.close()
+            # The script says when it has laid its snares.
+            assert said.readline() == "ready\n"
+        self.pid = json.loads(runtime("state", self.id).stdout)["pid"]
+
+    def __call__(self, *words, options=(), **how):
+        """exec; whatever comes of it, it is nothing that nobody has thought of."""
+        done = self.runtime("exec", *options, self.id, *words, check=False, timeout=TIMEOUT, **how)
+        assert "internal error" not in done.stderr and "init failed" not in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def alive(self):
+        """exec still works."""
+        assert self("/bin/busybox", "echo", "alive").stdout == "alive\n"
+
+
+@pytest.fixture
+def box(runtime, bundle):
+    return lambda script="", **more: Box(runtime, bundle, f"{script}\necho ready; exec sleep 1000 >&-", **more)
+
+
+def until(true):
+    """Wait for what another process does, and cannot be waited for otherwise."""
+    end = time.monotonic() + TIMEOUT
+    while not true():
+        assert time.monotonic() < end
+        os.sched_yield()
+
+
+# ---- Processes that lie in wait ----
+
+
+@pytest.fixture(scope="session")
+def lurker(tmp_path_factory):
+    """A program that tries to get into every process that comes up."""
+    program = tmp_path_factory.mktemp("lurker") / "lurker"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, LURKER], check=True)
+    return program
+
+
+def user_namespace(config):
+    config["linux"]["namespaces"].append({"type": "user"})
+    entry = {"containerID": 0, "hostID": 100000, "size": 65536}
+    config["linux"].update(uidMappings=[entry], gidMappings=[dict(entry)])
+    # There it holds every capability, CAP_SYS_PTRACE too; it is worth nothing outside of its namespace.
+    for names in config["process"]["capabilities"].values():
+        names[:] = [*EVERYTHING, "CAP_SYS_PTRACE"]
+
+
+@pytest.mark.parametrize("change", [None, user_namespace], ids=["root", "user namespace"])
+def test_nobody_gets_into_the_process_before_its_program(runtime, box, lurker, change):
+    """CVE-2016-9962: ptrace and /proc/PID of every new process, in a loop as tight as can be."""
+
+    def damage(rootfs):
+        shutil.copy(lurker, rootfs / "bin/lurker")
+        (rootfs / "caught").write_text("")
+        (rootfs / "caught").chmod(0o666)
+
+    inside = box("lurker /caught 2>&1 &\nread line < /proc/$!/stat", change=change, damage=damage)
+    for number in range(40):
+        done = inside("/bin/busybox", "true", options=["--user", "0:0"] if number % 2 else [])
+        assert done.returncode in (0, 137), done.stderr
+    # A program that is there for longer shows that the lurker does lie in wait.
+    command = runtime.command("exec", inside.id, "/bin/busybox", "cat")
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as victim:
+        until(lambda: "exe=/bin/busybox" in (inside.rootfs / "caught").read_text())
+        victim.stdin.close()
+    caught = (inside.rootfs / "caught").read_text().splitlines()
+    assert [line for line in caught if "exe=/bin/busybox" not in line] == []
+
+
+# ---- The host's own program ----
+
+
+@pytest.mark.parametrize("how", ["script", "link"])
+def test_the_hosts_program_is_never_writable_from_inside(box, pyruntime, how):
+    """CVE-2019-5736: what is executed leads back to whoever executes it."""
+
+    def damage(rootfs):
+        target = rootfs / "bin/trap"
+        if how == "script":
+            target.write_text("#!/proc/self/exe\n")
+            target.chmod(0o755)
+        else:
+            target.symlink_to("/proc/self/exe")
+
+    script = """
+    while :; do
+        for each in /proc/[0-9]*; do
+            pid=${each#/proc/}
+            test $pid = 1 || test $pid = $$ && continue
+            case $(readlink $each/exe 2>/dev/null) in
+            *busybox|"") ;;
+            *) readlink $each/exe; (echo overwritten > $each/exe) 2>/dev/null && echo WRITTEN ;;
+            esac
+        done
+    done > /seen 2>&1 &
+    """
+    before = {path: path.read_bytes() for path in (pyruntime, pyruntime.resolve(), Path("/usr/bin/python3").resolve())}
+    inside = box(script, damage=damage)
+    for _ in range(10):
+        inside("/bin/trap")
+    inside.alive()
+    assert "WRITTEN" not in (inside.rootfs / "seen").read_text()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_runs_in_the_container_is_a_sealed_copy(box):
+    """While exec is held up inside, the file behind /proc/PID/exe is looked at from outside."""
+    # A FIFO in the place of the program's directory cannot hold it; the freezer can.
+    inside = box()
+    inside.runtime("pause", inside.id)
+    command = inside.runtime.command("exec", "--ignore-paused", inside.id, "/bin/busybox", "true")
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as started:
+        entered = []
+        while not entered:
+            assert started.poll() is None
+            entered = [pid for pid in group_pids(inside) if pid != inside.pid]
+        exe = os.readlink(f"/proc/{entered[0]}/exe")
+        assert exe.startswith("/memfd:") and exe.endswith("(deleted)")
+        with pytest.raises(OSError):
+            os.close(os.open(f"/proc/{entered[0]}/exe", os.O_WRONLY))
+        inside.runtime("resume", inside.id)
+        assert started.wait(TIMEOUT) == 0
+
+
+def group_pids(inside):
+    found = inside.runtime("ps", "--format", "json", inside.id, check=False).stdout
+    return json.loads(found) if found else []
+
+
+# ---- Descriptors ----
+
+
+def test_no_descriptor_of_the_host_is_left_in_the_process(box, tmp_path):
+    (tmp_path / "secret").write_text("of the host")
+    inside = box()
+    command = inside.runtime.command("exec", inside.id, "/bin/busybox", "ls", "/proc/self/fd")
+    wrapped = ["bash", "-c", 'exec "$@" 3<"$0" 4</ 77</ 200<"$0"', str(tmp_path / "secret"), *command]
+    done = subprocess.run(wrapped, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=TIMEOUT)
+    # 3 is the directory that ls reads.
+    assert done.stdout.split() == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("fd", [*range(3, 20), 77])
+def test_no_descriptor_is_a_way_out_for_the_working_directory(box, fd, subtests):
+    """CVE-2024-21626: of the caller's, or of the runtime's own."""
+    inside = box()
+    for place in (f"/proc/self/fd/{fd}", f"/proc/self/fd/{fd}/../../..", f"/proc/thread-self/fd/{fd}", "/link"):
+        if place == "/link":
+            (inside.rootfs / "link").symlink_to(f"/proc/self/fd/{fd}")
+        command = inside.runtime.command("exec", "--cwd", place, inside.id, "/bin/busybox", "ls", "-d", "work", "etc/debian_version")
+        with subtests.test(place=place):
+            done = subprocess.run(
+                ["bash", "-c", 'exec "$@" 77</', "-", *command],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+            )
+            assert "debian_version\n" not in done.stdout
+            assert done.returncode == 255
+
+
+def test_no_descriptor_is_a_way_out_for_the_program(box, subtests):
+    inside = box()
+    for fd in range(3, 20):
+        with subtests.test(fd=fd):
+            assert inside(f"/proc/self/fd/{fd}/bin/sh", "-c", "echo out").returncode == 255
+            assert inside(f"/proc/self/fd/{fd}/1/root/bin/sh", "-c", "echo out").returncode == 255
+
+
+def test_a_descriptor_that_the_caller_did_not_open_is_not_preserved(box, subtests):
+    """Otherwise one of the runtime's own would be open in its place while the working directory is entered."""
+    inside = box()
+    for count in (1, 5, 12):
+        with subtests.test(count=count):
+            options = ["--preserve-fds", count, "--cwd", f"/proc/self/fd/{2 + count}"]
+            done = inside("/bin/busybox", "pwd", options=options, close_fds=True)
+            assert done.returncode == 255 and "cannot preserve descriptor" in done.stderr
+
+
+# ---- /proc and /dev as the container likes them ----
+
+# What stands in the place of /proc: directories of the container for every name that a runtime might look up.
+FALSE_PROC = """
+mount -t tmpfs tmpfs /false
+mkdir -p /false/self/fd /false/self/attr /false/self/ns /false/thread-self /false/1
+for name in 0 1 2 3 4 5 6 7 8 9 10; do ln -s /victim /false/self/fd/$name; done
+ln -s /victim /false/self/attr/exec
+ln -s /victim /false/self/attr/current
+ln -s /victim /false/self/oom_score_adj
+ln -s /victim /false/self/timens_offsets
+ln -s / /false/self/root
+mkfifo /false/self/status /false/self/exe /false/filesystems
+mount --move /false /proc
+"""
+
+
+def with_places(rootfs):
+    (rootfs / "false").mkdir()
+    (rootfs / "victim").write_text("untouched")
+
+
+@pytest.mark.parametrize("options", [[], ["--tty"], ["--user", "5:5"]], ids=" ".join)
+def test_a_false_proc_is_not_believed(box, options):
+    inside = box(FALSE_PROC, damage=with_places)
+    done = inside("/bin/busybox", "echo", "here", options=options)
+    assert done.stdout.strip() == "here", done.stderr
+    assert (inside.rootfs / "victim").read_text() == "untouched"
+
+
+@pytest.mark.parametrize("label", ["--apparmor", "--process-label"])
+def test_a_label_is_not_written_to_a_false_proc(box, label):
+    inside = box(FALSE_PROC, damage=with_places)
+    assert inside("/bin/busybox", "true", options=[label, "some-label"]).returncode in (0, 255)
+    assert (inside.rootfs / "victim").read_text() == "untouched"
+
+
+FALSE_PTMX = {
+    "a tmpfs": "mount -t tmpfs tmpfs /dev/pts",
+    "a FIFO": "mount -t tmpfs tmpfs /dev/pts; mkfifo /dev/pts/ptmx",
+    "a file": "mount -t tmpfs tmpfs /dev/pts; echo > /dev/pts/ptmx",
+    "a link to itself": "mount -t tmpfs tmpfs /dev/pts; ln -s ptmx /dev/pts/ptmx",
+    "a link to a device": "mount -t tmpfs tmpfs /dev/pts; ln -s /dev/full /dev/pts/ptmx",
+    "a link to a descriptor": "mount -t tmpfs tmpfs /dev/pts; ln -s /proc/self/fd/3 /dev/pts/ptmx",
+    "another device": "mount -t tmpfs tmpfs /dev/pts; mknod /dev/pts/ptmx c 1 3",
+    "a device of the same number": "mount -t tmpfs tmpfs /dev/pts; mknod -m 666 /dev/pts/ptmx c 5 2",
+    "a file mounted over it": "echo > /file; mount -o bind /file /dev/pts/ptmx",
+    "a FIFO mounted over it": "mkfifo /fifo; mount -o bind /fifo /dev/pts/ptmx",
+    "no /dev at all": "umount -l /dev; rm -rf /dev",
+    "a FIFO for /dev": "umount -l /dev; rm -rf /dev; mkfifo /dev",
+}
+
+
+@pytest.mark.parametrize("kind", FALSE_PTMX)
+def test_a_false_ptmx_is_not_taken_for_a_terminal(box, kind):
+    inside = box(FALSE_PTMX[kind])
+    done = inside("/bin/busybox", "echo", "here", options=["--tty"])
+    assert done.returncode == 255
+    assert "cannot set up the terminal" in done.stderr
+    inside.alive()
+
+
+def test_a_slave_is_not_taken_for_a_master(box):
+    """A devpts file, but another terminal's other end."""
+    script = "exec 5<>/dev/pts/ptmx; ls /dev/pts; mount -t tmpfs tmpfs /mnt 2>/dev/null; mount -o bind /dev/pts/0 /dev/pts/ptmx"
+    inside = box(f"{{ {script}; }} > /dev/null 2>&1")
+    done = inside("/bin/busybox", "echo", "here", options=["--tty"])
+    assert done.returncode == 255
+    inside.alive()
+
+
+def test_a_container_that_remounts_all_the_time(box):
+    script = "(while :; do mount -t tmpfs tmpfs /proc; umount -l /proc; mount -t tmpfs tmpfs /dev/pts; umount -l /dev/pts; done) >/dev/null 2>&1 &"
+    inside = box(script)
+    for _ in range(15):
+        done = inside("/bin/busybox", "echo", "here", options=["--tty"])
+        assert done.returncode in (0, 255)
+        assert done.stdout.strip() == "here" or "cannot set up the terminal" in done.stderr
+
+
+PASSWD = {
+    "a FIFO": "mkfifo /etc/passwd",
+    "a directory": "mkdir /etc/passwd",
+    "a link to itself": "ln -s passwd /etc/passwd",
+    "a terminal": "ln -s /dev/pts/ptmx /etc/passwd",
+    "endless": "ln -s /dev/zero /etc/passwd",
+    "a line without an end": "head -c 3000000 /dev/zero > /etc/passwd",
+    "not text": "printf 'root:x:0:0::/\\377\\376:\\n' > /etc/passwd",
+}
+
+
+@pytest.mark.parametrize("kind", PASSWD)
+def test_a_list_of_users_that_is_none_keeps_nobody_waiting(box, kind):
+    inside = box(f"rm /etc/passwd; {PASSWD[kind]}")
+    done = inside("/bin/busybox", "env")
+    assert done.returncode == 0
+    assert ("HOME=/\n" in done.stdout) == (kind != "not text")
+
+
+# ---- Containers that end meanwhile ----
+
+
+@pytest.mark.parametrize("namespaces", ["all", "only a mount namespace"])
+def test_a_container_that_dies_meanwhile_leaves_a_clean_error_and_no_process(runtime, bundle, namespaces):
+    """Killed at one moment after the other of a whole exec."""
+
+    def change(config):
+        config["process"]["args"] = ["sleep", "1000"]
+        if namespaces != "all":
+            config["linux"]["namespaces"] = [{"type": "mount"}]
+            config.pop("hostname", None)
+            config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] in ("/proc", "/dev")]
+
+    path = bundle(change)
+    ends = []
+    for number in range(25):
+        container = runtime.id()
+        runtime("run", "--detach", "-b", path, container)
+        pid = json.loads(runtime("state", container).stdout)["pid"]
+        killer = ["sh", "-c", 'i=0; while [ $i -lt "$1" ]; do i=$((i + 1)); done; kill -9 "$2"', "-", str(number * 900), str(pid)]
+        command = runtime.command("exec", container, "sh", "-c", "exit 3")
+        with (
+            subprocess.Popen(killer, stdin=subprocess.DEVNULL) as killing,
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as started,
+        ):
+            said = started.stderr.read()
+            status = started.wait(TIMEOUT)
+            killing.wait(TIMEOUT)
+        ends.append(status)
+        assert status in (3, 137, 255), said
+        assert "internal error" not in said and "Traceback" not in said
+        if status == 255:
+            assert re.search("has just ended|it is stopped", said), said
+        runtime("delete", "--force", container)
+        assert not [path for path, _, _ in os.walk("/sys/fs/cgroup") if container in path]
+    assert {3, 255} <= set(ends), "killed always too early, or always too late"
+
+
+def test_a_deletion_meanwhile_leaves_nothing(runtime, bundle):
+    """Without a pid namespace nothing but the runtime ends what exec has made."""
+
+    def change(config):
+        config["process"]["args"] = ["sleep", "1000"]
+        config["linux"]["namespaces"] = [{"type": "mount"}]
+        config.pop("hostname", None)
+        config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] in ("/proc", "/dev")]
+
+    path = bundle(change)
+    for number in range(15):
+        container = runtime.id()
+        runtime("run", "--detach", "-b", path, container)
+        deletion = ["sh", "-c", 'i=0; while [ $i -lt "$0" ]; do i=$((i + 1)); done; exec "$@"', str(number * 1500)]
+        deletion += runtime.command("delete", "--force", container)
+        with subprocess.Popen(deletion, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as deleting:
+            runtime("exec", container, "sleep", "1000", check=False, timeout=TIMEOUT)
+            assert (deleting.wait(TIMEOUT), deleting.stderr.read()) == (0, "")
+        assert not [path for path, _, _ in os.walk("/sys/fs/cgroup") if container in path]
+        assert not (runtime.root / container).exists()

@@ -1,0 +1,93 @@
+"""`list` and `ps`, in the forms that callers of runc take apart."""
+
+import json
+import os
+import pwd
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def sleeper(config):
+    config["process"]["args"] = ["sleep", "1000"]
+    config["annotations"] = {"org.example": "yes"}
+
+
+@pytest.fixture
+def running(runtime, bundle):
+    container = runtime.id()
+    runtime("run", "-d", "-b", bundle(sleeper), container)
+    return container
+
+
+def test_list_prints_a_table(runtime, running):
+    title, line = runtime("list").stdout.splitlines()
+    assert title.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    state = json.loads(runtime("state", running).stdout)
+    assert line.split() == [running, str(state["pid"]), "running", state["bundle"], state["created"], "root"]
+    for word in ("PID", "STATUS", "BUNDLE", "CREATED", "OWNER"):
+        # Each column begins where its title does.
+        assert line[title.index(word) - 1] == " " != line[title.index(word)]
+
+
+def test_list_prints_json(runtime, running):
+    (entry,) = json.loads(runtime("list", "-f", "json").stdout)
+    state = json.loads(runtime("state", running).stdout)
+    assert entry == {**state, "owner": pwd.getpwuid(0).pw_name}
+    assert list(entry) == ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner"]
+
+
+def test_list_prints_ids_only(runtime, running):
+    assert runtime("list", "-q").stdout == f"{running}\n"
+
+
+def test_a_stopped_container_is_listed_without_pid(runtime, running):
+    runtime("kill", running, "KILL")
+    while json.loads(runtime("state", running).stdout)["status"] != "stopped":
+        pass
+    assert json.loads(runtime("list", "--format=json").stdout)[0]["pid"] == 0
+
+
+def test_an_empty_list(runtime):
+    runtime.root.mkdir(parents=True)
+    assert json.loads(runtime("list", "-f", "json").stdout) == []
+    assert runtime("list", "-q").stdout == ""
+    assert runtime("list").stdout.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+
+
+def test_a_root_that_was_named_and_is_missing_is_an_error(runtime):
+    done = runtime("list", check=False)
+    assert done.returncode == 1
+    assert str(runtime.root) in done.stderr
+
+
+def test_ps_prints_the_pids_as_json(runtime, running, tmp_path):
+    runtime("exec", "-d", "--pid-file", tmp_path / "pid", running, "sleep", "1000")
+    pids = json.loads(runtime("ps", "-f", "json", running).stdout)
+    assert set(pids) == {json.loads(runtime("state", running).stdout)["pid"], int((tmp_path / "pid").read_text())}
+
+
+@pytest.mark.parametrize("options", [[], ["-ef"], ["aux"], ["-o", "user,pid,args"]])
+def test_ps_prints_the_lines_about_the_container_only(runtime, running, options):
+    pids = set(json.loads(runtime("ps", "-f", "json", running).stdout))
+    title, *lines = runtime("ps", running, *options).stdout.splitlines()
+    place = title.split().index("PID")
+    assert {int(line.split()[place]) for line in lines} == pids
+
+
+def test_ps_says_what_is_wrong_with_its_options(runtime, running):
+    assert "PID" in runtime("ps", running, "-o", "args", check=False).stderr
+    done = runtime("ps", running, "--no-such-option", check=False)
+    assert done.returncode == 1
+    assert "no-such-option" in done.stderr
+
+
+def test_ps_of_a_stopped_container_is_empty(runtime, bundle):
+    def change(config):
+        config["process"]["args"] = ["true"]
+
+    container = runtime.id()
+    runtime("run", "--keep", "-b", bundle(change), container)
+    assert json.loads(runtime("ps", "-f", "json", container).stdout) == []
+    assert len(runtime("ps", container).stdout.splitlines()) == 1

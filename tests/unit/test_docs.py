@@ -1,0 +1,130 @@
+"""The documentation: its tables are the code's, its links lead somewhere, its tests are there, its example runs."""
+
+import ast
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+DOCS = PROJECT / "docs"
+PAGES = [PROJECT / "README.md", PROJECT / "csrc/README.md", PROJECT / "spec-fixtures/README.md", *DOCS.rglob("*.md")]
+
+
+@pytest.fixture(scope="module")
+def generator():
+    """The names of docs/generate.py."""
+    return runpy.run_path(str(DOCS / "generate.py"))
+
+
+@pytest.mark.parametrize("name", ["docs/properties.md", "docs/verbs.md", "README.md"])
+def test_a_generated_page_is_what_would_be_generated(generator, name):
+    assert generator["PAGES"][PROJECT / name]() == (PROJECT / name).read_text(), "run docs/generate.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_link_leads_to_a_file(page):
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert not missing
+
+
+def functions(path):
+    """Return the names of the functions in a file of Python, those of classes among them."""
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("page", ["properties.json", "design.md"])
+def test_every_test_that_is_named_is_there(page):
+    named = set(re.findall(r"([\w/]+/test_\w+\.py)(?:::(\w+))?", (DOCS / page).read_text()))
+    assert named
+    missing = []
+    for file, name in sorted(named):
+        path = PROJECT / "tests" / file.removeprefix("tests/")
+        if not path.is_file() or (name and name not in functions(path)):
+            missing.append(f"{file}::{name}")
+    assert not missing
+
+
+def test_every_file_that_the_design_names_is_there():
+    text = (DOCS / "design.md").read_text()
+    named = set(re.findall(r"`((?:[\w-]+/)+[\w]+\.(?:py|c|h))(?:::\w+)?`", text))
+    assert named
+    for file in named:
+        assert any((root / file).is_file() for root in (PROJECT, PROJECT / "pyruntime", PROJECT / "tests")), file
+
+
+def test_a_module_that_is_named_by_hand_holds_the_name_of_the_property():
+    for pointer, modules in json.loads((DOCS / "properties.json").read_text())["modules"].items():
+        for module in modules:
+            if module.endswith(".py"):
+                assert pointer.rpartition("/")[2] in (PROJECT / "pyruntime" / module).read_text(), (pointer, module)
+
+
+def test_the_properties_are_those_of_the_schema(generator):
+    table = generator["properties"]()
+    assert {"/root/path", "/mounts/*/options", "/linux/seccomp/syscalls/*/args/*/op"} <= {*table}
+    assert "/mounts/*" not in table and "/linux/sysctl/*" not in table
+    assert len(table) > 200
+
+
+# ---- Python ----
+
+
+def test_public_names_are_what_the_page_lists():
+    import pyruntime
+
+    page = (DOCS / "library.md").read_text()
+    for name in pyruntime._PUBLIC:
+        assert re.search(rf"`{name}\b", page), name
+        assert getattr(pyruntime, name).__name__ == name
+        assert name in dir(pyruntime)
+    with pytest.raises(AttributeError, match="nonsense"):
+        pyruntime.nonsense  # noqa: B018
+
+
+def test_the_package_itself_imports_nothing():
+    code = "import sys; before = {*sys.modules}; import pyruntime; print(sorted({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['pyruntime']\n"
+
+
+def test_the_example_stands_in_the_page_as_it_is():
+    assert f"```python\n{(DOCS / 'sandbox.py').read_text()}```" in (DOCS / "library.md").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize(
+    ("script", "said", "status"),
+    [
+        ("id -u; exit 3", "65534\n", "status 3"),
+        ("dd if=/dev/zero of=/dev/shm/file bs=1M count=100 2> /dev/null; echo $?", "137\n", "status 0"),
+        ("for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8; do sleep 1 & done 2> /dev/null; echo all", "", "status 2"),
+        ("wget -q -O - 192.0.2.1 2> /dev/null || echo unreachable", "unreachable\n", "status 0"),
+    ],
+)
+def test_the_example_runs_a_command_within_its_limits(rootfs, script, said, status):
+    done = subprocess.run(
+        [sys.executable, DOCS / "sandbox.py", rootfs, "sh", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{said}{status}\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_example_ends_a_command_whose_time_is_over(rootfs):
+    example = runpy.run_path(str(DOCS / "sandbox.py"))
+    example["sandbox"].__globals__["SECONDS"] = 0.2
+    assert example["sandbox"](str(rootfs), ["sleep", "1000"]) == -1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_example_says_why_a_command_cannot_run(rootfs):
+    done = subprocess.run(
+        [sys.executable, DOCS / "sandbox.py", rootfs, "nosuch"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "/process/args/0" in done.stderr
