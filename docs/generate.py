@@ -440,7 +440,7 @@ def _best(modules: "list[str]") -> "list[str]":
 def verbs_page() -> str:
     """Return docs/verbs.md."""
     data = json.loads((DOCS / "verbs.json").read_text())
-    code = sorted((PROJECT / "pyruntime/cli").rglob("*.py"))
+    code = [path for folder in ("cli", "engine") for path in sorted((PROJECT / "pyruntime" / folder).rglob("*.py"))]
     sources = "".join(path.read_text() for path in code if path.name != "options.py")
     lines = [*data["introduction"], ""]
     rows = [("", GLOBAL_OPTIONS), *((verb.name, verb.options) for verb in VERBS.values())]
@@ -449,21 +449,24 @@ def verbs_page() -> str:
         runc, crun = data["runc"].get(verb), data["crun"].get(verb)
         options = known.get(verb)
         lines += [f"## {verb or 'Before the verb'}", ""]
-        if verb in data["remarks"]:
-            lines += [data["remarks"][verb], ""]
+        remark = data["remarks"].get(verb) if options is not None else data["later"][verb]
+        if remark:
+            lines += [remark, ""]
         every = sorted({*(options or ()), *(runc or ()), *(crun or ())} - {"help"})
         if not every:
             continue
         lines += ["| option | runc | crun | pyruntime |", "|---|---|---|---|"]
         for name in every:
             verdict = data["verdicts"].get(f"{verb} --{name}")
-            if verdict is None and options is None:
+            if options is None:
                 verdict = "later"
-            elif verdict is None and name not in options:
+            elif name not in options and verdict is None:
                 raise SystemExit(f"verbs.json must say why `{verb} --{name}` is not there")
-            elif verdict is None and f'"{name}"' not in sources:
-                raise SystemExit(f"verbs.json must say what `{verb} --{name}` does: nothing reads it")
-            elif verdict is None:
+            elif name in options and "has no effect" in options[name].help:
+                verdict = verdict or "accepted without effect"
+            elif name in options and (verdict is None or verdict.startswith("accepted without effect")):
+                if f'"{name}"' not in sources:
+                    raise SystemExit(f"`{verb} --{name}` is an option, and nothing reads it")
                 verdict = "same" if name in (runc or ()) or name in (crun or ()) else options[name].help
             marks = ["yes" if name in (table or ()) else "" for table in (runc, crun)]
             lines.append(f"| `--{name}` | {marks[0] or 'no'} | {marks[1] or 'no'} | {verdict} |")

@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,18 @@ import bundle as bundles
 ALLOWED_SKIPS = Path(__file__).with_name("allowed-skips.txt")
 # In every container's id, so that whatever is left behind can be traced to this run and to no other.
 SESSION = f"pytest-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def pytest_configure():
+    """A shell lets what it starts in the background ignore these, and what is ignored is inherited all the way down."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items):
+    """The validation suite first: it needs cgroup controllers that other tests may tie to the unified hierarchy."""
+    items.sort(key=lambda item: "validation" not in item.path.parts)
 
 
 # ---- The program, and what runs in it ----

@@ -97,6 +97,19 @@ _CREATE = (
     Option("preserve-fds", "pass N descriptors from 3 on to the container", NUMBER, metavar="N"),
 )
 
+_CRIU = (
+    Option("image-path", "directory of the images (default: ./checkpoint)", metavar="DIR"),
+    Option("work-path", "directory of CRIU's log (default: that of the images)", metavar="DIR"),
+    Option("tcp-established", "allow open TCP connections", FLAG),
+    Option("ext-unix-sk", "allow Unix sockets whose other end is outside", FLAG),
+    Option("shell-job", "allow a terminal that is the caller's", FLAG),
+    Option("lazy-pages", "move memory when it is used (userfaultfd)", FLAG),
+    Option("file-locks", "allow file locks", FLAG),
+    Option("manage-cgroups-mode", "soft, full, strict or ignore (default: soft)", metavar="MODE"),
+    Option("empty-ns", "leave this namespace to others: network", LIST, metavar="NAMESPACE"),
+    Option("auto-dedup", "keep memory in one image only", FLAG),
+)
+
 
 def _table_or_json(help: str) -> Option:
     return Option("format", help, short="f", default="table", metavar="FORMAT", choices=("table", "json"))
@@ -229,6 +242,36 @@ directory hold unless an option says otherwise. Exits with the status of the pro
 What is not named stays as it is. When the kernel refuses a limit, those set before it
 are taken back. FILE holds what linux.resources does in config.json; other options are
 ignored then.""",
+    ),
+    Verb(
+        "checkpoint",
+        "write a running container into images, with CRIU",
+        options=(
+            *_CRIU,
+            Option("leave-running", "let it go on afterwards; otherwise it is deleted", FLAG),
+            Option("pre-dump", "write its memory only, and let it go on", FLAG),
+            Option("parent-path", "images of a pre-dump, relative to those to be made", metavar="DIR"),
+            Option("tcp-skip-in-flight", "skip TCP connections that are being made", FLAG),
+            Option("link-remap", "allow open files without a name", FLAG),
+            Option("page-server", "send memory there", metavar="ADDRESS:PORT"),
+            Option("status-fd", "tell on this descriptor when lazy pages are ready", metavar="FD"),
+        ),
+    ),
+    Verb(
+        "restore",
+        "make a container from images, with CRIU",
+        options=(
+            *_CRIU,
+            _BUNDLE,
+            Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
+            Option("pid-file", "write the process id of the container's init to FILE", metavar="FILE"),
+            Option("no-pivot", "accepted because callers of runc give it; has no effect", FLAG),
+            Option("detach", "return as soon as it runs", FLAG, short="d"),
+            Option("no-subreaper", "do not adopt orphaned processes of the container", FLAG),
+            Option("lsm-profile", "another label than before", metavar="TYPE:NAME"),
+            Option("lsm-mount-context", "another mount context than before", metavar="CONTEXT"),
+        ),
+        details="The bundle is that of the container in the images. Hooks are not run again.",
     ),
     Verb(
         "spec",

@@ -91,7 +91,7 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
     return config, compile_plan(context)
 
 
-def _state_file(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":
+def new_state(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":
     """Return the state file of a container that is being created."""
     return {
         **state_document(container_id, "creating", 0, options.bundle, config),  # type: ignore[typeddict-item]
@@ -180,7 +180,7 @@ class _Creation:
     def make(self) -> None:
         """Make everything that outlives this process, each with its undoing."""
         cgroup = cgroups.prepare(self.plan.cgroup)
-        state = _state_file(self.container_id, self.config, self.options)
+        state = new_state(self.container_id, self.config, self.options)
         state["rootfs"] = next((step.args["source"] for step in self.plan.build if step.op == "root"), "")
         state["root_mount"] = root_mount.expect(self.plan)
         state["cgroup"] = cgroup.record

@@ -218,6 +218,13 @@ class _Execution:
                 f"it is {status}",
                 advice="--ignore-paused starts the process once it is resumed" if status == "paused" else "",
             )
+        if status == "created" and os.geteuid() != 0:
+            # Init is not dumpable until it executes its program, so the kernel closes its namespaces to others.
+            raise Error(
+                f"cannot exec in container {self.container.container_id!r}",
+                "until it is started it is closed to an ordinary user",
+                advice="start it first",
+            )
         return state
 
     def _process(self, config: "Config") -> "Process":

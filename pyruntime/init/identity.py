@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from pyruntime.plan.step import Step
 
+_NULL_PATH, _NULL = "/dev/null", os.makedev(1, 3)  # mem(4)
+
 
 def _refused(step: "Step", doing: str, error: int) -> Error:
     return Error(doing, pointer=step.pointer, clause=step.clause, step=str(step), errno=error)
@@ -64,11 +66,16 @@ def _stdio(step: "Step", _stub: "Any") -> None:
     """Give the standard streams to the container's user, so that it can open them again through /proc/self/fd.
 
     Only pipes, sockets and terminals: a file of the host, or /dev/zero, keeps its owner whoever uses it here.
+    The null device is replaced by the container's own: the host's leads to a mount that is not the container's, and
+    CRIU could not make it again.
     """
     uid = step.args["uid"]
     for stream in (0, 1, 2):
         try:
             status = os.fstat(stream)
+            if _is_null(status):
+                _use_own_null(stream)
+                continue
             ours = stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode) or os.isatty(stream)
             if ours and status.st_uid != uid:
                 os.fchown(stream, uid, -1)
@@ -76,6 +83,23 @@ def _stdio(step: "Step", _stub: "Any") -> None:
             # Closed, on a read-only filesystem, or owned by someone the user namespace does not know: left as it is.
             if error.errno not in (errno.EBADF, errno.EINVAL, errno.EPERM, errno.EROFS):
                 raise _refused(step, "cannot give the standard streams to the user", error.errno or 0) from None
+
+
+def _use_own_null(stream: int) -> None:
+    """Put the container's null device in the place of `stream`, if it has one."""
+    try:
+        if not _is_null(os.stat(_NULL_PATH, follow_symlinks=False)):
+            return
+        fd = os.open(_NULL_PATH, os.O_RDWR | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return
+    if _is_null(os.fstat(fd)):
+        os.dup2(fd, stream)
+    os.close(fd)
+
+
+def _is_null(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
 
 
 def _chdir(step: "Step", _stub: "Any") -> None:

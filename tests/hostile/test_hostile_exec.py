@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import killing
 import pytest
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -104,7 +105,7 @@ def test_nobody_gets_into_the_process_before_its_program(runtime, box, lurker, c
         (rootfs / "caught").chmod(0o666)
 
     inside = box("lurker /caught 2>&1 &\nread line < /proc/$!/stat", change=change, damage=damage)
-    for number in range(40):
+    for number in range(24):
         done = inside("/bin/busybox", "true", options=["--user", "0:0"] if number % 2 else [])
         assert done.returncode in (0, 137), done.stderr
     # A program that is there for longer shows that the lurker does lie in wait.
@@ -184,31 +185,35 @@ def test_no_descriptor_of_the_host_is_left_in_the_process(box, tmp_path):
     inside = box()
     command = inside.runtime.command("exec", inside.id, "/bin/busybox", "ls", "/proc/self/fd")
     wrapped = ["bash", "-c", 'exec "$@" 3<"$0" 4</ 77</ 200<"$0"', str(tmp_path / "secret"), *command]
-    done = subprocess.run(wrapped, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=TIMEOUT)
+    done = subprocess.run(
+        wrapped, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=TIMEOUT
+    )
     # 3 is the directory that ls reads.
     assert done.stdout.split() == ["0", "1", "2", "3"]
 
 
-@pytest.mark.parametrize("fd", [*range(3, 20), 77])
-def test_no_descriptor_is_a_way_out_for_the_working_directory(box, fd, subtests):
+def test_no_descriptor_is_a_way_out_for_the_working_directory(box, subtests):
     """CVE-2024-21626: of the caller's, or of the runtime's own."""
     inside = box()
-    for place in (f"/proc/self/fd/{fd}", f"/proc/self/fd/{fd}/../../..", f"/proc/thread-self/fd/{fd}", "/link"):
-        if place == "/link":
-            (inside.rootfs / "link").symlink_to(f"/proc/self/fd/{fd}")
-        command = inside.runtime.command("exec", "--cwd", place, inside.id, "/bin/busybox", "ls", "-d", "work", "etc/debian_version")
+    (inside.rootfs / "link").symlink_to("/proc/self/fd/77")
+    places = [f"/proc/self/fd/{fd}" for fd in (*range(3, 14), 77)]
+    for place in (*places, "/proc/self/fd/77/../../..", "/proc/thread-self/fd/77", "/link"):
+        command = inside.runtime.command("exec", "--cwd", place, inside.id, "/bin/busybox", "ls")
         with subtests.test(place=place):
             done = subprocess.run(
                 ["bash", "-c", 'exec "$@" 77</', "-", *command],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIMEOUT,
             )
-            assert "debian_version\n" not in done.stdout
-            assert done.returncode == 255
+            assert (done.returncode, done.stdout) == (255, "")
 
 
 def test_no_descriptor_is_a_way_out_for_the_program(box, subtests):
     inside = box()
-    for fd in range(3, 20):
+    for fd in range(3, 14):
         with subtests.test(fd=fd):
             assert inside(f"/proc/self/fd/{fd}/bin/sh", "-c", "echo out").returncode == 255
             assert inside(f"/proc/self/fd/{fd}/1/root/bin/sh", "-c", "echo out").returncode == 255
@@ -288,16 +293,15 @@ def test_a_false_ptmx_is_not_taken_for_a_terminal(box, kind):
 
 def test_a_slave_is_not_taken_for_a_master(box):
     """A devpts file, but another terminal's other end."""
-    script = "exec 5<>/dev/pts/ptmx; ls /dev/pts; mount -t tmpfs tmpfs /mnt 2>/dev/null; mount -o bind /dev/pts/0 /dev/pts/ptmx"
-    inside = box(f"{{ {script}; }} > /dev/null 2>&1")
+    inside = box("exec 5<>/dev/pts/ptmx; mount -o bind /dev/pts/0 /dev/pts/ptmx")
     done = inside("/bin/busybox", "echo", "here", options=["--tty"])
     assert done.returncode == 255
     inside.alive()
 
 
 def test_a_container_that_remounts_all_the_time(box):
-    script = "(while :; do mount -t tmpfs tmpfs /proc; umount -l /proc; mount -t tmpfs tmpfs /dev/pts; umount -l /dev/pts; done) >/dev/null 2>&1 &"
-    inside = box(script)
+    both = " ".join(f"mount -t tmpfs tmpfs {place}; umount -l {place};" for place in ("/proc", "/dev/pts"))
+    inside = box(f"(while :; do {both} done) > /dev/null 2>&1 &")
     for _ in range(15):
         done = inside("/bin/busybox", "echo", "here", options=["--tty"])
         assert done.returncode in (0, 255)
@@ -339,11 +343,18 @@ def test_a_container_that_dies_meanwhile_leaves_a_clean_error_and_no_process(run
 
     path = bundle(change)
     ends = []
-    for number in range(25):
+    for number in range(16):
         container = runtime.id()
         runtime("run", "--detach", "-b", path, container)
         pid = json.loads(runtime("state", container).stdout)["pid"]
-        killer = ["sh", "-c", 'i=0; while [ $i -lt "$1" ]; do i=$((i + 1)); done; kill -9 "$2"', "-", str(number * 900), str(pid)]
+        killer = [
+            "sh",
+            "-c",
+            'i=0; while [ $i -lt "$1" ]; do i=$((i + 1)); done; kill -9 "$2"',
+            "-",
+            str(number * 1400),
+            str(pid),
+        ]
         command = runtime.command("exec", container, "sh", "-c", "exit 3")
         with (
             subprocess.Popen(killer, stdin=subprocess.DEVNULL) as killing,
@@ -362,6 +373,17 @@ def test_a_container_that_dies_meanwhile_leaves_a_clean_error_and_no_process(run
     assert {3, 255} <= set(ends), "killed always too early, or always too late"
 
 
+def test_exec_killed_at_any_moment_leaves_no_process(box):
+    inside = box()
+    command = inside.runtime.command("exec", inside.id, "/bin/busybox", "true")
+    stops, _ = killing.run(command)
+    for stop in range(0, stops, max(stops // 24, 1)):
+        killing.run(command, stop)
+        # What has come as far as its program ends by itself.
+        until(lambda: group_pids(inside) == [inside.pid])
+    inside.alive()
+
+
 def test_a_deletion_meanwhile_leaves_nothing(runtime, bundle):
     """Without a pid namespace nothing but the runtime ends what exec has made."""
 
@@ -372,10 +394,10 @@ def test_a_deletion_meanwhile_leaves_nothing(runtime, bundle):
         config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] in ("/proc", "/dev")]
 
     path = bundle(change)
-    for number in range(15):
+    for number in range(10):
         container = runtime.id()
         runtime("run", "--detach", "-b", path, container)
-        deletion = ["sh", "-c", 'i=0; while [ $i -lt "$0" ]; do i=$((i + 1)); done; exec "$@"', str(number * 1500)]
+        deletion = ["sh", "-c", 'i=0; while [ $i -lt "$0" ]; do i=$((i + 1)); done; exec "$@"', str(number * 2000)]
         deletion += runtime.command("delete", "--force", container)
         with subprocess.Popen(deletion, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as deleting:
             runtime("exec", container, "sleep", "1000", check=False, timeout=TIMEOUT)

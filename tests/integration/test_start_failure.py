@@ -1,12 +1,15 @@
 """A start that fails: the program shows to be none only when the kernel executes it."""
 
 import json
+import os
 
 import pytest
 
 from pyruntime.engine.start import start
 from pyruntime.errors import Error
 from pyruntime.store import process
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def _nonsense(config):

@@ -49,7 +49,7 @@ control=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)/cgroup.subtree_co
 for name; do
     if grep -qw $name $control 2>/dev/null; then echo -$name >$control && again="$again $name"; fi
 done
-mkdir $copy && mount --rbind /sys/fs/cgroup $copy && umount --recursive --lazy /sys/fs/cgroup || exit 99
+mkdir -p $copy && mount --rbind /sys/fs/cgroup $copy && umount --recursive --lazy /sys/fs/cgroup || exit 99
 mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup || exit 99
 for place in $copy/*; do
     name=${place##*/}

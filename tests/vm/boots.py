@@ -12,7 +12,6 @@ SUITE = PROJECT / ".cache/runtime-tools"
 # What is run beside the tests in inside/: those of the other folders whose outcome may depend on cgroup v2, on systemd,
 # on all capabilities, or on the kernel.
 SELECTED = (
-    "tests/conformance/test_config_linux_namespaces.py",
     "tests/conformance/test_config_linux_user_namespace.py",
     "tests/conformance/test_runtime_lifecycle.py",
     "tests/integration/test_labels.py",
@@ -21,7 +20,7 @@ SELECTED = (
     "tests/integration/test_systemd_driver.py",
 )
 # The same for the older kernel.
-OLDER = ("tests/integration/test_run.py", "tests/conformance/test_config_linux_cgroups.py")
+OLDER = ("tests/integration/test_run.py",)
 # What is not run in the machine. An emulated one is 10 to 30 times slower than the host, where all of these are run; a
 # container takes 3 seconds there.
 LEFT_OUT = {
@@ -39,7 +38,7 @@ export PATH=/opt/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONPATH=/project/test
 export PYRUNTIME_VM={name} CI={ci} COLUMNS=120
 modprobe virtio_console
 udevadm settle
-python -m pytest -p reports -p no:cacheprovider -q --color=no --durations=15 {words}
+python -m pytest -p port -p no:cacheprovider -q --color=no --durations=15 {words}
 """
 
 

@@ -17,7 +17,11 @@ MEMORY = 2048  # MiB
 CPUS = 2
 # Seconds within which a machine with KVM says its first word; where KVM is there but does not work, it says nothing.
 FIRST_WORD = 10
-KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 loglevel=6 panic=-1 systemd.show_status=0"
+# What slows emulation down and does not change what is tested is off.
+KERNEL_OPTIONS = (
+    "root=/dev/vda rw console=ttyS0 loglevel=6 panic=-1 systemd.show_status=0"
+    " mitigations=off rcupdate.rcu_expedited=1 audit=0 random.trust_cpu=on"
+)
 
 
 class MachineError(Exception):
@@ -68,7 +72,8 @@ def _ours(member: tarfile.TarInfo) -> "tarfile.TarInfo | None":
 
 
 def run(boot: Boot, image: Path, work: Path) -> Iterator[dict[str, Any]]:
-    """Boot, and yield what the tests send through their port, as it comes. The console is written to work/<name>.log.
+    """Boot, and yield what the tests send through their port, as it comes. The console is written to work/<name>.log,
+    and what is yielded to work/<name>.jsonl.
 
     With KVM where it works, else by emulation. Raises MachineError when the machine ends without saying how the tests
     ended, or does not end in time; qemu is ended by its pid then.
@@ -96,7 +101,7 @@ def _accelerators() -> list[list[str]]:
     return [kvm, emulation] if os.access("/dev/kvm", os.R_OK | os.W_OK) else [emulation]
 
 
-def _command(boot: Boot, image: Path, disk: Path, accelerator: list[str], port: int) -> list[str]:
+def _command(boot: Boot, image: Path, disk: Path, log: Path, accelerator: list[str], port: int) -> list[str]:
     drive = "if=virtio,format=raw"
     return [
         *("nice", "-n", "5", "qemu-system-x86_64", *accelerator),
@@ -109,7 +114,10 @@ def _command(boot: Boot, image: Path, disk: Path, accelerator: list[str], port: 
         *("-drive", f"{drive},readonly=on,file={disk}"),
         *("-serial", "stdio"),
         *("-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
-        *("-chardev", f"file,id=reports,append=on,path=/dev/fd/{port}"),
+        *(
+            "-chardev",
+            f"file,id=reports,append=on,path=/dev/fd/{port},logfile={log.with_suffix('.jsonl')},logappend=off",
+        ),
         *("-device", "virtserialport,chardev=reports,name=reports"),
     ]
 
@@ -120,7 +128,7 @@ def _run(boot: Boot, image: Path, disk: Path, log: Path, accelerator: list[str])
     reading, writing = os.pipe()
     with log.open("wb") as console, open(reading, "rb", buffering=0) as port:
         process = subprocess.Popen(
-            _command(boot, image, disk, accelerator, writing),
+            _command(boot, image, disk, log, accelerator, writing),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,

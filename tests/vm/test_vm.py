@@ -1,5 +1,6 @@
 """The tests that are run in a machine with systemd and cgroup v2: each of them is reported as a test of this run."""
 
+import fcntl
 import sys
 from pathlib import Path
 
@@ -18,10 +19,13 @@ NAMES = ["v2", "older"]
 
 @pytest.fixture(scope="session")
 def disk():
-    """The directory of the machine's image."""
+    """The directory of the machine's image. Whoever else wants it waits: one machine at a time is slow enough."""
     if reason := image.obstacle():
         pytest.skip(reason)
-    return image.get()
+    image.CACHE.mkdir(parents=True, exist_ok=True)
+    with (image.CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield image.get()
 
 
 @pytest.fixture(scope="session")

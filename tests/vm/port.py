@@ -1,6 +1,6 @@
 """Sends each report of pytest, as it comes, through the machine's second port: one JSON object a line.
 
-Loaded in the machine by `-p reports`; tests/vm/test_vm.py reads the lines and makes them reports of its own run.
+Loaded in the machine by `-p port`; tests/vm/test_vm.py reads the lines and makes them reports of its own run.
 """
 
 import json

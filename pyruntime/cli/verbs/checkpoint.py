@@ -1,0 +1,42 @@
+"""`checkpoint ID`: write a container's processes into images."""
+
+import os
+
+from pyruntime.cli.parse import UsageError
+from pyruntime.cli.root import state_root
+from pyruntime.engine.checkpoint import checkpoint
+from pyruntime.engine.criu import FLAGS, CriuOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.parse import CommandLine
+
+
+def main(line: "CommandLine") -> int:
+    """Checkpoint the container named by the argument."""
+    before = line.options["pre-dump"]
+    checkpoint(state_root(line.shared["root"]), line.arguments[0], criu_options(line), before=before)
+    return 0
+
+
+def criu_options(line: "CommandLine") -> CriuOptions:
+    """Return the engine's options for `line`, with every path made absolute. Raises UsageError."""
+    options = line.options
+    parent = options.get("parent-path", "")
+    if parent.startswith("/"):
+        raise UsageError(f"--parent-path {parent}", "the value must be relative to --image-path")
+    status_fd = options.get("status-fd", "")
+    if status_fd and not (status_fd.removeprefix("-").isdecimal()):
+        raise UsageError(f"--status-fd {status_fd}", "the value must be the number of a descriptor")
+    return CriuOptions(
+        os.path.abspath(options["image-path"] or "checkpoint"),
+        os.path.abspath(options["work-path"]) if options["work-path"] else "",
+        parent=parent,
+        flags=tuple(name for name in FLAGS if options.get(name)),
+        cgroups=options["manage-cgroups-mode"],
+        empty=options["empty-ns"],
+        page_server=options.get("page-server", ""),
+        status_fd=int(status_fd or -1),
+        lsm_profile=options.get("lsm-profile", ""),
+        lsm_context=options.get("lsm-mount-context", ""),
+    )
