@@ -739,7 +739,8 @@ def ordinary(runtime, rootfs, session):
     runtime.root = place / "run"
     as_user = {"user": uid, "group": uid, "extra_groups": [], "cwd": place}
     # The project may lie where an ordinary user cannot go.
-    source, packages = Path(sysconfig.get_path("purelib")), f"lib/python{sysconfig.get_python_version()}/site-packages"
+    packages = f"lib/python{sysconfig.get_python_version()}/site-packages"
+    source = runtime.program.resolve().parents[1] / packages
     shutil.copytree(source / "pyruntime", place / packages / "pyruntime")
     for file in source.glob("_cffi_backend*.so"):
         shutil.copy(file, place / packages)
