@@ -103,7 +103,7 @@ callers-packages:
 	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(CALLERS_PACKAGES))
 
 vm-packages:
-	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(VM_PACKAGES))
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(VALIDATION_PACKAGES) $(VM_PACKAGES))
 
 validation-packages:
 	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(VALIDATION_PACKAGES))

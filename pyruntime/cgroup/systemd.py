@@ -125,6 +125,16 @@ def tell(cgroup: Cgroup) -> None:
         bus.close()
 
 
+def attach(cgroup: Cgroup, pid: int) -> None:
+    """Let systemd move the process `pid`, of the caller's own user, into the unit. Raises Error."""
+    assert cgroup.unit is not None
+    bus = _Bus(cgroup.unit["user"], "")
+    try:
+        bus.call("AttachProcessesToUnit", "ssau", (cgroup.unit["name"], "", [pid]))
+    finally:
+        bus.close()
+
+
 def stop(cgroup: Cgroup) -> None:
     """Make the unit go, with what is left of its processes; nothing to do where it is gone.
 

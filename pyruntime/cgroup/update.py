@@ -1,7 +1,5 @@
 """Other limits for groups that exist: all of them, or none."""
 
-import os
-
 from pyruntime.cgroup import Cgroup, read_file, write_file
 from pyruntime.errors import Error
 from pyruntime.plan.step import Step
@@ -60,8 +58,12 @@ class Former:
             if len(refused) == len(pending):
                 break
             pending = refused
-        self._tell_systemd()
-        return [f"{self._path(step, file)} holds {self._read(step, file, value)}" for step, file, value, _ in pending]
+        left = [f"{self._path(step, file)} holds {self._read(step, file, value)}" for step, file, value, _ in pending]
+        try:
+            self._tell_systemd()
+        except Error as error:
+            left.append(f"systemd holds the new limits: {error}")
+        return left
 
     def _write(self, step: Step, file: str, value: str, former: str) -> bool:
         try:
@@ -111,14 +113,6 @@ def change(cgroup: Cgroup) -> Former:
 
 def undo(former: Former, error: Error) -> None:
     """Take back what was changed, because of `error`, which then says what came of it."""
-    try:
-        left = former.restore()
-    except (Error, OSError) as other:
-        left = [str(other)]
+    left = former.restore()
     told = "the limits are as they were before" if not left else f"not taken back: {'; '.join(left)}"
     error.advice = f"{error.advice}; {told}" if error.advice else told
-
-
-def directory_exists(cgroup: Cgroup) -> bool:
-    """Tell whether the container has groups to write to."""
-    return any(os.access(directory, os.F_OK) for directory in cgroup.directories)

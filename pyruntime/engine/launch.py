@@ -1,5 +1,6 @@
 """The child: cloned, mapped, accompanied until it is ready; what it reports becomes an Error."""
 
+import errno
 import os
 
 from pyruntime._stub import ffi, lib
@@ -82,6 +83,12 @@ def spawn(
     network = _network(plan, sources)
     pidfd = ffi.new("int *", -1)
     pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
+    # The user's own systemd owns the group, but no group that is above both it and this process: the kernel lets nobody
+    # but root move a process there (cgroups(7), delegation). systemd has the system's one do it.
+    attach = pid == -errno.EACCES and cgroup.unit is not None and cgroup.unit["user"]
+    if attach:
+        request.cgroup = -1
+        pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
     if pid == 0:
         init.main(orders)
     if pid < 0:
@@ -90,7 +97,13 @@ def spawn(
     sources.close()
     if network >= 0:
         sources.own(network)
+    if attach:
+        from pyruntime.cgroup import systemd
+
+        systemd.attach(cgroup, pid)
     _accompany(child, plan, request)
+    if attach and child.pid != pid:
+        systemd.attach(cgroup, child.pid)
     if plan.net_devices:
         from pyruntime.engine import net_devices
 

@@ -173,7 +173,7 @@ def _quota(value: str) -> "list[Property]":
 def _mask(name: str) -> "Callable[[str], list[Property]]":
     def convert(value: str) -> "list[Property]":
         bits = 0
-        for part in value.split(","):
+        for part in value.split(",") if value else ():  # none: all that the parent has
             first, _, last = part.strip().partition("-")
             low, high = int(first), int(last or first)
             if not low <= high < _MOST_CPUS:

