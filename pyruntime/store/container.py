@@ -36,7 +36,7 @@ _NAME_LIMIT = 255
 def check_id(container_id: str) -> None:
     """Raise Error unless `container_id` can name a container: a plain file name without control characters.
 
-    The spec leaves the form to the runtime (runtime.md#create); this is runc's set, a little wider.
+    The spec leaves the form to the runtime (runtime.md#create); this is runc's set.
     """
     reason = ""
     size = len(os.fsencode(container_id))
@@ -49,9 +49,9 @@ def check_id(container_id: str) -> None:
     elif container_id in (".", ".."):
         reason = "it names a directory"
     else:
-        wrong = [c for c in container_id if not (c.isascii() and (c.isalnum() or c in "_+-.@:%=,"))]
+        wrong = [c for c in container_id if not (c.isascii() and (c.isalnum() or c in "_+-."))]
         if wrong:
-            reason = f"it contains {wrong[0]!r}; letters, digits and _ + - . @ : % = , are allowed"
+            reason = f"it contains {wrong[0]!r}; letters, digits and _ + - . are allowed"
     if reason:
         raise Error(f"{container_id[:64]!r} is not a container id", reason, clause="runtime.md#create")
 

@@ -12,7 +12,6 @@ SUITE = PROJECT / ".cache/runtime-tools"
 # What is run beside the tests in inside/: those of the other folders whose outcome may depend on cgroup v2, on systemd,
 # on all capabilities, or on the kernel.
 SELECTED = (
-    "tests/conformance/test_config_linux_user_namespace.py",
     "tests/conformance/test_runtime_lifecycle.py",
     "tests/integration/test_labels.py",
     "tests/integration/test_pause.py",

@@ -31,7 +31,7 @@ def program_page() -> str:
         f"Verbs (`pyruntime VERB --help` tells more):\n{verbs}\n\n"
         f"Options:\n{_options(GLOBAL_OPTIONS)}\n"
         "The state is kept below /run/pyruntime, or $XDG_RUNTIME_DIR/pyruntime for users other than root.\n"
-        "ID names a container: letters, digits and _ + - . of at most 1024 bytes.\n"
+        "ID names a container: letters, digits and _ + - . of at most 255 bytes.\n"
     )
 
 
