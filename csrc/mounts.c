@@ -538,6 +538,14 @@ int do_readonly(struct stub *stub, const struct step *step) {
     cleanup_close int place = open_hidden(stub, step);
     if (place < 0)
         return absent(errno) ? 0 : -1;
-    cleanup_close int tree = clone_inside(stub, place, true);
-    return tree < 0 ? -1 : attach(stub, tree, step, place);
+    /* Linux before 5.12 changes one mount at a time: what is mounted below is left out there, so that nobody writes to
+     * it either. */
+    bool recursive = sys_mount_setattr(place, 0, 0, 0, 0, -1) == 0 || errno != ENOSYS;
+    struct step plain = *step;
+    if (!recursive) {
+        plain.attr_set |= step->rec_set;
+        plain.rec_set = 0;
+    }
+    cleanup_close int tree = clone_inside(stub, place, recursive);
+    return tree < 0 ? -1 : attach(stub, tree, &plain, place);
 }

@@ -52,7 +52,9 @@ def _start(directory, group):
             shutil.copy(UNITS / name, directory)
     target = "[Unit]\nDefaultDependencies=no\nWants=dbus.socket\nAfter=dbus.socket\n"
     (directory / "test.target").write_text(target)
-    command = ["unshare", "-C", "-m", "-p", "-u", "-i", "--fork", "--kill-child", "sh", "-euc", BOOT, "sh"]
+    # Ends with us, whatever ends us: what it keeps of the unified hierarchy is then free for others.
+    ends = ["setpriv", "--pdeathsig", "KILL"]
+    command = [*ends, "unshare", "-C", "-m", "-p", "-u", "-i", "--fork", "--kill-child", "sh", "-euc", BOOT, "sh"]
     join = f'echo 0 > "{group}/cgroup.procs"; exec "$@"'
     log = (directory / "log").open("wb")
     with log:
