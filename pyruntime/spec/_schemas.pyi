@@ -1,0 +1,5 @@
+"""What pyruntime/spec/build_checks.py writes, for type checkers: the schemas by name."""
+
+from typing import Any
+
+SCHEMAS: dict[str, dict[str, Any]]
