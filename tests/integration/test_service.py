@@ -164,7 +164,9 @@ def test_orphans_of_the_container_are_adopted_in_the_foreground_unless_told_not_
     def change(config):
         spaces = config["linux"]["namespaces"]
         config["linux"]["namespaces"] = [space for space in spaces if space["type"] != "pid"]
-        config["process"]["args"] = ["sh", "-c", "(sh -c 'read go; exit 9' <&0 & echo $!); read go; exit 3"]
+        # The number is said only when the orphan's parent has ended; the shell takes its stdin away, but not this copy.
+        orphan = "$(sh -c 'read go <&3; exit 9' >/dev/null & echo $!)"
+        config["process"]["args"] = ["sh", "-c", f"exec 3<&0; echo {orphan}; read go; exit 3"]
 
     container = runtime.id()
     words = ["run", *([] if subreaper else ["--no-subreaper"]), "-b", bundle(change), container]
