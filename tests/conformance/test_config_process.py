@@ -485,7 +485,8 @@ def test_the_terminal_controls_the_process(containers, console):
     container = containers.create(
         process(terminal=True),
         words=["--console-socket", console.path],
-        script="trap 'echo interrupted; exit 0' INT; echo ready; sleep 1000",
+        # A loop, because a signal that comes just before `sleep` waits for the end of it.
+        script="trap 'echo interrupted; exit 0' INT; echo ready; while :; do sleep 0.05; done",
     )
     master = console.master()
     container.start()
