@@ -1,4 +1,4 @@
-# make run | test | callers | vm | validation | bench | lint | ci | install PREFIX=DIR | clean
+# make run | test | callers | vm | validation | bench | profile | lint | ci | install PREFIX=DIR | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -13,12 +13,13 @@ CALLERS_PACKAGES := buildah conmon containerd debootstrap docker.io podman
 VM_PACKAGES := debootstrap e2fsprogs qemu-system-x86
 # Any Go will do; one that is too old gets a newer one.
 VALIDATION_PACKAGES = ca-certificates $(if $(shell PATH=$$PATH:/usr/local/go/bin command -v go),,golang-go)
-BENCH_PACKAGES := hyperfine runc crun
+BENCH_PACKAGES := crun runc
+PROFILE_PACKAGES := linux-perf strace
 
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all run test callers vm validation check bench lint ci install clean
+.PHONY: all run test callers vm validation check bench profile lint ci install clean
 .PHONY: build-packages test-packages callers-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
@@ -44,7 +45,12 @@ check: test-packages callers-packages validation-packages all $(VENV)/tools
 	$(VENV)/bin/pytest tests --ignore=tests/vm $(TESTFLAGS)
 
 bench: bench-packages all
-	$(VENV)/bin/python tests/bench/bench.py
+	$(VENV)/bin/python tests/bench/bench.py $(BENCHFLAGS)
+
+# What one verb costs, and where: make profile VERB=state
+profile: bench-packages all
+	$(call need,$(PROFILE_PACKAGES))
+	$(VENV)/bin/python tests/bench/one_verb.py $(VERB)
 
 lint: all $(VENV)/tools
 	$(VENV)/bin/ruff check .

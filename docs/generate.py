@@ -480,8 +480,9 @@ _BEGIN, _END = "<!-- from docs/benchmarks.md -->\n", "<!-- end -->\n"
 
 
 def readme() -> str:
-    """Return the project's README.md, with the ratios of docs/benchmarks.md."""
-    table = [line for line in (DOCS / "benchmarks.md").read_text().splitlines() if line.startswith("|")]
+    """Return the project's README.md, with the ratios of the first table of docs/benchmarks.md and of peak memory."""
+    first, *others = re.findall(r"(?:^\|.*\n)+", (DOCS / "benchmarks.md").read_text(), re.MULTILINE)
+    table = first.splitlines() + [line for part in others for line in part.splitlines() if "| peak of" in line]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
     wanted = [index for index, title in enumerate(rows[0]) if index == 0 or title.startswith("ratio to ")]
     if len(wanted) < 2:

@@ -1,169 +1,209 @@
-"""`make bench`: pyruntime beside runc and crun in one run, written to docs/benchmarks.md.
+"""`make bench`: pyruntime beside runc and crun in one run, written to docs/benchmarks.md and docs/benchmarks.svg."""
 
-Commands are timed by hyperfine without a shell. The runtimes take turns in rounds, so that a machine that slows down
-or speeds up during the run does so for all of them.
-"""
-
-import json
+import argparse
+import itertools
 import os
 import platform
-import shlex
-import shutil
-import statistics
-import subprocess
+import signal
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import bundle as bundles
+import clock
+import memory
+import page
+from runtimes import Runtime, installed, without_hybrid
 
-PROJECT = Path(__file__).parents[2]
-PAGE = PROJECT / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[2] / "docs"
 PYRUNTIME = Path(sys.executable).with_name("pyruntime")
-UNIFIED = Path("/sys/fs/cgroup/unified")
-ROUNDS = 8
-RUNS = 25  # of each command in each round
-WARMUP = 3
+CORES = os.cpu_count() or 1
+WORKERS = 8
 
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`. Whole processes, in milliseconds: the median, and in brackets the range in which 80 % of the
-runs lie. The runtimes take turns, {rounds} rounds of {runs} runs each. A ratio below 1 means that pyruntime is faster.
-The bundle holds a static busybox; its config.json is what `pyruntime spec` writes, without a terminal.
+Written by `make bench`. Whole commands, in milliseconds, started without a shell: the median of {rounds} rounds, and in
+brackets the range in which 80 % of them lie. The runtimes take turns within each round. A ratio below 1 means that
+pyruntime needs less than the other. The bundle holds a static busybox; its config.json is what `pyruntime spec` writes,
+without a terminal. Validation is part of every command.
 
 {machine}
+
+![Ratios of time](benchmarks.svg)
+
+{main}
+
+`exec` runs true; `kill` sends KILL to a sleeping process, `delete` follows when it has ended.
+
+## Throughput
+
+Containers a second; here a ratio above 1 means that pyruntime does more.
+
+{throughput}
+
+## Memory
+
+What a process holds is its proportional share (PSS), in MB. The smallest limit is the least of 256 KiB, 512 KiB, 1 MiB
+and so on by which `linux.resources.memory.limit` lets `run` of true work three times in turn.
+
+{memory}
+
+## Many containers on one machine
+
+The medians while others exist, created and not started.
+
+{scale}
 """
 
 
-def runtimes() -> dict[str, str]:
-    """Return the programs to compare, by name."""
-    found = {"pyruntime": str(PYRUNTIME), "runc": shutil.which("runc"), "crun": shutil.which("crun")}
-    missing = [name for name, path in found.items() if not path or not Path(path).exists()]
-    if missing:
-        sys.exit(f"bench: not installed: {', '.join(missing)}")
-    return {name: str(path) for name, path in found.items()}
+class Bench:
+    """The runtimes, their bundles, and the measures taken of them."""
 
+    def __init__(self, work: Path, rounds: int) -> None:
+        """work: an empty directory; rounds: how often each runtime takes its turn"""
+        self.work = work
+        self.rounds = rounds
+        self.runtimes = installed(PYRUNTIME, work)
+        self.names = [runtime.name for runtime in self.runtimes]
+        self.titles = [f"{runtime.name} {runtime.version()}" for runtime in self.runtimes]
+        self.rootfs = bundles.make_rootfs(work / "rootfs")
+        self.true = self.bundle("true", "/bin/true")
+        self.sleep = self.bundle("sleep", "/bin/sleep", "1000000")
+        self.numbers = itertools.count()
 
-def version(program: str) -> str:
-    """Return what `program --version` says first."""
-    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
-    return said.splitlines()[0].split()[-1]
+    def bundle(self, name: str, *args: str, limit: "int | None" = None) -> Path:
+        """Make a bundle whose process is `args`, under a memory limit in bytes if one is given."""
 
+        def change(config: bundles.Config) -> None:
+            config["ociVersion"] = "1.0.2"  # the newest that Debian's crun accepts
+            config["process"]["args"] = list(args)
+            if limit is not None:
+                config["linux"]["resources"] = {"memory": {"limit": limit}}
 
-def hyperfine(commands: "dict[str, str]") -> "dict[str, list[float]]":
-    """Time the commands in rounds; return the times of each, in milliseconds."""
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    with tempfile.NamedTemporaryFile(suffix=".json") as export:
-        options = ["-N", "--style", "none", "--warmup", str(WARMUP), "--runs", str(RUNS), "--export-json", export.name]
-        for _ in range(ROUNDS):
-            # It warns about outliers on stderr; the page shows the spread.
-            done = subprocess.run(
-                ["hyperfine", *options, *commands.values()],
-                check=False,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-            if done.returncode:
-                sys.exit(f"bench: {done.stderr.decode()}")
-            for name, result in zip(commands, json.loads(Path(export.name).read_text())["results"], strict=True):
-                times[name] += [seconds * 1000 for seconds in result["times"]]
-    return times
+        return bundles.make_bundle(self.work / name, PYRUNTIME, change, rootfs=self.rootfs)
 
+    def limited(self, limit: int) -> Path:
+        """Return the bundle that runs true under a memory limit in bytes."""
+        path = self.work / f"limit-{limit}"
+        return path if path.exists() else self.bundle(path.name, "/bin/true", limit=limit)
 
-def peak_memory(command: str) -> float:
-    """Return the largest resident memory of the processes of `command`, in MB.
+    def times(self) -> "list[page.Row]":
+        """Time every verb of each runtime, by turns."""
+        measured = clock.by_turns({each.name: partial(each.run, self.true, "b") for each in self.runtimes}, self.rounds)
+        for bundle, what in ((self.true, Runtime.lifecycle), (self.sleep, Runtime.live)):
+            actions = {each.name: partial(what, each, bundle, "b") for each in self.runtimes}
+            measured |= clock.by_turns(actions, self.rounds)
+        return [page.timed(f"`{measure}`", times) for measure, times in measured.items()]
 
-    busybox starts it, because a process inherits the peak of the one that starts it, and this one is large.
-    """
-    busybox = [str(bundles.busybox())]
+    def throughput(self) -> "list[page.Row]":
+        """Keep all processors busy with containers, in three rounds of turns."""
 
-    def report(words: "list[str]") -> int:
-        done = subprocess.run([*busybox, "time", "-v", *words], check=True, capture_output=True, text=True)
-        (line,) = (line for line in done.stderr.splitlines() if "Maximum resident" in line)
-        return int(line.split()[-1])
+        def work(runtime: Runtime, what: str, _job: int) -> None:
+            getattr(runtime, what)(self.true, f"b{next(self.numbers)}")
 
-    # busybox 1.35 multiplies by 4, as if the kernel counted pages: a program that knows its own size tells.
-    status = subprocess.run([*busybox, "cat", "/proc/self/status"], check=True, capture_output=True, text=True).stdout
-    (own,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    factor = 4 if report([*busybox, "cat", "/proc/self/status"]) > 2 * own else 1
-    return report(shlex.split(command)) / factor / 1024
+        rows = []
+        for what, label, together in (("run", "`run`", CORES), ("lifecycle", "`create`, `start`, `delete`", WORKERS)):
+            rates: dict[str, list[float]] = {name: [] for name in self.names}
+            for _ in range(3):
+                for runtime in self.runtimes:
+                    rates[runtime.name].append(clock.rate(partial(work, runtime, what), range(self.rounds), together))
+            medians = {name: clock.median(values) for name, values in rates.items()}
+            rows.append(page.plain(f"{label}, {together} at a time", medians))
+        return rows
 
+    def memory(self) -> "list[page.Row]":
+        """Measure what each runtime needs of memory."""
+        reading = self.bundle("reading", "/bin/sh", "-c", "echo; read line")
 
-def row(label: str, times: "dict[str, list[float]]") -> str:
-    """Return one row of the table."""
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    cells = []
-    for name, values in times.items():
-        deciles = statistics.quantiles(values, n=10)
-        cells.append(f"{medians[name]:.1f} ({deciles[0]:.1f} to {deciles[-1]:.1f})")
-    ratios = [f"{medians['pyruntime'] / medians[other]:.2f}" for other in medians if other != "pyruntime"]
-    return f"| {label} | {' | '.join(cells)} | {' | '.join(ratios)} |"
+        def middle(measure: "clock.Callable[[Runtime], float]") -> "dict[str, float]":
+            return {each.name: clock.median([measure(each) for _ in range(5)]) for each in self.runtimes}
 
+        rows = [
+            page.plain("peak of `run`", middle(lambda each: memory.peak(each.words("run", "-b", self.true, "b")))),
+            page.plain("peak of `state`", self.peak_of_state()),
+            page.plain("init of a `created` container", middle(lambda each: memory.waiting_init(each, self.sleep))),
+            page.plain("a waiting `run`", middle(lambda each: memory.foreground(each, reading))),
+        ]
+        if memory.memory_is_limited():
+            limits = {each.name: memory.smallest_limit(each, self.limited) for each in self.runtimes}
+            known = {name: limit / 1024 for name, limit in limits.items() if limit}
+            rows.append(page.plain("smallest limit, KiB", known, "{:.0f}"))
+        return rows
 
-def without_hybrid() -> None:
-    """Start again where only the v1 hierarchies are mounted, on a hybrid host: Debian's crun refuses to run there.
+    def peak_of_state(self) -> "dict[str, float]":
+        """Return the peak memory of `state` by runtime, in MB."""
+        peaks = {}
+        for runtime in self.runtimes:
+            runtime.create(self.sleep, "kept")
+            try:
+                peaks[runtime.name] = memory.peak(runtime.words("state", runtime.container("kept")))
+            finally:
+                runtime.do("delete", "--force", runtime.container("kept"))
+        return peaks
 
-    It does so when the unified hierarchy beside the others offers a controller. The mount namespace is our own.
-    """
-    controllers = UNIFIED / "cgroup.controllers"
-    if controllers.exists() and controllers.read_text().strip():
-        # The empty tmpfs takes what crun then writes to that directory.
-        script = f'umount {UNIFIED} && mount -t tmpfs none {UNIFIED} && exec "$@"'
-        command = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", sys.executable, *sys.argv]
-        os.execvp(command[0], command)
+    def scale(self, sizes: "tuple[int, ...]") -> "list[page.Row]":
+        """Time verbs beside ever more other containers of the same runtime.
+
+        sizes  how many others there are, ascending
+        """
+        rows = []
+        rounds = max(5, self.rounds // 5)
+        before = 0
+        try:
+            for others in sizes:
+                for runtime in self.runtimes:
+                    new = (f"other{number}" for number in range(before, others))
+                    clock.rate(partial(runtime.create, self.sleep), new, WORKERS)
+                before = others
+
+                def act(runtime: Runtime) -> "dict[str, float]":
+                    create, _ = runtime.create(self.sleep, "b")
+                    container = runtime.container("b")
+                    times = {"create": create, "state": runtime.do("state", container), "list": runtime.do("list")}
+                    return times | {"delete --force": runtime.do("delete", "--force", container)}
+
+                measured = clock.by_turns({each.name: partial(act, each) for each in self.runtimes}, rounds)
+                for measure, times in measured.items():
+                    medians = {name: clock.median(values) for name, values in times.items()}
+                    rows.append(page.plain(f"`{measure}` beside {others}", medians))
+        finally:
+            for runtime in self.runtimes:
+                left = [path.name for path in runtime.root.glob(f"{runtime.name}-other*")]
+                clock.rate(partial(runtime.do, "delete", "--force"), left, WORKERS)
+        return sorted(rows, key=lambda row: row[0].split(" beside")[0])
 
 
 def main() -> None:
     """Run the benchmark and write the page."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--rounds", type=int, default=100, help="turns of each runtime (default: 100)")
+    parser.add_argument("--others", type=int, nargs="*", default=[1, 100, 500], help="other containers (1 100 500)")
+    parser.add_argument("--print", action="store_true", help="print the tables, and write nothing")
+    options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench: needs root")
     without_hybrid()
-    programs = runtimes()
-
-    def true(config: bundles.Config) -> None:
-        config["ociVersion"] = "1.0.2"  # the newest that Debian's crun accepts
-        config["process"]["args"] = ["/bin/true"]
-
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))  # what was made is cleaned up
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        work = Path(directory)
-        bundle = bundles.make_bundle(work / "bundle", PYRUNTIME, true)
-        base = {name: f"{path} --root {work}/{name}" for name, path in programs.items()}
-        run = {name: f"{command} run --bundle {bundle} bench-{name}" for name, command in base.items()}
-        lifecycle = {}
-        for name, command in base.items():
-            script = work / f"lifecycle-{name}"
-            script.write_text(
-                f"#!/bin/sh\n{command} create --bundle {bundle} bench-{name} && "
-                f"{command} start bench-{name} && {command} delete --force bench-{name}\n"
-            )
-            script.chmod(0o755)
-            lifecycle[name] = str(script)
-        rows = [
-            row("`run` of true", hyperfine(run)),
-            row("`create`, `start`, `delete -f` (and a shell)", hyperfine(lifecycle)),
-        ]
-        for name, command in base.items():
-            subprocess.run([*shlex.split(command), "create", "--bundle", bundle, f"kept-{name}"], check=True)
-        try:
-            rows.append(row("`state`", hyperfine({name: f"{base[name]} state kept-{name}" for name in base})))
-        finally:
-            for name, command in base.items():
-                subprocess.run([*shlex.split(command), "delete", "--force", f"kept-{name}"], check=True)
-        memory = {name: [peak_memory(command) for _ in range(9)] for name, command in run.items()}
-    middle = {name: statistics.median(values) for name, values in memory.items()}
-    cells = " | ".join(f"{value:.1f}" for value in middle.values())
-    ratios = " | ".join(f"{middle['pyruntime'] / middle[other]:.2f}" for other in ("runc", "crun"))
-    rows.append(f"| peak memory of `run`, MB | {cells} | {ratios} |")
-    names = [f"{name} {version(path)}" for name, path in programs.items()]
-    header = f"| | {' | '.join(names)} | ratio to runc | ratio to crun |\n|---|---|---|---|---|---|"
-    system = f"Linux {platform.release()} on {platform.machine()}, {os.cpu_count()} cores"
-    machine = f"{system}; Python {platform.python_version()}."
-    table = "\n".join([header, *rows])
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(INTRODUCTION.format(rounds=ROUNDS, runs=RUNS, machine=machine) + f"\n{table}\n")
-    print(table)
+        bench = Bench(Path(directory), options.rounds)
+        times = bench.times()
+        parts = {
+            "main": times,
+            "throughput": bench.throughput(),
+            "memory": bench.memory(),
+            "scale": bench.scale(tuple(options.others)) if options.others else [],
+        }
+    tables = {name: page.table(bench.names, bench.titles, rows) for name, rows in parts.items()}
+    print("\n\n".join(tables.values()))
+    if not options.print:
+        system = f"Linux {platform.release()} on {platform.machine()}, {CORES} cores"
+        machine = f"{system}; Python {platform.python_version()}."
+        figures = {"rounds": options.rounds, "machine": machine}
+        (DOCS / "benchmarks.md").write_text(INTRODUCTION.format(**figures, **tables))
+        (DOCS / "benchmarks.svg").write_text(page.picture(times))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""The runtimes that are compared, and what each does in the benchmark."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import clock
+
+UNIFIED = Path("/sys/fs/cgroup/unified")
+
+
+class Runtime:
+    """A runtime with a state directory of its own."""
+
+    def __init__(self, name: str, program: str, root: Path) -> None:
+        """name: as users call it; program: its path; root: the directory for its states"""
+        self.name = name
+        self.program = program
+        self.root = root
+
+    def words(self, *arguments: "str | Path") -> "list[str]":
+        """Return the command line for these arguments."""
+        return [self.program, "--root", str(self.root), *map(str, arguments)]
+
+    def do(self, *arguments: "str | Path") -> float:
+        """Run a verb; return how long it took, in milliseconds."""
+        return clock.run(self.words(*arguments))
+
+    def version(self) -> str:
+        """Return what `--version` says first."""
+        said = subprocess.run([self.program, "--version"], check=True, capture_output=True, text=True).stdout
+        return said.splitlines()[0].split()[-1]
+
+    def container(self, name: str) -> str:
+        """Return the id of a container: no other runtime has one of this id, and so none meets its cgroups."""
+        return f"{self.name}-{name}"
+
+    def run(self, bundle: Path, name: str) -> "dict[str, float]":
+        """Run the bundle's process to its end."""
+        return {"run": self.do("run", "--bundle", bundle, self.container(name))}
+
+    def create(self, bundle: Path, name: str) -> "tuple[float, int]":
+        """Create a container; return how long it took, in milliseconds, and the pid of its init."""
+        container = self.container(name)
+        pid_file = self.root.with_name(f"{container}.pid")
+        took = self.do("create", "--bundle", bundle, "--pid-file", pid_file, container)
+        return took, int(pid_file.read_text())
+
+    def live(self, bundle: Path, name: str) -> "dict[str, float]":
+        """Lead one container, whose process sleeps, through every hot verb, and time each."""
+        create, pid = self.create(bundle, name)
+        container = self.container(name)
+        times = {
+            "create": create,
+            "start": self.do("start", container),
+            "state": self.do("state", container),
+            "exec": self.do("exec", container, "/bin/true"),
+            "kill": self.do("kill", container, "KILL"),
+        }
+        clock.wait_for_exit(pid)
+        times["delete"] = self.do("delete", container)
+        return times
+
+    def lifecycle(self, bundle: Path, name: str) -> "dict[str, float]":
+        """Create, start and delete a container whose process ends by itself; return the sum of the three."""
+        create, pid = self.create(bundle, name)
+        container = self.container(name)
+        start = self.do("start", container)
+        clock.wait_for_exit(pid)
+        return {"create + start + delete": create + start + self.do("delete", container)}
+
+
+def installed(pyruntime: Path, states: Path) -> "list[Runtime]":
+    """Return pyruntime, runc and crun. Ends the program where one is missing."""
+    programs = {"pyruntime": str(pyruntime), "runc": shutil.which("runc"), "crun": shutil.which("crun")}
+    missing = [name for name, path in programs.items() if not path or not Path(path).exists()]
+    if missing:
+        sys.exit(f"bench: not installed: {', '.join(missing)}")
+    return [Runtime(name, str(path), states / name) for name, path in programs.items()]
+
+
+def without_hybrid() -> None:
+    """Start again where only the v1 hierarchies are mounted, on a hybrid host: Debian's crun refuses to run there.
+
+    It does so when the unified hierarchy beside the others offers a controller. The mount namespace is our own.
+    """
+    controllers = UNIFIED / "cgroup.controllers"
+    if controllers.exists() and controllers.read_text().strip():
+        # The empty tmpfs takes what crun then writes to that directory.
+        script = f'umount {UNIFIED} && mount -t tmpfs none {UNIFIED} && exec "$@"'
+        command = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", sys.executable, *sys.argv]
+        os.execvp(command[0], command)
