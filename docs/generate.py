@@ -154,6 +154,11 @@ def _tracked(value: "Any", pointer: str, read: _Read) -> "Any":
     return value
 
 
+def _call(step: Step) -> str:
+    """Return the step with all its arguments as they are; what people are shown leaves out what says nothing."""
+    return f"{step.op}({', '.join(f'{name}={value}' for name, value in step.args.items())})"
+
+
 def _outcome(config: "Any", host: CgroupHost, systemd: bool) -> "list[str]":
     """Return all that the configuration leads to on an invented host, each step as a line. Raises Error."""
     facts = Facts(
@@ -161,9 +166,9 @@ def _outcome(config: "Any", host: CgroupHost, systemd: bool) -> "list[str]":
     )
     context = Context(config, facts, "/bundle", "ID", systemd_cgroup=systemd)
     plan = compile_plan(context)
-    lines = [f"{step.pointer} {step}" for step in plan.steps()]
+    lines = [f"{step.pointer} {_call(step)}" for step in plan.steps()]
     more = compile_exec(context, CgroupPlan(host.mode, "", {}, [], [], False))
-    lines += [f"exec {step}" for step in more.steps()]
+    lines += [f"exec {_call(step)}" for step in more.steps()]
     lines.append(str(state_document("ID", "created", 1, "/bundle", config)))
     profile = (config.get("linux") or {}).get("seccomp")
     if profile:

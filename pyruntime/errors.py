@@ -7,6 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pyruntime.plan.step import Step
+
 
 class Error(Exception):
     """An operation that failed, explained.
@@ -16,9 +18,12 @@ class Error(Exception):
     pointer  JSON pointer into config.json, "/mounts/7"; empty when no element of it is to blame
     value    the element found there (any JSON value), or None
     clause   clause of the runtime-spec, "config.md#mounts"
-    step     the plan's step, "move_mount(/data)"
+    step     the plan's step, or words for it: "move_mount(/data)"
+    call     the system call of the step that failed, where the step makes several
     errno    the kernel's error number, 0 when the kernel was not the one to refuse
     advice   one sentence that helps, or empty
+    log      what the kernel's own log (fsopen(2)) or a program that was run said, verbatim
+    log_of   whose words those are
     """
 
     # What the program exits with.
@@ -32,10 +37,12 @@ class Error(Exception):
         pointer: str = "",
         value: object = None,
         clause: str = "",
-        step: str = "",
+        step: "Step | str" = "",
+        call: str = "",
         errno: int = 0,
         advice: str = "",
         log: str = "",
+        log_of: str = "kernel's log",
     ) -> None:
         super().__init__(doing)
         self.doing = doing
@@ -44,9 +51,11 @@ class Error(Exception):
         self.value = value
         self.clause = clause
         self.step = step
+        self.call = call
         self.errno = errno
         self.advice = advice
-        self.log = log  # what the kernel's own log (fsopen(2)) said, verbatim
+        self.log = log
+        self.log_of = log_of
 
     @property
     def kernel(self) -> str:

@@ -8,6 +8,20 @@ from pyruntime.cgroup.stats import table
 from pyruntime.errors import Error
 
 
+def kills(groups: "dict[str, tuple[str, str]]") -> int:
+    """Return how many processes of a group the kernel has killed for lack of memory; 0 where it cannot tell.
+
+    groups  controller -> (mount point, path below it)
+    """
+    for controller, file in (("memory", "memory.oom_control"), (UNIFIED, "memory.events")):
+        if controller in groups:
+            try:
+                return table(f"{''.join(groups[controller])}/{file}").get("oom_kill", 0)
+            except OSError:
+                continue
+    return 0
+
+
 class OomNotices:
     """Notices of one container's group; `close` when done.
 

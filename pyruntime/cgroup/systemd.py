@@ -105,7 +105,7 @@ def _allow(cgroup: Cgroup, more: int) -> None:
         except OSError as error:
             step = limits[-1]
             raise Error(
-                f"cannot write {path}", pointer=step.pointer, clause=step.clause, step=str(step), errno=error.errno or 0
+                f"cannot write {path}", pointer=step.pointer, clause=step.clause, step=step, errno=error.errno or 0
             ) from error
 
 

@@ -102,7 +102,7 @@ def _refused(step: "Step", path: str, error: OSError) -> Error:
         pointer=step.pointer,
         value=value,
         clause=step.clause,
-        step=str(step),
+        step=step,
         errno=error.errno or 0,
         advice=advice,
     )
@@ -122,7 +122,7 @@ def _check_memory_usage(step: "Step", paths: dict[str, str]) -> None:
             pointer=step.pointer,
             value=True,
             clause=step.clause,
-            step=str(step),
+            step=step,
             errno=errno.EBUSY,
         )
 
@@ -161,7 +161,7 @@ def _chown_cgroup(step: "Step", paths: dict[str, str]) -> None:
             f"cannot give {paths[UNIFIED]} to user {step.args['uid']}",
             pointer=step.pointer,
             clause=step.clause,
-            step=str(step),
+            step=step,
             errno=error.errno or 0,
         ) from error
 

@@ -51,9 +51,9 @@ def _details(error: Error, margin: str) -> list[str]:
         place += "  " + _shown(error.value)
     rows = (
         ("config.json", place),
-        ("step", error.step),
+        ("step", ": ".join(part for part in (str(error.step), error.call) if part)),
         ("kernel", error.kernel if error.pointer or error.step or error.clause else ""),
-        ("kernel's log", error.log),
+        (error.log_of, error.log),
         ("spec", error.clause),
         ("advice", error.advice),
     )

@@ -121,6 +121,7 @@ class _Creation:
         "console",
         "container",
         "container_id",
+        "hook_files",
         "options",
         "plan",
         "program",
@@ -139,6 +140,7 @@ class _Creation:
         self.program = Program()
         self.sources = Sources()
         self.console = -1
+        self.hook_files = hooks.NOWHERE
         self.seccomp: Filter | None = None
         self.resctrl: IntelRdt | None = None
         self.container: Container
@@ -147,6 +149,14 @@ class _Creation:
     def open(self) -> None:
         """Open what the configuration names, while nothing has been made yet; then take the id."""
         self.undo.push(self.sources.close)
+        if self.config.get("annotations"):
+            from pyruntime.engine import hook_output
+
+            # For the hooks in the container; and an error is one before there is anything.
+            self.hook_files = hook_output.open_files(self._document(0))
+            for fd in self.hook_files:
+                if fd >= 0:
+                    self.sources.own(fd)
         self.console = console.connect(self.config, self.options)
         if self.console >= 0:
             self.sources.own(self.console)
@@ -214,14 +224,20 @@ class _Creation:
         state["created"] = now()
         state["cgroup"] = cgroup.record
         self.container.write(state)
-        if self.options.pidfd_socket:
-            from pyruntime.engine import pidfd_socket
-
-            pidfd_socket.send(self.options.pidfd_socket, self.child.pidfd, pidfd_socket.INIT)
+        if self.options.pidfd_socket or self.config.get("annotations"):
+            self._send_pidfd()
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, self.child.pid)
         if not messages.send(self.child.sync, messages.GO + str(self.child.pid).encode()):
             raise Error("the container's first process died", "before it could wait for start")
+
+    def _send_pidfd(self) -> None:
+        from pyruntime.engine import pidfd_socket
+        from pyruntime.plan import annotations
+
+        for path in (self.options.pidfd_socket, annotations.value(self.config, annotations.PIDFD_RECEIVER)):
+            if path:
+                pidfd_socket.send(path, self.child.pidfd, pidfd_socket.INIT)
 
     def _document(self, pid: int) -> "dict[str, object]":
         """Return the state for the hooks of create: they run after step 2 of the lifecycle, which `creating` is."""
@@ -245,6 +261,7 @@ class _Creation:
             state=self._document(0),
             lock=self.container.fd,
             seccomp=self.seccomp,
+            hook_files=self.hook_files,
         )
         self.child = launch.spawn(self.plan, self.program, self.sources, cgroup, orders, self.undo)
 
@@ -257,7 +274,7 @@ class _Creation:
             hooks.run(plan.hooks["createRuntime"], document)
             messages.send(child.sync, messages.GO)
         ready = launch.expect(child, plan, messages.READY)
-        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]])
+        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]], self.options.preserve_fds)
 
 
 def _poststop(plan: "Plan", document: "dict[str, object]") -> None:

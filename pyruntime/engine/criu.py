@@ -143,7 +143,9 @@ def run(verb: str, log: str, options: CriuOptions, words: "list[str]", descripto
         raise Error(doing, "criu", errno=error.errno or 0, advice="install CRIU, or put it into $PATH") from None
     if done.returncode:
         said = _errors(path) or done.stderr.decode(errors="replace").strip()
-        raise Error(doing, f"criu failed: exit status {done.returncode}, log file {path}", log=said)
+        raise Error(
+            doing, f"criu failed: exit status {done.returncode}, log file {path}", log=said, log_of="criu's log"
+        )
 
 
 def _errors(path: str) -> str:

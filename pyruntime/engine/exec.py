@@ -186,7 +186,7 @@ class _Execution:
         # Whoever deletes the container ends init first, then what is in its cgroup: by now this process is there, or
         # gone, or known to be too late.
         self.container.check_process(state)
-        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]])
+        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]], self.options.preserve_fds)
         if self.options.pidfd_socket:
             from pyruntime.engine import pidfd_socket
 

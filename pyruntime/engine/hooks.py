@@ -14,16 +14,33 @@ if TYPE_CHECKING:
 
 _OUTPUT_LIMIT = 4096
 _KILL = 9
+NOWHERE = (-1, -1)
+
+# Of what a service manager tells the runtime (sd_listen_fds(3)): the sockets it speaks of are not the hooks'.
+_OURS = frozenset(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
 
 
-def run(steps: "list[Step]", state: "dict[str, object]") -> None:
+def run(steps: "list[Step]", state: "dict[str, object]", files: "tuple[int, int] | None" = None) -> None:
     """Run the hooks of `steps` one after the other with `state` on stdin. Raises Error at the first that fails."""
     for step in steps:
-        run_one(step, state)
+        run_one(step, state, files)
 
 
-def run_one(step: "Step", state: "dict[str, object]") -> None:
-    """Run one hook to its end. Raises Error when it cannot be started, fails, or outlives its timeout (seconds)."""
+def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | None" = None) -> None:
+    """Run one hook to its end. Raises Error when it cannot be started, fails, or outlives its timeout (seconds).
+
+    files  descriptors for its stdout and stderr, -1 for none; without them they are opened as annotations in `state`
+           say (engine/hook_output.py). What goes nowhere else is part of the error when the hook fails.
+    """
+    if files is None and state.get("annotations"):
+        # Only on the host: init has its files, and imports nothing.
+        from pyruntime.engine import hook_output
+
+        files = hook_output.open_files(state)
+        try:
+            return run_one(step, state, files)
+        finally:
+            hook_output.close(files)
     path, timeout = step.args["path"], step.args["timeout"]
     doing = f"{step.args['kind']} hook {path} failed"
     # Files instead of pipes: a hook that does not read its stdin, or leaves a daemon with its stdout, holds up nobody.
@@ -33,7 +50,7 @@ def run_one(step: "Step", state: "dict[str, object]") -> None:
         os.write(stdin, jsonio.dumps(state).encode())
         os.lseek(stdin, 0, os.SEEK_SET)
         try:
-            pid = _spawn(step, stdin, output)
+            pid = _spawn(step, stdin, *(output if fd < 0 else fd for fd in files or NOWHERE))
         except OSError as error:
             raise Error(doing, pointer=step.pointer, clause=step.clause, errno=error.errno or 0) from None
         status = _wait(pid, timeout)
@@ -44,29 +61,32 @@ def run_one(step: "Step", state: "dict[str, object]") -> None:
                 pointer=step.pointer,
                 clause=step.clause,
                 log=_tail(output),
+                log_of="hook's output",
             )
     finally:
         os.close(stdin)
         os.close(output)
 
 
-def _spawn(step: "Step", stdin: int, output: int) -> int:
+def _spawn(step: "Step", stdin: int, stdout: int, stderr: int) -> int:
     env = step.args["env"]
     if env is None:
-        environment = dict(os.environ)
+        environment = {name: value for name, value in os.environ.items() if name not in _OURS}
     else:
         environment = {}
         for entry in env:
             name, _, value = entry.partition("=")
             environment[name] = value
+    # The caller's descriptors are for the container's program, if for anybody; execute.py gives it those.
+    lib.pyr_close_range(3, 0xFFFFFFFF, 1)
     return os.posix_spawn(
         step.args["path"],
         step.args["argv"],
         environment,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, stdin, 0),
-            (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
+            (os.POSIX_SPAWN_DUP2, stdout, 1),
+            (os.POSIX_SPAWN_DUP2, stderr, 2),
         ],
         setpgroup=0,  # so that a timeout ends the hook's own children too
         setsigmask=[],
@@ -102,4 +122,4 @@ def _outcome(status: int | None, timeout: int | None) -> str:
 def _tail(output: int) -> str:
     size = os.lseek(output, 0, os.SEEK_END)
     text = os.pread(output, _OUTPUT_LIMIT, max(0, size - _OUTPUT_LIMIT)).decode(errors="replace").strip()
-    return f"it said: {text}" if text else ""
+    return text

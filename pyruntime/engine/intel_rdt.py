@@ -195,4 +195,4 @@ def _write(path: str, text: str) -> None:
 
 
 def _refused(step: "Step", doing: str, error: int, reason: str = "") -> Error:
-    return Error(doing, reason, pointer=step.pointer, clause=step.clause, step=str(step), errno=error)
+    return Error(doing, reason, pointer=step.pointer, clause=step.clause, step=step, errno=error)

@@ -14,6 +14,8 @@ _CLAUSE = "runtime.md#kill"
 def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None:
     """Send `signal` (a number) to the container's process, or with `all_processes` to every process in its cgroup.
 
+    SIGKILL is for every process too where the container has no pid namespace of its own.
+
     Raises Error when the container is neither created nor running; with `all_processes` a stopped one is no error, as
     with runc, because processes may have outlived init where the pid namespace is shared.
     """
@@ -29,10 +31,28 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None
                 "container not running" if status == "stopped" else f"it is {status}",
                 clause=_CLAUSE,
             )
+        if signal == cgroups.SIGKILL and not _is_first(state["pid"]):
+            # Nothing ends with init there but init itself; runc does so too since 1.2.
+            group = cgroups.open(state["cgroup"])
+            if group.paths:
+                group.kill_all(signal)
+                return
         send(state["pid"], state["start_time"], signal, container_id)
         if signal == cgroups.SIGKILL and status == "paused":
             # v1's freezer holds back even SIGKILL; other signals wait for `resume`, as with runc.
             cgroups.open(state["cgroup"]).thaw()
+
+
+def _is_first(pid: int) -> bool:
+    """Tell whether process `pid` is the first of its pid namespace, with which all others end (pid_namespaces(7))."""
+    try:
+        fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True  # it has just ended
+    try:
+        return os.read(fd, 4096).partition(b"\nNSpid:")[2].partition(b"\n")[0].split()[-1:] == [b"1"]
+    finally:
+        os.close(fd)
 
 
 def send(pid: int, started: int, signal: int, container_id: str) -> None:

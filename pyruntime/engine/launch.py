@@ -199,9 +199,9 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
     if message[:1] == kind:
         return message
     if not message:
-        raise _died(child)
+        raise _died(child, plan)
     if message[:1] == messages.FAILED:
-        raise messages.decode_error(message)
+        raise messages.decode_error(message, plan)
     report = messages.Report(message)
     if report.kind == lib.MESSAGE_STEP:
         raise messages.step_error(plan.build[report.index], report.error, report.call, report.text)
@@ -213,7 +213,7 @@ def expect_execution(child: Child, plan: "Plan") -> None:
     expect(child, plan, messages.EXECUTES)
     message = messages.read(child.sync)
     if message:
-        raise messages.decode_error(message)
+        raise messages.decode_error(message, plan)
 
 
 def _spawn_error(plan: "Plan", report: "messages.Report") -> Error:
@@ -242,14 +242,28 @@ def _spawn_error(plan: "Plan", report: "messages.Report") -> Error:
     )
 
 
-def _died(child: Child) -> Error:
+def _died(child: Child, plan: "Plan") -> Error:
+    doing = "the container's first process died"
     status = _reap(child.pid)
     child.pid = 0
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        advice = "a memory limit too low for it is the usual reason" if number == _KILL else ""
-        return Error("the container's first process died", f"killed by signal {number}", advice=advice)
-    return Error("the container's first process died", f"it exited with status {os.waitstatus_to_exitcode(status)}")
+    if not os.WIFSIGNALED(status):
+        return Error(doing, f"it exited with status {os.waitstatus_to_exitcode(status)}")
+    number = os.WTERMSIG(status)
+    if number == _KILL:
+        from pyruntime.cgroup import oom
+
+        for step in plan.cgroup.steps:
+            if step.pointer.startswith("/linux/resources/memory/") and oom.kills(plan.cgroup.groups):
+                return Error(
+                    doing,
+                    "its memory limit is too low for it: the kernel killed it",
+                    pointer=step.pointer,
+                    value=step.args.get("value"),
+                    clause=step.clause,
+                    step=step,
+                )
+    advice = "a memory limit too low for it is the usual reason" if number == _KILL else ""
+    return Error(doing, f"killed by signal {number}", advice=advice)
 
 
 def _clone_error(error: int, flags: int) -> Error:

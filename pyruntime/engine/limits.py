@@ -10,28 +10,62 @@ if TYPE_CHECKING:
     from pyruntime.plan.step import Step
 
 
-def apply(pid: int, steps: "list[Step]") -> None:
-    """Carry out "prlimit" and "oom_score_adj" steps on process `pid`. Raises Error that names the property."""
+_NOFILE = 7
+_ROOM = 64  # descriptors that init needs, beside the caller's, until it executes the program
+
+
+def apply(pid: int, steps: "list[Step]", preserve_fds: int) -> None:
+    """Carry out "prlimit" and "oom_score_adj" steps on process `pid`. Raises Error that names the property.
+
+    preserve_fds  how many descriptors of the caller's the process has
+    """
     for step in steps:
-        _ACTIONS[step.op](pid, step)
+        if step.op == "prlimit":
+            _prlimit(pid, step, _at_first(step, preserve_fds))
+        else:
+            _oom_score_adj(pid, step)
 
 
-def apply_own(steps: "list[Step]") -> bytes:
+def apply_own(steps: "list[Step]", preserve_fds: int) -> bytes:
     """Carry out on this process those of `steps` that need no privilege; return the indexes of the others.
 
     To lower a limit is everybody's right in a process of its own, while in one of another user even root needs
-    CAP_SYS_RESOURCE for it.
+    CAP_SYS_RESOURCE for it. A limit of descriptors that init itself could not live with waits for `lower`.
     """
-    return bytes(index for index, step in enumerate(steps) if step.op != "prlimit" or _set_limit(0, step) < 0)
+    return bytes(
+        index
+        for index, step in enumerate(steps)
+        if step.op != "prlimit" or _set_limit(0, step, _at_first(step, preserve_fds)) < 0
+    )
 
 
-def _set_limit(pid: int, step: "Step") -> int:
-    return lib.pyr_prlimit(pid, step.args["resource"], step.args["soft"], step.args["hard"])
+def lower(steps: "list[Step]", preserve_fds: int) -> None:
+    """Set on this process what had to wait until the program is executed. Raises Error."""
+    for step in steps:
+        if _waits(step, preserve_fds):
+            _prlimit(0, step, (step.args["soft"], step.args["hard"]))
 
 
-def _prlimit(pid: int, step: "Step") -> None:
+def _waits(step: "Step", preserve_fds: int) -> bool:
+    return step.op == "prlimit" and step.args["resource"] == _NOFILE and step.args["soft"] < _ROOM + preserve_fds
+
+
+def _at_first(step: "Step", preserve_fds: int) -> "tuple[int, int] | None":
+    """Return the soft and hard limit to set before the program is executed; None for neither."""
+    soft, hard = step.args["soft"], step.args["hard"]
+    if not _waits(step, preserve_fds):
+        return soft, hard
+    # Only a hard limit may have to be raised now, while there is who may do it.
+    return (hard, hard) if hard >= _ROOM + preserve_fds else None
+
+
+def _set_limit(pid: int, step: "Step", limit: "tuple[int, int] | None") -> int:
+    return lib.pyr_prlimit(pid, step.args["resource"], *limit) if limit else 0
+
+
+def _prlimit(pid: int, step: "Step", limit: "tuple[int, int] | None") -> None:
     args = step.args
-    result = _set_limit(pid, step)
+    result = _set_limit(pid, step, limit)
     if result < 0:
         raise Error(
             f"cannot set {args['name']} to {args['soft']}:{args['hard']}",
@@ -62,6 +96,3 @@ def _oom_score_adj(pid: int, step: "Step") -> None:
             errno=error.errno or 0,
             advice="lowering it takes CAP_SYS_RESOURCE" if error.errno == 13 else "",
         ) from None
-
-
-_ACTIONS = {"prlimit": _prlimit, "oom_score_adj": _oom_score_adj}

@@ -8,6 +8,7 @@ from pyruntime.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 
 # Init's messages; the stub's are lib.MESSAGE_*.
@@ -15,22 +16,29 @@ MOUNTED, READY, EXECUTES, FAILED, GO = b"M", b"R", b"X", b"F", b"G"
 
 # Characters of one field; JSON may take twelve bytes for each, and a message has 65536.
 _LIMIT = 1000
-_FIELDS = ("doing", "reason", "pointer", "clause", "step", "errno", "advice", "log")
+_FIELDS = ("doing", "reason", "pointer", "clause", "call", "errno", "advice", "log", "log_of")
 
 
-def encode_error(error: Error) -> bytes:
-    """Return `error` as the message of a child that fails; what is too long for one message is cut."""
-    return FAILED + jsonio.dumps({name: _short(getattr(error, name)) for name in _FIELDS}).encode()
+def encode_error(error: Error, plan: "Plan") -> bytes:
+    """Return `error` as the message of a child that fails; what is too long for one message is cut.
+
+    A step of `plan` goes by its number: the host has the same plan, and the words for it.
+    """
+    fields = {name: _short(getattr(error, name)) for name in _FIELDS}
+    fields["step"] = next((index for index, step in enumerate(plan.steps()) if step is error.step), error.step)
+    return FAILED + jsonio.dumps(fields).encode()
 
 
 def _short(value: object) -> object:
     return f"{value[:_LIMIT]}…" if isinstance(value, str) and len(value) > _LIMIT else value
 
 
-def decode_error(message: bytes) -> Error:
-    """Return the Error that `encode_error` made a message of."""
+def decode_error(message: bytes, plan: "Plan | None" = None) -> Error:
+    """Return the Error that `encode_error` made a message of; without the plan, its step goes without words."""
     fields = jsonio.loads(message[1:].decode())
     assert isinstance(fields, dict)
+    if isinstance(fields["step"], int):
+        fields["step"] = list(plan.steps())[fields["step"]] if plan is not None else ""
     return Error(fields.pop("doing"), fields.pop("reason"), **fields)
 
 
@@ -64,9 +72,7 @@ def describe(step: "Step") -> str:
 
 def step_error(step: "Step", error: int, call: str, text: str) -> Error:
     """Return the Error for `step`, refused by system call `call` with errno `error`; `text` is the kernel's log."""
-    return Error(
-        describe(step), pointer=step.pointer, clause=step.clause, step=f"{step}: {call}", errno=error, log=text
-    )
+    return Error(describe(step), pointer=step.pointer, clause=step.clause, step=step, call=call, errno=error, log=text)
 
 
 class Report:

@@ -242,6 +242,6 @@ def _refused(step: "Step", reason: str, error: int) -> Error:
         reason,
         pointer=step.pointer,
         clause=step.clause,
-        step=str(step),
+        step=step,
         errno=error,
     )

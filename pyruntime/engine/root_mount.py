@@ -4,6 +4,7 @@ Everything that /mounts asks for is mounted inside a copy of the root filesystem
 that one unmount at delete takes it all away (config-linux.md#namespaces, runtime.md#delete).
 """
 
+import errno
 import os
 
 from pyruntime._stub import lib
@@ -42,7 +43,7 @@ def remove(record: "RootMount") -> None:
     finally:
         if namespace >= 0:
             os.close(namespace)
-    if error and error != 22:  # EINVAL: nothing is mounted there
+    if error not in (0, errno.EINVAL, errno.ENOENT):  # nothing is mounted there, or the namespace has no such place
         raise Error(f"cannot unmount the root filesystem {record['path']}", step="umount2", errno=error)
 
 

@@ -5,7 +5,7 @@ specification wants measured is asked of the host: supportedFlags, and the versi
 """
 
 from pyruntime import SPEC_VERSION, __version__
-from pyruntime.plan import capabilities, hooks, mount_options, namespaces, scheduling, seccomp, systemd
+from pyruntime.plan import annotations, capabilities, hooks, mount_options, namespaces, scheduling, seccomp, systemd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 OLDEST_SPEC = "1.0.0"
 
 # Annotations of config.json that change what pyruntime does; one that ends with a dot stands for all that begin so.
-UNSAFE_ANNOTATIONS = (systemd.ANNOTATION, seccomp.FAIL_UNKNOWN)
+UNSAFE_ANNOTATIONS = (
+    systemd.ANNOTATION,
+    seccomp.FAIL_UNKNOWN,
+    annotations.KEEP_GROUPS,
+    annotations.HOOKS_STDOUT,
+    annotations.HOOKS_STDERR,
+    annotations.PIDFD_RECEIVER,
+    annotations.MOUNT_CONTEXT_TYPE,
+)
 
 
 def features() -> "dict[str, Any]":

@@ -86,6 +86,8 @@ def execute(step: "Step", connection: int, preserve_fds: int, seccomp: "Filter |
     argv, env = step.args["argv"], step.args["env"]
     path = find(argv[0], env)
     lib.pyr_close_range(3 + preserve_fds, 0xFFFFFFFF, 1)
+    for fd in range(3, 3 + preserve_fds):
+        os.set_inheritable(fd, True)  # hooks did not get them
     lib.pyr_reset_signals()
     messages.send(connection, messages.EXECUTES)
     raw = seccomp.raw if seccomp is not None else ffi.new("struct filter *")

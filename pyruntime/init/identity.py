@@ -17,7 +17,7 @@ _NULL_PATH, _NULL = "/dev/null", os.makedev(1, 3)  # mem(4)
 
 
 def _refused(step: "Step", doing: str, error: int) -> Error:
-    return Error(doing, pointer=step.pointer, clause=step.clause, step=str(step), errno=error)
+    return Error(doing, pointer=step.pointer, clause=step.clause, step=step, errno=error)
 
 
 def _check(step: "Step", doing: str, result: int) -> None:
@@ -35,7 +35,7 @@ def _keyring(step: "Step", _stub: "Any") -> None:
             "cannot join a new session keyring",
             pointer=step.pointer,
             clause=step.clause,
-            step=str(step),
+            step=step,
             errno=-result,
             advice="raise the sysctl kernel.keys.maxkeys, or keep the caller's keyring with --no-new-keyring",
         )
@@ -157,7 +157,7 @@ def _user(step: "Step", _stub: "Any") -> None:
             unmapped,
             pointer=step.pointer,
             clause=step.clause,
-            step=str(step),
+            step=step,
             errno=error.errno or 0,
         ) from None
 

@@ -40,6 +40,6 @@ def apply(step: "Step", proc: int) -> None:
             _REASONS.get(-result, ""),
             pointer=step.pointer,
             clause=step.clause,
-            step=str(step),
+            step=step,
             errno=-result,
         )

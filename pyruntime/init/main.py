@@ -31,6 +31,7 @@ class Orders:
     state         the state passed to hooks
     lock          descriptor that locks the container for create, or -1
     seccomp       the filter to load before the program, or None
+    hook_files    where hooks in the container write to, by annotations: stdout and stderr, -1 for neither
 
     Added when the process is made (engine/launch.py):
     stub          `struct stub` of the steps that built the root filesystem
@@ -38,7 +39,19 @@ class Orders:
     sync          socket to the host's create
     """
 
-    __slots__ = ("console", "enter", "gate", "lock", "plan", "preserve_fds", "seccomp", "state", "stub", "sync")
+    __slots__ = (
+        "console",
+        "enter",
+        "gate",
+        "hook_files",
+        "lock",
+        "plan",
+        "preserve_fds",
+        "seccomp",
+        "state",
+        "stub",
+        "sync",
+    )
 
     def __init__(
         self,
@@ -50,6 +63,7 @@ class Orders:
         state: "dict[str, object]",
         lock: int = -1,
         seccomp: "Filter | None" = None,
+        hook_files: "tuple[int, int]" = hooks.NOWHERE,
     ) -> None:
         self.plan = plan
         self.stub: Any = None
@@ -61,6 +75,7 @@ class Orders:
         self.state = state
         self.lock = lock
         self.seccomp = seccomp
+        self.hook_files = hook_files
 
 
 def main(orders: Orders) -> None:
@@ -74,13 +89,16 @@ def main(orders: Orders) -> None:
             os.close(orders.lock)
         _create(orders)
         if orders.gate < 0:
+            limits.lower(orders.plan.limits, orders.preserve_fds)
             execute.execute(orders.plan.execute[0], orders.sync, orders.preserve_fds, orders.seccomp)
         _wait_for_start(orders, channel)
     except Error as error:
-        messages.send(channel[0] if channel else orders.sync, messages.encode_error(error))
+        messages.send(channel[0] if channel else orders.sync, messages.encode_error(error, orders.plan))
     except BaseException as error:  # whatever it is, it must not go back up into the host's code
         text = f"{type(error).__name__}: {error}"
-        messages.send(channel[0] if channel else orders.sync, messages.encode_error(Error("init failed", text)))
+        messages.send(
+            channel[0] if channel else orders.sync, messages.encode_error(Error("init failed", text), orders.plan)
+        )
     os._exit(1)
 
 
@@ -104,7 +122,7 @@ def _create(orders: Orders) -> None:
     if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
         messages.send(orders.sync, messages.MOUNTED)
         _await_host(orders.sync)
-        hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()})
+        hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()}, orders.hook_files)
     done = lib.pyr_run(stub, orders.enter, len(plan.enter))
     if done != len(plan.enter):
         raise _stub_error(orders, done)
@@ -119,7 +137,7 @@ def _create(orders: Orders) -> None:
         program = plan.execute[0].args
         execute.check(plan.execute[0])
         program["env"] = home.with_home(program["env"], os.getuid())
-    messages.send(orders.sync, messages.READY + limits.apply_own(plan.limits))
+    messages.send(orders.sync, messages.READY + limits.apply_own(plan.limits, orders.preserve_fds))
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
         # To the agent this process is what it is to the runtime, outside of its pid namespace.
@@ -162,6 +180,7 @@ def _close_the_rest(orders: Orders) -> None:
     base = 3 + orders.preserve_fds
     listener = orders.seccomp.listener if orders.seccomp is not None else -1
     descriptors = {"sync": orders.sync, "gate": orders.gate, "listener": listener, "terminal": stub.terminal}
+    descriptors["stdout"], descriptors["stderr"] = orders.hook_files
     kept = {name: fd for name, fd in descriptors.items() if fd >= 0}
     # First out of each other's way, then down to the lowest places.
     apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept.values()]
@@ -173,6 +192,7 @@ def _close_the_rest(orders: Orders) -> None:
     if orders.seccomp is not None:
         orders.seccomp.listener = placed.get("listener", -1)
     stub.terminal = placed.get("terminal", -1)
+    orders.hook_files = placed.get("stdout", -1), placed.get("stderr", -1)
     stub.root = stub.proc = -1
 
 
@@ -188,7 +208,9 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
         if seccomp is not None:
             execute.load(seccomp)
             seccomp = None
-        hooks.run(plan.hooks["startContainer"], {**orders.state, "status": "created", "pid": os.getpid()})
+        state = {**orders.state, "status": "created", "pid": os.getpid()}
+        hooks.run(plan.hooks["startContainer"], state, orders.hook_files)
+    limits.lower(plan.limits, orders.preserve_fds)
     execute.execute(plan.execute[0], connection, orders.preserve_fds, seccomp)
 
 

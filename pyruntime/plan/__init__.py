@@ -14,6 +14,7 @@ def compile_plan(context: Context) -> Plan:
     Raises Error where the configuration asks for what this runtime or host cannot do.
     """
     config = context.config
+    _annotations(context)
     plan = Plan(
         cgroup.compile_cgroup(
             config,
@@ -60,6 +61,7 @@ def compile_exec(context: Context, group: cgroup.CgroupPlan) -> Plan:
     group  the container's cgroup, in which nothing is changed. Which namespaces to join is known to who holds the
     container's first process, not here. Raises Error as compile_plan does.
     """
+    _annotations(context)
     plan = Plan(group)
     plan.build = [Step("here", "", "config-linux.md#namespaces"), *devices.console(context, mounted=False)]
     plan.hooks = {kind: [] for kind in hooks.KINDS}
@@ -70,6 +72,14 @@ def compile_exec(context: Context, group: cgroup.CgroupPlan) -> Plan:
         plan.process[:0] = scheduling.exec_affinity(configured, "final")
     plan.warnings = context.warnings
     return plan
+
+
+def _annotations(context: Context) -> None:
+    """Read those that change what this runtime does."""
+    if context.config.get("annotations"):
+        from pyruntime.plan import annotations
+
+        annotations.read(context)
 
 
 def _process(context: Context, plan: Plan) -> None:

@@ -18,6 +18,7 @@ class Context:
     no_pivot       change the root without pivot_root(2)
     new_keyring    give the container a session keyring of its own
     systemd_cgroup let systemd make the cgroup
+    keep_groups    the process keeps the caller's supplementary groups (plan/annotations.py)
     cgroup         the cgroup's part of the plan
     late           steps that must wait until everything is in place: read-only filesystems
     warnings       what the spec wants logged and not refused (runtime.md#warnings)
@@ -29,6 +30,7 @@ class Context:
         "config",
         "container_id",
         "facts",
+        "keep_groups",
         "late",
         "namespaces",
         "new_keyring",
@@ -55,6 +57,7 @@ class Context:
         self.no_pivot = no_pivot
         self.new_keyring = new_keyring
         self.systemd_cgroup = systemd_cgroup
+        self.keep_groups = False
         self.late: list[Step] = []
         self.warnings: list[str] = []
         self.cgroup: CgroupPlan  # compiled first, by compile_plan

@@ -1,6 +1,7 @@
 """The labels of Linux security modules: of the process, and of its mounts (config.md#linux-process, #mount-label)."""
 
 from pyruntime.errors import Error
+from pyruntime.plan import annotations
 from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False
@@ -59,7 +60,7 @@ def mount_label(context: "Context", fstype: str, data: "list[str]") -> "list[str
         raise _disabled("SELinux", "the label", "/linux/mountLabel", label, MOUNT_CLAUSE)
     if fstype in _LABELLED_BY_KERNEL or any(option.startswith(_OWN) for option in data):
         return []
-    return [f"context={label}"]
+    return [f"{annotations.value(context.config, annotations.MOUNT_CONTEXT_TYPE) or 'context'}={label}"]
 
 
 def _disabled(module: str, what: str, pointer: str, value: str, clause: str) -> Error:

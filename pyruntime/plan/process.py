@@ -86,7 +86,7 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
         uid=user["uid"],
         gid=user["gid"],
         groups=user.get("additionalGids") or [],
-        setgroups=context.can_setgroups,
+        setgroups=context.can_setgroups and not context.keep_groups,
     )
     # The user may enter directories that root could not (on NFS, or in a user namespace), and the other way round.
     yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=False)

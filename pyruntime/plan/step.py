@@ -24,11 +24,16 @@ class Step:
         self.args = args
 
     def __str__(self) -> str:
-        """The step as a call: `mount(path=/proc, fstype=proc)`."""
-        return f"{self.op}({', '.join(f'{name}={value}' for name, value in self.args.items())})"
+        """The step as a call, in the words of `pyruntime plan`: `mount(path=/proc, fstype=proc)`.
+
+        Not for init, which imports nothing: it names a step by its place in the plan (engine/messages.py).
+        """
+        from pyruntime.plan.step_text import step_text
+
+        return step_text(self)
 
     def __repr__(self) -> str:
-        return f"Step({self}, {self.pointer!r}, {self.clause!r})"
+        return f"Step({self.op}, {self.args}, {self.pointer!r}, {self.clause!r})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Step) and (self.op, self.args, self.pointer, self.clause) == (

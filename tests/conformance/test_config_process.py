@@ -1,11 +1,9 @@
 """The container's process (config.md#process, #posix-process, #linux-process, #posix-platform-user)."""
 
-import array
 import fcntl
 import json
 import os
 import resource
-import select
 import signal
 import socket
 import stat
@@ -17,6 +15,7 @@ import pytest
 
 from changes import bind, capable, linux, mapped, process, user, without, writable
 from conftest import until
+from terminals import read_until, take_terminal
 
 PROCESS = pytest.mark.clause("config.md#process")
 POSIX = pytest.mark.clause("config.md#posix-process")
@@ -443,10 +442,7 @@ class Console:
 
     def master(self):
         """Return the terminal's master."""
-        connection, _ = self.server.accept()
-        with connection:
-            _, control, _, _ = connection.recvmsg(4096, socket.CMSG_SPACE(4))
-        return array.array("i", control[0][2])[0]
+        return take_terminal(self.server)
 
 
 @pytest.fixture
@@ -454,15 +450,6 @@ def console(tmp_path):
     made = Console(tmp_path / "console.sock")
     yield made
     made.server.close()
-
-
-def read_until(fd, end):
-    """Return what the terminal says, up to `end`."""
-    heard = b""
-    while end not in heard:
-        assert select.select([fd], [], [], 20)[0], heard
-        heard += os.read(fd, 4096)
-    return heard
 
 
 @PROCESS

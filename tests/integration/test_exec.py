@@ -1,6 +1,5 @@
 """`exec` into real containers: what the process is given, what it joins, how it ends, and when it is refused."""
 
-import array
 import contextlib
 import fcntl
 import json
@@ -20,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from terminals import read_until, take_terminal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -209,14 +210,6 @@ def test_stdout_and_stderr_are_apart(box):
     assert (done.stdout, done.stderr) == ("one\n", "two\n")
 
 
-def read_until(fd, text):
-    seen = b""
-    while text not in seen:
-        assert select.select([fd], [], [], TIMEOUT)[0], f"{text!r} did not appear after {seen!r}"
-        seen += os.read(fd, 65536)
-    return seen
-
-
 def test_a_session_at_a_terminal(box):
     """Size, echo, line editing and control keys are those of a terminal of the container's own devpts."""
     master, slave = pty.openpty()
@@ -246,16 +239,6 @@ def test_a_session_at_a_terminal(box):
         started.wait()
         os.close(master)
         os.close(slave)
-
-
-def take_terminal(listener):
-    connection, _ = listener.accept()
-    with connection:
-        fds = array.array("i")
-        name, control, _, _ = connection.recvmsg(100, socket.CMSG_SPACE(fds.itemsize))
-        fds.frombytes(control[0][2])
-    assert name
-    return fds[0]
 
 
 @pytest.mark.parametrize("change", [lambda config: None, mapped()], ids=["plain", "user namespace"])

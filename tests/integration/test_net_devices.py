@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,16 @@ def addresses(device):
         for entry in device["addr_info"]
         if entry["scope"] == "global"
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_mount_left():
+    """`ip netns add` makes a mount of /run/netns, and nothing takes it away."""
+    place = Path("/run/netns")
+    before = place.is_mount()
+    yield
+    if not before and place.is_mount() and not any(place.iterdir()):
+        subprocess.run(["umount", place], check=True)
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """`run` of real containers in the foreground and detached: status, signals, terminal, and what is left."""
 
-import array
 import fcntl
 import json
 import os
 import pty
-import select
 import signal
 import socket
 import struct
@@ -13,6 +11,8 @@ import subprocess
 import termios
 
 import pytest
+
+from terminals import read_until, take_terminal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -143,14 +143,6 @@ def test_a_session_at_a_terminal(runtime, bundle):
         os.close(slave)
 
 
-def read_until(fd, text):
-    seen = b""
-    while text not in seen:
-        assert select.select([fd], [], [], TIMEOUT)[0], f"{text!r} did not appear after {seen!r}"
-        seen += os.read(fd, 65536)
-    return seen
-
-
 def test_the_terminal_of_a_detached_container_goes_to_the_console_socket(runtime, bundle, tmp_path):
     container = runtime.id()
     with socket.socket(socket.AF_UNIX) as listener:
@@ -158,16 +150,11 @@ def test_the_terminal_of_a_detached_container_goes_to_the_console_socket(runtime
         listener.listen()
         path = bundle(shell("echo hello; sleep 1000", True))
         runtime("run", "--detach", "--console-socket", tmp_path / "console", "-b", path, container)
-        connection, _ = listener.accept()
-    with connection:
-        fds = array.array("i")
-        name, control, _, _ = connection.recvmsg(100, socket.CMSG_SPACE(fds.itemsize))
-        fds.frombytes(control[0][2])
+        master = take_terminal(listener)
     try:
-        assert name
-        read_until(fds[0], b"hello")
+        read_until(master, b"hello")
     finally:
-        os.close(fds[0])
+        os.close(master)
         runtime("delete", "--force", container)
 
 

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from pyruntime.cli.main import main
-from pyruntime.cli.step_text import step_text
 from pyruntime.plan.step import Step
+from pyruntime.plan.step_text import step_text
 from pyruntime.spec.template import default_config, for_user
 
 

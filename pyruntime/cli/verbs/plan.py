@@ -4,10 +4,10 @@ import os
 
 from pyruntime import log
 from pyruntime.cli.output import write
-from pyruntime.cli.step_text import step_text
 from pyruntime.host.facts import facts
 from pyruntime.jsonio import dumps
 from pyruntime.plan import Context, compile_plan
+from pyruntime.plan.step_text import step_text
 from pyruntime.spec import load_config
 
 TYPE_CHECKING = False

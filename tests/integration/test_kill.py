@@ -1,0 +1,65 @@
+"""`kill`: which of a container's processes a signal reaches."""
+
+import json
+import os
+import select
+import signal
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture
+def family(runtime, bundle):
+    """family(shared) runs a container of two processes: its id, and their pidfds, that of init first."""
+    opened = []
+
+    def make(shared):
+        def change(config):
+            script = "trap '' CONT; sleep 1000 & echo; exec sleep 1000"
+            config["process"]["args"] = ["sh", "-c", script]
+            if shared:
+                config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] != "pid"]
+
+        container = runtime.id()
+        runtime("run", "-d", "-b", bundle(change), container)
+        init = json.loads(runtime("state", container).stdout)["pid"]
+        pids = json.loads(runtime("ps", "-f", "json", container).stdout)
+        while len(pids) < 2:  # the shell is about to start the other one
+            pids = json.loads(runtime("ps", "-f", "json", container).stdout)
+        ordered = sorted(pids, key=lambda pid: pid != init)
+        opened.extend(os.pidfd_open(pid) for pid in ordered)
+        return container, opened[-2:]
+
+    yield make
+    for pidfd in opened:
+        os.close(pidfd)
+
+
+def ended(pidfd, seconds):
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own pid namespace", "shared pid namespace"])
+def test_sigkill_ends_every_process(runtime, family, shared):
+    container, pidfds = family(shared)
+    runtime("kill", container, "KILL")
+    assert all(ended(pidfd, 10) for pidfd in pidfds)
+
+
+def test_sigkill_ends_every_process_of_a_paused_container(runtime, family):
+    container, pidfds = family(shared=True)
+    runtime("pause", container)
+    runtime("kill", container, "KILL")
+    assert all(ended(pidfd, 10) for pidfd in pidfds)
+
+
+def test_another_signal_is_for_init_alone(runtime, family):
+    container, (init, other) = family(shared=True)
+    runtime("kill", container, "TERM")
+    assert ended(init, 10)
+    assert not ended(other, 0)
+    signal.pidfd_send_signal(other, signal.SIGKILL)
