@@ -1,4 +1,4 @@
-# make run | test | callers | vm | validation | bench | profile | lint | ci | install PREFIX=DIR | clean
+# make run | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | lint | ci | install PREFIX=DIR | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -19,7 +19,7 @@ PROFILE_PACKAGES := linux-perf strace
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all run test callers vm validation check bench profile lint ci install clean
+.PHONY: all run test callers vm validation check bench profile fuzz lint ci install clean
 .PHONY: build-packages test-packages callers-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
@@ -51,6 +51,12 @@ bench: bench-packages all
 profile: bench-packages all
 	$(call need,$(PROFILE_PACKAGES))
 	$(VENV)/bin/python tests/bench/one_verb.py $(VERB)
+
+# Seconds for all targets together: docs/testing.md.
+TIME ?= 300
+
+fuzz: all $(VENV)/fuzz-tools
+	$(VENV)/bin/python tests/fuzz/fuzz.py --time $(TIME) $(TARGETS)
 
 lint: all $(VENV)/tools
 	$(VENV)/bin/ruff check .
@@ -86,6 +92,10 @@ $(VENV)/built: $(SOURCES) | $(VENV)/bin/pip
 
 $(VENV)/tools: setup.cfg | $(VENV)/built
 	$(VENV)/bin/pip install --quiet "$$(echo $(WHEEL)/*.whl)[test,lint]"
+	@touch $@
+
+$(VENV)/fuzz-tools: setup.cfg | $(VENV)/built
+	$(VENV)/bin/pip install --quiet "$$(echo $(WHEEL)/*.whl)[test,fuzz]"
 	@touch $@
 
 # Nothing is run while all is there. Root installs what is missing; others are told how.

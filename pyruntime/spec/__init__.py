@@ -99,8 +99,11 @@ def _refuse(
                 f"{name} is not valid", [Error("it breaks the schema", f"the details need {error.name}", advice=advice)]
             ) from None
         problems = explain.findings(schema, definition, value)
-        known = {problem.pointer for problem in problems}
-        problems += [problem for problem in rules.survivors(ruleset, value) if problem.pointer not in known]
+        # What a rule finds in a part that the schema refuses as a whole is no news, or no sense.
+        refused = tuple(f"{problem.pointer}/" for problem in problems)
+        problems += [
+            problem for problem in rules.survivors(ruleset, value) if not f"{problem.pointer}/".startswith(refused)
+        ]
     # Nothing to say: the value was not built of the exact types that JSON gives, but is right.
     if problems:
         raise InvalidConfig(f"{name} is not valid", problems)

@@ -15,6 +15,7 @@ _TOKEN = re.compile(
     | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
+_NO_NUMBER = re.compile(r"(NaN|-?Infinity)|-?[0-9]{400,}")
 # What is no escape of a surrogate, or is a pair of them, is passed over; what is left is half a pair.
 _SURROGATES = re.compile(
     r"(?:\\[^u]|[^\\])+"
@@ -120,10 +121,12 @@ def _by_tokens(text: str, doing: str) -> Error:
             if names is not None:
                 names[key] = start
         elif match.lastgroup == "word":
-            if token in ("NaN", "Infinity", "-Infinity"):
-                return Error(doing, f"{_place(text, start)}: {token} is not a JSON number", clause=CLAUSE)
-            if len(token) > 400 and token.lstrip("-").isdigit():
-                return Error(doing, f"{_place(text, start)}: an integer of {len(token)} digits", clause=CLAUSE)
+            # The scanner stopped there, whatever else follows without a space.
+            number = _NO_NUMBER.match(token)
+            if number and number.group(1):
+                return Error(doing, f"{_place(text, start)}: {number.group()} is not a JSON number", clause=CLAUSE)
+            if number:
+                return Error(doing, f"{_place(text, start)}: an integer of {len(number.group())} digits", clause=CLAUSE)
             if not frames and text[match.end() :].strip(" \t\r\n"):
                 break
     return Error(doing, "more than one value", clause=CLAUSE)

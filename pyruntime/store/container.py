@@ -18,7 +18,7 @@ import os
 from pyruntime import jsonio
 from pyruntime._stub import lib
 from pyruntime.errors import Error
-from pyruntime.store import holder, process
+from pyruntime.store import holder, process, shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -274,10 +274,9 @@ def _parse_state(path: str, container_id: str, content: bytes, of_any_version: b
         raise Error(doing, "it is damaged: not a state of pyruntime", advice=advice)
     if state["version"] != VERSION and not of_any_version:
         raise Error(doing, f"it has version {state['version']}, this pyruntime reads {VERSION}", advice=advice)
-    needed = {"id": str, "status": str, "pid": int, "start_time": int, "bundle": str, "cgroup": dict, "hooks": dict}
-    for name, kind in needed.items():
-        if not isinstance(state.get(name), kind):
-            raise Error(doing, f"it is damaged: {name} is missing or wrong", advice=advice)
+    wrong = shape.misfit(state)
+    if wrong:
+        raise Error(doing, f"it is damaged: {wrong} is missing or wrong", advice=advice)
     return state  # type: ignore[return-value]
 
 
