@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from containers import Containers
+
 import bundle as bundles
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed-skips.txt")
@@ -114,6 +116,20 @@ def runtime(pyruntime, tmp_path):
     program = Runtime(pyruntime, tmp_path / "run" / "root")
     yield program
     program.clean()
+
+
+@pytest.fixture(scope="session")
+def default_config(pyruntime, tmp_path_factory) -> str:
+    """The text of the configuration that `spec` writes."""
+    folder = tmp_path_factory.mktemp("default")
+    subprocess.run([pyruntime, "spec", "--bundle", folder], check=True)
+    return (folder / "config.json").read_text()
+
+
+@pytest.fixture
+def containers(runtime, default_config, rootfs, tmp_path) -> Containers:
+    """Containers whose cgroup pyruntime makes itself."""
+    return Containers(runtime, default_config, rootfs, tmp_path)
 
 
 @pytest.fixture(scope="session")

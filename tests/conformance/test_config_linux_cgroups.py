@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from containers import until
 
 from changes import capable, linux, process
-from conftest import until
 
 CGROUPS = pytest.mark.clause("config-linux.md#control-groups")
 PATH = pytest.mark.clause("config-linux.md#cgroups-path")

@@ -5,9 +5,9 @@ import stat
 import subprocess
 
 import pytest
+from containers import mounts
 
 from changes import capable, inherit, linux, mapped, mount, process, top, unmount, user, writable
-from conftest import mounts
 
 DEVICES = pytest.mark.clause("config-linux.md#devices")
 DEFAULT_DEVICES = pytest.mark.clause("config-linux.md#default-devices")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from changes import inherit, mapped, namespace, without
-from conftest import host_mounts
 
 pytestmark = pytest.mark.clause("config-linux.md#namespaces")
 
@@ -172,7 +171,7 @@ def test_a_joined_mount_namespace_is_joined(containers, other_mounts):
     container.delete("--force")
 
 
-def test_an_inherited_mount_namespace_is_the_runtimes_and_left_as_it_was(containers):
+def test_an_inherited_mount_namespace_is_the_runtimes_and_left_as_it_was(containers, host_mounts):
     before = host_mounts()
     container = containers.start(unhidden, inherit("mount"), own=True)
     assert container.proc("ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()

@@ -4,9 +4,9 @@ import os
 import subprocess
 
 import pytest
+from containers import mounts, until
 
 from changes import bind, capable, linux, mapped, mount, process, writable
-from conftest import mounts, until
 
 pytestmark = pytest.mark.clause("config.md#linux-mount-options")
 

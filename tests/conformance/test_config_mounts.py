@@ -4,9 +4,9 @@ import os
 import subprocess
 
 import pytest
+from containers import mounts, until
 
 from changes import bind, capable, inherit, mapped, mount, namespace, unmount, user, writable
-from conftest import host_mounts, mounts, until
 
 pytestmark = pytest.mark.clause("config.md#mounts")
 
@@ -144,7 +144,7 @@ def test_a_destination_is_resolved_inside_the_container(containers, folder, tmp_
 
 
 @pytest.mark.parametrize("target", ["/", "/..", "../../../../../..", "/proc/self/root", "/proc/1/cwd"])
-def test_a_destination_never_leads_out_of_the_root(containers, folder, tmp_path, target):
+def test_a_destination_never_leads_out_of_the_root(containers, folder, tmp_path, target, host_mounts):
     def link(config):
         (tmp_path / "bundle1" / "rootfs" / "way").symlink_to(target)
 
@@ -252,7 +252,7 @@ def test_a_mount_without_type_and_bind_is_an_error(containers):
     assert "/mounts/7" in containers.refused(mount("/home", None, "source"))
 
 
-def test_a_mount_that_fails_undoes_the_ones_before(containers, folder):
+def test_a_mount_that_fails_undoes_the_ones_before(containers, folder, host_mounts):
     before = host_mounts()
     containers.refused(bind(folder, "/home"), mount("/var", "nofs", "none"))
     assert host_mounts() == before
@@ -319,7 +319,7 @@ def test_sources_are_opened_with_the_runtimes_rights(inside, tmp_path):
     assert inside("cat /home/file", mapped(), bind(closed / "data", "/home")) == "content"
 
 
-def test_what_a_process_mounts_stays_inside(containers, tmp_path, folder):
+def test_what_a_process_mounts_stays_inside(containers, tmp_path, folder, host_mounts):
     before = host_mounts()
     script = "mount -t tmpfs secret /home/sub && sleep 1000"
     container = containers.start(bind(folder, "/home"), capable("SYS_ADMIN"), user(uid=0, gid=0), script=script)

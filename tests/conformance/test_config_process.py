@@ -12,9 +12,9 @@ import subprocess
 import termios
 
 import pytest
+from containers import until
 
 from changes import bind, capable, linux, mapped, process, user, without, writable
-from conftest import until
 from terminals import read_until, take_terminal
 
 PROCESS = pytest.mark.clause("config.md#process")

@@ -7,9 +7,9 @@ import subprocess
 from contextlib import contextmanager
 
 import pytest
+from containers import mounts, until
 
 from changes import bind, capable, linux, top, writable
-from conftest import host_mounts, mounts, until
 
 ROOT = pytest.mark.clause("config.md#root")
 CLONE_NEWNS = 0x00020000
@@ -229,7 +229,7 @@ def test_an_unknown_propagation_is_an_error(containers):
 
 @PROPAGATION
 @pytest.mark.parametrize("propagation", ["shared", "rshared", "slave", "private", "unbindable", None])
-def test_the_hosts_own_mounts_are_not_touched(containers, propagation):
+def test_the_hosts_own_mounts_are_not_touched(containers, propagation, host_mounts):
     before = host_mounts()
     changes = [linux(rootfsPropagation=propagation)] if propagation else []
     container = containers.start(*changes)

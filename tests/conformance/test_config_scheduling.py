@@ -98,7 +98,7 @@ def test_a_memory_node_that_is_not_there_is_an_error(containers):
 def test_cpus_of_exec(containers):
     container = containers.start(process(execCPUAffinity={"initial": "0", "final": "0"}))
     listed = "grep Cpus_allowed_list /proc/self/status"
-    done = containers.runtime("exec", container.id, "sh", "-c", listed)
+    done = container.exec("sh", "-c", listed)
     assert done.stdout.split()[1] == "0"
     # The process of the container itself is not meant.
     allowed = container.proc("status").read_text().partition("Cpus_allowed_list:")[2].split()[0]

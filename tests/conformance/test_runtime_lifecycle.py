@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from containers import Container, until
 
 from changes import bind, hook, inherit, linux, mount, process, top
-from conftest import Container, host_mounts, until
 
 STATE = pytest.mark.clause("runtime.md#state")
 QUERY = pytest.mark.clause("runtime.md#query-state")
@@ -87,7 +87,7 @@ def test_while_it_is_being_created_the_status_is_creating(containers, tmp_path):
     finally:
         assert creating.wait(30) == 0
     assert state["status"] == "creating"
-    assert Container(containers.runtime, name, path).status == "created"
+    assert Container(containers, name, path).status == "created"
 
 
 @STATE
@@ -245,7 +245,7 @@ def test_a_pid_file_that_cannot_be_written_is_an_error_that_leaves_nothing(conta
     ],
     ids=["mount", "program", "sysctl", "memory", "hook", "cwd", "rlimit"],
 )
-def test_an_error_at_any_point_of_create_leaves_nothing(containers, change):
+def test_an_error_at_any_point_of_create_leaves_nothing(containers, change, host_mounts):
     before = host_mounts()
     containers.refused(change)
     assert host_mounts() == before
@@ -373,11 +373,8 @@ def test_kill_reaches_the_first_process_only(containers, tmp_path):
 def test_kill_all_reaches_every_process(containers):
     container = containers.start(inherit("pid"), script="sleep 1000 & sleep 1000 & echo > /dev/shm/ready; wait")
     until(lambda: container.path("/dev/shm/ready").exists(), "the processes")
-    procs = (
-        Path("/sys/fs/cgroup/pids")
-        / container.proc("cgroup").read_text().split("pids:/")[1].split("\n")[0]
-        / "cgroup.procs"
-    )
+    groups = container.cgroups()
+    procs = groups.get("pids", groups.get("")) / "cgroup.procs"
     pids = procs.read_text().split()
     assert len(pids) == 3
     containers.runtime("kill", "--all", container.id, "KILL")

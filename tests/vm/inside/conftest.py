@@ -1,27 +1,7 @@
 """Fixtures of the tests in the machine: containers of both cgroup drivers."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from running import Containers
-
-
-@pytest.fixture(scope="session")
-def default_config(pyruntime, tmp_path_factory):
-    """The text of the configuration that `spec` writes."""
-    folder = tmp_path_factory.mktemp("default")
-    subprocess.run([pyruntime, "spec", "--bundle", folder], check=True)
-    return (folder / "config.json").read_text()
-
-
-@pytest.fixture
-def containers(runtime, default_config, rootfs, tmp_path):
-    """Containers whose cgroup pyruntime makes itself."""
-    return Containers(runtime, default_config, rootfs, tmp_path)
+from containers import Containers
 
 
 @pytest.fixture

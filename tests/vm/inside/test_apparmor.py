@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import process
+
+from changes import process
 
 PROFILE = """
 profile pyruntime-test flags=(attach_disconnected) {
@@ -45,5 +46,5 @@ def test_a_profile_that_is_not_loaded_is_an_error(containers):
 
 def test_exec_has_the_profile_of_the_container(containers):
     container = containers.start(process(apparmorProfile="pyruntime-test"))
-    done = containers.runtime("exec", container.id, "cat", "/proc/self/attr/current")
+    done = container.exec("cat", "/proc/self/attr/current")
     assert done.stdout.strip() == "pyruntime-test (enforce)"

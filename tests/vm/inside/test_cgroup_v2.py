@@ -3,7 +3,10 @@
 import os
 
 import pytest
-from running import ROOT, group_of, linux, process, resources, until, with_python
+from containers import CGROUPS, group_of, until
+from running import with_python
+
+from changes import linux, process, resources
 
 MIB = 1 << 20
 # The disk of the root filesystem, which is there to be throttled.
@@ -12,7 +15,7 @@ MAJOR, MINOR = os.major(DISK), os.minor(DISK)
 
 
 def test_the_host_is_what_these_tests_are_about():
-    assert (ROOT / "cgroup.controllers").read_text().split() == [
+    assert (CGROUPS / "cgroup.controllers").read_text().split() == [
         *("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
     ]
     assert os.readlink("/proc/1/exe").endswith("systemd")
@@ -208,17 +211,17 @@ def test_the_default_devices_work_whatever_the_rules_say(either):
 
 def test_an_absolute_path_is_below_the_mount_point(containers, session):
     container = containers.start(linux(cgroupsPath=f"/{session}-a/b"))
-    assert container.group == ROOT / f"{session}-a/b"
-    container.delete()
-    assert not (ROOT / f"{session}-a").exists()
+    assert container.group == CGROUPS / f"{session}-a/b"
+    container.delete("--force")
+    assert not (CGROUPS / f"{session}-a").exists()
 
 
 def test_pause_and_delete_go_through_the_freezer(either):
     container = either.start()
-    either.runtime(*either.words, "pause", container.id)
+    either.runtime(*either.driver, "pause", container.id)
     assert "frozen 1" in container.value("cgroup.events")
     assert container.state()["status"] == "paused"
-    container.delete()
+    container.delete("--force")
     assert not container.group.exists()
 
 

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from running import process
+
+from changes import process
 
 LAST = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
 ALL = (1 << LAST + 1) - 1

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import ROOT, show, until
+from containers import CGROUPS, until
+from running import show
 
 import bundle as bundles
 
@@ -17,7 +18,7 @@ NAME = "ordinary"
 USER = pwd.getpwnam(NAME)
 FIRST = 100000  # of its ids in /etc/subuid and /etc/subgid
 RUNTIME_DIR = Path(f"/run/user/{USER.pw_uid}")
-MANAGER = ROOT / f"user.slice/user-{USER.pw_uid}.slice/user@{USER.pw_uid}.service"
+MANAGER = CGROUPS / f"user.slice/user-{USER.pw_uid}.slice/user@{USER.pw_uid}.service"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -148,7 +149,7 @@ def test_the_users_systemd_makes_the_cgroup_with_its_limits(user):
     path = user.bundle("sleep 1000", limited(pids={"limit": 33}, memory={"limit": 64 << 20}))
     user("--systemd-cgroup", "create", "-b", path, name)
     pid = json.loads(user("state", name)[1])["pid"]
-    group = ROOT / Path(f"/proc/{pid}/cgroup").read_text().split("::")[1].strip().lstrip("/")
+    group = CGROUPS / Path(f"/proc/{pid}/cgroup").read_text().split("::")[1].strip().lstrip("/")
     assert group == MANAGER / f"user.slice/pyruntime-{name}.scope"
     assert (group / "pids.max").read_text().strip() == "33"
     assert (group / "memory.max").read_text().strip() == str(64 << 20)

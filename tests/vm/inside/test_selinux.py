@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import linux, process
+
+from changes import linux, process
 
 POLICY = Path(__file__).with_name("selinux.cil")
 KERNEL = Path("/sys/fs/selinux")

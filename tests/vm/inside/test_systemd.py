@@ -3,7 +3,10 @@
 import subprocess
 
 import pytest
-from running import ROOT, linux, resources, show, until
+from containers import CGROUPS
+from running import show
+
+from changes import linux, resources
 
 MIB = 1 << 20
 
@@ -27,18 +30,18 @@ def test_the_unit_is_a_delegated_scope_in_its_slice(by_systemd):
         "ControlGroup": f"/machine.slice/{unit}",
         "Transient": "yes",
     }
-    assert container.group == ROOT / f"machine.slice/{unit}"
+    assert container.group == CGROUPS / f"machine.slice/{unit}"
 
 
 def test_a_slice_below_slices_is_made(by_systemd):
     name = by_systemd.runtime.id()
     container = by_systemd.start(linux(cgroupsPath=f"vmtest-deep.slice:test:{name}"), name=name)
-    assert container.group == ROOT / f"vmtest.slice/vmtest-deep.slice/test-{name}.scope"
+    assert container.group == CGROUPS / f"vmtest.slice/vmtest-deep.slice/test-{name}.scope"
 
 
 def test_without_a_path_the_unit_is_named_after_the_container(by_systemd):
     container = by_systemd.start()
-    assert container.group == ROOT / f"system.slice/pyruntime-{container.id}.scope"
+    assert container.group == CGROUPS / f"system.slice/pyruntime-{container.id}.scope"
 
 
 def test_systemd_knows_the_limits(by_systemd):
@@ -69,14 +72,15 @@ def test_limits_and_devices_survive_that_systemd_writes_the_unit_again(by_system
     subprocess.run(["systemctl", "set-property", "--runtime", container.group.name, "IOWeight=200"], check=True)
     files = ("pids.max", "memory.max", "cpu.max", "hugetlb.2MB.max")
     assert [container.value(name) for name in files] == ["42", str(64 * MIB), "20000 50000", str(4 * MIB)]
-    assert by_systemd.runtime("exec", container.id, "sh", "-c", "echo x >/dev/null && echo fine").stdout == "fine\n"
+    assert container.exec("sh", "-c", "echo x >/dev/null && echo fine").stdout == "fine\n"
 
 
 def test_the_unit_is_gone_after_delete(by_systemd):
     container = by_systemd.start()
-    container.delete()
-    assert not container.group.exists()
-    assert show(container.group.name, "LoadState", "ActiveState") == {
+    group = container.group
+    container.delete("--force")
+    assert not group.exists()
+    assert show(group.name, "LoadState", "ActiveState") == {
         "LoadState": "not-found",
         "ActiveState": "inactive",
     }
@@ -84,11 +88,12 @@ def test_the_unit_is_gone_after_delete(by_systemd):
 
 def test_the_unit_is_gone_after_delete_of_a_container_that_ended(by_systemd):
     container = by_systemd.start()
-    by_systemd.runtime("kill", container.id, "KILL")
-    until(lambda: container.state()["status"] == "stopped", "the end")
-    by_systemd.runtime("delete", container.id)
-    assert not container.group.exists()
-    assert show(container.group.name, "LoadState")["LoadState"] == "not-found"
+    group = container.group
+    container.kill()
+    container.wait()
+    container.delete()
+    assert not group.exists()
+    assert show(group.name, "LoadState")["LoadState"] == "not-found"
 
 
 def test_annotations_become_properties(by_systemd):
@@ -118,6 +123,6 @@ def test_what_systemd_would_refuse_is_an_error(by_systemd, change, words):
 
 def test_update_reaches_systemd_too(by_systemd):
     container = by_systemd.start(resources(pids={"limit": 42}))
-    by_systemd.runtime("--systemd-cgroup", "update", "--pids-limit", "55", container.id)
+    by_systemd.runtime(*by_systemd.driver, "update", "--pids-limit", "55", container.id)
     assert container.value("pids.max") == "55"
     assert show(container.group.name, "TasksMax") == {"TasksMax": "55"}

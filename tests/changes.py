@@ -16,6 +16,11 @@ def linux(**values):
     return lambda config: config["linux"].update(values)
 
 
+def resources(**values):
+    """Set limits beside the device rules of the default configuration."""
+    return lambda config: config["linux"].setdefault("resources", {}).update(values)
+
+
 def top(**values):
     """Set properties of the whole."""
     return lambda config: config.update(values)
