@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,20 @@ def make_bundle(
         change(config)
     file.write_text(json.dumps(config, indent=2))
     return path
+
+
+def copy_program(program: Path, target: Path) -> Path:
+    """Copy the installed program with its packages into the new directory `target`, and return the copy.
+
+    For an ordinary user: the project may lie where such a user cannot go.
+    """
+    packages = f"lib/python{sysconfig.get_python_version()}/site-packages"
+    source = program.resolve().parents[1] / packages
+    shutil.copytree(source / "pyruntime", target / packages / "pyruntime")
+    for file in source.glob("_cffi_backend*.so"):
+        shutil.copy(file, target / packages)
+    (target / "bin").mkdir()
+    return Path(shutil.copy(program, target / "bin/pyruntime"))
 
 
 def _hello(config: Config) -> None:

@@ -203,7 +203,7 @@ class _Creation:
         cgroup.make()
         self.undo.push(cgroup.remove)
         cgroup.apply()
-        self.sources.open_cgroups(self.plan, self.program, _facts())
+        self.sources.open_cgroups(self.plan, self.program, _facts(), made=bool(cgroup.paths))
         if state["root_mount"]:
             self.undo.push(root_mount.remove, state["root_mount"])
         if self.resctrl is not None:

@@ -47,9 +47,10 @@ def open_rootfs(bundle: str, path: str) -> int:
     return fd
 
 
-def _groups(plan: "Plan") -> "set[str]":
-    """Return the directories of the container's cgroups."""
-    return {mountpoint + path for mountpoint, path in plan.cgroup.groups.values()} if plan.cgroup else set()
+def _groups(plan: "Plan") -> "dict[str, str]":
+    """Return the directories of the container's cgroups, each with the controller or one of them."""
+    groups = plan.cgroup.groups if plan.cgroup else {}
+    return {mountpoint + path: controller for controller, (mountpoint, path) in groups.items()}
 
 
 class Sources:
@@ -105,10 +106,18 @@ class Sources:
                 else:
                     program.maps[id(step)] = maps
 
-    def open_cgroups(self, plan: "Plan", program: "Program", facts: "Facts") -> None:
-        """Open the container's own cgroups, now that they exist, for the steps that bind them. Raises Error."""
+    def open_cgroups(self, plan: "Plan", program: "Program", facts: "Facts", made: bool) -> None:
+        """Open the container's own cgroups, now that they exist, for the steps that bind them. Raises Error.
+
+        made  False for a container that stays in the groups of its caller: then it sees those
+        """
+        groups = _groups(plan)
         for step in plan.build:
-            if step.op == "bind" and step.args["source"] in _groups(plan):
+            if step.op == "bind" and step.args["source"] in groups:
+                if not made:
+                    controller = groups[step.args["source"]]
+                    mountpoint = plan.cgroup.groups[controller][0]
+                    step.args["source"] = mountpoint + facts.cgroup.own.get(controller, "").rstrip("/")
                 self._bind(step, program, facts.holds("CAP_SYS_ADMIN"))
 
     def _maps(self, step: "Step") -> int:

@@ -13,17 +13,26 @@ PATIENCE = 30  # seconds for something that must happen
 IMAGE = "docker.io/library/box:latest"
 DEBIAN = "docker.io/library/debian-from-debootstrap:latest"
 
+# Where Debian's packages put programs: what else a machine has of that name is not what is tested.
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
 # Program -> the Debian package that has it.
 PACKAGES = {
     "buildah": "buildah",
+    "catatonit": "catatonit",
     "conmon": "conmon",
     "containerd": "containerd",
     "ctr": "containerd",
     "debootstrap": "debootstrap",
     "docker": "docker.io",
+    "docker-compose": "docker-compose",
     "dockerd": "docker.io",
+    "newuidmap": "uidmap",
     "podman": "podman",
+    "runc": "runc",
     "script": "bsdutils",
+    "skopeo": "skopeo",
+    "umoci": "umoci",
 }
 
 
@@ -31,7 +40,7 @@ def need(*programs: str) -> None:
     """Skip unless this is root and `programs` are installed."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    missing = {PACKAGES[program] for program in programs if not shutil.which(program)}
+    missing = {PACKAGES[program] for program in programs if not shutil.which(program, path=PATH)}
     if missing:
         pytest.skip(f"needs the Debian package {', '.join(sorted(missing))}")
 
@@ -48,14 +57,16 @@ def until(condition, what: str):
 class Caller:
     """A program that calls the runtime: caller("run", "--rm", …) runs it to the end.
 
-    words    the beginning of its command line
-    options  what follows the verbs that take it: {"run": ["--rm"]}
+    words      the beginning of its command line
+    options    what follows the verbs that take it: {"run": ["--rm"]}
+    directory  where it is run
     """
 
-    def __init__(self, words, options=None, environment=None):
+    def __init__(self, words, options=None, environment=None, directory=None):
         self.words = [str(word) for word in words]
         self.options = options or {}
-        self.environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, "PATH": PATH, **(environment or {})}
+        self.directory = directory
 
     def command(self, *words) -> list[str]:
         verb, *rest = map(str, words)
@@ -73,6 +84,7 @@ class Caller:
         options.setdefault("timeout", 60)
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("cwd", self.directory)
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment, **options)
         assert status in (None, done.returncode), f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}"
         return done
@@ -81,14 +93,20 @@ class Caller:
         """Start it with pipes for stdin, stdout and stderr."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self.command(*words), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self.environment
+            self.command(*words),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=self.environment,
+            cwd=self.directory,
         )
 
 
 class Daemon:
     """A daemon in the background; its output goes to a file."""
 
-    def __init__(self, command, log: Path) -> None:
+    def __init__(self, command, log: Path, path: str = PATH) -> None:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -96,13 +114,16 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env={**os.environ, "PATH": path},
                 start_new_session=True,
             )
 
     def answers(self, *command) -> bool:
         """Tell whether `command`, which asks the daemon something, succeeds."""
         assert self.process.poll() is None, f"the daemon ended\n{self.log.read_text()[-4000:]}"
-        return subprocess.run([str(word) for word in command], capture_output=True, check=False).returncode == 0
+        environment = {**os.environ, "PATH": PATH}
+        command = [str(word) for word in command]
+        return subprocess.run(command, capture_output=True, check=False, env=environment).returncode == 0
 
     def stop(self) -> None:
         self.process.terminate()

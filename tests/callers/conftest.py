@@ -1,7 +1,6 @@
 """What the tests of callers share: the callers with daemons and directories of their own, and images for them."""
 
 import platform
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +8,16 @@ from pathlib import Path
 import pytest
 from calling import DEBIAN, IMAGE, Caller, Daemon, containers_in, need, remove_parent_cgroup, unmount_below, until
 from images import make_archive
+from ordinary import ordinary  # noqa: F401, fixtures are found by their names here
+from podman_fixtures import (  # noqa: F401
+    buildah,
+    podman,
+    podman_place,
+    podman_session,
+    rootless_buildah,
+    rootless_podman,
+    rootless_podman_session,
+)
 
 CACHE = Path(__file__).parents[2] / ".cache"
 
@@ -174,70 +183,3 @@ def docker(docker_daemon):
     yield client
     _remove_docker_containers(client)
     assert containers_in(runtime_root) == []
-
-
-# ---- Podman and Buildah ----
-
-# Podman asks for more open files than a host may allow, and reads the log of known runtimes only.
-_CONTAINERS_CONF = """\
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "none"
-runtime_supports_json = ["pyruntime"]
-"""
-
-
-@pytest.fixture(scope="session")
-def podman_place(tmp_path_factory, pyruntime, image):
-    """A directory for Podman and Buildah, with containers.conf, the image IMAGE, and pyruntime on a state root."""
-    need("podman", "conmon")
-    place = tmp_path_factory.mktemp("podman")
-    (place / "containers.conf").write_text(_CONTAINERS_CONF)
-    # Podman itself gives no --root.
-    wrapper = place / "pyruntime"
-    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(str(pyruntime))} --root {place}/state "$@"\n')
-    wrapper.chmod(0o755)
-    (place / "tmp").mkdir()
-    return place
-
-
-def _storage(place: Path) -> list[str]:
-    return ["--root", f"{place}/root", "--runroot", f"{place}/run"]
-
-
-@pytest.fixture(scope="session")
-def podman_session(podman_place, session, image):
-    """A podman with the image IMAGE whose runtime is pyruntime."""
-    place = podman_place
-    flags = ["--network", "none", "--cgroup-parent", f"/{session}-podman"]
-    podman = Caller(
-        ["podman", *_storage(place), "--tmpdir", place / "libpod", "--runtime", place / "pyruntime"],
-        {"run": flags, "create": flags},
-        {"CONTAINERS_CONF": str(place / "containers.conf"), "TMPDIR": str(place / "tmp")},
-    )
-    podman("load", "--input", image)
-    yield podman
-    podman("rm", "--all", "--force", "--time", "0")
-    podman("rmi", "--all", "--force")
-    unmount_below(place)
-    remove_parent_cgroup(f"{session}-podman")
-
-
-@pytest.fixture
-def podman(podman_session, podman_place):
-    """The podman; no container may be left in pyruntime's hands."""
-    yield podman_session
-    podman_session("rm", "--all", "--force", "--time", "0")
-    until(lambda: containers_in(podman_place / "state") == [], "conmon to delete its containers")
-
-
-@pytest.fixture
-def buildah(podman, podman_place):
-    """Buildah on Podman's storage: buildah("from", IMAGE)."""
-    need("buildah")
-    runtime = ["--runtime", podman_place / "pyruntime", "--isolation", "oci", "--network", "none"]
-    caller = Caller(["buildah", *_storage(podman_place)], {"run": runtime, "bud": runtime}, podman.environment)
-    yield caller
-    caller("rm", "--all")

@@ -32,6 +32,13 @@ def test_what_a_command_writes_is_there_for_the_next(buildah, working):
     assert buildah("run", working, "cat", "/made").stdout == "text\n"
 
 
+def test_commit_makes_an_image(buildah, podman, working):
+    buildah("run", working, "sh", "-c", "echo text > /made")
+    buildah("commit", working, "committed")
+    assert podman("run", "--rm", "localhost/committed", "cat", "/made").stdout == "text\n"
+    podman("rmi", "localhost/committed")
+
+
 def test_bud_runs_its_commands_in_containers(buildah, podman, tmp_path):
     (tmp_path / "Containerfile").write_text(f"FROM {IMAGE}\nRUN echo $$ > /made && hostname\nCMD cat /made\n")
     buildah("bud", "--tag", "built", tmp_path)

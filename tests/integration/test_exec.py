@@ -12,7 +12,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sysconfig
 import tempfile
 import termios
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import bundle as bundles
 from terminals import read_until, take_terminal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -721,14 +721,7 @@ def ordinary(runtime, rootfs, session):
         os.chown(path, uid, uid, follow_symlinks=False)
     runtime.root = place / "run"
     as_user = {"user": uid, "group": uid, "extra_groups": [], "cwd": place}
-    # The project may lie where an ordinary user cannot go.
-    packages = f"lib/python{sysconfig.get_python_version()}/site-packages"
-    source = runtime.program.resolve().parents[1] / packages
-    shutil.copytree(source / "pyruntime", place / packages / "pyruntime")
-    for file in source.glob("_cffi_backend*.so"):
-        shutil.copy(file, place / packages)
-    (place / "bin").mkdir()
-    runtime.program = shutil.copy(runtime.program, place / "bin/pyruntime")
+    runtime.program = bundles.copy_program(runtime.program, place / "program")
     yield runtime, place, as_user
     runtime.clean()
     shutil.rmtree(place)
