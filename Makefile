@@ -9,7 +9,8 @@ HELLO := .cache/hello
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev python3-dev python3-venv busybox-static
 TEST_PACKAGES := dbus e2fsprogs iproute2 procps runc systemd
-CALLERS_PACKAGES := buildah catatonit conmon containerd debootstrap docker-compose docker.io podman skopeo uidmap umoci
+CALLERS_PACKAGES := buildah catatonit conmon containerd containernetworking-plugins debootstrap docker-compose docker.io \
+	podman skopeo uidmap umoci
 VM_PACKAGES := debootstrap e2fsprogs qemu-system-x86
 # Any Go will do; one that is too old gets a newer one.
 VALIDATION_PACKAGES = ca-certificates $(if $(shell PATH=$$PATH:/usr/local/go/bin command -v go),,golang-go)
@@ -91,7 +92,7 @@ $(VENV)/built: $(SOURCES) | $(VENV)/bin/pip
 	@touch $@
 
 $(VENV)/tools: setup.cfg | $(VENV)/built
-	$(VENV)/bin/pip install --quiet "$$(echo $(WHEEL)/*.whl)[test,lint]"
+	$(VENV)/bin/pip install --quiet "$$(echo $(WHEEL)/*.whl)[test,callers,lint]"
 	@touch $@
 
 $(VENV)/fuzz-tools: setup.cfg | $(VENV)/built

@@ -7,10 +7,13 @@ import tarfile
 from pathlib import Path
 
 
-def make_archive(rootfs: Path, name: str, target: Path, leave_out: tuple[str, ...] = ()) -> Path:
+def make_archive(
+    rootfs: Path, name: str, target: Path, leave_out: tuple[str, ...] = (), command: tuple[str, ...] = ("sh",)
+) -> Path:
     """Write the image `name` with `rootfs` as its one layer to the file `target`.
 
     leave_out  paths in the rootfs whose content is left out
+    command    what a container runs that is told nothing else
     """
     layer = target.with_name(f"{target.name}.layer")
     with tarfile.open(layer, "w") as archive:
@@ -22,7 +25,7 @@ def make_archive(rootfs: Path, name: str, target: Path, leave_out: tuple[str, ..
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+        "config": {"Cmd": list(command), "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{_digest(layer)}"]},
     }
     manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
