@@ -27,6 +27,7 @@ PACKAGES = {
     "docker": "docker.io",
     "docker-compose": "docker-compose",
     "dockerd": "docker.io",
+    "ip": "iproute2",
     "newuidmap": "uidmap",
     "podman": "podman",
     "runc": "runc",

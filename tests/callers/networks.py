@@ -15,6 +15,8 @@ VERSION = "1.0.0"  # of CNI, which the plugins of Debian 12 speak
 class Network:
     """A bridge with addresses of its own. Nothing of it is there before the first attachment.
 
+    It is no gateway: for one the plugin would have the whole host forward packets.
+
     place   a directory for its list of addresses
     number  the second byte of its addresses, 10.NUMBER.0.0/24
     """
@@ -27,17 +29,10 @@ class Network:
         self.addresses = place / "addresses"
         self.name = f"pyruntime-{number}"
         self.bridge = f"py{secrets.token_hex(5)}"
-        self.gateway = f"10.{number}.0.1"
         self.plugin = {
             "type": "bridge",
             "bridge": self.bridge,
-            "isGateway": True,
-            "ipam": {
-                "type": "host-local",
-                "subnet": f"10.{number}.0.0/24",
-                "gateway": self.gateway,
-                "dataDir": str(self.addresses),
-            },
+            "ipam": {"type": "host-local", "subnet": f"10.{number}.0.0/24", "dataDir": str(self.addresses)},
         }
 
     def configuration(self) -> str:
