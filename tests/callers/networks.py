@@ -21,8 +21,6 @@ class Network:
     number  the second byte of its addresses, 10.NUMBER.0.0/24
     """
 
-    PLUGINS = PLUGINS
-
     def __init__(self, place: Path, number: str) -> None:
         if not (PLUGINS / "bridge").exists():
             pytest.skip("needs the Debian package containernetworking-plugins")
