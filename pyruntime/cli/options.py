@@ -105,7 +105,7 @@ _CRIU = (
     Option("shell-job", "allow a terminal that is the caller's", FLAG),
     Option("lazy-pages", "move memory when it is used (userfaultfd)", FLAG),
     Option("file-locks", "allow file locks", FLAG),
-    Option("manage-cgroups-mode", "soft, full, strict or ignore (default: soft)", metavar="MODE"),
+    Option("manage-cgroups-mode", "soft, full, strict or ignore (default: CRIU's)", metavar="MODE"),
     Option("empty-ns", "leave this namespace to others: network", LIST, metavar="NAMESPACE"),
     Option("auto-dedup", "keep memory in one image only", FLAG),
 )
@@ -265,13 +265,15 @@ ignored then.""",
             _BUNDLE,
             Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
             Option("pid-file", "write the process id of the container's init to FILE", metavar="FILE"),
-            Option("no-pivot", "accepted because callers of runc give it; has no effect", FLAG),
+            Option("no-pivot", "accepted: how the root is changed is CRIU's choice, as with runc", FLAG),
             Option("detach", "return as soon as it runs", FLAG, short="d"),
             Option("no-subreaper", "do not adopt orphaned processes of the container", FLAG),
             Option("lsm-profile", "another label than before", metavar="TYPE:NAME"),
             Option("lsm-mount-context", "another mount context than before", metavar="CONTEXT"),
         ),
-        details="The bundle is that of the container in the images. Hooks are not run again.",
+        details="""\
+The bundle is that of the container in the images. Of its hooks, prestart and
+createRuntime are run, when the namespaces are there.""",
     ),
     Verb(
         "spec",

@@ -4,7 +4,8 @@ import os
 import stat
 
 from pyruntime import cgroup as cgroups
-from pyruntime.engine import criu
+from pyruntime.cgroup import UNIFIED
+from pyruntime.engine import criu, criu_rpc
 from pyruntime.engine.delete import destroy
 from pyruntime.errors import Error
 from pyruntime.store import container as containers
@@ -12,7 +13,10 @@ from pyruntime.store import container as containers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.engine.criu import CriuOptions
+    from pyruntime.engine.criu_rpc import Message
     from pyruntime.spec.types import Config, StateFile
+
+_DOING = "cannot checkpoint the container"
 
 
 def checkpoint(root: str, container_id: str, options: "CriuOptions", *, before: bool) -> None:
@@ -31,11 +35,22 @@ def checkpoint(root: str, container_id: str, options: "CriuOptions", *, before: 
         if state is None or status not in ("running", "paused"):
             raise _refused(container_id, status)
         config = container.read_config()
+        request = options.request(config.get("annotations") or {})
+        lazy = "lazy-pages" in options.flags
+        if lazy and options.status_fd >= 0:
+            _check_writable(options.status_fd)
+        criu.check(_DOING, *(["mem_track"] if before else []), *(["lazy_pages"] if lazy else []))
         criu.make_directories(options)
-        words = _arguments(config, state)
+        request.update(_of_container(config, state, before))
         if not before:
             criu.save_streams(options, state["pid"])
-        criu.run("pre-dump" if before else "dump", "dump.log", options, words)
+
+        def notified(step: str, _pid: int, _descriptor: int) -> None:
+            if step == "status-ready" and options.status_fd >= 0:
+                os.write(options.status_fd, b"\0")
+                os.close(options.status_fd)
+
+        criu.run(criu_rpc.PRE_DUMP if before else criu_rpc.DUMP, _DOING, "dump.log", options, request, notified)
         if not before and "leave-running" not in options.flags:
             destroy(container, state)
 
@@ -44,18 +59,36 @@ def _refused(container_id: str, status: str) -> Error:
     return Error(f"cannot checkpoint container {container_id!r}", f"container cannot be checkpointed in {status} state")
 
 
-def _arguments(config: "Config", state: "StateFile") -> "list[str]":
+def _check_writable(fd: int) -> None:
+    """Raise Error unless descriptor `fd` is open for writing."""
+    import fcntl
+
+    try:
+        mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError as error:
+        raise Error(f"--status-fd {fd}", errno=error.errno or 0) from None
+    if mode == os.O_RDONLY:
+        raise Error(f"--status-fd {fd}", "it is not open for writing")
+
+
+def _of_container(config: "Config", state: "StateFile", before: bool) -> "Message":
+    """Return what the request says about the container; of its mounts nothing where only memory is written."""
     pid = state["pid"]
-    words = ["--tree", str(pid), "--root", state["rootfs"] or "/"]
-    for destination, _ in criu.external_mounts(config, _masked_files(config, pid)):
-        words += ["--external", f"mnt[{destination}]:{destination}"]
-    for name, _ in criu.external_namespaces(config):
-        inode = os.stat(f"/proc/{pid}/ns/{name}").st_ino
-        words += ["--external", f"{name}[{inode}]:{criu.namespace_key(name)}"]
-    freezer = cgroups.open(state["cgroup"]).paths.get("freezer")
+    request: Message = {"pid": pid, "root": state["rootfs"] or "/"}
+    request["external"] = [
+        f"{name}[{os.stat(f'/proc/{pid}/ns/{name}').st_ino}]:{criu.namespace_key(name)}"
+        for name, _ in criu.external_namespaces(config)
+    ]
+    groups = cgroups.open(state["cgroup"]).paths
+    freezer = groups.get("freezer") or groups.get(UNIFIED)
     if freezer:
-        words += ["--freeze-cgroup", freezer]
-    return words
+        request["freeze_cgroup"] = freezer
+    if not before:
+        request["ext_mnt"] = [
+            {"key": destination, "val": destination}
+            for destination, _ in criu.external_mounts(config, _masked_files(config, pid))
+        ]
+    return request
 
 
 def _masked_files(config: "Config", pid: int) -> "list[str]":

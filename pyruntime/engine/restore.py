@@ -4,11 +4,11 @@ import os
 
 from pyruntime import cgroup as cgroups
 from pyruntime import log
-from pyruntime._stub import lib
-from pyruntime.engine import criu, foreground
+from pyruntime._stub import ffi, lib
+from pyruntime.engine import console, criu, criu_rpc, foreground, hooks, mountpoints
 from pyruntime.engine.create import new_state, prepare
 from pyruntime.engine.delete import delete
-from pyruntime.engine.record import now, write_pid_file
+from pyruntime.engine.record import now, state_document, write_pid_file
 from pyruntime.engine.undo import Undo
 from pyruntime.errors import Error
 from pyruntime.store import container as containers
@@ -16,14 +16,16 @@ from pyruntime.store.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.cgroup import Cgroup
     from pyruntime.engine.criu import CriuOptions
+    from pyruntime.engine.criu_rpc import Message
     from pyruntime.engine.options import CreateOptions
     from pyruntime.plan.plan import Plan
     from pyruntime.spec.types import Config
 
+_DOING = "cannot restore the container"
 _KILL = 9
 _ROOT = "criu-root"
-_PID = "criu.pid"
 
 
 def restore(
@@ -34,105 +36,181 @@ def restore(
     Raises Error when it cannot be restored; then nothing of it is left.
     """
     if detach:
-        _restore(container_id, options, images)
+        _Restoration(container_id, options, images).make()
         return 0
+    if options.console_socket:
+        raise Error(
+            "nobody would read the console socket",
+            "in the foreground pyruntime itself is the terminal",
+            advice="add --detach, or leave out --console-socket",
+        )
     if subreaper:
         lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
     mask = foreground.hold_signals()
     try:
-        pid = _restore(container_id, options, images)
-        pidfd = os.pidfd_open(pid)
-        try:
-            status = foreground.wait(pidfd, pid)
-        finally:
-            os.close(pidfd)
+        status = _accompanied(container_id, options, images)
         delete(options.root, container_id, True)
         return status
     finally:
         foreground.release_signals(mask)
 
 
-def _restore(container_id: str, options: "CreateOptions", images: "CriuOptions") -> int:
-    """Make the container and return the pid of its init, a child of this process. Raises Error."""
-    containers.check_id(container_id)
-    config, plan = prepare(container_id, options)
-    if (config.get("process") or {}).get("terminal"):
-        raise Error(
-            "cannot restore the container",
-            "CRIU's command line cannot give it a terminal",
-            pointer="/process/terminal",
-            advice="containers without a terminal can be restored",
-        )
-    for warning in plan.warnings:
-        log.warning(warning)
-    streams = criu.streams(images)
-    with Undo() as undo:
-        container = containers.create(options.root, container_id)
+def _accompanied(container_id: str, options: "CreateOptions", images: "CriuOptions") -> int:
+    pair = ffi.new("int[2]")
+    error = lib.pyr_socketpair(pair)
+    if error:
+        raise Error("cannot make a socket pair", errno=-error)
+    ours, options.console_fd = pair
+    try:
+        pid = _Restoration(container_id, options, images).make()
+        master = lib.pyr_recv_fd(ours)
+    finally:
+        os.close(ours)
+    pidfd = os.pidfd_open(pid)
+    try:
+        if master < 0:
+            return foreground.wait(pidfd, pid)
+        foreground.prepare(master)
+        return foreground.relay(master, pidfd, pid)
+    finally:
+        os.close(pidfd)
+
+
+class _Restoration:
+    """A container on its way back."""
+
+    def __init__(self, container_id: str, options: "CreateOptions", images: "CriuOptions") -> None:
+        self.container_id = container_id
+        self.options = options
+        self.images = images
+        self.config: Config
+        self.plan: Plan
+        self.console = -1
+        self.cgroup: Cgroup
+
+    def make(self) -> int:
+        """Make the container and return the pid of its init, a child of this process. Raises Error."""
+        containers.check_id(self.container_id)
+        self.config, self.plan = prepare(self.container_id, self.options)
+        request = self.images.request(self.config.get("annotations") or {})
+        for warning in self.plan.warnings:
+            log.warning(warning)
+        streams = criu.streams(self.images)
+        criu.make_directories(self.images)
+        if "lazy-pages" in self.images.flags:
+            criu.check(_DOING, "lazy_pages")
+        else:
+            criu.check(_DOING)
+        with Undo() as undo:
+            self.console = console.connect(self.config, self.options)
+            try:
+                container, pid = self._make(request, streams, undo)
+            finally:
+                if self.console >= 0:
+                    os.close(self.console)
+            undo.keep()
+        container.close()
+        return pid
+
+    def _make(self, request: "Message", streams: "list[str]", undo: Undo) -> "tuple[containers.Container, int]":
+        container = containers.create(self.options.root, self.container_id)
         undo.push(container.close)
         undo.push(container.remove)
-        rootfs = os.path.join(options.bundle, next(step.args["source"] for step in plan.build if step.op == "root"))
-        cgroup = cgroups.prepare(plan.cgroup)
-        state = new_state(container_id, config, options)
+        source: str = next(step.args["source"] for step in self.plan.build if step.op == "root")
+        rootfs = os.path.join(self.options.bundle, source)
+        cgroup = self.cgroup = cgroups.prepare(self.plan.cgroup)
+        state = new_state(self.container_id, self.config, self.options)
         state["rootfs"], state["cgroup"] = rootfs, cgroup.record
         container.begin(state)
-        container.write_config(config)
+        container.write_config(self.config)
         cgroup.make()
         undo.push(cgroup.remove)
         cgroup.apply()
-        pid = _run(container.path, rootfs, config, plan, images, streams)
+        mountpoints.make(rootfs, self.config)
+        pid = self._run(container.path, rootfs, request, streams)
         undo.push(_end, pid)
         cgroup.settle()
         state["status"], state["created"], state["cgroup"] = "created", now(), cgroup.record
         state["pid"], state["start_time"] = pid, start_time(pid)
         container.write(state)
-        if options.pid_file:
-            write_pid_file(options.pid_file, pid)
-        undo.keep()
-    container.close()
-    return pid
+        if self.options.pid_file:
+            write_pid_file(self.options.pid_file, pid)
+        return container, pid
 
-
-def _run(
-    directory: str, rootfs: str, config: "Config", plan: "Plan", images: "CriuOptions", streams: "list[str]"
-) -> int:
-    """Let CRIU make the processes; return the pid of the first."""
-    mountpoint, pid_file = f"{directory}/{_ROOT}", f"{directory}/{_PID}"
-    words = ["--restore-detached", "--restore-sibling", "--evasive-devices", "--pidfile", pid_file]
-    words += ["--root", mountpoint]
-    masked = list((config.get("linux") or {}).get("maskedPaths") or ())
-    for destination, source in criu.external_mounts(config, masked):
-        words += ["--external", f"mnt[{destination}]:{source}"]
-    for controller, (_, path) in plan.cgroup.groups.items():
-        if controller or plan.cgroup.mode == "v2":
-            words += ["--cgroup-root", f"{controller}:{path}" if controller else path]
-    inherited: list[int] = []
-    try:
-        for fd, name in enumerate(streams[:3]):
-            if name.startswith("pipe:"):
-                inherited.append(os.dup(fd))
-                words += ["--inherit-fd", f"fd[{inherited[-1]}]:{name}"]
-        for name, path in criu.external_namespaces(config):
-            inherited.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-            words += ["--inherit-fd", f"fd[{inherited[-1]}]:{criu.namespace_key(name)}"]
-        # CRIU wants the root filesystem to be a mount, and nothing over its parent.
-        _bind(rootfs, mountpoint)
+    def _run(self, directory: str, rootfs: str, request: "Message", streams: "list[str]") -> int:
+        """Let CRIU make the processes; return the pid of the first."""
+        mountpoint = f"{directory}/{_ROOT}"
+        masked = list((self.config.get("linux") or {}).get("maskedPaths") or ())
+        request.update(
+            evasive_devices=True,
+            rst_sibling=True,
+            root=os.path.realpath(mountpoint),
+            ext_mnt=[
+                {"key": destination, "val": source} for destination, source in criu.external_mounts(self.config, masked)
+            ],
+            join_ns=criu.namespaces_to_join(self.config),
+            inherit_fd=[{"key": name, "fd": fd} for fd, name in enumerate(streams[:3]) if name.startswith("pipe:")],
+        )
+        namespaces: list[int] = []
         try:
-            criu.run("restore", "restore.log", images, words, tuple(inherited))
+            for name, path in criu.external_namespaces(self.config):
+                namespaces.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                request["inherit_fd"].append({"key": criu.namespace_key(name), "fd": namespaces[-1]})
+            # CRIU wants the root filesystem to be a mount, and nothing over its parent.
+            _bind(rootfs, mountpoint)
+            try:
+                response = criu.run(
+                    criu_rpc.RESTORE,
+                    _DOING,
+                    "restore.log",
+                    self.images,
+                    request,
+                    self._notified,
+                    descriptors=tuple(namespaces),
+                    started=self._join_cgroup,
+                )
+            finally:
+                _unbind(mountpoint)
+        except OSError as error:
+            raise Error(_DOING, error.filename or "", errno=error.errno or 0) from None
         finally:
-            _unbind(mountpoint)
-        with open(pid_file) as file:
-            return int(file.read())
-    except (OSError, ValueError) as error:
-        raise Error("cannot restore the container", str(error)) from None
-    finally:
-        for fd in inherited:
-            os.close(fd)
+            for fd in namespaces:
+                os.close(fd)
+        pid = (response.get("restore") or {}).get("pid", 0)
+        if pid <= 0:
+            raise Error(_DOING, "criu does not say which process it is")
+        return int(pid)
+
+    def _join_cgroup(self, pid: int, request: "Message") -> None:
+        """Put CRIU's process `pid` where the container's belong: they begin there, and the images say what is below."""
+        self.cgroup.join(pid)
+        with open(f"/proc/{pid}/cgroup") as file:
+            rows = [line.rstrip("\n").split(":", 2) for line in file]
+        request["cg_root"] = [{"ctrl": names, "path": path} for _, names, path in rows]
+
+    def _notified(self, step: str, pid: int, descriptor: int) -> None:
+        if step == "setup-namespaces":
+            # The namespaces are there, and the network is as empty as in `create`.
+            document = state_document(self.container_id, "created", pid, self.options.bundle, self.config)
+            hooks.run(self.plan.hooks["prestart"], document)
+            hooks.run(self.plan.hooks["createRuntime"], document)
+        elif step == "orphan-pts-master" and descriptor >= 0:
+            if self.console < 0:
+                raise Error(
+                    _DOING,
+                    "its terminal comes with it, and config.json has none",
+                    pointer="/process/terminal",
+                    clause="config.md#process",
+                )
+            sent = lib.pyr_send_fd(self.console, descriptor, b"/dev/ptmx", 9)
+            if sent < 0:
+                raise Error("cannot send the terminal over the console socket", errno=-sent)
 
 
 def _bind(source: str, target: str) -> None:
     import subprocess
 
-    os.mkdir(target, 0o700)
+    os.mkdir(target, 0o755)
     done = subprocess.run(["mount", "--rbind", "--make-rprivate", source, target], stderr=subprocess.PIPE, check=False)
     if done.returncode:
         os.rmdir(target)

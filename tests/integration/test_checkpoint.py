@@ -2,11 +2,14 @@
 
 import json
 import os
+import socket
 import subprocess
 
 import pytest
 
-from pyruntime.engine.criu import CriuOptions, external_mounts, external_namespaces
+from pyruntime.engine import criu_rpc as rpc
+from pyruntime.engine.criu import FLAGS, external_mounts, external_namespaces, namespaces_to_join
+from terminals import read_until, take_terminal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -88,32 +91,168 @@ def test_a_container_goes_on_under_another_id_with_its_pipes_and_mounts(runtime,
         assert process.wait(timeout=60) == 5
 
 
+@pytest.mark.parametrize(("answer", "said"), [("fail", "EINVAL"), ("die", "killed by signal 6")])
 @pytest.mark.parametrize("verb", ["checkpoint", "restore"])
-def test_the_log_is_named_when_criu_fails(runtime, running, tmp_path, verb):
+def test_the_log_is_named_when_criu_fails(runtime, running, criu, images, tmp_path, verb, answer, said):
     container, path = running
-    program = tmp_path / "bin" / "criu"
-    program.parent.mkdir()
-    program.write_text(
-        "#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in --work-dir) w=$2;; --log-file) l=$2;; esac; shift; done\n"
-        'echo "Error (criu/x.c:1): the stars are wrong" > $w/$l; exit 7\n'
-    )
-    program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    words = ["--image-path", tmp_path / "images", "--work-path", tmp_path / "work"]
+    criu.answers(answer)
+    words = ["--image-path", images, "--work-path", tmp_path / "work"]
     if verb == "restore":
-        (tmp_path / "images").mkdir()
-        (tmp_path / "work").mkdir()
-        (tmp_path / "images/descriptors.json").write_text("[]")
         other = runtime.id()
-        done = runtime("restore", "-d", *words, "-b", path, other, env=environment, check=False)
+        done = runtime("restore", "-d", *words, "-b", path, other, env=criu.environment, check=False)
         assert f"log file {tmp_path}/work/restore.log" in done.stderr
         assert "does not exist" in runtime("state", other, check=False).stderr
     else:
-        done = runtime("checkpoint", *words, container, env=environment, check=False)
+        done = runtime("checkpoint", *words, container, env=criu.environment, check=False)
         assert f"log file {tmp_path}/work/dump.log" in done.stderr
         assert json.loads(runtime("state", container).stdout)["status"] == "running"
     assert done.returncode == 1
-    assert "the stars are wrong" in done.stderr
+    assert said in done.stderr
+    assert "criu's log" in done.stderr and "the stars are wrong" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "said"),
+    [
+        ("old", [], "at least 31600"),
+        ("poor", ["--pre-dump"], "mem_track"),
+        ("poor", ["--lazy-pages"], "lazy_pages"),
+        ("", ["--status-fd", "77", "--lazy-pages"], "--status-fd 77"),
+        ("", ["--parent-path", "../none"], "--parent-path ../none"),
+        ("", ["--manage-cgroups-mode", "maybe"], "--manage-cgroups-mode maybe"),
+        ("", ["--page-server", "nowhere"], "ADDRESS:PORT"),
+        ("", ["--empty-ns", "pid"], "network"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(runtime, running, criu, tmp_path, answer, words, said):
+    container, _ = running
+    criu.answers(answer)
+    command = ("checkpoint", *words, "--image-path", tmp_path / "images", container)
+    done = runtime(*command, env=criu.environment, check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not (tmp_path / "images").exists()
+    assert json.loads(runtime("state", container).stdout)["status"] == "running"
+
+
+def test_each_option_of_checkpoint_reaches_criu(runtime, running, criu, tmp_path):
+    container, _ = running
+    (tmp_path / "old").mkdir()
+    flags = sorted(FLAGS)
+    words = [*(f"--{name}" for name in flags), "--parent-path", "../old", "--page-server", "[::1]:99"]
+    words += ["--manage-cgroups-mode", "strict", "--image-path", tmp_path / "images", "--empty-ns", "network"]
+    (tmp_path / "images").mkdir()
+    runtime("checkpoint", *words, container, env=criu.environment)
+    asked = criu.options(rpc.DUMP)
+    state = json.loads(runtime("state", container).stdout)
+    assert state["status"] == "running"  # --leave-running is one of the flags
+    assert all(asked[FLAGS[name]] == 1 for name in flags)
+    assert asked["pid"] == state["pid"]
+    assert (asked["parent_img"], asked["track_mem"]) == ("../old", 1)
+    assert asked["ps"] == {"address": "::1", "port": 99}
+    assert asked["manage_cgroups_mode"] == rpc.CGROUP_MODES["strict"]
+    assert asked["empty_ns"] == 0x40000000
+    assert asked["config_file"] == "/etc/criu/runc.conf"
+    assert {"key": "/proc/timer_list", "val": "/proc/timer_list"} in asked["ext_mnt"]
+    assert json.loads((tmp_path / "images/descriptors.json").read_text()) == ["/dev/null"] * 3
+
+
+def test_a_container_that_was_checkpointed_is_gone_and_one_after_a_pre_dump_is_not(runtime, running, criu, tmp_path):
+    container, _ = running
+    runtime("checkpoint", "--pre-dump", "--image-path", tmp_path / "one", container, env=criu.environment)
+    assert "ext_mnt" not in criu.options(rpc.PRE_DUMP)
+    assert json.loads(runtime("state", container).stdout)["status"] == "running"
+    runtime("checkpoint", "--image-path", tmp_path / "two", container, env=criu.environment)
+    assert "does not exist" in runtime("state", container, check=False).stderr
+
+
+def test_status_fd_is_told_when_lazy_pages_are_ready(runtime, running, criu, tmp_path):
+    container, _ = running
+    read, write = os.pipe()
+    words = ["--lazy-pages", "--status-fd", str(write), "--leave-running", "--image-path", tmp_path / "images"]
+    command = runtime.command("checkpoint", *words, container)
+    subprocess.run(command, pass_fds=[write], env=criu.environment, check=True, timeout=60)
+    os.close(write)
+    with open(read, "rb") as said:
+        assert said.read() == b"\0"
+
+
+def test_restore_runs_hooks_joins_cgroups_and_makes_places_for_mounts(runtime, bundle, criu, images, tmp_path):
+    def change(config):
+        config["annotations"] = {
+            "org.criu.config": "/etc/criu/mine.conf",
+            "run.oci.hooks.stdout": str(tmp_path / "out"),
+        }
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat; echo"]}
+        config["hooks"] = {kind: [hook] for kind in ("prestart", "createRuntime", "createContainer", "startContainer")}
+        config["mounts"].append(
+            {"destination": "/data/deep", "type": "bind", "source": str(tmp_path), "options": ["bind"]}
+        )
+
+    container, place = runtime.id(), bundle(change, own=True)
+    words = ("--image-path", images, "-b", place, "--pid-file", tmp_path / "pid", "--tcp-established")
+    runtime("restore", "-d", *words, "--lsm-profile", "apparmor:x", container, env=criu.environment)
+    state = json.loads(runtime("state", container).stdout)
+    assert (state["status"], str(state["pid"])) == ("running", (tmp_path / "pid").read_text())
+    hooks = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [(hook["id"], hook["pid"]) for hook in hooks] == [(container, state["pid"])] * 2
+    asked = criu.options(rpc.RESTORE)
+    assert asked["config_file"] == "/etc/criu/mine.conf"
+    assert (asked["lsm_profile"], asked["tcp_established"], asked["rst_sibling"]) == ("apparmor:x", 1, 1)
+    assert {"key": "/data/deep", "val": str(tmp_path)} in asked["ext_mnt"]
+    assert asked["inherit_fd"] == {"key": "pipe:[17]", "fd": 1}
+    assert any(container in group["path"] for group in asked["cg_root"])
+    assert json.loads(runtime("ps", "-f", "json", container).stdout) == [state["pid"]]
+    assert (place / "rootfs/data/deep").is_dir()
+    assert not [line for line in open("/proc/self/mounts") if container in line]
+    runtime("kill", container, "KILL")
+
+
+def test_a_hook_that_fails_fails_the_restore(runtime, bundle, criu, images):
+    container = runtime.id()
+    change = {"createRuntime": [{"path": "/bin/false"}]}
+    place = bundle(lambda config: config.update(hooks=change), own=True)
+    done = runtime("restore", "-d", "--image-path", images, "-b", place, container, env=criu.environment, check=False)
+    assert done.returncode == 1
+    assert "createRuntime hook /bin/false failed" in done.stderr
+    assert not (runtime.root / container).exists()
+
+
+def with_terminal(config):
+    config["process"]["terminal"] = True
+
+
+def test_the_terminal_of_a_restored_container_goes_to_the_console_socket(runtime, bundle, criu, images, tmp_path):
+    criu.has_a_terminal()
+    container = runtime.id()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen()
+        words = ("--console-socket", tmp_path / "console", "--image-path", images, "-b", bundle(with_terminal))
+        runtime("restore", "-d", *words, container, env=criu.environment)
+        master = take_terminal(listener)
+    read_until(master, b"ready")
+    os.write(master, b"hello\n")
+    read_until(master, b"got hello")
+    os.close(master)
+
+
+def test_in_the_foreground_restore_is_the_terminal(runtime, bundle, criu, images):
+    criu.has_a_terminal()
+    command = runtime.command("restore", "--image-path", images, "-b", bundle(with_terminal), runtime.id())
+    done = subprocess.run(
+        command, input="hello\n", env=criu.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "got hello" in done.stdout
+    assert done.returncode == 5
+
+
+def test_a_terminal_that_nobody_takes_is_an_error(runtime, bundle, criu, images):
+    container = runtime.id()
+    words = ("restore", "-d", "--image-path", images, "-b", bundle(with_terminal), container)
+    done = runtime(*words, env=criu.environment, check=False)
+    assert done.returncode == 1 and "--console-socket" in done.stderr
+    assert not (runtime.root / container).exists()
 
 
 def test_without_criu_the_error_says_so(runtime, running, tmp_path):
@@ -141,22 +280,20 @@ def test_images_that_are_not_there_are_no_container(runtime, bundle, tmp_path):
     assert "does not exist" in runtime("state", container, check=False).stderr
 
 
-def test_what_criu_is_told():
-    options = CriuOptions(
-        "/images", flags=("leave-running",), empty=("network",), page_server="::1:99", parent="../old"
-    )
-    words = options.arguments()
-    assert words[:4] == ["--images-dir", "/images", "--work-dir", "/images"]
-    for pair in (("--empty-ns", "net"), ("--prev-images-dir", "../old"), ("--address", "::1"), ("--port", "99")):
-        assert words[words.index(pair[0]) + 1] == pair[1]
-    assert "--leave-running" in words
+def test_what_is_not_the_containers_own():
     config = {
         "mounts": [
             {"destination": "/proc", "type": "proc"},
             {"destination": "/data", "type": "bind", "source": "/srv"},
             {"destination": "/etc/hosts", "source": "/h", "options": ["rbind", "ro"]},
         ],
-        "linux": {"namespaces": [{"type": "network", "path": "/run/netns/x"}, {"type": "pid"}]},
+        "linux": {
+            "namespaces": [
+                {"type": "network", "path": "/run/netns/x"},
+                {"type": "ipc", "path": "/proc/7/ns/ipc"},
+                {"type": "pid"},
+            ]
+        },
     }
     assert external_mounts(config, ["/proc/kcore"]) == [
         ("/data", "/srv"),
@@ -164,3 +301,6 @@ def test_what_criu_is_told():
         ("/proc/kcore", "/dev/null"),
     ]
     assert external_namespaces(config) == [("net", "/run/netns/x")]
+    assert namespaces_to_join(config) == [{"ns": "ipc", "ns_file": "/proc/7/ns/ipc"}]
+    config["linux"]["namespaces"].append({"type": "user"})
+    assert ("/dev/null", "/dev/null") in external_mounts(config, [])

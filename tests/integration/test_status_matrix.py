@@ -32,6 +32,10 @@ VERBS = {
     "events --stats": ("events", "--stats", "ID"),
     "update": ("update", "--pids-limit", "50", "ID"),
     "create": ("create", "--bundle", "BUNDLE", "ID"),
+    "run": ("run", "--detach", "--bundle", "BUNDLE", "ID"),
+    "checkpoint": ("checkpoint", "--image-path", "NEW", "ID"),
+    "checkpoint --pre-dump": ("checkpoint", "--pre-dump", "--image-path", "NEW", "ID"),
+    "restore": ("restore", "--detach", "--image-path", "IMAGES", "--bundle", "BUNDLE", "ID"),
 }
 
 # S: decided by the spec (runtime.md); the other rows, and the status "paused", by runc.
@@ -51,6 +55,10 @@ MATRIX = {
     "events --stats": ("not running", OK, OK, OK, "not running", *BAD),
     "update": ("it is creating", OK, OK, OK, "container not running", *BAD),
     "create": ("exists already",) * 5 + (OK,) + ("exists already",) * 2,  # S: the id must be unique
+    "run": ("exists already",) * 5 + (OK,) + ("exists already",) * 2,  # S: it begins with create
+    "checkpoint": ("creating state", "created state", OK, OK, "stopped state", *BAD),
+    "checkpoint --pre-dump": ("creating state", "created state", OK, OK, "stopped state", *BAD),
+    "restore": ("exists already",) * 5 + (OK,) + ("exists already",) * 2,
 }
 
 CELLS = [
@@ -62,6 +70,27 @@ NOT_AS_RUNC = {
     ("delete", "created"),  # runc kills it
     ("start", "creating"),
 }
+
+
+# What `state` says after a cell that succeeds; "" for a container that is not there any more. Other verbs leave the
+# status as it was.
+AFTER = {
+    ("start", "created"): "running",
+    ("kill KILL", "created"): "stopped",
+    ("kill KILL", "running"): "stopped",
+    ("kill KILL", "paused"): "stopped",
+    ("pause", "created"): "paused",
+    ("pause", "running"): "paused",
+    ("resume", "paused"): "running",
+    ("delete", "stopped"): "",
+    ("checkpoint", "running"): "",
+    ("checkpoint", "paused"): "",
+    ("create", "unknown"): "created",
+    ("run", "unknown"): "running",
+    ("restore", "unknown"): "running",
+    **{("delete --force", status): "" for status in STATUSES},
+}
+_SOON = {"kill KILL"}  # the process ends a little later
 
 
 def sleeper(config):
@@ -151,16 +180,25 @@ def status_of(runtime, container):
     return json.loads(done.stdout)["status"] if done.returncode == 0 else ""
 
 
+def command(verb, container, bundle, images):
+    """Return the words of the command line for a row of the table."""
+    places = {"ID": container, "BUNDLE": bundle, "IMAGES": images, "NEW": images.with_name("new")}
+    return [places.get(word, word) for word in VERBS[verb]]
+
+
 @pytest.mark.parametrize(("verb", "status", "expected"), CELLS, ids=[f"{verb}-{status}" for verb, status, _ in CELLS])
-def test_verb_on_status(runtime, containers, bundle, verb, status, expected):
+def test_verb_on_status(runtime, containers, bundle, criu, images, verb, status, expected):
     container = containers(status)
     before = status_of(runtime, container)
-    words = [{"ID": container, "BUNDLE": bundle(sleeper)}.get(word, word) for word in VERBS[verb]]
-    done = runtime(*words, check=False)
+    done = runtime(*command(verb, container, bundle(sleeper), images), env=criu.environment, check=False)
     if expected == OK:
         assert done.returncode == 0, done.stderr
+        after = AFTER.get((verb, status), before)
+        while verb in _SOON and status_of(runtime, container) != after:
+            pass  # the test's own time limit ends it
+        assert status_of(runtime, container) == after
         return
-    assert done.returncode == (255 if verb == "exec" else 1)
+    assert done.returncode == (255 if verb.startswith("exec") else 1)
     assert expected in done.stderr
     # An operation that is refused has no effect (runtime.md#operations).
     assert status_of(runtime, container) == before
@@ -229,20 +267,20 @@ RUNC_STATUSES = ("created", "running", "paused", "stopped", "unknown")
 
 @pytest.mark.skipif(not os.path.exists(RUNC), reason="runc is not installed")
 @pytest.mark.parametrize("status", RUNC_STATUSES)
-def test_verbs_succeed_and_fail_as_with_runc(runtime, containers, bundle, status, subtests, pyruntime):
+def test_verbs_succeed_and_fail_as_with_runc(runtime, containers, bundle, criu, images, status, subtests, pyruntime):
     def runc_config(config):
         config["ociVersion"] = "1.0.2"
 
     original, containers.bundle = containers.bundle, lambda change: bundle(lambda c: (change(c), runc_config(c)))
-    for verb, template in VERBS.items():
+    for verb in VERBS:
         if (verb, status) in NOT_AS_RUNC:
             continue
         with subtests.test(verb=verb):
             runtime.program = Path(RUNC)
             try:
                 container = containers(status)
-                words = [{"ID": container, "BUNDLE": original(runc_config)}.get(word, word) for word in template]
-                succeeded = runtime(*words, check=False).returncode == 0
+                words = command(verb, container, original(runc_config), images)
+                succeeded = runtime(*words, env=criu.environment, check=False).returncode == 0
                 runtime("delete", "--force", container, check=False)
             finally:
                 runtime.program = pyruntime

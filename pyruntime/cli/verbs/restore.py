@@ -18,7 +18,9 @@ def main(line: "CommandLine") -> int:
     create = CreateOptions(
         root=state_root(line.shared["root"]),
         bundle=os.path.abspath(options["bundle"] or "."),
+        console_socket=os.path.abspath(options["console-socket"]) if options["console-socket"] else None,
         pid_file=os.path.abspath(options["pid-file"]) if options["pid-file"] else None,
+        no_pivot=options["no-pivot"],
         no_new_keyring=True,
         systemd_cgroup=line.shared["systemd-cgroup"],
     )

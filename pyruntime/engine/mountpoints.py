@@ -1,0 +1,54 @@
+"""What `create` makes in the root filesystem for mounts to be on, made for `restore`: CRIU wants it to be there."""
+
+import errno
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.spec.types import Config, Mount
+
+
+def make(rootfs: str, config: "Config") -> None:
+    """Make the missing places of the configuration's mounts below `rootfs`, by descriptor and through no link.
+
+    A place on a tmpfs or in another mount is not the root filesystem's: CRIU makes the one, and the other has it. Where
+    a link or a file is on the way, or nothing can be written, CRIU says what it misses.
+    """
+    above: list[str] = []
+    for mount in config.get("mounts") or ():
+        destination = os.path.normpath(f"/{mount['destination']}")
+        if not any(destination.startswith(f"{place}/") for place in above):
+            _make(rootfs, destination, _is_file(mount))
+        above.append(destination)
+
+
+def _is_file(mount: "Mount") -> bool:
+    bound = mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
+    try:
+        return bool(bound) and not stat.S_ISDIR(os.stat(mount.get("source") or "").st_mode)
+    except OSError:
+        return False
+
+
+def _make(rootfs: str, destination: str, file: bool) -> None:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    parts = [part for part in destination.split("/") if part]
+    here = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for index, name in enumerate(parts):
+            if file and index == len(parts) - 1:
+                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755, dir_fd=here))
+                return
+            try:
+                os.mkdir(name, 0o755, dir_fd=here)
+            except FileExistsError:
+                pass
+            below = os.open(name, flags, dir_fd=here)
+            os.close(here)
+            here = below
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+    finally:
+        os.close(here)
