@@ -161,6 +161,9 @@ int pyr_clone_tree(int dirfd, const char *path, int recursive) {
     return tree < 0 ? -errno : tree;
 }
 
+/* Whether the kernel has the call: Linux 5.12. Another refusal of a descriptor that is none says that it has. */
+int pyr_has_mount_setattr(void) { return sys_mount_setattr(-1, 0, 0, 0, 0, -1) == 0 || errno != ENOSYS; }
+
 /* For the host too, which has the rights over the filesystem that a container's user namespace has not. 0 or -errno. */
 int pyr_idmap_tree(int tree, int userns, int recursive) {
     return sys_mount_setattr(tree, recursive ? AT_RECURSIVE : 0, MOUNT_ATTR_IDMAP, 0, 0, userns) < 0 ? -errno : 0;
@@ -540,7 +543,7 @@ int do_readonly(struct stub *stub, const struct step *step) {
         return absent(errno) ? 0 : -1;
     /* Linux before 5.12 changes one mount at a time: what is mounted below is left out there, so that nobody writes to
      * it either. */
-    bool recursive = sys_mount_setattr(place, 0, 0, 0, 0, -1) == 0 || errno != ENOSYS;
+    bool recursive = pyr_has_mount_setattr();
     struct step plain = *step;
     if (!recursive) {
         plain.attr_set |= step->rec_set;

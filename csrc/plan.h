@@ -127,4 +127,5 @@ int pyr_run(struct stub *stub, const struct step *steps, uint32_t count);
 int pyr_clone_tree(int dirfd, const char *path, int recursive);
 int pyr_write_attribute(int proc, const char *path, const char *text);
 int pyr_idmap_tree(int tree, int userns, int recursive);
+int pyr_has_mount_setattr(void);
 #endif

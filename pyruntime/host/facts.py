@@ -18,9 +18,21 @@ class Facts:
     known_capabilities  those that this kernel has at all, a bit mask
     in_user_namespace   the runtime itself runs in a user namespace that is not the initial one
     apparmor, selinux   the security module is enabled
+    mount_setattr       the kernel has that system call (Linux 5.12)
+    rootless            the systemd to ask for cgroups is the user's own; what is not said follows from euid
     """
 
-    __slots__ = ("apparmor", "capabilities", "cgroup", "euid", "in_user_namespace", "known_capabilities", "selinux")
+    __slots__ = (
+        "apparmor",
+        "capabilities",
+        "cgroup",
+        "euid",
+        "in_user_namespace",
+        "known_capabilities",
+        "mount_setattr",
+        "rootless",
+        "selinux",
+    )
 
     def __init__(
         self,
@@ -32,6 +44,8 @@ class Facts:
         in_user_namespace: bool,
         apparmor: bool = False,
         selinux: bool = False,
+        mount_setattr: bool = True,
+        rootless: bool | None = None,
     ) -> None:
         self.cgroup = cgroup
         self.euid = euid
@@ -40,6 +54,8 @@ class Facts:
         self.in_user_namespace = in_user_namespace
         self.apparmor = apparmor
         self.selinux = selinux
+        self.mount_setattr = mount_setattr
+        self.rootless = euid != 0 if rootless is None else rootless
 
     def holds(self, capability: str) -> bool:
         """Tell whether the runtime has `capability`, for example "CAP_SYS_ADMIN"."""
@@ -61,6 +77,19 @@ def _apparmor() -> bool:
         return False
 
 
+def _has_systemd_of_its_own() -> bool:
+    """Whether root of a user namespace is a user of the host with a systemd of its own, as under rootless Podman.
+
+    Otherwise it is root of a container with a systemd, whose services have no bus of a session.
+    """
+    if os.geteuid() != 0:
+        return True
+    environment = os.environ
+    return environment.get("USER") != "root" and bool(
+        environment.get("DBUS_SESSION_BUS_ADDRESS") or os.path.exists(f"{environment.get('XDG_RUNTIME_DIR')}/bus")
+    )
+
+
 def facts() -> Facts:
     """Look at this host (capabilities(7), user_namespaces(7))."""
     from pyruntime._stub import ffi, lib
@@ -79,4 +108,6 @@ def facts() -> Facts:
         in_user_namespace=not identity,
         apparmor=_apparmor(),
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        mount_setattr=bool(lib.pyr_has_mount_setattr()),
+        rootless=None if identity else _has_systemd_of_its_own(),
     )

@@ -16,8 +16,26 @@ if TYPE_CHECKING:
 _NULL_PATH, _NULL = "/dev/null", os.makedev(1, 3)  # mem(4)
 
 
+# Operation -> errno -> what the kernel lacks then.
+_NEEDS = {
+    "set_mempolicy": {
+        errno.ENOSYS: "it needs CONFIG_NUMA",
+        errno.EINVAL: "each node needs memory of its own (/sys/devices/system/node/has_memory); MPOL_PREFERRED_MANY "
+        "needs Linux 5.15, MPOL_WEIGHTED_INTERLEAVE Linux 6.9",
+    },
+    "sched_setattr": {
+        errno.EINVAL: "SCHED_ISO is reserved in Linux and not there; SCHED_FLAG_UTIL_CLAMP_* needs Linux 5.3",
+        errno.EOPNOTSUPP: "SCHED_FLAG_UTIL_CLAMP_* needs CONFIG_UCLAMP_TASK",
+        errno.EBUSY: "SCHED_DEADLINE needs more time than the CPUs have left",
+        errno.EPERM: "it needs CAP_SYS_NICE, SCHED_DEADLINE all CPUs of the host, and a real-time policy with "
+        "CONFIG_RT_GROUP_SCHED a cgroup that has real-time (linux.resources.cpu.realtimeRuntime)",
+    },
+}
+
+
 def _refused(step: "Step", doing: str, error: int) -> Error:
-    return Error(doing, pointer=step.pointer, clause=step.clause, step=step, errno=error)
+    advice = _NEEDS.get(step.op, {}).get(error, "")
+    return Error(doing, pointer=step.pointer, clause=step.clause, step=step, errno=error, advice=advice)
 
 
 def _check(step: "Step", doing: str, result: int) -> None:

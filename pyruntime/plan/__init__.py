@@ -21,7 +21,7 @@ def compile_plan(context: Context) -> Plan:
             context.facts.cgroup,
             context.container_id,
             systemd=context.systemd_cgroup,
-            rootless=context.facts.euid != 0,
+            rootless=context.facts.rootless,
         )
     )
     context.cgroup = plan.cgroup

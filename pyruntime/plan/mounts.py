@@ -57,6 +57,8 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
     pointer = f"/mounts/{index}"
     fstype = mount.get("type") or ""
     options = mount_options.MountOptions(mount.get("options") or [])
+    if not context.facts.mount_setattr:
+        _refuse_newer(pointer, mount, options)
     if destination == "/":
         raise Error(
             "cannot mount over the root of the container",
@@ -83,6 +85,23 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
         yield from expand(index, mount, context.config, context.facts.cgroup, context.cgroup)
     else:
         yield from _filesystem(context, pointer, mount, destination, options, late)
+
+
+def _refuse_newer(pointer: str, mount: "Mount", options: mount_options.MountOptions) -> None:
+    """Raise Error for what only mount_setattr(2) can do: the rest is done by mount(2) where the kernel lacks it."""
+    if mount.get("uidMappings") or options.behaviour & mount_options.IDMAP:
+        what, name = "map the owners of the mount", "uidMappings" if mount.get("uidMappings") else "options"
+    elif options.rec_set | options.rec_clr:
+        what, name = "change the attributes of the mounts below", "options"
+    else:
+        return
+    raise Error(
+        f"cannot {what} at {mount['destination']}",
+        "the kernel has no mount_setattr: it needs Linux 5.12",
+        pointer=f"{pointer}/{name}",
+        value=mount.get(name),
+        clause="config.md#linux-mount-options",
+    )
 
 
 def _common(options: mount_options.MountOptions) -> "dict[str, int]":

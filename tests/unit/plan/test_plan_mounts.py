@@ -195,3 +195,35 @@ def test_cgroup_mounts_are_those_of_the_host():
     assert [step.args["fstype"] for step in steps(entry, namespaces=[*NAMESPACES, "cgroup"])][:2] == ["tmpfs", "cgroup"]
     found = plan(config(namespaces=[*NAMESPACES, "cgroup"], mounts=[entry]), facts(V2)).build
     assert [step.args["fstype"] for step in at(found, "/sys/fs/cgroup")] == ["cgroup2"]
+
+
+# ---- What the kernel lacks ----
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer"),
+    [
+        ({"options": ["rbind", "rro"]}, "/mounts/0/options"),
+        ({"options": ["rbind", "rrw"]}, "/mounts/0/options"),
+        ({"options": ["remount", "bind", "rnosymfollow"]}, "/mounts/0/options"),
+        ({"options": ["bind", "idmap"]}, "/mounts/0/options"),
+        ({"options": ["bind"], "uidMappings": [], "gidMappings": []}, ""),
+        ({"options": ["rbind", "ro", "rprivate", "nosymfollow"]}, ""),
+        (
+            {
+                "options": ["bind"],
+                "uidMappings": [{"containerID": 0, "hostID": 5, "size": 1}],
+                "gidMappings": [{"containerID": 0, "hostID": 5, "size": 1}],
+            },
+            "/mounts/0/uidMappings",
+        ),
+    ],
+)
+def test_what_needs_mount_setattr_is_refused_where_it_is_not(more, pointer):
+    wanted = config(mounts=[{"destination": "/data", "source": "/srv", **more}])
+    if not pointer:
+        assert plan(wanted, facts(mount_setattr=False)).build
+        return
+    with pytest.raises(Error, match=r"needs Linux 5\.12") as raised:
+        plan(wanted, facts(mount_setattr=False))
+    assert raised.value.pointer == pointer
