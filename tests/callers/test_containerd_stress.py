@@ -26,6 +26,7 @@ def test_a_hundred_containers_eight_at_a_time(containerd):
     before = _mounts(containerd)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         list(pool.map(life, range(CONTAINERS)))
+    assert ctr("container", "ls", "--quiet").stdout == ""
     assert containerd.left() == []
     assert _groups(containerd.namespace) == []
     assert _mounts(containerd) == before
