@@ -142,6 +142,14 @@ def unmount_below(place: Path) -> None:
         subprocess.run(["umount", mount], check=True)
 
 
+def lives(pid: int, program: str) -> bool:
+    """Tell whether the process `pid` runs `program`."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().startswith(program)
+    except OSError:
+        return False
+
+
 # ---- Cgroups ----
 
 

@@ -6,8 +6,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from calling import DEBIAN, IMAGE, Caller, Daemon, containers_in, need, remove_parent_cgroup, unmount_below, until
+from calling import DEBIAN, IMAGE, Caller, Daemon, containers_in, need, remove_parent_cgroup, until
 from cri_fixtures import kubelet, kubelet_daemon  # noqa: F401, fixtures are found by their names here
+from docker_fixtures import (  # noqa: F401
+    docker,
+    docker_session,
+    drop_in_docker,
+    drop_in_docker_session,
+    remapped_docker,
+    remapped_docker_session,
+)
 from images import make_archive
 from ordinary import ordinary  # noqa: F401
 from podman_fixtures import (  # noqa: F401
@@ -122,65 +130,3 @@ def containerd(containerd_daemon):
     yield containerd_daemon
     containerd_daemon.clean()
     assert containerd_daemon.left() == []
-
-
-# ---- Docker ----
-
-
-@pytest.fixture(scope="session")
-def docker_daemon(tmp_path_factory, pyruntime, session, image):
-    """A dockerd whose default runtime is pyruntime, with the image IMAGE, and the place of pyruntime's state."""
-    need("dockerd", "docker", "containerd")
-    place = tmp_path_factory.mktemp("docker")
-    (place / "daemon.json").write_text("{}")
-    address = f"unix://{place}/docker.sock"
-    command = [
-        "dockerd",
-        *("--config-file", place / "daemon.json"),
-        *("--data-root", place / "data"),
-        *("--exec-root", place / "exec"),
-        *("--pidfile", place / "docker.pid"),
-        *("--host", address),
-        *("--containerd-namespace", "docker"),
-        *("--cgroup-parent", f"/{session}-docker"),
-        *("--bridge=none", "--iptables=false", "--ip6tables=false"),
-        *("--add-runtime", f"pyruntime={pyruntime}"),
-        *("--default-runtime", "pyruntime"),
-    ]
-    docker = Caller(
-        ["docker"],
-        {"run": ["--network", "none"]},
-        {"DOCKER_HOST": address, "DOCKER_CONFIG": str(place / "client"), "DOCKER_BUILDKIT": "0"},
-    )
-    key = Path("/etc/docker/key.json")
-    known = [path for path in (key, key.parent) if path.exists()]
-    daemon = Daemon(command, place / "log")
-    try:
-        until(lambda: daemon.answers("docker", "--host", address, "version"), "dockerd to answer")
-        docker("load", "--input", image)
-        yield docker, place / "exec/runtime-runc/docker"
-        _remove_docker_containers(docker)
-    finally:
-        daemon.stop()
-        # What dockerd makes outside of the directories it is given.
-        if key not in known:
-            key.unlink(missing_ok=True)
-        if key.parent not in known:
-            shutil.rmtree(key.parent, ignore_errors=True)
-        unmount_below(place)
-    remove_parent_cgroup(f"{session}-docker")
-
-
-def _remove_docker_containers(docker: Caller) -> None:
-    names = docker("ps", "--all", "--quiet").stdout.split()
-    if names:
-        docker("rm", "--force", *names)
-
-
-@pytest.fixture
-def docker(docker_daemon):
-    """The client of the dockerd; no container may be left in pyruntime's hands."""
-    client, runtime_root = docker_daemon
-    yield client
-    _remove_docker_containers(client)
-    assert containers_in(runtime_root) == []

@@ -1,24 +1,13 @@
-"""Docker Engine: pyruntime as a runtime added to dockerd, and as its default."""
+"""Docker Engine with pyruntime added to it, and as its default runtime: `docker run` and what its flags ask for."""
 
 import json
+import os
+import subprocess
 
 import pytest
-from calling import limit, until
+from calling import limit, lives, remove_parent_cgroup, until
 
 UNCONFINED = ("--security-opt", "seccomp=unconfined")
-
-
-def pid_of(docker, name) -> int:
-    return int(docker("inspect", "--format", "{{.State.Pid}}", name).stdout)
-
-
-def state_of(docker, name) -> "tuple[str, int]":
-    status, code = docker("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name).stdout.split()
-    return status, int(code)
-
-
-def ended(docker, name):
-    until(lambda: state_of(docker, name)[0] == "exited", f"{name} to end")
 
 
 @pytest.mark.parametrize("options", [(), UNCONFINED], ids=["default profile", "unconfined"])
@@ -96,15 +85,60 @@ def test_volumes(docker, tmp_path):
     assert (tmp_path / "made").read_text() == "text\n"
 
 
+@pytest.fixture
+def shared(tmp_path):
+    """A directory that is a shared mount."""
+    place = tmp_path / "shared"
+    place.mkdir()
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    subprocess.run(["mount", "--make-shared", place], check=True)
+    yield place
+    while subprocess.run(["umount", "--recursive", place], check=False, capture_output=True).returncode == 0:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("option", "fields"),
+    [("rprivate", []), ("rslave", ["master"]), ("rshared", ["shared"])],
+    ids=str,
+)
+def test_the_propagation_of_a_volume(docker, shared, option, fields):
+    volume = ["--volume", f"{shared}:/shared:{option}"]
+    done = docker("run", "--rm", *volume, "box", "grep", " /shared ", "/proc/self/mountinfo")
+    optional = done.stdout.split()[6 : done.stdout.split().index("-")]
+    assert [field.partition(":")[0] for field in optional] == fields
+
+
+def test_what_a_privileged_container_mounts_in_a_shared_volume_is_there_on_the_host(docker, shared):
+    volume = ["--volume", f"{shared}:/shared:rshared"]
+    docker(
+        "run",
+        "--rm",
+        "--privileged",
+        *volume,
+        "box",
+        "sh",
+        "-c",
+        "mkdir /shared/made; mount -t tmpfs none /shared/made",
+    )
+    assert os.path.ismount(shared / "made")
+
+
 def test_limits(docker):
     docker("run", "--detach", "--name", "limited", *_LIMITS, "box", "sleep", "1000")
-    pid = pid_of(docker, "limited")
+    pid = docker.pid("limited")
     assert limit(pid, "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
     assert limit(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
     assert limit(pid, "pids", "pids.max", "pids.max") == "33"
 
 
 _LIMITS = ("--memory", "64m", "--cpus", "0.5", "--pids-limit", "33")
+
+
+def test_a_container_that_takes_too_much_memory_is_killed_and_says_so(docker):
+    script = "x=a; while :; do x=$x$x; done"
+    docker("run", "--name", "greedy", "--memory", "8m", "--memory-swap", "8m", "box", "sh", "-c", script, status=137)
+    assert docker.inspect("greedy", "{{.State.OOMKilled}}") == "true"
 
 
 def test_the_pids_limit_holds(docker):
@@ -124,6 +158,19 @@ def test_capabilities(docker):
         "CapBnd": 1,
         "CapAmb": 0,
     }
+
+
+def test_added_capabilities(docker):
+    flags = ["--cap-add", "NET_ADMIN", "--cap-drop", "CHOWN", "--cap-drop", "MKNOD"]
+    done = docker("run", "--rm", *flags, "box", "grep", "CapEff", "/proc/self/status")
+    chown, net_admin, mknod = 1 << 0, 1 << 12, 1 << 27
+    assert int(done.stdout.split()[1], 16) == 0xA80425FB & ~chown & ~mknod | net_admin
+
+
+def test_no_new_privileges(docker):
+    flags = ["--security-opt", "no-new-privileges", "--user", "65534"]
+    done = docker("run", "--rm", *flags, "box", "grep", "-E", "^(NoNewPrivs|CapEff):", "/proc/self/status")
+    assert done.stdout.split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"]
 
 
 def test_ulimit(docker):
@@ -155,6 +202,29 @@ def test_privileged(docker):
     assert done.stdout == "1,7\n"
 
 
+def test_namespaces_of_the_host(docker):
+    kinds = {"net": "--network", "ipc": "--ipc", "pid": "--pid", "uts": "--uts"}
+    flags = [word for flag in kinds.values() for word in (flag, "host")]
+    script = "; ".join(f"readlink /proc/self/ns/{kind}" for kind in kinds)
+    done = docker("container", "run", "--rm", *flags, "box", "sh", "-c", script)
+    assert done.stdout.split() == [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
+
+
+@pytest.mark.parametrize("kind", ["private", "none", "shareable"])
+def test_an_ipc_namespace_of_its_own(docker, kind):
+    done = docker("run", "--rm", "--ipc", kind, "box", "readlink", "/proc/self/ns/ipc")
+    assert done.stdout.strip() not in ("", os.readlink("/proc/self/ns/ipc"))
+
+
+def test_the_cgroup_parent_and_a_cgroup_namespace(docker, session):
+    script = ["cat", "/proc/self/cgroup"]
+    done = docker("run", "--rm", "--cgroup-parent", f"/{session}-docker/below", "box", *script)
+    assert f":/{session}-docker/below/" in done.stdout
+    remove_parent_cgroup(f"{session}-docker/below")
+    done = docker("run", "--rm", "--cgroupns", "private", "box", *script)
+    assert {line.split(":", 2)[2] for line in done.stdout.splitlines()} == {"/"}
+
+
 def test_namespaces_of_another_container(docker):
     docker("run", "--detach", "--name", "first", "--ipc", "shareable", "box", "sleep", "1000")
     others = ["--pid", "container:first", "--ipc", "container:first"]
@@ -167,15 +237,7 @@ def test_what_runs_in_the_hosts_pid_namespace_ends_with_the_container(docker):
     """Docker then asks for `kill --all` when the first process has ended."""
     script = "sleep 1000 & echo $!"
     pid = int(docker("run", "--rm", "--pid", "host", "box", "sh", "-c", script).stdout)
-    until(lambda: not _lives(pid), "the process left behind to end")
-
-
-def _lives(pid):
-    try:
-        with open(f"/proc/{pid}/cmdline") as file:
-            return file.read().startswith("sleep")
-    except OSError:
-        return False
+    until(lambda: not lives(pid, "sleep"), "the process left behind to end")
 
 
 # ---- Terminal and streams ----
@@ -186,90 +248,14 @@ def test_a_terminal(docker):
     assert "/dev/pts/0" in done.stdout
 
 
+def test_a_terminal_that_is_spoken_to(docker):
+    done = docker("run", "--rm", "-it", "box", "sh", terminal=True, input="echo $((6 * 7)); exit 5\n", status=5)
+    assert "42" in done.stdout
+
+
 def test_standard_input(docker):
     done = docker("run", "--rm", "--interactive", "box", "cat", input="through the pipe\n")
     assert done.stdout == "through the pipe\n"
-
-
-# ---- docker exec ----
-
-
-def test_exec(docker):
-    docker("run", "--detach", "--name", "busy", "box", "sleep", "1000")
-    flags = ["--user", "1000:1001", "--workdir", "/tmp", "--env", "COLOUR=blue"]
-    done = docker("exec", *flags, "busy", "sh", "-c", "id -u; id -g; pwd; echo $COLOUR; exit 3", status=3)
-    assert done.stdout.split() == ["1000", "1001", "/tmp", "blue"]
-    assert "sleep 1000" in docker("exec", "busy", "ps").stdout
-
-
-def test_exec_with_a_terminal_and_with_standard_input(docker):
-    docker("run", "--detach", "--name", "busy", "box", "sleep", "1000")
-    assert "/dev/pts/" in docker("exec", "--tty", "busy", "tty", terminal=True).stdout
-    assert docker("exec", "--interactive", "busy", "cat", input="through the pipe\n").stdout == "through the pipe\n"
-
-
-def test_exec_is_under_the_profile_of_the_container(docker):
-    docker("run", "--detach", "--name", "busy", "box", "sleep", "1000")
-    done = docker("exec", "busy", "grep", "-E", "^(Seccomp|CapEff):", "/proc/self/status")
-    assert done.stdout.split() == ["CapEff:", "00000000a80425fb", "Seccomp:", "2"]
-
-
-def test_a_health_check(docker):
-    flags = ["--health-cmd", "test -e /healthy", "--health-interval", "1s", "--health-retries", "1"]
-    docker("run", "--detach", "--name", "checked", *flags, "box", "sh", "-c", "touch /healthy; sleep 1000")
-    health = ["inspect", "--format", "{{.State.Health.Status}}", "checked"]
-    until(lambda: docker(*health).stdout == "healthy\n", "the container to be healthy")
-
-
-# ---- In the background ----
-
-_POLITE = 'trap "echo bye; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
-
-
-def test_stop_lets_the_process_say_goodbye(docker):
-    docker("run", "--detach", "--name", "polite", "box", "sh", "-c", _POLITE)
-    until(lambda: docker("logs", "polite").stdout == "ready\n", "the container to be ready")
-    assert state_of(docker, "polite") == ("running", 0)
-    docker("stop", "polite")
-    assert docker("logs", "polite").stdout == "ready\nbye\n"
-    assert state_of(docker, "polite") == ("exited", 9)
-    docker("rm", "polite")
-
-
-def test_a_stopped_container_starts_again(docker):
-    docker("run", "--detach", "--name", "again", "box", "sleep", "1000")
-    docker("kill", "again")
-    ended(docker, "again")
-    assert state_of(docker, "again") == ("exited", 137)
-    docker("start", "again")
-    assert state_of(docker, "again") == ("running", 0)
-
-
-def test_kill_sends_any_signal(docker):
-    script = 'trap "exit 11" USR1; echo ready; while :; do sleep 0.05; done'
-    docker("run", "--detach", "--name", "signalled", "box", "sh", "-c", script)
-    until(lambda: docker("logs", "signalled").stdout == "ready\n", "the container to be ready")
-    docker("kill", "--signal", "USR1", "signalled")
-    assert docker("wait", "signalled").stdout == "11\n"
-
-
-def test_a_container_is_restarted_as_its_policy_says(docker):
-    docker("run", "--detach", "--name", "failing", "--restart", "on-failure:2", "box", "false")
-    count = ["inspect", "--format", "{{.RestartCount}} {{.State.Status}}", "failing"]
-    until(lambda: docker(*count).stdout == "2 exited\n", "two restarts")
-
-
-def test_stats_are_those_of_the_container(docker):
-    docker("run", "--detach", "--name", "counted", "box", "sleep", "1000")
-    # dockerd asks in turns of its own, and has nothing to say before the first.
-    until(lambda: docker("stats", "--no-stream", "--format", "{{.PIDs}}", "counted").stdout == "1\n", "its one process")
-
-
-def test_remove_by_force_ends_a_running_container(docker):
-    docker("run", "--detach", "--name", "gone", "box", "sleep", "1000")
-    pid = pid_of(docker, "gone")
-    docker("rm", "--force", "gone")
-    assert not _lives(pid)
 
 
 # ---- Seccomp ----
@@ -296,13 +282,3 @@ def test_a_profile_of_ones_own(docker, tmp_path):
     options = ["--security-opt", f"seccomp={tmp_path}/profile.json"]
     done = docker("run", "--rm", *options, "box", "mkdir", "/made", status=1)
     assert "No space left on device" in done.stderr
-
-
-# ---- docker build ----
-
-
-def test_build_runs_its_commands_in_containers(docker, tmp_path):
-    (tmp_path / "Dockerfile").write_text("FROM box\nRUN echo $$ > /made\nCMD cat /made\n")
-    docker("build", "--network", "none", "--tag", "built", tmp_path)
-    assert docker("run", "--rm", "built").stdout == "1\n"
-    docker("rmi", "built")
