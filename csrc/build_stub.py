@@ -20,7 +20,7 @@ CONSTANTS = """
     RESOLVE_NO_SYMLINKS
 """
 
-HEADERS = ["plan.h", "process.h", "filter.h", "sockets.h", "bpf.h"]
+HEADERS = ["plan.h", "process.h", "signals.h", "filter.h", "sockets.h", "bpf.h"]
 SOURCES = [
     "syscalls.c",
     "paths.c",
@@ -32,6 +32,7 @@ SOURCES = [
     "steps.c",
     "spawn.c",
     "process.c",
+    "signals.c",
     "filter.c",
     "sockets.c",
     "bpf.c",

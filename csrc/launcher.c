@@ -47,14 +47,10 @@
 
 /* The modules of the package, as the build found them: csrc/freeze.py wrote this. Where Python is embedded they come
    from here and not from files; 3.10 keeps its own boot modules in the same table and so does without. */
-#if PY_VERSION_HEX >= 0x030b0000
+#define FROZEN_START (PY_VERSION_HEX >= 0x030b0000)
+#if FROZEN_START
 #include "frozen.h"
 #endif
-
-/* Frozen packages have no directory; extension modules, and all codecs but UTF-8, are still files in it. */
-static const char FROZEN_PATH[] = "import sys, encodings, pyruntime\n"
-                                  "encodings.__path__[:] = [sys.path[0] + '/encodings']\n"
-                                  "pyruntime.__path__[:] = [sys.path[-1] + '/pyruntime']\n";
 
 /* The same words for both ways to start. It leaves by _exit; only a broken installation lets an exception through. */
 static const char PROGRAM[] = "from pyruntime.cli.main import program\nprogram()\n";
@@ -226,7 +222,11 @@ static void find_packages(const char *origin, char packages[PATH_MAX]) {
 #define PYTHON_API(use)                                                                                               \
     use(PyPreConfig_InitIsolatedConfig) use(Py_PreInitialize) use(PyConfig_InitIsolatedConfig)                        \
         use(PyConfig_SetBytesString) use(PyConfig_SetBytesArgv) use(PyWideStringList_Append) use(Py_DecodeLocale)     \
-            use(Py_InitializeFromConfig) use(PyStatus_Exception) use(PyGC_Disable) use(PyRun_SimpleStringFlags)
+            use(Py_InitializeFromConfig) use(PyStatus_Exception) use(PyGC_Disable) use(PyRun_SimpleStringFlags)       \
+                use(_Py_InitializeMain) use(PyImport_AppendInittab) use(PyModule_Create2) use(Py_BuildValue)          \
+                    use(PyImport_ImportModule) use(PyObject_CallMethod) use(PyUnicode_DecodeFSDefault)                \
+                        use(PySys_SetObject) use(PyList_New) use(PyList_Append) use(PyErr_Fetch) use(PyErr_Restore)   \
+                            use(PyErr_Print) use(PyImport_Inittab)
 #define DECLARE(name) static __typeof__(&name) api_##name;
 PYTHON_API(DECLARE)
 
@@ -240,7 +240,7 @@ static bool load_python(void) {
     if (!api_##name)                                                                                                  \
         return false;
     PYTHON_API(LOAD)
-#if PY_VERSION_HEX >= 0x030b0000
+#if FROZEN_START
     const struct _frozen **table = dlsym(library, "PyImport_FrozenModules");
     if (!table)
         return false;
@@ -260,6 +260,69 @@ static void append_path(PyConfig *config, const char *directory) {
         fail("cannot decode", directory);
     check(api_PyWideStringList_Append(&config->module_search_paths, wide));
 }
+
+#if FROZEN_START
+/* The second half of the interpreter's start, called by pyruntime/embedded.py when something needs it. */
+static bool finished;
+static PyObject *finish(PyObject *module, PyObject *arguments) {
+    (void)module, (void)arguments;
+    finished = true;
+    check(api__Py_InitializeMain());
+    return api_Py_BuildValue("");
+}
+
+/* Signals are set up in the second half; without that, importing their module crashes. */
+static PyObject *(*create_real_signal_module)(void);
+static PyObject *create_signal_module(void) {
+    PyObject *start = finished ? NULL : api_PyImport_ImportModule("pyruntime.embedded");
+    if (!finished && (!start || !api_PyObject_CallMethod(start, "finish", NULL)))
+        return NULL;
+    return create_real_signal_module();
+}
+
+static PyObject *create_launcher_module(void) {
+    static PyMethodDef methods[] = {{"finish", finish, METH_NOARGS, NULL}, {0}};
+    static PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_launcher", .m_size = -1, .m_methods = methods};
+    return api_PyModule_Create2(&definition, PYTHON_API_VERSION);
+}
+
+static void prepare_modules(void) {
+    for (struct _inittab *module = *api_PyImport_Inittab; module->name; module++)
+        if (strcmp(module->name, "_signal") == 0) {
+            create_real_signal_module = module->initfunc;
+            module->initfunc = create_signal_module;
+        }
+    if (api_PyImport_AppendInittab("_launcher", create_launcher_module) < 0)
+        fail("memory", "PyImport_AppendInittab");
+}
+
+/* Run the program in the half that is started. Return only with an exception. */
+static void run_frozen(int argc, char **argv, const char *packages) {
+    const char *system = strstr(packages, "dist-packages") ? SYSTEM_PACKAGES : "";
+    PyObject *words = api_PyList_New(0);
+    for (int index = 0; words && index < argc; index++) {
+        PyObject *word = api_PyUnicode_DecodeFSDefault(argv[index]);
+        if (!word || api_PyList_Append(words, word) < 0)
+            return;
+    }
+    if (!words || api_PySys_SetObject("argv", words) < 0)
+        return;
+    PyObject *start = api_PyImport_ImportModule("pyruntime.embedded");
+    if (start)
+        api_PyObject_CallMethod(start, "program", "NNN", api_PyUnicode_DecodeFSDefault(DYNLOAD),
+                                api_PyUnicode_DecodeFSDefault(packages), api_PyUnicode_DecodeFSDefault(system));
+}
+
+/* Print the exception, which only the other half can. */
+static void print_exception(void) {
+    PyObject *type, *value, *traceback;
+    api_PyErr_Fetch(&type, &value, &traceback);
+    if (!finished)
+        check(api__Py_InitializeMain());
+    api_PyErr_Restore(type, value, traceback);
+    api_PyErr_Print();
+}
+#endif
 
 /* Run the program in an interpreter inside this process. Never returns. */
 static _Noreturn void embed(int argc, char **argv, const char *origin, const char *packages) {
@@ -292,14 +355,21 @@ static _Noreturn void embed(int argc, char **argv, const char *origin, const cha
     append_path(&config, DYNLOAD);
     if (*SYSTEM_PACKAGES && strstr(packages, "dist-packages"))
         append_path(&config, SYSTEM_PACKAGES);
-    append_path(&config, packages); /* last: FROZEN_PATH takes it from there */
+    append_path(&config, packages);
+#if FROZEN_START
+    config._init_main = 0;
+    prepare_modules();
+#endif
     check(api_Py_InitializeFromConfig(&config));
 
     api_PyGC_Disable(); /* a short life: collecting costs time, and copies pages that the child shares */
-    if (PY_VERSION_HEX >= 0x030b0000)
-        api_PyRun_SimpleStringFlags(FROZEN_PATH, NULL);
+#if FROZEN_START
+    run_frozen(argc, argv, packages);
+    print_exception();
+#else
     api_PyRun_SimpleStringFlags(PROGRAM, NULL);
-    _exit(1); /* the exception is printed */
+#endif
+    _exit(1);
 }
 
 /* ---- The interpreter: executed ---- */

@@ -66,7 +66,7 @@ class Error(Exception):
         """
         if not self.errno:
             return ""
-        import os
+        from pyruntime import os
 
         name = _errno.errorcode.get(self.errno, f"errno {self.errno}")
         words = os.strerror(self.errno)

@@ -4,9 +4,9 @@ The format is what callers of runc read: logfmt text, or one JSON object a line 
 (RFC 3339). go-runc and containerd take the last line whose level is "error" as the reason of a failure.
 """
 
-import os
 import time
 
+from pyruntime import os
 from pyruntime.errors import Error
 
 STDERR = 2

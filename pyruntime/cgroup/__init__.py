@@ -6,8 +6,8 @@ joins; later open(record) finds them again, kill_all(), wait_empty() and remove(
 """
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime.errors import Error
 
 TYPE_CHECKING = False

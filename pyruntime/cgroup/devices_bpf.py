@@ -99,6 +99,6 @@ def attach(directory: int, rules: "list[list[Any]]") -> None:
         said = ffi.string(log).decode("utf-8", "replace").strip()
         if said:
             raise Error("cannot attach the device filter", "the kernel's verifier refused it", errno=-result, log=said)
-        import os
+        from pyruntime import os
 
         raise OSError(-result, os.strerror(-result), f"bpf({ffi.string(call[0]).decode()})")

@@ -1,8 +1,8 @@
 """Being told when a container runs out of memory: by eventfd on v1 (memory.rst), by memory.events on v2."""
 
-import os
 import select
 
+from pyruntime import os
 from pyruntime.cgroup import CLAUSE, UNIFIED, Cgroup
 from pyruntime.cgroup.stats import table
 from pyruntime.errors import Error

@@ -1,9 +1,9 @@
 """Ending all processes of a container's groups, and waiting for the end, by events and pidfds."""
 
 import errno
-import os
 import time
 
+from pyruntime import os
 from pyruntime.cgroup import SIGKILL, Cgroup
 
 TYPE_CHECKING = False

@@ -1,9 +1,9 @@
 """Removing a container's groups: those made for it and those it made itself, never others."""
 
 import errno
-import os
 import time
 
+from pyruntime import os
 from pyruntime.cgroup import CLAUSE, Cgroup, tree
 from pyruntime.errors import Error
 

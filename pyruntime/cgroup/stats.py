@@ -77,7 +77,7 @@ def table(path: str) -> "dict[str, int]":
 
 def page_sizes() -> "list[str]":
     """Return the sizes of huge pages on this host as cgroup files spell them: "2MB", "1GB"."""
-    import os
+    from pyruntime import os
 
     try:
         names = os.listdir("/sys/kernel/mm/hugepages")

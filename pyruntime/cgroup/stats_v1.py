@@ -1,7 +1,6 @@
 """Statistics from the control files of cgroup v1 (cgroup-v1/*.rst), in the form of cgroup/stats.py."""
 
-import os
-
+from pyruntime import os
 from pyruntime.cgroup.stats import cpuset_entry, memory_entry, number, page_sizes, read, said, table
 
 TYPE_CHECKING = False

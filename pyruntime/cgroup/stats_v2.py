@@ -1,7 +1,6 @@
 """Statistics from the control files of cgroup v2 (cgroup-v2.rst), in the form of cgroup/stats.py."""
 
-import os
-
+from pyruntime import os
 from pyruntime.cgroup.stats import MOST, cpuset_entry, memory_entry, number, page_sizes, read, said, table
 
 TYPE_CHECKING = False

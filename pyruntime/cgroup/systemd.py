@@ -4,8 +4,7 @@ A scope has to have a process from its first moment, and the container's is not 
 by clone3. So a keeper, a copy of this process that does nothing, holds the scope until settle().
 """
 
-import os
-
+from pyruntime import os
 from pyruntime.cgroup import CLAUSE, SIGKILL, UNIFIED, Cgroup, write_file
 from pyruntime.errors import Error
 

@@ -1,7 +1,8 @@
 """A group and those below it, walked by descriptor: a hostile container can nest them deeper than a path is long."""
 
 import errno
-import os
+
+from pyruntime import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

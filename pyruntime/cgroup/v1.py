@@ -1,9 +1,9 @@
 """What only cgroup v1 needs: cpuset groups filled from their parents, and a freezer that must be asked repeatedly."""
 
 import errno
-import os
 import time
 
+from pyruntime import os
 from pyruntime.cgroup import read_file, write_file
 from pyruntime.errors import Error
 

@@ -1,8 +1,8 @@
 """What only the unified hierarchy has: controllers to enable, events, one file to kill or freeze (cgroup-v2.rst)."""
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime.cgroup import read_file, write_file
 from pyruntime.errors import Error
 

@@ -1,8 +1,8 @@
 """Carrying out a plan's steps: every limit one write, every refusal an error that names property, file and value."""
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime.cgroup import UNIFIED, in_user_namespace, read_file, write_file
 from pyruntime.errors import Error
 

@@ -1,7 +1,6 @@
 """What the words of create and run ask the engine for."""
 
-import os
-
+from pyruntime import os
 from pyruntime.cli.root import state_root
 from pyruntime.engine.options import CreateOptions
 

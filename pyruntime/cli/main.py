@@ -1,9 +1,8 @@
 """The program: understand the words, call the verb, and say in one place what went wrong."""
 
-import os
 import sys
 
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime.cli.parse import parse_global, parse_verb
 from pyruntime.errors import Error
 

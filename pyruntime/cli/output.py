@@ -1,7 +1,6 @@
 """Words to stdout and stderr, whole or not at all."""
 
-import os
-
+from pyruntime import os
 from pyruntime.errors import Error
 
 STDOUT, STDERR = 1, 2

@@ -1,7 +1,6 @@
 """Where the state of containers is kept: --root, or the default for the user who calls."""
 
-import os
-
+from pyruntime import os
 from pyruntime.errors import Error
 
 _SYSTEM_ROOT = "/run/pyruntime"

@@ -1,9 +1,9 @@
 """`checkpoint`: a container's processes written into images by CRIU (runc's verb; no clause)."""
 
-import os
 import stat
 
 from pyruntime import cgroup as cgroups
+from pyruntime import os
 from pyruntime.cgroup import UNIFIED
 from pyruntime.engine import criu, criu_rpc
 from pyruntime.engine.delete import destroy

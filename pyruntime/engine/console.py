@@ -1,7 +1,6 @@
 """The socket over which a container's terminal is handed out (config.md#process, `terminal`)."""
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 

@@ -1,9 +1,7 @@
 """The create operation (runtime.md#create): from a bundle to a container whose process waits for start."""
 
-import os
-
 from pyruntime import cgroup as cgroups
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime.cgroup import Cgroup
 from pyruntime.engine import console, hooks, launch, limits, messages, root_mount
 from pyruntime.engine.options import CreateOptions

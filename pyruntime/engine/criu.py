@@ -1,8 +1,6 @@
 """CRIU, the program that writes a container's processes into images and makes them again (criu(8)), as runc uses it."""
 
-import os
-
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime._stub import lib
 from pyruntime.engine import criu_rpc
 from pyruntime.errors import Error

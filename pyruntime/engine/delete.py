@@ -1,10 +1,9 @@
 """The delete operation (runtime.md#delete): what create made is unmade."""
 
-import os
 import select
 
 from pyruntime import cgroup as cgroups
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime._stub import lib
 from pyruntime.engine import root_mount
 from pyruntime.errors import Error

@@ -1,10 +1,10 @@
 """`events`: a container's statistics at intervals, and a notice each time it runs out of memory (runc's verb)."""
 
-import os
 import select
 import time
 
 from pyruntime import cgroup as cgroups
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.cgroup.oom import OomNotices
 from pyruntime.cgroup.stats import stats

@@ -1,9 +1,7 @@
 """`exec`: one more process in a running container, in all its namespaces and its cgroup (runc's verb; no clause)."""
 
-import os
-
 from pyruntime import cgroup as cgroups
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import foreground, launch, limits, messages
 from pyruntime.engine.console import open_socket

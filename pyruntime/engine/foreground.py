@@ -5,11 +5,8 @@ the container and waiting for it, and nothing interrupts anything. Whoever makes
 or a hook, must give it an empty signal mask.
 """
 
-# The C half of `signal`, without the enums that make importing the other half slow.
-import _signal  # type: ignore[import-not-found]
-import os
-
-from pyruntime import log
+from pyruntime import log, os
+from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.signals import NUMBERS
 
@@ -19,31 +16,39 @@ if TYPE_CHECKING:
 
 _CHLD, _CONT, _WINCH = NUMBERS["CHLD"], NUMBERS["CONT"], NUMBERS["WINCH"]
 
+
+def _set(*names: str) -> int:
+    """Return the set of these signals, as the stub has it: bit n - 1 is signal n."""
+    return sum(1 << NUMBERS[name] - 1 for name in names)
+
+
 # Signals that are left alone: the interpreter ignores the first two, because a failed write(2) says as much, and by
 # the other two the kernel stops us when we touch the terminal of another job, as it should.
-_LEFT_ALONE = frozenset(NUMBERS[name] for name in ("PIPE", "XFSZ", "TTIN", "TTOU", "KILL", "STOP"))
+_LEFT_ALONE = _set("PIPE", "XFSZ", "TTIN", "TTOU", "KILL", "STOP")
+
+_EVERY = (1 << 64) - 1
 
 # What ends the wait for a slow reader of the output, once there is no container left to pass it on to.
 _IMPATIENT = frozenset(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
 
 
-def hold_signals() -> "set[int]":
+def hold_signals() -> int:
     """Hold back every signal that may be passed on, from now until `wait`, `relay` or `release_signals`.
 
     Signals that we were started to ignore (nohup) stay ignored. Returns the mask to give to `release_signals`.
     """
     # Where the caller ignores SIGCHLD, the kernel would throw the container's exit status away.
-    _signal.signal(_CHLD, _signal.SIG_DFL)
-    mask: set[int] = _signal.pthread_sigmask(_signal.SIG_BLOCK, _held())
+    lib.pyr_default_signal(_CHLD)
+    mask: int = lib.pyr_block_signals(_held())
     return mask
 
 
-def release_signals(mask: "set[int]") -> None:
+def release_signals(mask: int) -> None:
     """Put the signal mask back; what came too late for the container is dropped."""
     held = _held()
-    while _signal.sigtimedwait(held, 0):
+    while lib.pyr_take_signal(held, False):
         pass
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+    lib.pyr_set_signal_mask(mask)
 
 
 def wait(pidfd: int, pid: int) -> int:
@@ -86,7 +91,7 @@ def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
             if terminal is None or terminal.drained:
                 return status
             terminal.finish()
-        number = _signal.sigwait(held)
+        number = lib.pyr_take_signal(held, True)
         if number == _CHLD:
             status = _exit_status(pid) if status is None else status
         elif status is not None:
@@ -101,11 +106,9 @@ def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
             _forward(pidfd, number)
 
 
-def _held() -> "set[int]":
+def _held() -> int:
     """Return the signals that are held back."""
-    every: set[int] = _signal.valid_signals()
-    ignored = {number for number in every if _signal.getsignal(number) == _signal.SIG_IGN}
-    return every - ignored - _LEFT_ALONE | {_CHLD}
+    return ~(lib.pyr_ignored_signals() | _LEFT_ALONE) & _EVERY | _set("CHLD")
 
 
 def _exit_status(pid: int) -> int | None:
@@ -128,8 +131,5 @@ def _exit_status(pid: int) -> int | None:
 def _forward(pidfd: int, number: int) -> None:
     """Send signal `number` to the container's init."""
     log.debug(f"passing signal {number} on to the container")
-    try:
-        _signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        # It has just ended; its SIGCHLD is the next to come.
-        pass
+    # A failure means that it has just ended; its SIGCHLD is the next to come.
+    lib.pyr_pidfd_send_signal(pidfd, number)

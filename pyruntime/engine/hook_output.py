@@ -1,7 +1,6 @@
 """Where the hooks' output goes when annotations name files for it (`run.oci.hooks.stdout`, `.stderr`: crun's)."""
 
-import os
-
+from pyruntime import os
 from pyruntime.errors import Error
 from pyruntime.plan import annotations
 

@@ -1,10 +1,9 @@
 """Running hooks (config.md#posix-platform-hooks): state on stdin, a time limit, failure told in full."""
 
-import os
 import select
 import time
 
-from pyruntime import jsonio
+from pyruntime import jsonio, os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 

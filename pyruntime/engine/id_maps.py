@@ -1,7 +1,6 @@
 """The maps of a new user namespace, by the host (user_namespaces(7), config-linux.md#user-namespace-mappings)."""
 
-import os
-
+from pyruntime import os
 from pyruntime.errors import Error
 
 TYPE_CHECKING = False

@@ -1,7 +1,6 @@
 """A user namespace that exists only to say how an idmapped mount maps owners (mount_setattr(2), MOUNT_ATTR_IDMAP)."""
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.plan.namespaces import mapping_text

@@ -1,8 +1,8 @@
 """The resctrl file system: makes the container's groups, puts processes into them, removes them (resctrl.rst)."""
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime.errors import Error
 from pyruntime.plan.intel_rdt import ANY, CLAUSE, NEW, POINTER, PRESENT, disagreement
 

@@ -1,8 +1,7 @@
 """The kill operation (runtime.md#kill): a signal for the container's process."""
 
-import os
-
 from pyruntime import cgroup as cgroups
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.store import container as containers

@@ -1,8 +1,8 @@
 """The child: cloned, mapped, accompanied until it is ready; what it reports becomes an Error."""
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import messages
 from pyruntime.errors import Error

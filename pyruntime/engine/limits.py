@@ -1,7 +1,6 @@
 """Resource limits and OOM score of init, set by itself where it may (config.md#posix-process, #linux-process)."""
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 

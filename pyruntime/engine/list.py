@@ -1,7 +1,6 @@
 """The containers below a state root, each with its state."""
 
-import os
-
+from pyruntime import os
 from pyruntime.engine.state import state
 from pyruntime.errors import Error
 

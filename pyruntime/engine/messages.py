@@ -1,8 +1,6 @@
 """What goes wrong in the child, told to the host: the stub's reports and init's own (csrc/plan.h, enum message)."""
 
-import os
-
-from pyruntime import jsonio
+from pyruntime import jsonio, os
 from pyruntime._stub import ffi, lib
 from pyruntime.errors import Error
 

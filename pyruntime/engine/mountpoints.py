@@ -1,8 +1,9 @@
 """What `create` makes in the root filesystem for mounts to be on, made for `restore`: CRIU wants it to be there."""
 
 import errno
-import os
 import stat
+
+from pyruntime import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

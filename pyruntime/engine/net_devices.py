@@ -3,8 +3,7 @@
 Netlink is spoken by pyroute2, which is loaded here, and so only where a configuration asks for devices.
 """
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.plan.net_devices import CLAUSE, POINTER, is_template

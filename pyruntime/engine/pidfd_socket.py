@@ -1,7 +1,6 @@
 """The socket of --pidfd-socket: whoever listens there gets a pidfd of the new process (pidfd_open(2))."""
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.engine.console import open_socket
 from pyruntime.errors import Error

@@ -1,7 +1,6 @@
 """The flat form of a plan's stub steps: an array of `struct step` and the arena its strings lie in (csrc/plan.h)."""
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import ffi, lib
 
 TYPE_CHECKING = False

@@ -1,9 +1,8 @@
 """What is written down about a container for others: the state for hooks and agents, the pid file."""
 
-import os
 import time
 
-from pyruntime import SPEC_VERSION
+from pyruntime import SPEC_VERSION, os
 from pyruntime.errors import Error
 
 TYPE_CHECKING = False

@@ -1,9 +1,7 @@
 """`restore`: a container made from the images of a checkpoint, by CRIU (runc's verb; no clause)."""
 
-import os
-
 from pyruntime import cgroup as cgroups
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import console, criu, criu_rpc, foreground, hooks, mountpoints
 from pyruntime.engine.create import new_state, prepare

@@ -5,8 +5,8 @@ that one unmount at delete takes it all away (config-linux.md#namespaces, runtim
 """
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 

@@ -1,7 +1,6 @@
 """`run`: create and start a container; in the foreground also wait for it, be its terminal, and delete it."""
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import foreground
 from pyruntime.engine.create import create

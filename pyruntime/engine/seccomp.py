@@ -3,9 +3,7 @@
 Imported only for a configuration that has a profile (config-linux.md#seccomp).
 """
 
-import os
-
-from pyruntime import __version__, jsonio
+from pyruntime import __version__, jsonio, os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine.console import open_socket
 from pyruntime.errors import Error

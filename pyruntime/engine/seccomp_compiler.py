@@ -1,8 +1,8 @@
 """A seccomp profile compiled by libseccomp (config-linux.md#seccomp)."""
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime._seccomp import ffi, lib
 from pyruntime.errors import Error
 from pyruntime.plan import seccomp_program

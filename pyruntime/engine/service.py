@@ -5,10 +5,9 @@ The container sends its notification (sd_notify(3)) to a socket of ours, ROOT/ID
 (sd_listen_fds(3)) become the container's descriptors from 3 on.
 """
 
-import os
 import select
 
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 

@@ -1,8 +1,8 @@
 """What the child needs of the host, opened by the host: root filesystem, bind sources, namespaces to join."""
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.engine import messages
 from pyruntime.errors import Error

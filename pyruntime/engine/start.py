@@ -1,7 +1,6 @@
 """The start operation (runtime.md#start): the program of a created container is executed."""
 
-import os
-
+from pyruntime import os
 from pyruntime.engine import messages
 from pyruntime.errors import Error
 from pyruntime.store import container as containers

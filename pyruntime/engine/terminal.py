@@ -4,9 +4,10 @@ import _signal  # type: ignore[import-not-found]
 import _thread
 import errno
 import fcntl
-import os
 import select
 import termios
+
+from pyruntime import os
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 

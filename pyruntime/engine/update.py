@@ -1,9 +1,7 @@
 """`update`: other limits for a container (runc's verb; the values are those of config-linux.md#control-groups)."""
 
-import os
-
 from pyruntime import cgroup as cgroups
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime.cgroup import update
 from pyruntime.errors import Error
 from pyruntime.host import cgroups as host_cgroups

@@ -1,6 +1,6 @@
 """The cgroup hierarchies of this host: where each controller is mounted and where this process is (cgroups(7))."""
 
-import os
+from pyruntime import os
 
 # Where systemd and everybody else mounts the hierarchies; a mount here is preferred to a copy of it elsewhere
 # (the bind mounts of other containers show up in the host's mountinfo too).

@@ -1,7 +1,6 @@
 """What this host is and allows: capabilities, user, cgroups, kernel. Read once, handed to the plan."""
 
-import os
-
+from pyruntime import os
 from pyruntime.plan.capabilities import NUMBERS
 
 TYPE_CHECKING = False

@@ -1,9 +1,9 @@
 """The program: found as execvp(3) finds it, checked at create, executed at start (config.md#process)."""
 
+import _stat as stat
 import errno
-import os
-import stat
 
+from pyruntime import os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import messages
 from pyruntime.errors import Error

@@ -3,8 +3,9 @@
 The spec says nothing of it (config.md#process); Docker, containerd and Kubernetes leave it to the runtime.
 """
 
-import os
-import stat
+import _stat as stat
+
+from pyruntime import os
 
 _PASSWD = "/etc/passwd"
 _DEFAULT = b"/"

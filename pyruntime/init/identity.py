@@ -1,9 +1,9 @@
 """What init does to itself, one function a step of plan/process.py (config.md#process, #user)."""
 
+import _stat as stat
 import errno
-import os
-import stat
 
+from pyruntime import os
 from pyruntime._stub import ffi, lib
 from pyruntime.errors import Error
 

@@ -6,8 +6,8 @@ the hooks of startContainer, which are the container's own programs, run under t
 """
 
 import errno
-import os
 
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 

@@ -5,9 +5,9 @@ every import would read the container's files, so importing is switched off firs
 """
 
 import fcntl
-import os
 import sys
 
+from pyruntime import os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import hooks, limits, messages
 from pyruntime.errors import Error
@@ -104,8 +104,9 @@ def main(orders: Orders) -> None:
 
 def _switch_imports_off() -> None:
     sys.meta_path.clear()
-    sys.path_hooks.clear()
-    sys.path.clear()
+    # In the launcher there are none, as long as nothing needed them (pyruntime/embedded.py).
+    for name in ("path_hooks", "path"):
+        getattr(sys, name, []).clear()
 
 
 def _await_host(sync: int) -> bytes:

@@ -1,7 +1,6 @@
 """Device nodes and the links in /dev (config-linux.md#devices, runtime-linux.md#dev-symbolic-links)."""
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.plan.mounts import container_path, is_bind
 from pyruntime.plan.step import Step

@@ -1,7 +1,6 @@
 """A step of the plan as a call that people can read: flags by name, modes in octal, devices as major:minor."""
 
-import os
-
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.plan import capabilities
 from pyruntime.plan.step import Step

@@ -1,8 +1,8 @@
 """JSON documents of users, read strictly (glossary.md#json): one file in, one value or one error with its place out."""
 
 import _json
-import os
 
+from pyruntime import os
 from pyruntime.errors import Error
 
 # More than any caller sends (a request to containerd ends at 16 MiB) and few enough bytes for a bomb to stay small.

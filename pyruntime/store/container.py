@@ -13,9 +13,8 @@ ROOT/ID/start.sock  the start gate: the container's init listens here from `crea
 
 import errno
 import fcntl
-import os
 
-from pyruntime import jsonio
+from pyruntime import jsonio, os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.store import holder, process, shape

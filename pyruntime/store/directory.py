@@ -1,6 +1,6 @@
 """Removing a directory that lies in a container's directory: the one of its notify socket (engine/notify.py)."""
 
-import os
+from pyruntime import os
 
 
 def remove(name: str, parent: int) -> None:

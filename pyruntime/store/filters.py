@@ -8,9 +8,10 @@ directory never grows. Only what its owner alone can write is read; whoever coul
 the container's state. All of it is gone with a reboot, and nothing fails when it cannot be read or written.
 """
 
+import _stat as stat
 import binascii
-import os
-import stat
+
+from pyruntime import os
 
 _DIRECTORY = "~seccomp"
 _FILES = 64

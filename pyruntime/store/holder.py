@@ -1,8 +1,8 @@
 """Who holds a container's lock while it waits for hooks, noted so that `delete --force` need not wait with it."""
 
-import os
 import select
 
+from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.store import process
 

@@ -1,6 +1,6 @@
 """Is that process still the one we made? A pid alone does not say: pids are used again (proc(5))."""
 
-import os
+from pyruntime import os
 
 
 def _stat_fields(pid: int) -> "list[bytes] | None":

@@ -1,6 +1,6 @@
 """The shape of a state.json that this runtime wrote: what every verb after create may rely on."""
 
-import os
+from pyruntime import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

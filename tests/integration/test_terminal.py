@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+import pyruntime
+
+BUILT = Path(pyruntime.__file__).parents[1]
 
 # What engine/run.py does around the foreground part, with an ordinary process for the container.
 PROGRAM = """
@@ -64,7 +66,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 def argv(how, *command, ready="-", program=PROGRAM):
-    return [sys.executable, "-c", program, str(ROOT), how, str(ready), *command]
+    return [sys.executable, "-c", program, str(BUILT), how, str(ready), *command]
 
 
 def run(how, *command, **kwargs):
@@ -342,7 +344,7 @@ def test_without_a_terminal_the_container_has_our_own_descriptors(session):
 @pytest.mark.skipif(not shutil.which("script"), reason="needs script(1)")
 def test_under_script(tmp_path):
     (tmp_path / "run.sh").write_text(
-        f"stty rows 12 cols 34\n{sys.executable} {tmp_path}/program {ROOT} relay - sh -c 'stty size; tty -s; exit 3'\n"
+        f"stty rows 12 cols 34\n{sys.executable} {tmp_path}/program {BUILT} relay - sh -c 'stty size; tty -s; exit 3'\n"
     )
     (tmp_path / "program").write_text(PROGRAM)
     done = subprocess.run(

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+import pyruntime.os
 from pyruntime.cli.main import main
 from pyruntime.plan.step import Step
 from pyruntime.plan.step_text import step_text
@@ -91,7 +92,7 @@ def test_planning_leaves_no_trace(made, capfd, monkeypatch):
     bundle = made(default_config())
     before = sorted(os.listdir(bundle))
     for call in ("mkdir", "makedirs", "unlink", "rename"):
-        monkeypatch.setattr(os, call, lambda *_, **__: pytest.fail("something was changed"))
+        monkeypatch.setattr(pyruntime.os, call, lambda *_, **__: pytest.fail("something was changed"))
     run(capfd, "plan", "-b", bundle)
     assert sorted(os.listdir(bundle)) == before
 

@@ -1,6 +1,5 @@
 """Where states are kept, whoever calls."""
 
-import os
 import stat
 
 import pytest
@@ -12,13 +11,13 @@ from pyruntime.errors import Error
 @pytest.fixture
 def user(monkeypatch, tmp_path):
     """An ordinary user with a runtime directory of his own."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(root.os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return tmp_path
 
 
 def test_root_keeps_states_below_run(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(root.os, "geteuid", lambda: 0)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("USER", "root")
     assert root.state_root("") == "/run/pyruntime"

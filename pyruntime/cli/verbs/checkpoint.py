@@ -1,7 +1,6 @@
 """`checkpoint ID`: write a container's processes into images."""
 
-import os
-
+from pyruntime import os
 from pyruntime.cli.parse import UsageError
 from pyruntime.cli.root import state_root
 from pyruntime.engine.checkpoint import checkpoint

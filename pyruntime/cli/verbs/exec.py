@@ -1,7 +1,6 @@
 """`exec ID COMMAND`: run one more process in a container."""
 
-import os
-
+from pyruntime import os
 from pyruntime.cli.parse import UsageError
 from pyruntime.cli.root import state_root
 from pyruntime.engine.exec import ExecOptions, exec_process

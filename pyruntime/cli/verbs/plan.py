@@ -1,8 +1,6 @@
 """`plan`: print the steps that create would take, without taking any."""
 
-import os
-
-from pyruntime import log
+from pyruntime import log, os
 from pyruntime.cli.output import write
 from pyruntime.host.facts import facts
 from pyruntime.jsonio import dumps

@@ -1,7 +1,6 @@
 """`restore ID`: make a container from the images of a checkpoint."""
 
-import os
-
+from pyruntime import os
 from pyruntime.cli.root import state_root
 from pyruntime.cli.verbs.checkpoint import criu_options
 from pyruntime.engine.options import CreateOptions

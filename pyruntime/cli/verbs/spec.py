@@ -1,7 +1,6 @@
 """`spec`: write a config.json to start from."""
 
-import os
-
+from pyruntime import os
 from pyruntime.errors import Error
 from pyruntime.jsonio import dumps
 from pyruntime.spec.template import default_config, for_user

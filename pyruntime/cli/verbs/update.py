@@ -1,7 +1,6 @@
 """`update ID`: change the limits of a container."""
 
-import os
-
+from pyruntime import os
 from pyruntime.cli.parse import UsageError
 from pyruntime.cli.root import state_root
 from pyruntime.engine.update import update_container

@@ -1,8 +1,6 @@
 """`validate`: check config.json, and do nothing else."""
 
-import os
-
-from pyruntime import SPEC_VERSION
+from pyruntime import SPEC_VERSION, os
 from pyruntime.cli.output import write
 from pyruntime.spec import load_config
 

@@ -1,0 +1,15 @@
+/* Signals that are held back and taken one by one. A set of them is a number whose bit n - 1 is signal n. */
+#ifndef PYRUNTIME_SIGNALS_H
+#define PYRUNTIME_SIGNALS_H
+
+#include <stdint.h>
+
+/* cdef: from here on the text is also read by cffi. */
+
+uint64_t pyr_ignored_signals(void);
+int pyr_default_signal(int number);
+uint64_t pyr_block_signals(uint64_t set);
+void pyr_set_signal_mask(uint64_t set);
+int pyr_take_signal(uint64_t set, int wait);
+
+#endif

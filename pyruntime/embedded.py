@@ -1,0 +1,103 @@
+"""The start in the launcher (csrc/launcher.c), where half of the interpreter is enough.
+
+The first half knows the modules built into it and those frozen into the launcher; here it learns where the few
+extension modules lie. It lacks what takes longer to set up than a whole `state` needs: the search for files, the
+codecs, sys.stdout. That follows when a rare case imports a library or calls `open`.
+"""
+
+import _frozen_importlib as importlib
+import _imp
+import builtins
+import sys
+
+from pyruntime import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+
+class _Extensions:
+    """Finds the extension modules of the hot verbs without a search, and loads them."""
+
+    def __init__(self, dynload: str, packages: str, system: str) -> None:
+        self.own = [f"{packages}/pyruntime"]
+        self.cffi = [dynload, packages, system]
+        # The others of any name are the interpreter's own.
+        self.standard = [dynload]
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        """Return where the module is, or None (importlib.abc.MetaPathFinder)."""
+        package, _, module = name.rpartition(".")
+        places = self.standard
+        if package == "pyruntime":
+            places = self.own
+        elif package:
+            return None
+        elif name == "_cffi_backend":
+            places = self.cffi
+        for place in places:
+            for suffix in _imp.extension_suffixes():
+                file = f"{place}/{module}{suffix}"
+                if os.path.exists(file):
+                    loader: Any = self
+                    return importlib.ModuleSpec(name, loader, origin=file)
+        return None
+
+    @staticmethod
+    def create_module(spec: "Any") -> "ModuleType":
+        """Load the file (importlib.abc.Loader)."""
+        return _imp.create_dynamic(spec)
+
+    @staticmethod
+    def exec_module(module: "ModuleType") -> None:
+        """Fill the module (importlib.abc.Loader)."""
+        _imp.exec_dynamic(module)
+
+
+class _Rest:
+    """The last to be asked for a module: it brings the finders of the second half, which are asked after it."""
+
+    done = False
+
+    @classmethod
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> None:
+        """Start the second half, once (importlib.abc.MetaPathFinder)."""
+        finish()
+
+
+def finish() -> None:
+    """Start the second half of the interpreter where that has not happened. Raises ImportError in a container."""
+    if _Rest.done:
+        return
+    if _Rest not in sys.meta_path:
+        raise ImportError("importing is switched off")
+    from _launcher import finish as second_half  # type: ignore[import-not-found]
+
+    # Its own imports must not come back here.
+    _Rest.done = True
+    second_half()
+    # Frozen packages have no directory, and all codecs but UTF-8 are files in it.
+    sys.modules["encodings"].__path__[:] = [f"{sys.path[0]}/encodings"]
+
+
+def _open(*arguments: "Any", **options: "Any") -> "Any":
+    finish()
+    return open(*arguments, **options)
+
+
+def program(dynload: str, packages: str, system: str) -> None:
+    """Run the program.
+
+    dynload   directory of the interpreter's own extension modules
+    packages  directory of the package
+    system    another one that may have cffi, or ""
+    """
+    sys.modules["pyruntime"].__path__[:] = [f"{packages}/pyruntime"]
+    finders: list[Any] = [_Extensions(dynload, packages, system), _Rest]
+    sys.meta_path += finders
+    builtins.open = _open
+    from pyruntime.cli.main import program
+
+    program()

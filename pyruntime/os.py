@@ -1,0 +1,113 @@
+"""`os` without what it costs: the system calls of `posix`, and the little beyond them that the hot verbs use.
+
+Importing `os` takes as long as the rest of the interpreter's start, for the abstract classes behind `os.environ`.
+What is not here is taken from `os` itself when it is used.
+"""
+
+import posix
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import *  # noqa: F403
+    from os import _exit
+else:
+    from posix import *  # noqa: F403
+    from posix import _exit  # noqa: F401
+
+    del environ  # noqa: F821  # bytes
+    SEEK_SET, SEEK_CUR, SEEK_END = range(3)
+
+    _ENCODING = sys.getfilesystemencoding()
+
+    def fsencode(name: "str | bytes") -> bytes:
+        """Return the bytes of a path, as os.fsencode."""
+        return name if isinstance(name, bytes) else name.encode(_ENCODING, "surrogateescape")
+
+    def fsdecode(name: "str | bytes") -> str:
+        """Return a path as text, as os.fsdecode."""
+        return name if isinstance(name, str) else name.decode(_ENCODING, "surrogateescape")
+
+    def makedirs(name: str, mode: int = 0o777, exist_ok: bool = False) -> None:
+        """Make a directory and those above it that lack, as os.makedirs."""
+        try:
+            posix.mkdir(name, mode)
+        except FileNotFoundError:
+            parent, _ = path.split(name.rstrip("/"))
+            if not parent:
+                raise
+            makedirs(parent, exist_ok=True)
+            posix.mkdir(name, mode)
+        except OSError:
+            if not exist_ok or not path.isdir(name):
+                raise
+
+    class path:  # noqa: N801  # the name of the module it stands for
+        """What is used of os.path; paths are text."""
+
+        @staticmethod
+        def abspath(name: str) -> str:
+            """Return `name` absolute, without "." and ".." and with single slashes, the leading one included."""
+            parts: list[str] = []
+            for part in (name if name.startswith("/") else f"{posix.getcwd()}/{name}").split("/"):
+                if part == "..":
+                    del parts[-1:]
+                elif part not in ("", "."):
+                    parts.append(part)
+            return "/" + "/".join(parts)
+
+        @staticmethod
+        def join(folder: str, name: str) -> str:
+            """Return the path of `name` in `folder`."""
+            if name.startswith("/") or not folder:
+                return name
+            return f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
+
+        @staticmethod
+        def split(name: str) -> "tuple[str, str]":
+            """Return the folder, without its trailing slashes, and the last part."""
+            end = name.rfind("/") + 1
+            return name[:end].rstrip("/") or name[:end], name[end:]
+
+        @staticmethod
+        def dirname(name: str) -> str:
+            """Return the folder."""
+            return path.split(name)[0]
+
+        @staticmethod
+        def basename(name: str) -> str:
+            """Return the last part."""
+            return path.split(name)[1]
+
+        @staticmethod
+        def exists(name: str) -> bool:
+            """Tell whether there is something at `name`, where links lead."""
+            return _mode(name) is not None
+
+        @staticmethod
+        def lexists(name: str) -> bool:
+            """Tell whether there is something at `name`, be it a link."""
+            return _mode(name, follow_symlinks=False) is not None
+
+        @staticmethod
+        def isdir(name: str) -> bool:
+            """Tell whether there is a directory at `name`."""
+            mode = _mode(name)
+            return mode is not None and mode & 0o170000 == 0o040000
+
+    def _mode(name: str, *, follow_symlinks: bool = True) -> "int | None":
+        try:
+            return posix.stat(name, follow_symlinks=follow_symlinks).st_mode
+        except (OSError, ValueError):
+            return None
+
+    def __getattr__(name: str) -> object:
+        # A program that uses the package has `os`, and may have changed the environment there.
+        if name == "environ" and "os" not in sys.modules:
+            value: object = {fsdecode(name): fsdecode(value) for name, value in posix.environ.items()}
+        else:
+            import os
+
+            value = getattr(os, name)
+        globals()[name] = value
+        return value
