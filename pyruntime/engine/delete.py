@@ -5,10 +5,9 @@ import select
 from pyruntime import cgroup as cgroups
 from pyruntime import log, os
 from pyruntime._stub import lib
-from pyruntime.engine import root_mount
 from pyruntime.errors import Error
 from pyruntime.store import container as containers
-from pyruntime.store import holder, process
+from pyruntime.store import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def delete(root: str, container_id: str, force: bool) -> None:
         if not force and container.is_being_created():
             raise Error(f"cannot delete container {container_id!r}", "it is creating, not stopped", clause=_CLAUSE)
         if force and not container.try_lock():
+            from pyruntime.store import holder
+
             holder.evict(container.fd)
         try:
             container.lock()
@@ -87,6 +88,8 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
             cgroup.remove()
         mounted = state.get("root_mount")
         if mounted:
+            from pyruntime.engine import root_mount
+
             root_mount.remove(mounted)
         if state.get("intel_rdt"):
             from pyruntime.engine import intel_rdt

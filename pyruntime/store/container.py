@@ -17,7 +17,7 @@ import fcntl
 from pyruntime import jsonio, os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
-from pyruntime.store import holder, process, shape
+from pyruntime.store import process, shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Container:
         """Let go of the directory and of its lock."""
         if self.fd >= 0:
             if self.noted:
+                from pyruntime.store import holder
+
                 holder.forget(self.fd)
             os.close(self.fd)
             self.fd = -1
@@ -89,6 +91,8 @@ class Container:
     def hold(self) -> None:
         """Take the lock for work that may last, because of hooks: `delete --force` may end it (store/holder.py)."""
         self.lock()
+        from pyruntime.store import holder
+
         holder.note(self.fd)
         self.noted = True
 

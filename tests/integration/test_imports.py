@@ -12,9 +12,7 @@ import pyruntime
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 # What the hot verbs may import beyond what the interpreter starts with, and the package itself.
-ALLOWED = {
-    *("_cffi_backend", "_json", "_stat", "errno", "fcntl", "select", "time"),
-}
+ALLOWED = {"_cffi_backend", "_json", "_stat", "errno", "fcntl", "select", "time"}
 
 # As the launcher starts it (csrc/launcher.c), but for what it writes to the file argv[1] at the end.
 PROGRAM = """

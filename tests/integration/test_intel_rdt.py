@@ -22,8 +22,9 @@ class Resctrl:
         self.rmdir, self.mkdir = os.rmdir, os.mkdir
         self.mkdir(root)
         self.fill(root)
-        monkeypatch.setattr(intel_rdt.os, "mkdir", self.make)
-        monkeypatch.setattr(intel_rdt.os, "rmdir", self.remove)
+        for module in (os, intel_rdt.os):
+            monkeypatch.setattr(module, "mkdir", self.make)
+            monkeypatch.setattr(module, "rmdir", self.remove)
         write = intel_rdt._write
         monkeypatch.setattr(
             intel_rdt, "_write", lambda path, text: (self.writes.append((path, text)), write(path, text))
