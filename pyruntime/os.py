@@ -42,8 +42,13 @@ else:
             if not exist_ok or not path.isdir(name):
                 raise
 
-    class path:  # noqa: N801  # the name of the module it stands for
+    class _Path:
         """What is used of os.path; paths are text."""
+
+        def __getattr__(self, name: str) -> object:
+            from os import path
+
+            return getattr(path, name)
 
         @staticmethod
         def abspath(name: str) -> str:
@@ -94,6 +99,8 @@ else:
             """Tell whether there is a directory at `name`."""
             mode = _mode(name)
             return mode is not None and mode & 0o170000 == 0o040000
+
+    path = _Path()
 
     def _mode(name: str, *, follow_symlinks: bool = True) -> "int | None":
         try:

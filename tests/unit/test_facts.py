@@ -1,7 +1,5 @@
 """What is found out about the host (host/facts.py)."""
 
-import os
-
 import pytest
 
 from pyruntime.host import facts
@@ -26,13 +24,13 @@ def test_whose_systemd_it_is_that_a_user_namespace_asks(monkeypatch, euid, envir
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    monkeypatch.setattr(facts.os, "geteuid", lambda: euid)
     assert facts._has_systemd_of_its_own() == expected
 
 
 def test_a_bus_in_the_runtime_directory_is_one(monkeypatch, tmp_path):
     (tmp_path / "bus").touch()
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(facts.os, "geteuid", lambda: 0)
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     monkeypatch.setenv("USER", "someone")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
