@@ -31,6 +31,9 @@ static int refused(struct filter *filter, const char *call) {
 
 /* Sends `fd` with the message. Only sendmsg(2), and one of it where the socket takes all at once: each call made here is
  * one that the filter must let through. */
+/* Upholds config-linux.md#seccomp/listener-one-state, config-linux.md#seccomp/listener-closed,
+   config-linux.md#seccomp/listener-fails, config-linux.md#the-container-process-state/json-and-rights,
+   config-linux.md#the-container-process-state/rights-first. */
 static int hand_over(struct filter *filter, int fd) {
     union {
         char buffer[CMSG_SPACE(sizeof(int))];

@@ -165,6 +165,8 @@ int pyr_clone_tree(int dirfd, const char *path, int recursive) {
 int pyr_has_mount_setattr(void) { return sys_mount_setattr(-1, 0, 0, 0, 0, -1) == 0 || errno != ENOSYS; }
 
 /* For the host too, which has the rights over the filesystem that a container's user namespace has not. 0 or -errno. */
+/* Upholds config.md#posix-platform-mounts/uid-mappings-by-setattr, config.md#linux-mount-options/idmap,
+   config.md#linux-mount-options/ridmap. */
 int pyr_idmap_tree(int tree, int userns, int recursive) {
     return sys_mount_setattr(tree, recursive ? AT_RECURSIVE : 0, MOUNT_ATTR_IDMAP, 0, 0, userns) < 0 ? -errno : 0;
 }

@@ -14,6 +14,7 @@ int do_mkdir(struct stub *stub, const struct step *step) {
     return fd < 0 ? -1 : 0;
 }
 
+/* Upholds runtime-linux.md#dev-symbolic-links/links. */
 int do_symlink(struct stub *stub, const struct step *step) {
     const char *target = stub_string(stub, step->source);
     if (step->flags & STEP_IF_PRESENT) {
@@ -36,6 +37,7 @@ int do_symlink(struct stub *stub, const struct step *step) {
     return symlinkat(target, parent, name) < 0 ? failed(stub, "symlinkat") : 0;
 }
 
+/* Upholds config-linux.md#devices/other-file-in-place. */
 static int check_node(struct stub *stub, int node, const struct step *step) {
     struct stat status;
     if (fstat(node, &status) < 0)
@@ -48,6 +50,7 @@ static int check_node(struct stub *stub, int node, const struct step *step) {
     return failed(stub, "mknodat");
 }
 
+/* Upholds config-linux.md#devices/available. */
 int do_mknod(struct stub *stub, const struct step *step) {
     char name[256];
     cleanup_close int parent = resolve_parent(stub, stub_string(stub, step->path), name);

@@ -33,6 +33,7 @@ int pyr_listen(const char *path) {
     return result;
 }
 
+/* Upholds config-linux.md#seccomp/listener-socket. */
 int pyr_connect(const char *path) {
     struct sockaddr_un address;
     int error = address_of(path, &address);

@@ -71,6 +71,7 @@ static void join_all(const struct spawn *spawn, uint64_t only, bool tolerate, bo
 }
 
 /* The capabilities to join a namespace may come from outside the user namespace to join, or from inside it. */
+/* Upholds config-linux.md#namespaces/path-joined. */
 static void join_namespaces(const struct spawn *spawn) {
     bool joined[16] = {false};
     /* A cgroup namespace is for init, once it is in its cgroups: from inside, they could not be joined. */
@@ -201,6 +202,7 @@ static void pass_through(const struct spawn *spawn, struct stub *stub) {
 
 /* Returns the pid of the child (init, or the intermediate process with SPAWN_VIA) in the host, 0 in init once the
  * steps are done, or -errno. In init it does not return when something failed: that was reported on `sync`. */
+/* Upholds config-linux.md#namespaces/no-path-is-new. */
 int pyr_spawn(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, int *pidfd) {
     if (spawn->flags & SPAWN_VIA) {
         pid_t pid = clone3(0, pidfd, -1);

@@ -3,13 +3,15 @@
 What a table says is not written by hand. Which properties there are, the schema knows. Which module compiles one, and
 whether it does anything on a kind of host, is found by compiling: the configurations of spec-fixtures for invented
 hosts, with the property and without it. What the compiler cannot know stands in properties.json and verbs.json: the
-tests, and a reason where nothing happens. A test fails when a page is stale.
+tests, and a reason where nothing happens. A test fails when a page is stale. Then conformance.py is run, which writes
+conformance.md and what `pyruntime explain` says.
 """
 
 import ast
 import copy
 import json
 import re
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -507,3 +509,4 @@ PAGES = {DOCS / "properties.md": properties_page, DOCS / "verbs.md": verbs_page,
 if __name__ == "__main__":
     for path, page in PAGES.items():
         path.write_text(page())
+    runpy.run_path(str(DOCS / "conformance.py"))["main"]([])

@@ -61,7 +61,10 @@ def error(message: str) -> None:
 
 
 def warning(message: str) -> None:
-    """Write a line of level warning: something went another way than asked, and the command goes on."""
+    """Write a line of level warning: something went another way than asked, and the command goes on.
+
+    Upholds runtime.md#warnings/operation-continues.
+    """
     _write("warning", message)
 
 

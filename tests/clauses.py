@@ -1,4 +1,9 @@
-"""The headings of runtime-spec 1.3.0 that a clause can name, as the anchors they have on the web."""
+"""What a mark can name: a section of runtime-spec 1.3.0, as the anchor it has on the web, or a clause in it.
+
+A mark is a claim: the test fails when pyruntime does not do what the clause says.
+"""
+
+from pyruntime.spec.clauses import catalogue
 
 # File -> anchors.
 HEADINGS = {
@@ -28,6 +33,15 @@ HEADINGS = {
         intelrdt memory-policy sysctl seccomp the-container-process-state rootfs-mount-propagation masked-paths
         readonly-paths mount-label personality
     """,
+    "features.md": """
+        features-structure specification-version hooks mount-options platform-specific-features annotations
+        unsafe-annotations-in-configjson
+    """,
+    "features-linux.md": """
+        linux-features-structure namespaces capabilities cgroup seccomp apparmor selinux memorypolicy intel-rdt
+        mountextensions netdevices
+    """,
 }
 
-CLAUSES = frozenset(f"{file}#{anchor}" for file, anchors in HEADINGS.items() for anchor in anchors.split())
+SECTIONS = frozenset(f"{file}#{anchor}" for file, anchors in HEADINGS.items() for anchor in anchors.split())
+CLAUSES = SECTIONS | catalogue().keys()

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from containers import Containers
 
 import bundle as bundles
+from clauses import CLAUSES
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed-skips.txt")
 # In every container's id, so that whatever is left behind can be traced to this run and to no other.
@@ -28,7 +29,14 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    """The validation suite first: it needs cgroup controllers that other tests may tie to the unified hierarchy."""
+    """Refuse a clause that the spec does not have.
+
+    The validation suite first: it needs cgroup controllers that other tests may tie to the unified hierarchy.
+    """
+    for item in items:
+        wrong = {name for marker in item.iter_markers("clause") for name in marker.args} - CLAUSES
+        if wrong:
+            raise pytest.UsageError(f"{item.nodeid}: no clause of the spec: {', '.join(sorted(wrong))}")
     items.sort(key=lambda item: "validation" not in item.path.parts)
 
 

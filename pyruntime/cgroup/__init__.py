@@ -139,7 +139,10 @@ class Cgroup:
             v2.enable_controllers(mountpoint, path, plan.enable, everything=plan.mode == "v2")
 
     def _check_fit(self, directory: str) -> None:
-        """Raise Error where a group that existed before is in use: its processes would become part of the container."""
+        """Raise Error where a group that existed before is in use: its processes would become part of the container.
+
+        Upholds config-linux.md#control-groups/unfit-cgroup.
+        """
         reason = ""
         if self._pids_below([directory]):
             reason = "the group has processes"

@@ -17,6 +17,8 @@ def enable_controllers(mountpoint: str, path: str, needed: list[str], *, everyth
 
     everything  also enable what else there is, as far as that goes
     Raises Error that says which controller cannot be had and where.
+
+    Upholds config-linux.md#unified/controllers-enabled.
     """
     missing = _lacks(mountpoint + path, needed)
     others = _lacks(mountpoint + path, read_file(mountpoint + "/cgroup.controllers").split()) if everything else []
@@ -59,6 +61,7 @@ def _lacks(directory: str, controllers: list[str]) -> list[str]:
 
 
 def _not_enabled(controller: str, directory: str, error: OSError) -> Error:
+    # Upholds config-linux.md#unified/controller-missing.
     advice = {
         errno.EBUSY: "the group has processes of its own: choose a linux.cgroupsPath below one that has none",
         errno.EACCES: "the group is not delegated to this user",
@@ -163,7 +166,11 @@ def thaw(directory: str) -> None:
 
 
 def give_to(directory: str, uid: int) -> None:
-    """Make user `uid` of the host the owner of the group and its delegated files (config-linux.md#cgroup-ownership)."""
+    """Make user `uid` of the host the owner of the group and its delegated files (config-linux.md#cgroup-ownership).
+
+    Upholds config-linux.md#cgroup-ownership/delegated-files-only, config-linux.md#cgroup-ownership/missing-files,
+    config-linux.md#cgroup-ownership/fallback-list.
+    """
     try:
         files = read_file("/sys/kernel/cgroup/delegate")
     except FileNotFoundError:

@@ -109,7 +109,10 @@ def _refused(step: "Step", path: str, error: OSError) -> Error:
 
 
 def _check_memory_usage(step: "Step", paths: dict[str, str]) -> None:
-    """Refuse a limit below what is in use, as the kernel itself does on v1 (memory.checkBeforeUpdate)."""
+    """Refuse a limit below what is in use, as the kernel itself does on v1 (memory.checkBeforeUpdate).
+
+    Upholds config-linux.md#memory/check-before-update.
+    """
     path = _directory("memory", paths) + "/memory.current"
     try:
         used = int(read_file(path))

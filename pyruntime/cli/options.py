@@ -115,6 +115,7 @@ def _table_or_json(help: str) -> Option:
     return Option("format", help, short="f", default="table", metavar="FORMAT", choices=("table", "json"))
 
 
+# Upholds runtime.md#operations/supported.
 _VERBS = (
     Verb(
         "create",
@@ -315,6 +316,16 @@ beside it. An existing config.json is left alone.""",
         details="""\
 Each step is shown with the element of config.json that asks for it and the clause of
 the runtime-spec that says so. Only reads: needs no privileges and makes nothing.""",
+    ),
+    Verb(
+        "explain",
+        "explain a clause of the runtime-spec or a property of config.json",
+        usage="CLAUSE|POINTER",
+        details="""\
+CLAUSE is what errors and plans name: a section, like config.md#mounts, or one of its
+clauses, config.md#mounts/listed-order. POINTER is a place in config.json, like
+/mounts/3/options. Shown is what the runtime-spec says of it, in other words, what
+pyruntime does about it, and the code and tests that answer for that.""",
     ),
     Verb(
         "features",

@@ -59,7 +59,11 @@ def parse_global(words: list[str]) -> "tuple[Values, list[str]]":
 
 
 def parse_verb(shared: "Values", words: list[str]) -> CommandLine:
-    """Read the verb and what follows it; `shared` holds the global options. Raises UsageError."""
+    """Read the verb and what follows it; `shared` holds the global options. Raises UsageError.
+
+    Upholds runtime.md#query-state/id-needed, runtime.md#create/arguments-needed, runtime.md#start/id-needed,
+    runtime.md#kill/id-needed, runtime.md#delete/id-needed.
+    """
     if shared["version"]:
         return CommandLine("version", shared, {}, [])
     if shared["help"] or not words:

@@ -33,6 +33,8 @@ def create(container_id: str, options: CreateOptions) -> int:
     """Create the container and return the pid of its init, a child of this process.
 
     Raises Error; then nothing of the container is left.
+
+    Upholds runtime.md#lifecycle/environment-created, runtime.md#lifecycle/environment-error.
     """
     containers.check_id(container_id)
     config, plan = prepare(container_id, options)
@@ -174,6 +176,7 @@ class _Creation:
         self.seccomp = self._filter()
 
     def _take_id(self) -> None:
+        # Upholds runtime.md#state/id-unique, runtime.md#create/id-taken-or-invalid.
         self.container = containers.create(self.options.root, self.container_id)
         self.undo.push(self.container.close)
         self.undo.push(self.container.remove)
@@ -264,7 +267,12 @@ class _Creation:
         self.child = launch.spawn(self.plan, self.program, self.sources, cgroup, orders, self.undo)
 
     def _until_ready(self, document: "dict[str, object]") -> None:
-        """Run the hooks of create, and set the limits that only the host may, until init is ready to wait for start."""
+        """Run the hooks of create, and set the limits that only the host may, until init is ready to wait for start.
+
+        Upholds runtime.md#lifecycle/resources-at-create, config.md#prestart/when,
+        config.md#prestart/before-create-runtime, config.md#createruntime-hooks/when,
+        config.md#createcontainer-hooks/after-create-runtime.
+        """
         plan, child = self.plan, self.child
         if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
             launch.expect(child, plan, messages.MOUNTED)
@@ -276,7 +284,11 @@ class _Creation:
 
 
 def _poststop(plan: "Plan", document: "dict[str, object]") -> None:
-    """Run the poststop hooks of a container that is given up (runtime.md#lifecycle, steps 3 to 5 go on at 12, 13)."""
+    """Run the poststop hooks of a container that is given up (runtime.md#lifecycle, steps 3 to 5 go on at 12, 13).
+
+    Upholds runtime.md#lifecycle/prestart-fails, runtime.md#lifecycle/create-runtime-fails,
+    runtime.md#lifecycle/create-container-fails.
+    """
     for step in plan.hooks["poststop"]:
         try:
             hooks.run_one(step, document)

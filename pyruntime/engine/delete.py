@@ -27,6 +27,8 @@ def delete(root: str, container_id: str, force: bool) -> None:
 
     Raises Error when the container is not stopped; with `force` a container that does not exist is no error, as with
     runc.
+
+    Upholds runtime.md#delete/not-stopped.
     """
     try:
         container = containers.open_container(root, container_id)
@@ -77,7 +79,11 @@ def _destroy_damaged(container: "Container", damaged: Error) -> None:
 
 
 def destroy(container: "Container", state: "StateFile | None") -> None:
-    """Kill what runs of the container, remove its cgroup and state, and run its poststop hooks. The lock is held."""
+    """Kill what runs of the container, remove its cgroup and state, and run its poststop hooks. The lock is held.
+
+    Upholds runtime.md#lifecycle/destroyed, runtime.md#delete/resources-deleted,
+    runtime.md#delete/foreign-resources-kept, config.md#poststop/when.
+    """
     if state is not None:
         cgroup = cgroups.open(state["cgroup"]) if state["cgroup"] else None
         _end_init(state, cgroup)
@@ -122,7 +128,11 @@ def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
 
 
 def _poststop(state: "StateFile") -> None:
-    """Run the poststop hooks; one that fails is a warning (runtime.md#lifecycle, step 13)."""
+    """Run the poststop hooks; one that fails is a warning (runtime.md#lifecycle, step 13).
+
+    Upholds runtime.md#lifecycle/poststop, runtime.md#lifecycle/poststop-fails,
+    config.md#posix-platform-hooks/poststop-namespace.
+    """
     from pyruntime.engine import hooks
     from pyruntime.engine.state import spec_state
     from pyruntime.plan import hooks as hook_plan

@@ -20,7 +20,10 @@ _OURS = frozenset(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
 
 
 def run(steps: "list[Step]", state: "dict[str, object]", files: "tuple[int, int] | None" = None) -> None:
-    """Run the hooks of `steps` one after the other with `state` on stdin. Raises Error at the first that fails."""
+    """Run the hooks of `steps` one after the other with `state` on stdin. Raises Error at the first that fails.
+
+    Upholds runtime.md#lifecycle/prestart, runtime.md#lifecycle/create-runtime, runtime.md#lifecycle/create-container.
+    """
     for step in steps:
         run_one(step, state, files)
 
@@ -30,6 +33,13 @@ def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | 
 
     files  descriptors for its stdout and stderr, -1 for none; without them they are opened as annotations in `state`
            say (engine/hook_output.py). What goes nowhere else is part of the error when the hook fails.
+
+    Upholds runtime.md#lifecycle/prestart-fails, runtime.md#lifecycle/create-runtime-fails,
+    runtime.md#lifecycle/create-container-fails, config.md#posix-platform-hooks/prestart-path,
+    config.md#posix-platform-hooks/prestart-namespace, config.md#posix-platform-hooks/create-runtime-path,
+    config.md#posix-platform-hooks/create-runtime-namespace, config.md#posix-platform-hooks/create-container-path,
+    config.md#posix-platform-hooks/poststart-path, config.md#posix-platform-hooks/poststop-path,
+    config.md#posix-platform-hooks/state-on-stdin.
     """
     if files is None and state.get("annotations"):
         # Only on the host: init has its files, and imports nothing.

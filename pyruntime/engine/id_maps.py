@@ -13,6 +13,8 @@ def write(pid: int, steps: "list[Step]") -> None:
 
     Who may not write more than its own id does it with newuidmap(1) and newgidmap(1), as /etc/subuid and /etc/subgid
     allow. Raises Error naming the mapping.
+
+    Upholds config-linux.md#user-namespace-mappings/ownership-untouched.
     """
     for step in steps:
         if step.op in ("uid_map", "gid_map"):

@@ -14,6 +14,8 @@ def user_namespace(step: "Step") -> int:
     """Return a descriptor of a new user namespace with the step's `uid_mappings` and `gid_mappings`.
 
     The caller owns it. Raises Error when the kernel refuses the namespace or the maps.
+
+    Upholds config.md#linux-mount-options/idmap-own-mappings.
     """
     pid = lib.pyr_user_namespace_process()
     if pid < 0:
@@ -34,7 +36,10 @@ def user_namespace(step: "Step") -> int:
 
 
 def apply(step: "Step", tree: int, maps: int) -> None:
-    """Map the owners in the detached `tree` by the user namespace `maps`. Raises Error when the filesystem cannot."""
+    """Map the owners in the detached `tree` by the user namespace `maps`. Raises Error when the filesystem cannot.
+
+    Upholds config.md#posix-platform-mounts/uid-mappings-by-setattr.
+    """
     error = lib.pyr_idmap_tree(tree, maps, bool(step.args["flags"] & lib.STEP_IDMAP_RECURSIVE))
     if error:
         raise _refused(step, -error, "mount_setattr(MOUNT_ATTR_IDMAP)")

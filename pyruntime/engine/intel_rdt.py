@@ -17,7 +17,10 @@ _CUSTOMARY = "/sys/fs/resctrl"
 
 
 def find_mount(mountinfo: str = "/proc/self/mountinfo") -> str:
-    """Return where resctrl is mounted in the runtime's mount namespace. Raises Error where it is not."""
+    """Return where resctrl is mounted in the runtime's mount namespace. Raises Error where it is not.
+
+    Upholds config-linux.md#intelrdt/no-resctrl.
+    """
     places = []
     with open(mountinfo, "rb") as file:
         for line in file:
@@ -64,10 +67,16 @@ class IntelRdt:
                 self.record["remove"].insert(0, self._path(step))
 
     def _path(self, step: "Step") -> str:
+        # Upholds config-linux.md#intelrdt/default-class.
         return os.path.join(self._root, step.args["group"]).rstrip("/")
 
     def make(self, undo: "Undo") -> None:
-        """Make the groups and write their schemata. Raises Error."""
+        """Make the groups and write their schemata. Raises Error.
+
+        Upholds config-linux.md#intelrdt/own-class, config-linux.md#intelrdt/class-made,
+        config-linux.md#intelrdt/class-must-exist, config-linux.md#intelrdt/monitoring-group,
+        config-linux.md#intelrdt/monitoring-group-fails.
+        """
         existed = False
         for step in self._steps:
             path = self._path(step)
@@ -94,6 +103,7 @@ class IntelRdt:
         return True
 
     def _compare(self, step: "Step", path: str) -> None:
+        # Upholds config-linux.md#intelrdt/class-compared.
         try:
             schemata = _read(f"{path}/schemata")
         except OSError as error:
@@ -115,6 +125,7 @@ class IntelRdt:
             return 0
 
     def _write(self, step: "Step", path: str, text: str) -> None:
+        # Upholds config-linux.md#intelrdt/both-schemas.
         try:
             _write(path, text)
         except OSError as error:
@@ -130,7 +141,10 @@ class IntelRdt:
         return "" if text == "ok" else text
 
     def add(self, pid: int) -> None:
-        """Put process `pid` into the groups; what it forks follows it. Raises Error."""
+        """Put process `pid` into the groups; what it forks follows it. Raises Error.
+
+        Upholds config-linux.md#intelrdt/task-written.
+        """
         join(self.record, pid)
 
 
@@ -150,7 +164,11 @@ def join(record: "dict[str, Any]", pid: int) -> None:
 
 
 def remove(record: "dict[str, Any]") -> None:
-    """Remove what goes with a container that is deleted; what is gone already is fine. Raises Error."""
+    """Remove what goes with a container that is deleted; what is gone already is fine. Raises Error.
+
+    Upholds config-linux.md#intelrdt/own-class-removed, config-linux.md#intelrdt/foreign-class-kept,
+    config-linux.md#intelrdt/monitoring-group-removed.
+    """
     for path in record.get("remove") or ():
         try:
             os.rmdir(path)
@@ -187,6 +205,7 @@ def _read(path: str) -> str:
 
 def _write(path: str, text: str) -> None:
     # The kernel takes a command from one write.
+    # Upholds config-linux.md#intelrdt/both-schemas.
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

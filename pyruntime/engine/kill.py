@@ -17,6 +17,8 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None
 
     Raises Error when the container is neither created nor running; with `all_processes` a stopped one is no error, as
     with runc, because processes may have outlived init where the pid namespace is shared.
+
+    Upholds runtime.md#kill/not-alive.
     """
     with containers.open_container(root, container_id) as container:
         state = container.read()
@@ -55,7 +57,10 @@ def _is_first(pid: int) -> bool:
 
 
 def send(pid: int, started: int, signal: int, container_id: str) -> None:
-    """Send `signal` to the process that has `pid` and started at `started`; never to another with the same pid."""
+    """Send `signal` to the process that has `pid` and started at `started`; never to another with the same pid.
+
+    Upholds runtime.md#kill/signal-sent.
+    """
     pidfd = lib.pyr_pidfd_open(pid)
     try:
         # Checked while the pidfd holds the process: from here on it cannot become another one.

@@ -17,6 +17,8 @@ def apply(pid: int, steps: "list[Step]", preserve_fds: int) -> None:
     """Carry out "prlimit" and "oom_score_adj" steps on process `pid`. Raises Error that names the property.
 
     preserve_fds  how many descriptors of the caller's the process has
+
+    Upholds config.md#posix-process/rlimit-getrlimit, config.md#linux-process/oom-score-kept.
     """
     for step in steps:
         if step.op == "prlimit":
@@ -59,6 +61,7 @@ def _at_first(step: "Step", preserve_fds: int) -> "tuple[int, int] | None":
 
 
 def _set_limit(pid: int, step: "Step", limit: "tuple[int, int] | None") -> int:
+    # Upholds config.md#posix-process/rlimit-soft, config.md#posix-process/rlimit-hard.
     return lib.pyr_prlimit(pid, step.args["resource"], *limit) if limit else 0
 
 
@@ -77,6 +80,7 @@ def _prlimit(pid: int, step: "Step", limit: "tuple[int, int] | None") -> None:
 
 
 def _oom_score_adj(pid: int, step: "Step") -> None:
+    # Upholds config.md#linux-process/oom-score-set.
     path = f"/proc/{pid}/oom_score_adj"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -54,6 +54,10 @@ def move(steps: "list[Step]", namespace: int, undo: "Undo") -> None:
 
     Each keeps its permanent addresses of global scope. Nothing is moved unless all can be; a device that was moved
     goes back through `undo`. Raises Error.
+
+    Upholds config-linux.md#network-devices/available, config-linux.md#network-devices/set-up,
+    config-linux.md#namespace-lifecycle-and-container-termination/not-managed,
+    config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back.
     """
     _check_foreign(namespace, steps[0])
     with _Socket() as host, _Socket(namespace) as inside:
@@ -95,13 +99,21 @@ class _Device:
         ]
 
     def check_name(self, inside: "_Socket") -> None:
-        """Raise Error when a device in the container has the name already; a template gets a free number."""
+        """Raise Error when a device in the container has the name already; a template gets a free number.
+
+        Upholds config-linux.md#network-devices/move-checked, config-linux.md#network-devices/name-taken.
+        """
         name = self._step.args["name"]
         if not is_template(name) and inside.has(name, self._step):
             raise self._refused(f"a device in its network namespace has the name {name}")
 
     def move(self, host: "_Socket", inside: "_Socket", namespace: int) -> None:
-        """Move the device, give it its name and addresses back, and set it up."""
+        """Move the device, give it its name and addresses back, and set it up.
+
+        Upholds config-linux.md#network-devices/available, config-linux.md#network-devices/set-up,
+        config-linux.md#namespace-lifecycle-and-container-termination/not-managed,
+        config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back.
+        """
         step = self._step
         index = self._transfer(host, inside, namespace, step.args["name"])
         self._restore(inside, index)
@@ -128,6 +140,8 @@ class _Device:
 
         In two steps, by way of a name that nobody else has: the index may change with the namespace, and which name
         a template becomes only the kernel knows.
+
+        Upholds config-linux.md#network-devices/attributes-kept.
         """
         step = self._step
         passing = f"pyr{os.urandom(4).hex()}"

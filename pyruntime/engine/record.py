@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def state_document(container_id: str, status: str, pid: int, bundle: str, config: "Config") -> "dict[str, object]":
-    """Return the state as the spec has it (runtime.md#state), for hooks."""
+    """Return the state as the spec has it (runtime.md#state), for hooks.
+
+    Upholds runtime.md#state/version, runtime.md#state/id, runtime.md#state/bundle, runtime.md#state/schema,
+    config.md#annotations/unknown-keys.
+    """
     return {
         "ociVersion": SPEC_VERSION,
         "id": container_id,

@@ -65,7 +65,11 @@ class Filter:
 
 
 def open_filter(step: "Step", config: "Config", root: str, sources: "Sources") -> Filter:
-    """Return the filter of a "seccomp" step, its agent's socket connected and owned by `sources`. Raises Error."""
+    """Return the filter of a "seccomp" step, its agent's socket connected and owned by `sources`. Raises Error.
+
+    Upholds config-linux.md#seccomp/seccomp-fd, config-linux.md#the-container-process-state/version,
+    config-linux.md#the-container-process-state/pid, config-linux.md#the-container-process-state/state.
+    """
     path = step.args["listener"]
     agent = open_socket(path) if path else -1
     if path and agent < 0:

@@ -25,6 +25,8 @@ def open_rootfs(bundle: str, path: str) -> int:
 
     A relative path must stay inside the bundle, symlinks included: a bundle is a unit (bundle.md). An absolute one is
     the caller's business. Raises Error when there is no directory.
+
+    Upholds config.md#root/path-is-directory.
     """
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     if path.startswith("/"):
@@ -156,6 +158,7 @@ class Sources:
         return self.own(tree)
 
     def _namespace(self, step: "Step") -> int:
+        # Upholds config-linux.md#namespaces/path-of-other-type.
         kind, path = step.args["namespace"], step.args["path"]
         try:
             fd = self.own(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))

@@ -23,6 +23,9 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
     accompanied  this process stays with the container: the service manager is told to watch it, and nothing waits
 
     Raises Error when the container is not `created`, has no process, or the program cannot be executed.
+
+    Upholds runtime.md#lifecycle/start-container-fails, runtime.md#lifecycle/poststart-fails,
+    runtime.md#start/not-created, runtime.md#start/process-missing.
     """
     with containers.open_container(root, container_id) as container:
         if container.is_being_created():
@@ -67,7 +70,10 @@ def _relay(container: "Container", state: "StateFile") -> "Relay | None":
 
 
 def _let_go(container_id: str, connection: int) -> None:
-    """Give init the word and read its end of the connection: closed by exec, or the reason why there is none."""
+    """Give init the word and read its end of the connection: closed by exec, or the reason why there is none.
+
+    Upholds runtime.md#lifecycle/program-run.
+    """
     try:
         messages.send(connection, messages.GO)
         heard = b""
@@ -103,6 +109,8 @@ def _await_end(state: "StateFile") -> None:
 
 
 def _poststart(container: "Container", state: "StateFile") -> None:
+    # Upholds runtime.md#lifecycle/poststart, config.md#posix-platform-hooks/poststart-namespace,
+    # config.md#poststart/when.
     if not state["hooks"].get("poststart"):
         return
     from pyruntime.engine import hooks

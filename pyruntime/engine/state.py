@@ -11,7 +11,10 @@ _MORE = ("rootfs", "created")
 
 
 def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
-    """Return what runtime.md#state defines of `state`, with the status as it is now; a stopped container has no pid."""
+    """Return what runtime.md#state defines of `state`, with the status as it is now; a stopped container has no pid.
+
+    Upholds runtime.md#state/pid.
+    """
     stored: dict[str, object] = dict(state)
     document = {name: stored[name] for name in _SPEC}
     document["status"] = status
@@ -21,7 +24,10 @@ def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
 
 
 def state(root: str, container_id: str) -> "dict[str, object]":
-    """Return the state of the container, in the order of runc's output. Raises Error when there is none."""
+    """Return the state of the container, in the order of runc's output. Raises Error when there is none.
+
+    Upholds runtime.md#query-state/returns-state.
+    """
     with containers.open_container(root, container_id) as container:
         stored = container.read()
         status = container.status(stored)

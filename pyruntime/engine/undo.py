@@ -25,6 +25,7 @@ class Undo:
         return self
 
     def __exit__(self, kind: "type[BaseException] | None", *_: object) -> None:
+        # Upholds runtime.md#lifecycle/environment-error, runtime.md#errors/no-trace.
         while self._actions:
             action, args = self._actions.pop()
             if kind is None:

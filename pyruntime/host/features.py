@@ -26,7 +26,13 @@ UNSAFE_ANNOTATIONS = (
 
 
 def features() -> "dict[str, Any]":
-    """Return the features structure (features.md)."""
+    """Return the features structure (features.md).
+
+    Upholds features.md#features-structure/compile-time, features.md#specification-version/min-required,
+    features.md#specification-version/max-required, features.md#specification-version/no-other-properties,
+    features.md#hooks/supported, features.md#mount-options/recognized, features.md#mount-options/no-filesystem-options,
+    features.md#specification-version/max-not-below-min, features.md#annotations/map.
+    """
     return {
         "ociVersionMin": OLDEST_SPEC,
         "ociVersionMax": SPEC_VERSION,
@@ -39,7 +45,12 @@ def features() -> "dict[str, Any]":
 
 
 def _linux() -> "dict[str, Any]":
-    """Return the section for Linux (features-linux.md)."""
+    """Return the section for Linux (features-linux.md).
+
+    Upholds features-linux.md#namespaces/recognized, features-linux.md#capabilities/recognized,
+    features-linux.md#seccomp/actions, features-linux.md#seccomp/operators, features-linux.md#seccomp/known-flags,
+    features-linux.md#memorypolicy/modes, features-linux.md#memorypolicy/flags, features-linux.md#mountextensions/idmap.
+    """
     return {
         "namespaces": sorted(namespaces.TYPES),
         "capabilities": list(capabilities.NAMES),
@@ -62,14 +73,20 @@ def _linux() -> "dict[str, Any]":
 
 
 def _architectures() -> "list[str]":
-    """Return the architectures that the libseccomp of this build compiles filters for."""
+    """Return the architectures that the libseccomp of this build compiles filters for.
+
+    Upholds features-linux.md#seccomp/architectures.
+    """
     from pyruntime.engine import seccomp_compiler
 
     return [name for name in sorted(seccomp.ARCHITECTURES) if seccomp_compiler.architecture(name)]
 
 
 def _supported_flags() -> "list[str]":
-    """Return the flags that this kernel takes (seccomp(2)), some of them only together with a listener."""
+    """Return the flags that this kernel takes (seccomp(2)), some of them only together with a listener.
+
+    Upholds features-linux.md#seccomp/supported-flags.
+    """
     from pyruntime._stub import lib
 
     known = lib.pyr_filter_flags_known

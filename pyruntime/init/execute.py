@@ -82,6 +82,8 @@ def execute(step: "Step", connection: int, preserve_fds: int, seccomp: "Filter |
     Under the filter this process makes no call but execve, and before it sendmsg and close where there is an agent:
     all is made ready first, and the stub does the rest at once. Only to report a failure it makes more; a filter that
     does not let it through makes that failure look like the program's own end.
+
+    Upholds runtime.md#lifecycle/program-run.
     """
     argv, env = step.args["argv"], step.args["env"]
     path = find(argv[0], env)

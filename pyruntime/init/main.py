@@ -79,7 +79,12 @@ class Orders:
 
 
 def main(orders: Orders) -> None:
-    """Never returns: ends in execve or _exit(1) after reporting why."""
+    """Never returns: ends in execve or _exit(1) after reporting why.
+
+    Upholds runtime.md#lifecycle/start-container, config.md#posix-platform-hooks/create-container-namespace,
+    config.md#posix-platform-hooks/start-container-path, config.md#posix-platform-hooks/start-container-namespace,
+    config.md#createcontainer-hooks/when, config.md#startcontainer-hooks/when.
+    """
     # Where a failure is reported: to create, later to start. By orders, because the socket changes its number.
     channel: list[int] = []
     try:
@@ -198,6 +203,7 @@ def _close_the_rest(orders: Orders) -> None:
 
 
 def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
+    # Upholds runtime.md#lifecycle/program-waits-for-start.
     connection = _accept(orders.gate)
     channel.append(connection)
     plan = orders.plan

@@ -12,6 +12,8 @@ def compile_plan(context: Context) -> Plan:
     """Return the plan for `context.config`.
 
     Raises Error where the configuration asks for what this runtime or host cannot do.
+
+    Upholds runtime.md#lifecycle/environment-created.
     """
     config = context.config
     _annotations(context)

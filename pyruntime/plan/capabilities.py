@@ -18,6 +18,8 @@ def mask(names: "list[str]", available: int, unknown: "list[str]") -> int:
     """Return the set of `names` as a bit mask, within `available`; what is not in it is appended to `unknown`.
 
     Upper and lower case are one, as for runc.
+
+    Upholds config.md#linux-process/capability-warning.
     """
     bits = 0
     for name in names:

@@ -83,6 +83,8 @@ def compile_cgroup(
     systemd   let systemd make the group
     rootless  with `systemd`: the user's own one
     Raises Error for a path or a value that cannot be, and for a limit whose controller the host does not have.
+
+    Upholds config-linux.md#cgroup-ownership/not-on-v1.
     """
     linux: Linux = config.get("linux") or {}
     resources: Resources = linux.get("resources") or {}
@@ -152,6 +154,8 @@ def _locate(configured: str, host: "CgroupHost", container_id: str) -> tuple[dic
     with processes of its own cannot give controllers to its children. This is where runc puts them.
     Without a path the name is "pyruntime-ID", relative: the prefix keeps an id like "tasks" from being the name of a
     control file, or that of somebody else's group.
+
+    Upholds config-linux.md#cgroups-path/absolute-below-mount, config-linux.md#cgroups-path/same-place.
     """
     path = _clean(configured) if configured else f"pyruntime-{container_id}"
     groups: dict[str, tuple[str, str]] = {}
@@ -171,7 +175,10 @@ def _locate(configured: str, host: "CgroupHost", container_id: str) -> tuple[dic
 
 
 def _clean(path: str) -> str:
-    """The path without empty and "." components; Error for what cannot be a container's own group."""
+    """The path without empty and "." components; Error for what cannot be a container's own group.
+
+    Upholds config-linux.md#cgroups-path/invalid-is-error.
+    """
     parts = [part for part in path.split("/") if part not in ("", ".")]
     reason = ""
     if ".." in parts:
@@ -189,6 +196,9 @@ def _ownership(config: "Config", linux: "Linux") -> list[Step]:
     """A step that gives the group to the container's user, where the clause says so (config-linux.md#cgroup-ownership).
 
     Only with a new cgroup namespace and a writable cgroup mount at /sys/fs/cgroup.
+
+    Upholds config-linux.md#cgroup-ownership/needs-cgroup-namespace,
+    config-linux.md#cgroup-ownership/needs-writable-mount.
     """
     namespaces = {namespace["type"]: namespace.get("path") for namespace in linux.get("namespaces") or ()}
     if namespaces.get("cgroup", "none"):  # not there, or joined by path

@@ -100,6 +100,8 @@ def compile_limits(resources: "Resources", host: "CgroupHost") -> tuple[list[Ste
     """Return the steps for everything in linux.resources but devices, and the v2 controllers they need.
 
     Raises Error for values that cannot be and for controllers the host lacks.
+
+    Upholds config-linux.md#unified/conversion-impossible.
     """
     limits = _Limits(host)
     for name, compile_section in _SECTIONS.items():
@@ -296,6 +298,7 @@ def weight_from_shares(shares: int) -> int:
 
 
 def _pids(pids: "Pids", limits: _Limits) -> None:
+    # Upholds config-linux.md#pids/zero-is-a-limit.
     section = limits.section("pids", "pids")
     limit = pids.get("limit")
     if limit is None:
@@ -442,6 +445,8 @@ _CORE = ("cgroup", "irq")
 
 
 def _unified(files: "dict[str, str]", limits: _Limits) -> None:
+    # Upholds config-linux.md#unified/controllers-enabled, config-linux.md#unified/unknown-written,
+    # config-linux.md#unified/controller-missing.
     for file, value in files.items():
         section = limits.section("unified", "unified", f"{_RESOURCES}/unified/{_escape(file)}")
         controller, dot, _ = file.partition(".")

@@ -70,6 +70,8 @@ def rules(config: "Config") -> list[Rule]:
     """The configuration's rules in their order, then the defaults; the caller starts from "nothing is allowed".
 
     Raises Error for a rule that names no device or access there can be.
+
+    Upholds config-linux.md#allowed-device-list/listed-order.
     """
     found: list[Rule] = []
     entries = ((config.get("linux") or {}).get("resources") or {}).get("devices") or ()

@@ -38,7 +38,11 @@ _KINDS = {"c": _S_IFCHR, "u": _S_IFCHR, "b": _S_IFBLK, "p": _S_IFIFO}
 
 
 def devices(context: "Context") -> "Iterator[Step]":
-    """Yield the configured devices, the other default ones, and the links; nothing where /dev is the host's."""
+    """Yield the configured devices, the other default ones, and the links; nothing where /dev is the host's.
+
+    Upholds runtime-linux.md#dev-symbolic-links/links, config-linux.md#devices/available,
+    config-linux.md#default-devices/supplied.
+    """
     mounts = context.config.get("mounts") or ()
     if any(is_bind(mount) and container_path(mount["destination"]) == "/dev" for mount in mounts):
         return
@@ -84,7 +88,10 @@ def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, d
 
 
 def console(context: "Context", *, mounted: bool = True) -> "Iterator[Step]":
-    """Yield the pseudoterminal if the process has a terminal; its slave is bound to /dev/console if `mounted`."""
+    """Yield the pseudoterminal if the process has a terminal; its slave is bound to /dev/console if `mounted`.
+
+    Upholds config-linux.md#default-devices/supplied.
+    """
     process = context.config.get("process") or {}
     if process.get("terminal"):
         path = {"path": "/dev/console"} if mounted else {}

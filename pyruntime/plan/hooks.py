@@ -27,6 +27,8 @@ def hooks(config: "Config", kind: str) -> "Iterator[Step]":
 
     A hook without `env` gets, as with runc, the environment of the container's process when it runs in the container's
     namespaces and the runtime's own (None) otherwise.
+
+    Upholds config.md#posix-platform-hooks/listed-order.
     """
     inherited = (config.get("process") or {}).get("env") or [] if kind in IN_CONTAINER else None
     configured: dict[str, list[Hook]] = config.get("hooks") or {}  # type: ignore[assignment]  # `kind` is a variable

@@ -23,6 +23,10 @@ def intel_rdt(config: "Config", container_id: str) -> "Iterator[Step]":
     "resctrl_compare"   lines that the group's schemata must agree with, if the group was there already
     "resctrl_schemata"  lines to write, in this order
     "resctrl_monitor"   a directory of its own for monitoring; it goes with the container
+
+    Upholds config-linux.md#intelrdt/unset-untouched, config-linux.md#intelrdt/rules-applied,
+    config-linux.md#intelrdt/both-schemas, config-linux.md#intelrdt/one-schema, config-linux.md#intelrdt/schemata-last,
+    config-linux.md#intelrdt/no-schemata.
     """
     linux = config.get("linux") or {}
     if "intelRdt" not in linux:
@@ -56,6 +60,8 @@ def disagreement(wanted: str, schemata: str, granularity: int) -> str:
 
     Only the cache ids that `wanted` names are compared, and values as the kernel understands them: it drops leading
     zeros, orders the ids, and rounds a bandwidth up to a multiple of `granularity` (in percent, 0 when unknown).
+
+    Upholds config-linux.md#intelrdt/class-compared.
     """
     resource, values = _parse(wanted)
     for line in schemata.splitlines():

@@ -1,4 +1,7 @@
-"""The mount options of the spec, each with what it sets and clears (config.md#linux-mount-options)."""
+"""The mount options of the spec, each with what it sets and clears (config.md#linux-mount-options).
+
+Upholds config.md#linux-mount-options/levels, config.md#linux-mount-options/idmap-not-passed-on.
+"""
 
 from pyruntime._stub import lib
 
@@ -126,6 +129,7 @@ class MountOptions:
             self.propagation = bits
 
     def _filesystem_option(self, option: str) -> None:
+        # Upholds config.md#linux-mount-options/mount8-custom, config.md#linux-mount-options/unknown-is-data.
         if option in _USERLAND or option.startswith(("x-", "X-", "comment=")):
             return
         # mount(2) would part the joined string at each comma that neither a backslash (overlayfs's lowerdir) nor

@@ -21,6 +21,8 @@ def container_path(path: str) -> str:
     """Return `path` as an absolute path without "." and "..", as the container will see it.
 
     A relative destination is deprecated and means relative to "/" (config.md#mounts).
+
+    Upholds config.md#mounts/destination-relative.
     """
     parts: list[str] = []
     for part in path.split("/"):
@@ -41,6 +43,8 @@ def mounts(context: "Context") -> "Iterator[Step]":
     """Yield the steps of /mounts in the listed order, framed by the default filesystems it does not name.
 
     Raises Error for options that contradict each other or the kind of mount.
+
+    Upholds config.md#mounts/listed-order.
     """
     configured = context.config.get("mounts") or []
     label_option(context, "", [])  # asked for on a host without SELinux it is an error, even if nothing would get it
@@ -121,6 +125,8 @@ def _idmap(context: "Context", pointer: str, mount: "Mount", options: mount_opti
     """Return the arguments of an idmapped mount: its own maps, or else those of the container's user namespace.
 
     Empty maps stand for those of a user namespace that is joined, which only the kernel knows.
+
+    Upholds config.md#linux-mount-options/idmap, config.md#linux-mount-options/ridmap.
     """
     own = mount.get("uidMappings"), mount.get("gidMappings")
     if not options.behaviour & mount_options.IDMAP and not own[0]:
@@ -251,7 +257,10 @@ _DEFAULT_FILESYSTEMS = {
 
 
 def _defaults(context: "Context", destinations: "list[str]", paths: "tuple[str, ...]") -> "Iterator[Step]":
-    """Yield the filesystems that SHOULD be there and that /mounts neither names, nor covers, nor mounts into."""
+    """Yield the filesystems that SHOULD be there and that /mounts neither names, nor covers, nor mounts into.
+
+    Upholds config-linux.md#default-filesystems/available.
+    """
     if not context.new_namespace("mount"):
         return
     binds = [container_path(m["destination"]) for m in context.config.get("mounts") or () if is_bind(m)]

@@ -28,7 +28,11 @@ TYPES = {
 
 
 def namespaces(context: "Context") -> "Iterator[Step]":
-    """Yield "clone" for each namespace to make and "setns" for each to join; a type not listed is inherited."""
+    """Yield "clone" for each namespace to make and "setns" for each to join; a type not listed is inherited.
+
+    Upholds config-linux.md#namespaces/types-supported, config-linux.md#namespaces/path-joined,
+    config-linux.md#namespaces/no-path-is-new, config-linux.md#namespaces/unlisted-inherited.
+    """
     linux = context.config.get("linux") or {}
     for index, entry in enumerate(linux.get("namespaces") or ()):
         pointer = f"/linux/namespaces/{index}"

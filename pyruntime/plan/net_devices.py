@@ -14,7 +14,10 @@ POINTER = "/linux/netDevices"
 
 
 def is_template(name: str) -> bool:
-    """Tell whether the kernel makes a name from `name`, with a number for its "%d"."""
+    """Tell whether the kernel makes a name from `name`, with a number for its "%d".
+
+    Upholds config-linux.md#network-devices/name-template.
+    """
     return "%" in name
 
 
@@ -22,6 +25,8 @@ def net_devices(context: "Context") -> "Iterator[Step]":
     """Yield the move of each device: `device` is its name on the host, `name` the one in the container.
 
     Raises InvalidConfig for names that the kernel would refuse, or that are given twice.
+
+    Upholds config-linux.md#network-devices/available.
     """
     entries = (context.config.get("linux") or {}).get("netDevices") or {}
     given: dict[str, str] = {}

@@ -125,6 +125,7 @@ def _kept(context: "Context") -> int:
 
 
 def _console_size(process: "Process") -> "tuple[int, int] | None":
+    # Upholds config.md#process/console-size-ignored.
     size = process.get("consoleSize")
     return (size["height"], size["width"]) if size else None
 
@@ -133,6 +134,8 @@ def _capability_sets(context: "Context", process: "Process") -> "dict[str, int] 
     """Return the five sets as bit masks; without `capabilities` the process keeps none, as with runc.
 
     What the kernel or this runtime does not have is left out with a warning (config.md#linux-process).
+
+    Upholds config.md#linux-process/capability-warning, config.md#linux-process/capability-no-failure.
     """
     configured: dict[str, list[str]] = process.get("capabilities") or {}  # type: ignore[assignment]
     unknown: list[str] = []

@@ -51,7 +51,10 @@ def take(context: "Context") -> "Iterator[Step]":
 
 
 def enter(context: "Context") -> "Iterator[Step]":
-    """Yield the change of the root, and what the root must be afterwards."""
+    """Yield the change of the root, and what the root must be afterwards.
+
+    Upholds config.md#root/readonly.
+    """
     if context.config["root"].get("readonly"):
         yield Step("setattr", "/root/readonly", CLAUSE, path="/", attr_set=lib.MOUNT_ATTR_RDONLY)
     if not context.new_namespace("mount"):

@@ -104,6 +104,8 @@ def exec_affinity(process: "Process", kind: 'Literal["initial", "final"]') -> "I
     """Yield the CPUs that a process of exec is put on: `kind` is "initial", before it joins the cgroup, or "final".
 
     Raises Error for a CPU beyond any kernel's.
+
+    Upholds config.md#linux-process/exec-affinity-final-kept.
     """
     text = (process.get("execCPUAffinity") or {}).get(kind)
     if text:

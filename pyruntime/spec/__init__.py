@@ -23,6 +23,8 @@ def load_config(bundle: str, *, fd: "int | None" = None) -> "Config":
 
     Raises Error where BUNDLE/config.json is not one JSON document, InvalidConfig with all findings where it is not
     a valid configuration for Linux.
+
+    Upholds bundle.md#container-format/config-json.
     """
     name = f"{bundle.rstrip('/')}/config.json"
     data = read(name) if fd is None else read("config.json", name=name, dir_fd=fd)
@@ -32,7 +34,10 @@ def load_config(bundle: str, *, fd: "int | None" = None) -> "Config":
 
 
 def check_config(config: "Config", name: str = "config.json") -> None:
-    """Raise InvalidConfig unless `config` is a valid configuration for Linux (config.md, config-linux.md)."""
+    """Raise InvalidConfig unless `config` is a valid configuration for Linux (config.md, config-linux.md).
+
+    Upholds config.md#valid-values/invalid-is-error.
+    """
     passed = _checks.config(config)
     problems = list(rules.config(config)) if passed else []
     if problems or not passed:

@@ -141,7 +141,10 @@ class _Compiler:
         return lines
 
     def _properties(self, node: Schema, v: str, depth: int) -> list[str]:
-        """Return the statements about an object's members: a required one is looked up, others only if present."""
+        """Return the statements about an object's members: a required one is looked up, others only if present.
+
+        Upholds config.md#extensibility/unknown-ignored.
+        """
         pad = "    " * depth
         lines = []
         properties = node.get("properties", {})

@@ -36,6 +36,8 @@ def check_id(container_id: str) -> None:
     """Raise Error unless `container_id` can name a container: a plain file name without control characters.
 
     The spec leaves the form to the runtime (runtime.md#create); this is runc's set.
+
+    Upholds runtime.md#create/id-taken-or-invalid.
     """
     reason = ""
     size = len(os.fsencode(container_id))
@@ -173,7 +175,10 @@ class Container:
         return _parse_state(f"{self.path}/{name}", self.container_id, content, of_any_version)
 
     def write_config(self, config: "Config") -> None:
-        """Keep the configuration of create: later changes of the bundle change nothing (runtime.md#lifecycle)."""
+        """Keep the configuration of create: later changes of the bundle change nothing (runtime.md#lifecycle).
+
+        Upholds runtime.md#lifecycle/config-read-once.
+        """
         self.write_file(_CONFIG, jsonio.dumps(config).encode())
 
     def read_config(self) -> "Config":
@@ -217,7 +222,10 @@ class Container:
         return True
 
     def status(self, state: "StateFile | None") -> str:
-        """Return the status of the container with state file `state` (runtime.md#state), from what is true now."""
+        """Return the status of the container with state file `state` (runtime.md#state), from what is true now.
+
+        Upholds runtime.md#state/status, runtime.md#state/status-extra-values.
+        """
         if state is None or state["status"] == "creating":
             # The creator holds the lock as long as it lives.
             probe = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -312,7 +320,10 @@ def create(root: str, container_id: str) -> Container:
 
 
 def open_container(root: str, container_id: str) -> Container:
-    """Open the directory of an existing container, without its lock. Raises Error when there is none."""
+    """Open the directory of an existing container, without its lock. Raises Error when there is none.
+
+    Upholds runtime.md#scope-of-a-container/creator-can-operate, runtime.md#query-state/unknown-container.
+    """
     check_id(container_id)
     path = f"{root}/{container_id}"
     try:

@@ -24,9 +24,34 @@ MARKS = dict(
 )
 
 
-def each(kinds=KINDS):
-    """Parametrize a test by kind of hook, with the clause of each."""
-    return pytest.mark.parametrize("kind", [pytest.param(kind, marks=MARKS[kind]) for kind in kinds])
+# Kind -> the word for it in the clauses about all kinds, and the section of its own.
+WORDS = dict(
+    zip(
+        KINDS,
+        ("prestart", "create-runtime", "create-container", "start-container", "poststart", "poststop"),
+        strict=True,
+    )
+)
+SECTIONS = dict(
+    zip(
+        KINDS,
+        ("prestart", "createruntime-hooks", "createcontainer-hooks", "startcontainer-hooks", "poststart", "poststop"),
+        strict=True,
+    )
+)
+
+
+def each(kinds=KINDS, clause=""):
+    """Parametrize a test by kind of hook, with the section of each.
+
+    clause  the clause of each that the test shows, with {word} and {section} for those of the kind
+    """
+
+    def marks(kind):
+        more = clause.format(word=WORDS[kind], section=SECTIONS[kind])
+        return [MARKS[kind], *([pytest.mark.clause(f"config.md#{more}")] if more else [])]
+
+    return pytest.mark.parametrize("kind", [pytest.param(kind, marks=marks(kind)) for kind in kinds])
 
 
 @pytest.fixture
@@ -48,6 +73,22 @@ def shared(notes):
 
 @HOOKS
 @LIFECYCLE
+@pytest.mark.clause(
+    "runtime.md#lifecycle/prestart",
+    "runtime.md#lifecycle/create-runtime",
+    "runtime.md#lifecycle/create-container",
+    "runtime.md#lifecycle/start-container",
+    "runtime.md#lifecycle/poststart",
+    "runtime.md#lifecycle/poststop",
+    "config.md#posix-platform-hooks/listed-order",
+    "config.md#prestart/when",
+    "config.md#prestart/before-create-runtime",
+    "config.md#createruntime-hooks/when",
+    "config.md#createcontainer-hooks/when",
+    "config.md#createcontainer-hooks/after-create-runtime",
+    "config.md#startcontainer-hooks/when",
+    "config.md#poststart/when",
+)
 def test_hooks_run_in_the_order_of_the_lifecycle_and_of_the_list(containers, notes):
     changes = [process(env=[f"NOTES={notes}", "PATH=/bin"]), *shared(notes)]
     changes += [hook(kind, f"echo {kind}{number} >> {notes}/order") for kind in reversed(KINDS) for number in (1, 2)]
@@ -72,6 +113,7 @@ def test_hooks_run_in_the_order_of_the_lifecycle_and_of_the_list(containers, not
 
 
 @START_CONTAINER
+@pytest.mark.clause("runtime.md#lifecycle/start-container", "config.md#startcontainer-hooks/when")
 def test_start_container_hooks_end_before_the_program_begins(containers, notes):
     script = f"echo program >> {notes}/order"
     container = containers.create(
@@ -83,6 +125,7 @@ def test_start_container_hooks_end_before_the_program_begins(containers, notes):
 
 
 @POSTSTOP
+@pytest.mark.clause("runtime.md#lifecycle/poststop", "config.md#poststop/when")
 def test_poststop_hooks_run_when_the_container_is_gone(containers, notes):
     script = f"ls {containers.runtime.root} > {notes}/left; find /sys/fs/cgroup -name '*pytest*' > {notes}/groups"
     container = containers.start(hook("poststop", script))
@@ -91,7 +134,25 @@ def test_poststop_hooks_run_when_the_container_is_gone(containers, notes):
     assert container.id not in (notes / "groups").read_text()
 
 
+@POSTSTART
+@pytest.mark.clause("config.md#poststart/when")
+def test_poststart_hooks_run_after_the_program_is_executed_and_before_start_returns(containers, notes):
+    # The program's name is that of what was executed, which the hook reads in /proc while start waits for it.
+    script = f"""
+    pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/')
+    cat /proc/$pid/comm > {notes}/comm
+    usleep 20000
+    echo > {notes}/end
+    """
+    container = containers.create(hook("poststart", script), process(args=["sleep", "1000"]))
+    assert container.proc("comm").read_text() != "sleep\n"
+    container.start()
+    assert (notes / "end").exists()
+    assert (notes / "comm").read_text() == "sleep\n"
+
+
 @POSTSTOP
+@pytest.mark.clause("config.md#poststop/when")
 def test_poststop_hooks_run_on_delete_and_not_when_the_process_ends(containers, notes):
     container = containers.start(hook("poststop", f"echo x >> {notes}/runs"), script="true")
     container.wait()
@@ -105,6 +166,7 @@ def test_poststop_hooks_run_on_delete_and_not_when_the_process_ends(containers, 
 
 @HOOKS
 @each()
+@pytest.mark.clause("runtime.md#state/pid", "config.md#posix-platform-hooks/state-on-stdin")
 def test_the_state_is_on_stdin(containers, notes, kind):
     container = containers.create(
         *shared(notes),
@@ -142,6 +204,7 @@ def test_args_are_the_argv_of_the_hook(containers, notes, kind):
 
 
 @HOOKS
+@pytest.mark.clause("config.md#posix-platform-hooks/create-runtime-path")
 def test_without_args_argv_is_the_path(containers, notes):
     program = notes / "program"
     program.write_text(f'#!/bin/sh\ntr "\\0" "|" < /proc/$$/cmdline > {notes}/args\n')
@@ -163,6 +226,7 @@ def test_env_is_the_environment_of_the_hook(containers, notes, kind):
 
 
 @START_CONTAINER
+@pytest.mark.clause("config.md#posix-platform-hooks/start-container-path")
 def test_start_container_hooks_are_looked_up_in_the_container(containers, notes, tmp_path):
     def place(config):
         program = tmp_path / "bundle1/rootfs/only-inside"
@@ -175,6 +239,7 @@ def test_start_container_hooks_are_looked_up_in_the_container(containers, notes,
 
 
 @CREATE_CONTAINER
+@pytest.mark.clause("config.md#posix-platform-hooks/create-container-path")
 def test_create_container_hooks_are_looked_up_on_the_host(containers, notes):
     program = notes / "only-outside"
     program.write_text(f"#!/bin/sh\necho yes > {notes}/ran\n")
@@ -184,7 +249,19 @@ def test_create_container_hooks_are_looked_up_on_the_host(containers, notes):
 
 
 @HOOKS
-@each(("prestart", "createRuntime", "poststart", "poststop"))
+@each(("prestart", "createRuntime", "poststart", "poststop"), "posix-platform-hooks/{word}-path")
+def test_hooks_of_the_runtime_are_looked_up_on_the_host(containers, notes, kind):
+    program = notes / "only-outside"
+    program.write_text(f"#!/bin/sh\necho yes > {notes}/ran\n")
+    program.chmod(0o755)
+    container = containers.create(lambda config: config.update(hooks={kind: [{"path": str(program)}]}))
+    container.start()
+    container.delete("--force")
+    assert (notes / "ran").exists()
+
+
+@HOOKS
+@each(("prestart", "createRuntime", "poststart", "poststop"), "posix-platform-hooks/{word}-namespace")
 def test_hooks_of_the_runtime_run_in_its_namespaces(containers, notes, kind):
     names = ("mnt", "pid", "net", "uts", "ipc")
     script = f"for name in {' '.join(names)}; do readlink /proc/self/ns/$name; done > {notes}/namespaces"
@@ -195,7 +272,7 @@ def test_hooks_of_the_runtime_run_in_its_namespaces(containers, notes, kind):
 
 
 @HOOKS
-@each(IN_CONTAINER)
+@each(IN_CONTAINER, "posix-platform-hooks/{word}-namespace")
 def test_hooks_of_the_container_run_in_its_namespaces(containers, notes, kind):
     names = ("mnt", "net", "uts", "ipc")
     script = f"for name in {' '.join(names)}; do readlink /proc/self/ns/$name; done > {notes}/namespaces"
@@ -205,8 +282,7 @@ def test_hooks_of_the_container_run_in_its_namespaces(containers, notes, kind):
     assert (notes / "namespaces").read_text().split() == expected
 
 
-@CREATE_RUNTIME
-@pytest.mark.parametrize("kind", ["prestart", "createRuntime"])
+@each(("prestart", "createRuntime"), "{section}/when")
 def test_hooks_of_create_see_the_namespaces_made_and_the_root_not_entered(containers, notes, kind):
     script = f'pid=$(sed "s/.*\\"pid\\": *\\([0-9]*\\).*/\\1/"); readlink /proc/$pid/ns/net > {notes}/net'
     container = containers.create(hook(kind, script))
@@ -214,6 +290,7 @@ def test_hooks_of_create_see_the_namespaces_made_and_the_root_not_entered(contai
 
 
 @CREATE_CONTAINER
+@pytest.mark.clause("config.md#createcontainer-hooks/when")
 def test_create_container_hooks_see_the_mounts_of_the_container(containers, notes):
     container = containers.create(
         *shared(notes), hook("createContainer", f"cat /proc/self/mountinfo > {notes}/mountinfo"), own=True
@@ -252,6 +329,11 @@ def test_a_hook_that_does_not_read_its_stdin_is_fine(containers):
 @LIFECYCLE
 @each(ON_CREATE)
 @pytest.mark.parametrize("script", ["exit 3", "kill -9 $$"])
+@pytest.mark.clause(
+    "runtime.md#lifecycle/prestart-fails",
+    "runtime.md#lifecycle/create-runtime-fails",
+    "runtime.md#lifecycle/create-container-fails",
+)
 def test_a_hook_of_create_that_fails_leaves_nothing(containers, notes, kind, script):
     said = containers.refused(hook(kind, script))
     assert f"/hooks/{kind}/0" in said
@@ -260,6 +342,11 @@ def test_a_hook_of_create_that_fails_leaves_nothing(containers, notes, kind, scr
 
 @LIFECYCLE
 @each(ON_CREATE)
+@pytest.mark.clause(
+    "runtime.md#lifecycle/prestart-fails",
+    "runtime.md#lifecycle/create-runtime-fails",
+    "runtime.md#lifecycle/create-container-fails",
+)
 def test_after_a_hook_that_fails_no_other_runs_but_poststop(containers, notes, kind):
     changes = [hook(kind, "exit 1"), *(hook(one, f"echo {one} >> {notes}/later") for one in KINDS[KINDS.index(kind) :])]
     containers.refused(*changes)
@@ -300,6 +387,7 @@ def test_what_a_failing_hook_says_is_reported(containers):
 
 @START_CONTAINER
 @LIFECYCLE
+@pytest.mark.clause("runtime.md#lifecycle/start-container-fails")
 def test_a_start_container_hook_that_fails_stops_the_container(containers, notes):
     container = containers.create(
         *shared(notes), hook("startContainer", "exit 1"), script=f"echo program > {notes}/program", own=True
@@ -313,6 +401,7 @@ def test_a_start_container_hook_that_fails_stops_the_container(containers, notes
 
 @START_CONTAINER
 @LIFECYCLE
+@pytest.mark.clause("runtime.md#lifecycle/start-container-fails")
 def test_after_a_start_container_hook_that_fails_the_poststop_hooks_run(containers, notes):
     changes = (
         hook("startContainer", "exit 1"),
@@ -328,6 +417,7 @@ def test_after_a_start_container_hook_that_fails_the_poststop_hooks_run(containe
 
 @POSTSTART
 @LIFECYCLE
+@pytest.mark.clause("runtime.md#lifecycle/poststart-fails")
 def test_a_poststart_hook_that_fails_stops_the_container(containers, notes):
     container = containers.create(hook("poststart", "exit 1"), hook("poststop", f"echo ran >> {notes}/poststop"))
     done = container.start(check=False)
@@ -350,6 +440,7 @@ def gone_or_stopped(containers, container):
 
 @POSTSTOP
 @LIFECYCLE
+@pytest.mark.clause("runtime.md#lifecycle/poststop-fails", "runtime.md#warnings/operation-continues")
 def test_a_poststop_hook_that_fails_is_a_warning_and_the_others_run(containers, notes):
     container = containers.create(hook("poststop", "exit 1"), hook("poststop", f"echo ran > {notes}/second"))
     done = container.delete("--force")
@@ -371,6 +462,7 @@ def test_a_poststop_hook_that_fails_is_a_warning_and_the_others_run(containers, 
         ({"path": "/bin/true", "timeout": -1}, "/hooks/createRuntime/0/timeout"),
     ],
 )
+@pytest.mark.clause("config.md#posix-platform-hooks/path-absolute", "config.md#posix-platform-hooks/timeout-positive")
 def test_a_hook_that_cannot_be_is_an_error(containers, entry, pointer):
     assert pointer in containers.refused(lambda config: config.update(hooks={"createRuntime": [entry]}))
 

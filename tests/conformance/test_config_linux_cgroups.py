@@ -53,6 +53,7 @@ def value(container, controller, name):
 
 
 @PATH
+@pytest.mark.clause("config-linux.md#cgroups-path/absolute-below-mount")
 def test_an_absolute_path_is_below_the_mount_point_of_every_hierarchy(containers, group):
     container = containers.start(linux(cgroupsPath=f"{group}/sub"))
     for controller in ("memory", "pids", "cpu", "devices", "freezer"):
@@ -83,6 +84,7 @@ def test_parents_that_were_made_are_removed_or_left_empty(containers, group):
 
 
 @PATH
+@pytest.mark.clause("config-linux.md#cgroups-path/same-place")
 def test_a_relative_path_is_the_same_place_each_time(containers, group):
     name = group.lstrip("/")
     one = containers.start(linux(cgroupsPath=name))
@@ -102,6 +104,7 @@ def test_without_a_path_each_container_has_a_group_of_its_own(containers):
 
 @PATH
 @pytest.mark.parametrize("path", ["/", "/..", "../up", "/a/../.."])
+@pytest.mark.clause("config-linux.md#cgroups-path/invalid-is-error")
 def test_a_path_that_cannot_be_a_containers_own_is_an_error(containers, path):
     assert "/linux/cgroupsPath" in containers.refused(linux(cgroupsPath=path))
 
@@ -128,6 +131,7 @@ def test_processes_of_the_container_stay_in_its_groups(containers):
 
 
 @CGROUPS
+@pytest.mark.clause("runtime.md#delete/resources-deleted")
 def test_the_groups_are_gone_after_delete(containers, group):
     container = containers.start(linux(cgroupsPath=group))
     container.delete("--force")
@@ -220,6 +224,15 @@ def test_the_limit_of_processes_is_set(containers):
 
 
 @PIDS
+@pytest.mark.clause("config-linux.md#pids/zero-is-a-limit")
+def test_a_limit_of_no_processes_is_a_limit(containers):
+    container = containers.start(resources(pids={"limit": 0}), script="exec sleep 1000")
+    assert value(container, "pids", "pids.max") == "0"
+    done = containers.run("true | true", resources(pids={"limit": 0}), check=False)
+    assert "can't fork" in done.stderr
+
+
+@PIDS
 def test_the_limit_of_processes_holds(containers):
     script = "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done 2>/dev/null; echo all"
     done = containers.run(script, resources(pids={"limit": 4}), check=False)
@@ -266,6 +279,7 @@ def test_an_allowed_device_can_be_opened(containers):
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#allowed-device-list/listed-order")
 def test_the_last_matching_rule_decides(containers):
     denied = {**ALLOWED, "allow": False}
     assert not reach(containers, "10 229", rules(DENY_ALL, ALLOWED, denied))
@@ -308,6 +322,7 @@ def test_a_rule_that_cannot_be_is_an_error(containers, entry):
 
 
 @CGROUPS
+@pytest.mark.clause("runtime.md#lifecycle/resources-at-create")
 def test_limits_are_there_before_the_program_starts(inside):
     found = inside(
         "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/memory/memory.limit_in_bytes",

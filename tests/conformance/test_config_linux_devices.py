@@ -57,12 +57,14 @@ def node(container, path):
 
 @DEFAULT_DEVICES
 @pytest.mark.parametrize("path", DEFAULTS)
+@pytest.mark.clause("config-linux.md#default-devices/supplied")
 def test_default_devices_are_there_for_everyone(containers, path):
     container = containers.start()
     assert node(container, path) == (stat.S_IFCHR, *DEFAULTS[path], 0o666, 0, 0)
 
 
 @DEFAULT_DEVICES
+@pytest.mark.clause("config-linux.md#default-devices/supplied")
 def test_default_devices_work(inside):
     script = """
     echo x > /dev/null
@@ -80,6 +82,7 @@ def test_default_devices_work_for_an_ordinary_user(inside):
 
 
 @DEFAULT_DEVICES
+@pytest.mark.clause("config-linux.md#default-devices/supplied")
 def test_default_devices_are_there_without_any_mount(containers):
     container = containers.start(nothing_mounted, writable, own=True)
     for path, number in DEFAULTS.items():
@@ -94,6 +97,7 @@ def test_default_devices_are_there_twice_from_one_root_filesystem(containers, bu
 
 
 @DEFAULT_DEVICES
+@pytest.mark.clause("config-linux.md#default-devices/supplied")
 def test_console_is_the_terminal(inside):
     script = "stat -c %t:%T /dev/console; stat -c %t:%T /dev/pts/0"
     console, terminal = inside(script, process(terminal=True)).split()
@@ -106,6 +110,7 @@ def test_without_a_terminal_there_is_no_console(containers):
 
 
 @DEFAULT_DEVICES
+@pytest.mark.clause("config-linux.md#default-devices/supplied")
 def test_ptmx_is_that_of_devpts(containers):
     container = containers.start()
     assert container.path("/dev/ptmx").readlink().name == "ptmx"
@@ -131,6 +136,7 @@ def test_ptmx_opens_a_terminal_of_the_container(inside):
         ("stderr", "/proc/self/fd/2"),
     ],
 )
+@pytest.mark.clause("runtime-linux.md#dev-symbolic-links/links")
 def test_links_in_dev(containers, link, target):
     assert str((containers.start().path("/dev") / link).readlink()) == target
 
@@ -142,6 +148,7 @@ def test_links_in_dev_work(inside):
 
 
 @LINKS
+@pytest.mark.clause("runtime-linux.md#dev-symbolic-links/links")
 def test_links_are_left_out_where_their_target_is_missing(containers, tmp_path):
     def no_proc(config):
         nothing_mounted(config)
@@ -190,6 +197,7 @@ def test_preserved_descriptors_reach_the_container(containers, tmp_path):
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#devices/available")
 def test_a_character_device(containers):
     container = containers.start(device("/dev/fuse", "c", 10, 229, fileMode=0o640, uid=1, gid=2))
     assert node(container, "/dev/fuse") == (stat.S_IFCHR, 10, 229, 0o640, 1, 2)
@@ -201,12 +209,14 @@ def test_an_unbuffered_character_device(containers):
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#devices/available")
 def test_a_block_device(containers):
     container = containers.start(device("/dev/disk", "b", 7, 0, fileMode=0o600, uid=3, gid=4))
     assert node(container, "/dev/disk") == (stat.S_IFBLK, 7, 0, 0o600, 3, 4)
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#devices/available")
 def test_a_fifo(containers):
     container = containers.start(device("/dev/fifo", "p", fileMode=0o620, uid=5, gid=6))
     assert node(container, "/dev/fifo") == (stat.S_IFIFO, 0, 0, 0o620, 5, 6)
@@ -226,6 +236,7 @@ def test_the_umask_of_the_caller_does_not_change_the_mode(containers):
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#devices/available")
 def test_a_device_outside_of_dev(containers):
     container = containers.start(writable, device("/home/deep/null", "c", 1, 3), own=True)
     assert node(container, "/home/deep/null")[:3] == (stat.S_IFCHR, 1, 3)
@@ -238,6 +249,7 @@ def test_a_configured_device_takes_the_place_of_a_default_one(containers):
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#devices/other-file-in-place")
 def test_a_file_that_is_the_device_already_is_accepted(containers, tmp_path):
     def prepare(config):
         os.mknod(tmp_path / "bundle1/rootfs/home/null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
@@ -248,6 +260,7 @@ def test_a_file_that_is_the_device_already_is_accepted(containers, tmp_path):
 
 @DEVICES
 @pytest.mark.parametrize("there", ["file", "other device", "fifo", "directory", "link"])
+@pytest.mark.clause("config-linux.md#devices/other-file-in-place")
 def test_another_file_in_its_place_is_an_error(containers, tmp_path, there):
     def prepare(config):
         place = tmp_path / "bundle1/rootfs/home/null"
@@ -290,12 +303,14 @@ def test_a_device_that_cannot_be_is_an_error(containers, change):
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#devices/available")
 def test_configured_devices_in_a_user_namespace_are_the_hosts(inside):
     # The kernel lets nobody else make them, so the host's nodes are bound.
     assert inside("stat -c %t:%T /dev/kmsg", mapped(), device("/dev/kmsg", "c", 1, 11)) == "1:b"
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#devices/other-file-in-place")
 def test_the_hosts_node_must_be_the_device_that_is_configured(containers):
     assert "/linux/devices/0" in containers.refused(mapped(), device("/dev/kmsg", "c", 1, 3))
 
@@ -320,6 +335,7 @@ def test_a_bound_dev_is_left_alone(containers, tmp_path):
 @pytest.mark.parametrize(
     ("path", "fstype"), [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts"), ("/dev/shm", "tmpfs")]
 )
+@pytest.mark.clause("config-linux.md#default-filesystems/available")
 def test_default_filesystems_are_there_without_being_listed(containers, path, fstype):
     container = containers.start(nothing_mounted, writable, own=True)
     found = {one.path: one.type for one in mounts(container.proc("mountinfo").read_text())}

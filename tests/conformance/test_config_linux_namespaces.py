@@ -34,6 +34,7 @@ def new(kind):
 
 
 @pytest.mark.parametrize("kind", FILES)
+@pytest.mark.clause("config-linux.md#namespaces/types-supported", "config-linux.md#namespaces/no-path-is-new")
 def test_without_a_path_the_namespace_is_new(inside, kind):
     found = inside(f"readlink /proc/self/ns/{FILES[kind]}", new(kind))
     assert found.startswith(FILES[kind])
@@ -41,12 +42,14 @@ def test_without_a_path_the_namespace_is_new(inside, kind):
 
 
 @pytest.mark.parametrize("kind", set(FILES) - {"mount"})
+@pytest.mark.clause("config-linux.md#namespaces/unlisted-inherited")
 def test_a_type_that_is_not_listed_is_inherited(containers, kind):
     container = containers.start(inherit(kind))
     assert container.proc(f"ns/{FILES[kind]}").readlink() == Path(f"/proc/self/ns/{FILES[kind]}").readlink()
 
 
 @pytest.mark.parametrize("kind", set(FILES) - {"mount", "user"})
+@pytest.mark.clause("config-linux.md#namespaces/types-supported", "config-linux.md#namespaces/path-joined")
 def test_with_a_path_the_namespace_is_joined(containers, inside, kind):
     holder = containers.start(new(kind))
     path = holder.proc(f"ns/{FILES[kind]}")
@@ -63,6 +66,7 @@ def test_a_joined_user_namespace_keeps_its_mappings(containers):
     assert container.proc("status").stat().st_uid == 200000
 
 
+@pytest.mark.clause("config-linux.md#namespaces/path-joined")
 def test_all_namespaces_can_be_joined_at_once(containers):
     holder = containers.start(new("time"))
     joined = [kind for kind in FILES if kind not in ("mount", "user")]
@@ -71,6 +75,7 @@ def test_all_namespaces_can_be_joined_at_once(containers):
         assert container.proc(f"ns/{FILES[kind]}").readlink() == holder.proc(f"ns/{FILES[kind]}").readlink()
 
 
+@pytest.mark.clause("config-linux.md#namespaces/path-joined")
 def test_a_namespace_held_by_a_mount_is_joined(containers, tmp_path):
     holder = containers.start()
     kept = tmp_path / "net"
@@ -117,21 +122,25 @@ def test_with_an_inherited_cgroup_namespace_the_hosts_paths_show(containers):
 
 
 @pytest.mark.parametrize("kind", set(FILES) - {"mount", "user", "cgroup"})
+@pytest.mark.clause("config-linux.md#namespaces/path-of-other-type")
 def test_a_namespace_of_another_type_is_an_error(containers, kind):
     said = containers.refused(namespace(kind, "/proc/self/ns/cgroup"))
     assert "type cgroup" in said
     assert "/linux/namespaces/" in said
 
 
+@pytest.mark.clause("config-linux.md#namespaces/path-of-other-type")
 def test_a_path_that_is_no_namespace_is_an_error(containers, tmp_path):
     (tmp_path / "file").touch()
     assert "not a namespace" in containers.refused(namespace("network", tmp_path / "file"))
 
 
+@pytest.mark.clause("config-linux.md#namespaces/path-of-other-type")
 def test_a_path_that_does_not_exist_is_an_error(containers):
     assert "no such file or directory" in containers.refused(namespace("network", "/no/such/namespace"))
 
 
+@pytest.mark.clause("config-linux.md#namespaces/type-once")
 def test_two_namespaces_of_one_type_are_an_error(containers):
     def twice(config):
         config["linux"]["namespaces"].append({"type": "uts"})
@@ -145,6 +154,7 @@ def test_an_unknown_type_is_an_error(containers):
     )
 
 
+@pytest.mark.clause("config-linux.md#namespaces/no-path-is-new")
 def test_new_namespaces_of_one_container_are_not_those_of_another(containers):
     one, other = containers.start(namespace("time")), containers.start(namespace("time"))
     for kind in set(FILES) - {"user"}:
@@ -171,6 +181,7 @@ def test_a_joined_mount_namespace_is_joined(containers, other_mounts):
     container.delete("--force")
 
 
+@pytest.mark.clause("config-linux.md#namespaces/unlisted-inherited")
 def test_an_inherited_mount_namespace_is_the_runtimes_and_left_as_it_was(containers, host_mounts):
     before = host_mounts()
     container = containers.start(unhidden, inherit("mount"), own=True)

@@ -72,6 +72,7 @@ def test_the_order_of_mounts_does_not_uncover_a_masked_path(inside, folder):
 
 
 @MASKED
+@pytest.mark.clause("config-linux.md#masked-paths/absolute")
 def test_a_masked_path_must_be_absolute(containers):
     assert "/linux/maskedPaths/0" in containers.refused(linux(maskedPaths=["proc/keys"]))
 

@@ -54,6 +54,7 @@ def test_files_made_inside_belong_to_the_mapped_user(inside, tmp_path):
 
 
 @MAPPINGS
+@pytest.mark.clause("config-linux.md#user-namespace-mappings/ownership-untouched")
 def test_the_owners_of_the_root_filesystem_are_not_changed(inside):
     # The runtime SHOULD NOT modify the ownership of referenced filesystems to realize the mapping.
     assert inside("stat -c %u /bin/busybox", mapped()) == "65534"

@@ -46,6 +46,7 @@ def data(request, tmp_path):
         subprocess.run(["umount", path], check=True)
 
 
+@pytest.mark.clause("config.md#posix-platform-mounts/uid-mappings-by-setattr")
 def test_the_mappings_translate_both_ways(inside, data):
     data.chmod(0o777)
     script = "stat -c '%u %g' /home; touch /home/file; stat -c '%u %g' /home/file"
@@ -59,6 +60,7 @@ def test_mappings_without_the_option_count_too(inside, data):
     assert inside("stat -c '%u %g' /home", bind(data, "/home"), owners(first=1000)) == "1005 1006"
 
 
+@pytest.mark.clause("config.md#linux-mount-options/idmap-own-mappings")
 def test_the_mounts_own_mappings_go_before_those_of_the_user_namespace(inside, data):
     found = inside("stat -c '%u %g' /home", mapped(first=100000), bind(data, "/home", "idmap"), owners(first=100100))
     assert found == "105 106"
@@ -91,6 +93,7 @@ def test_it_combines_with_other_options(mounted, inside, data):
     assert {"ro", "nosuid", "noatime", "idmapped"} <= mounted("/home", change, owners(first=1000)).options
 
 
+@pytest.mark.clause("config.md#posix-platform-mounts/uid-mappings-by-setattr")
 def test_the_mount_on_the_host_is_not_changed(inside, data):
     inside("true", bind(data, "/home", "idmap"), owners(first=1000))
     assert data.stat().st_uid == 5

@@ -40,6 +40,7 @@ def test_a_file_is_bound(inside, folder):
     assert inside("cat /etc/passwd", bind(folder / "file", "/etc/passwd")) == "content"
 
 
+@pytest.mark.clause("config.md#linux-mount-options/option-bind")
 def test_a_bind_mount_is_the_same_file(containers, folder):
     container = containers.start(bind(folder, "/home"))
     assert os.path.samestat(container.path("/home/file").stat(), (folder / "file").stat())
@@ -52,10 +53,12 @@ def test_a_bind_mount_can_be_written(inside, folder):
     assert (folder / "file").read_text() == "new\n"
 
 
+@pytest.mark.clause("config.md#linux-mount-options/option-bind")
 def test_bind_leaves_out_the_mounts_below(inside, submounted):
     assert inside("ls /home/sub", bind(submounted, "/home", kind="bind")) == ""
 
 
+@pytest.mark.clause("config.md#linux-mount-options/option-rbind")
 def test_rbind_takes_the_mounts_below(inside, submounted):
     assert inside("ls /home/sub", bind(submounted, "/home", kind="rbind")) == "deep"
 
@@ -126,6 +129,7 @@ def test_a_destination_that_is_missing_is_made_as_what_is_mounted(containers, fo
     assert container.path("/new/other/file").read_text() == "content\n"
 
 
+@pytest.mark.clause("config.md#mounts/destination-relative")
 def test_a_destination_may_be_relative(inside, folder):
     # Deprecated, and meant to be read as relative to "/".
     assert inside("cat /home/file", bind(folder, "home")) == "content"
@@ -161,11 +165,13 @@ def test_the_root_cannot_be_mounted_over(containers, folder):
 # ---- Order ----
 
 
+@pytest.mark.clause("config.md#mounts/listed-order")
 def test_mounts_are_made_in_the_listed_order(inside, folder):
     inner = mount("/home/sub", "tmpfs", "inner")
     assert inside("ls /home; ls /home/sub", bind(folder, "/home"), inner).split() == ["file", "sub"]
 
 
+@pytest.mark.clause("config.md#mounts/listed-order")
 def test_a_later_mount_covers_an_earlier_one(inside, folder):
     found = inside(
         "ls /home | wc -l; grep -c ' /home ' /proc/self/mountinfo",
@@ -175,6 +181,7 @@ def test_a_later_mount_covers_an_earlier_one(inside, folder):
     assert found.split() == ["0", "2"]
 
 
+@pytest.mark.clause("config.md#mounts/listed-order")
 def test_an_earlier_mount_below_a_later_one_is_covered(inside, folder):
     assert inside("ls /home", bind(folder, "/home/sub"), mount("/home", "tmpfs", "over"), writable, own=True) == ""
 
@@ -212,6 +219,7 @@ def test_sysfs_shows_the_new_network_namespace(inside):
     assert inside("ls /home/class/net", mount("/home", "sysfs", "sysfs")) == "lo"
 
 
+@pytest.mark.clause("config.md#linux-mount-options/unknown-is-data")
 def test_a_tmpfs_takes_its_options(inside):
     found = inside(
         "stat -c '%a %u %g' /home; df -k /home | tail -1 | awk '{print $2}'",
@@ -242,6 +250,7 @@ def test_an_unknown_filesystem_is_an_error(containers):
     assert "ENODEV" in said
 
 
+@pytest.mark.clause("config.md#linux-mount-options/unknown-is-data")
 def test_an_unknown_option_is_an_error_that_names_it(containers):
     said = containers.refused(mount("/home", "tmpfs", "tmpfs", "colour=blue"))
     assert "/mounts/7" in said
@@ -252,6 +261,7 @@ def test_a_mount_without_type_and_bind_is_an_error(containers):
     assert "/mounts/7" in containers.refused(mount("/home", None, "source"))
 
 
+@pytest.mark.clause("runtime.md#errors/no-trace")
 def test_a_mount_that_fails_undoes_the_ones_before(containers, folder, host_mounts):
     before = host_mounts()
     containers.refused(bind(folder, "/home"), mount("/var", "nofs", "none"))

@@ -134,16 +134,26 @@ def test_a_value_that_the_kernel_refuses_is_an_error(containers):
 
 
 @ANNOTATIONS
+@pytest.mark.clause("config.md#annotations/unknown-keys")
 def test_annotations_are_in_the_state(containers):
     container = containers.create(top(annotations={"com.example.key": "value", "empty": "", "ünï": '♥ \\ " \n'}))
     assert container.state()["annotations"] == {"com.example.key": "value", "empty": "", "ünï": '♥ \\ " \n'}
 
 
 @ANNOTATIONS
+@pytest.mark.clause("config.md#annotations/unknown-keys")
+def test_unknown_annotations_are_ignored(inside):
+    unknown = {"unknown": "", "org.opencontainers.unheard-of": "x", "run.oci.pyruntime.unheard-of": "y"}
+    assert inside("echo runs", top(annotations=unknown)) == "runs"
+
+
+@ANNOTATIONS
+@pytest.mark.clause("config.md#annotations/values-are-strings")
 def test_annotations_that_are_no_strings_are_an_error(containers):
     assert "/annotations/key" in containers.refused(top(annotations={"key": 1}))
 
 
 @EXTENSIBILITY
+@pytest.mark.clause("config.md#extensibility/unknown-ignored")
 def test_unknown_properties_are_ignored(inside):
     assert inside("echo ok", top(unheard={"of": 1}), linux(neither=[])) == "ok"

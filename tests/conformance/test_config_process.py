@@ -31,6 +31,7 @@ def args(*words):
 
 
 @PROCESS
+@pytest.mark.clause("runtime.md#lifecycle/program-run")
 def test_args_reach_the_program_as_they_are(containers):
     words = ["printf", "<%s>", "", "a b", "$HOME", "*", "'\"\\", "-n", "ü"]
     assert containers.run("", args(*words)).stdout == "<><a b><$HOME><*><'\"\\><-n><ü>"
@@ -69,6 +70,7 @@ def test_a_program_that_cannot_be_executed_is_an_error_of_create(containers, wor
 
 
 @PROCESS
+@pytest.mark.clause("config.md#process/args-one")
 def test_without_args_there_is_an_error(containers):
     assert "/process/args" in containers.refused(process(args=[]))
 
@@ -100,6 +102,7 @@ def test_cwd_is_made_below_a_mount(inside, tmp_path):
 
 @PROCESS
 @pytest.mark.parametrize("cwd", ["relative", ""])
+@pytest.mark.clause("config.md#process/cwd-absolute")
 def test_cwd_must_be_absolute(containers, cwd):
     assert "/process/cwd" in containers.refused(process(cwd=cwd))
 
@@ -281,6 +284,11 @@ def test_a_dropped_capability_is_of_no_use(inside):
 
 
 @LINUX
+@pytest.mark.clause(
+    "runtime.md#warnings/operation-continues",
+    "config.md#linux-process/capability-warning",
+    "config.md#linux-process/capability-no-failure",
+)
 def test_a_capability_that_the_kernel_does_not_know_is_a_warning(containers):
     done = containers.run("echo runs", capable("KILL", "FLY"))
     assert done.stdout == "runs\n"
@@ -298,6 +306,11 @@ def test_capabilities_in_a_user_namespace(inside):
 
 @POSIX
 @pytest.mark.parametrize("who", [0, 1000])
+@pytest.mark.clause(
+    "config.md#posix-process/rlimit-getrlimit",
+    "config.md#posix-process/rlimit-soft",
+    "config.md#posix-process/rlimit-hard",
+)
 def test_limits(inside, who):
     changes = process(
         rlimits=[
@@ -321,6 +334,7 @@ def test_limits_that_are_not_listed_are_the_callers(inside):
 
 
 @POSIX
+@pytest.mark.clause("config.md#posix-process/rlimit-type-unknown", "config.md#posix-process/rlimit-getrlimit")
 def test_every_name_of_a_limit_is_known(inside):
     names = [
         "AS",
@@ -350,6 +364,7 @@ def test_every_name_of_a_limit_is_known(inside):
 
 
 @POSIX
+@pytest.mark.clause("config.md#posix-process/rlimit-type-once")
 def test_a_limit_listed_twice_is_an_error(containers):
     limit = {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}
     assert "/process/rlimits/1" in containers.refused(process(rlimits=[limit, dict(limit)]))
@@ -374,6 +389,7 @@ def test_a_limit_that_cannot_be_is_an_error(containers, limit):
 
 @LINUX
 @pytest.mark.parametrize("who", [0, 1000])
+@pytest.mark.clause("config.md#linux-process/oom-score-set")
 def test_the_oom_score(inside, who):
     before = open("/proc/self/oom_score_adj").read()
     assert inside("cat /proc/self/oom_score_adj", process(oomScoreAdj=500), user(uid=who, gid=who)) == "500"
@@ -381,6 +397,7 @@ def test_the_oom_score(inside, who):
 
 
 @LINUX
+@pytest.mark.clause("config.md#linux-process/oom-score-kept")
 def test_without_an_oom_score_the_callers_is_kept(inside):
     assert inside("cat /proc/self/oom_score_adj") == open("/proc/self/oom_score_adj").read().strip()
 
@@ -499,6 +516,7 @@ def test_the_size_of_the_console(containers, console):
 
 
 @PROCESS
+@pytest.mark.clause("config.md#process/console-size-ignored")
 def test_the_size_of_the_console_is_ignored_without_a_terminal(inside):
     assert inside("echo ok", process(terminal=False, consoleSize={"height": 1, "width": 2})) == "ok"
 
@@ -544,6 +562,7 @@ def test_a_console_socket_where_nobody_listens_is_an_error(containers, tmp_path)
 
 @PROCESS
 @pytest.mark.clause("runtime.md#start")
+@pytest.mark.clause("runtime.md#start/process-missing")
 def test_without_a_process_the_container_can_be_created_and_not_started(containers):
     container = containers.create(lambda config: config.pop("process"))
     assert container.status == "created"

@@ -17,11 +17,13 @@ PROPAGATION = pytest.mark.clause("config-linux.md#rootfs-mount-propagation")
 
 
 @ROOT
+@pytest.mark.clause("config.md#root/readonly")
 def test_readonly_makes_the_root_read_only(inside):
     assert "Read-only file system" in inside("touch /file 2>&1 || true", own=True)
 
 
 @ROOT
+@pytest.mark.clause("config.md#root/readonly")
 def test_readonly_holds_for_root_with_all_permissions(inside):
     assert "Read-only file system" in inside("touch /file 2>&1 || true", capable("DAC_OVERRIDE"))
 
@@ -83,6 +85,7 @@ def test_mounts_below_the_root_filesystem_come_along(containers, tmp_path, rootf
 
 @ROOT
 @pytest.mark.parametrize("path", ["missing", "config.json", "../..", "/no/such/directory"])
+@pytest.mark.clause("config.md#root/path-is-directory")
 def test_a_path_that_is_no_directory_in_the_bundle_is_an_error(containers, path):
     assert "/root/path" in containers.refused(top(root={"path": path}))
 

@@ -8,10 +8,12 @@ import signal
 import subprocess
 from pathlib import Path
 
+import jsonschema
 import pytest
 from containers import Container, until
 
 from changes import bind, hook, inherit, linux, mount, process, top
+from pyruntime import SPEC_VERSION
 
 STATE = pytest.mark.clause("runtime.md#state")
 QUERY = pytest.mark.clause("runtime.md#query-state")
@@ -41,6 +43,13 @@ def unknown(runtime, name):
 
 @STATE
 @QUERY
+@pytest.mark.clause(
+    "runtime.md#state/version",
+    "runtime.md#state/id",
+    "runtime.md#state/pid",
+    "runtime.md#state/bundle",
+    "runtime.md#query-state/returns-state",
+)
 def test_the_state_has_what_the_spec_defines(containers):
     container = containers.create()
     state = container.state()
@@ -53,12 +62,18 @@ def test_the_state_has_what_the_spec_defines(containers):
 
 
 @STATE
+@pytest.mark.clause("runtime.md#state/pid")
 def test_the_pid_is_that_of_the_containers_process_on_the_host(containers):
     container = containers.create()
     assert container.id in container.proc("cgroup").read_text()
 
 
 @STATE
+@pytest.mark.clause(
+    "runtime.md#scope-of-a-container/creator-can-operate",
+    "runtime.md#state/status",
+    "runtime.md#operations/supported",
+)
 def test_statuses_follow_the_lifecycle(containers, tmp_path):
     script = "read line < /home/fifo"
     os.mkfifo(tmp_path / "fifo")
@@ -74,6 +89,7 @@ def test_statuses_follow_the_lifecycle(containers, tmp_path):
 
 
 @STATE
+@pytest.mark.clause("runtime.md#state/status")
 def test_while_it_is_being_created_the_status_is_creating(containers, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -100,6 +116,7 @@ def test_a_stopped_container_has_no_pid(containers):
 @QUERY
 @ERRORS
 @pytest.mark.parametrize("verb", ["state", "start", "kill", "delete"])
+@pytest.mark.clause("runtime.md#query-state/unknown-container")
 def test_an_unknown_id_is_an_error(containers, verb):
     words = ["KILL"] if verb == "kill" else []
     done = containers.runtime(verb, containers.runtime.id(), *words, check=False)
@@ -113,10 +130,69 @@ def test_the_same_question_has_the_same_answer(containers):
     assert container.state() == container.state()
 
 
+@STATE
+@QUERY
+@pytest.mark.clause(
+    "runtime.md#state/version", "runtime.md#state/id", "runtime.md#state/schema", "runtime.md#query-state/returns-state"
+)
+def test_the_state_obeys_its_schema_at_every_status(containers, tmp_path):
+    schema = json.loads((Path(__file__).parents[2] / "spec-fixtures/schema/state.json").read_text())
+    os.mkfifo(tmp_path / "fifo")
+    path = containers.bundle(
+        "sleep 1000", top(annotations={"key": "value"}), hook("createRuntime", f"read line < {tmp_path}/fifo")
+    )
+    container = Container(containers, containers.runtime.id(), path)
+    states = []
+    creating = subprocess.Popen(
+        containers.runtime.command("create", "-b", path, container.id), stdin=subprocess.DEVNULL
+    )
+    with open(tmp_path / "fifo", "w") as file:  # opens when the hook reads
+        states.append(container.state())
+        file.write("go\n")
+    assert creating.wait(30) == 0
+    states.append(container.state())
+    container.start()
+    states.append(container.state())
+    container.kill()
+    container.wait()
+    states.append(container.state())
+    assert [state["status"] for state in states] == ["creating", "created", "running", "stopped"]
+    for state in states:
+        jsonschema.validate(state, schema, cls=jsonschema.Draft7Validator)
+        assert (state["ociVersion"], state["id"], state["annotations"]) == (
+            SPEC_VERSION,
+            container.id,
+            {"key": "value"},
+        )
+
+
+# ---- What an operation needs ----
+
+
+@QUERY
+@ERRORS
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param("state", marks=pytest.mark.clause("runtime.md#query-state/id-needed")),
+        pytest.param("create", marks=pytest.mark.clause("runtime.md#create/arguments-needed")),
+        pytest.param("start", marks=pytest.mark.clause("runtime.md#start/id-needed")),
+        pytest.param("kill", marks=pytest.mark.clause("runtime.md#kill/id-needed")),
+        pytest.param("delete", marks=pytest.mark.clause("runtime.md#delete/id-needed")),
+    ],
+)
+def test_an_operation_without_its_arguments_is_an_error(containers, verb):
+    done = containers.runtime(verb, check=False, cwd=containers.bundle("true"))
+    assert done.returncode != 0
+    assert "ID" in done.stderr
+    assert not containers.runtime.root.exists() or not list(containers.runtime.root.iterdir())
+
+
 # ---- Create ----
 
 
 @CREATE
+@pytest.mark.clause("runtime.md#lifecycle/program-waits-for-start")
 def test_create_does_not_run_the_program(containers, tmp_path):
     container = containers.create(bind(tmp_path, "/home"), script="echo > /home/ran")
     assert container.status == "created"
@@ -125,6 +201,7 @@ def test_create_does_not_run_the_program(containers, tmp_path):
 
 
 @CREATE
+@pytest.mark.clause("runtime.md#lifecycle/environment-created", "runtime.md#lifecycle/resources-at-create")
 def test_create_applies_everything_but_the_program(containers):
     container = containers.create(top(hostname="made"), mount("/home", "tmpfs", "made"))
     assert "made /home" in container.proc("mounts").read_text()
@@ -133,6 +210,7 @@ def test_create_applies_everything_but_the_program(containers):
 
 @CREATE
 @ERRORS
+@pytest.mark.clause("runtime.md#state/id-unique", "runtime.md#create/id-taken-or-invalid")
 def test_a_taken_id_is_an_error_and_leaves_the_container_alone(containers):
     container = containers.start()
     before, record = container.state(), container.state_file()
@@ -154,6 +232,7 @@ def test_an_id_is_free_again_after_delete(containers):
 
 @CREATE
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\nb", "a b", "x" * 300, "ü", "\x1b[31m"])
+@pytest.mark.clause("runtime.md#create/id-taken-or-invalid")
 def test_an_id_that_cannot_be_is_an_error(containers, runtime, name):
     path = containers.bundle("true")
     done = runtime("create", "-b", path, name, check=False)
@@ -173,6 +252,7 @@ def test_ids_are_unique_per_root_only(containers, tmp_path):
 
 
 @CREATE
+@pytest.mark.clause("runtime.md#lifecycle/config-read-once")
 def test_changes_of_config_json_after_create_have_no_effect(containers, tmp_path):
     container = containers.create(bind(tmp_path, "/home"), script="hostname > /home/name")
     config = json.loads((container.bundle / "config.json").read_text())
@@ -186,6 +266,7 @@ def test_changes_of_config_json_after_create_have_no_effect(containers, tmp_path
 
 
 @CREATE
+@pytest.mark.clause("runtime.md#lifecycle/config-read-once")
 def test_a_bundle_that_is_gone_after_create_does_not_matter(containers, tmp_path):
     container = containers.create(
         bind(tmp_path, "/home"), hook("poststop", f"touch {tmp_path}/poststop"), script="touch /home/ran"
@@ -200,6 +281,7 @@ def test_a_bundle_that_is_gone_after_create_does_not_matter(containers, tmp_path
 
 @CREATE
 @ERRORS
+@pytest.mark.clause("runtime.md#create/arguments-needed", "bundle.md#container-format/config-json")
 def test_a_bundle_without_configuration_is_an_error(containers, tmp_path):
     done = containers.runtime("create", "-b", tmp_path, containers.runtime.id(), check=False)
     assert done.returncode == 1
@@ -207,6 +289,7 @@ def test_a_bundle_without_configuration_is_an_error(containers, tmp_path):
 
 
 @CREATE
+@pytest.mark.clause("runtime.md#state/bundle", "runtime.md#create/arguments-needed")
 def test_the_bundle_is_the_working_directory_by_default(containers):
     path = containers.bundle("sleep 1000")
     name = containers.runtime.id()
@@ -222,6 +305,7 @@ def test_the_pid_file_has_the_pid(containers, tmp_path):
 
 @CREATE
 @ERRORS
+@pytest.mark.clause("runtime.md#errors/no-trace")
 def test_a_pid_file_that_cannot_be_written_is_an_error_that_leaves_nothing(containers, tmp_path):
     path = containers.bundle("true")
     name = containers.runtime.id()
@@ -245,6 +329,7 @@ def test_a_pid_file_that_cannot_be_written_is_an_error_that_leaves_nothing(conta
     ],
     ids=["mount", "program", "sysctl", "memory", "hook", "cwd", "rlimit"],
 )
+@pytest.mark.clause("runtime.md#lifecycle/environment-error", "runtime.md#errors/no-trace")
 def test_an_error_at_any_point_of_create_leaves_nothing(containers, change, host_mounts):
     before = host_mounts()
     containers.refused(change)
@@ -253,6 +338,7 @@ def test_an_error_at_any_point_of_create_leaves_nothing(containers, change, host
 
 @CREATE
 @ERRORS
+@pytest.mark.clause("runtime.md#errors/no-trace")
 def test_run_leaves_nothing_after_an_error_either(containers):
     containers.refused(process(args=["/no/such/program"]), verb="run")
 
@@ -261,6 +347,7 @@ def test_run_leaves_nothing_after_an_error_either(containers):
 
 
 @START
+@pytest.mark.clause("runtime.md#lifecycle/program-run")
 def test_start_runs_the_program(containers, tmp_path):
     container = containers.create(bind(tmp_path, "/home"), script="echo > /home/ran")
     container.start()
@@ -270,6 +357,7 @@ def test_start_runs_the_program(containers, tmp_path):
 
 @START
 @ERRORS
+@pytest.mark.clause("runtime.md#start/not-created")
 def test_a_running_container_cannot_be_started(containers, tmp_path):
     container = containers.start(bind(tmp_path, "/home"), script="echo x >> /home/runs; sleep 1000")
     until((tmp_path / "runs").exists, "the program")
@@ -282,6 +370,7 @@ def test_a_running_container_cannot_be_started(containers, tmp_path):
 
 @START
 @ERRORS
+@pytest.mark.clause("runtime.md#start/not-created")
 def test_a_stopped_container_cannot_be_started(containers):
     container = containers.start(script="true")
     container.wait()
@@ -292,6 +381,7 @@ def test_a_stopped_container_cannot_be_started(containers):
 
 
 @START
+@pytest.mark.clause("runtime.md#start/not-created")
 def test_of_two_starts_at_once_one_succeeds(containers, tmp_path):
     container = containers.create(bind(tmp_path, "/home"), script="echo x >> /home/runs; sleep 1000")
     both = [
@@ -307,6 +397,7 @@ def test_of_two_starts_at_once_one_succeeds(containers, tmp_path):
 
 @KILL
 @pytest.mark.parametrize("name", ["TERM", "SIGTERM", "15", "term", "USR1", "HUP"])
+@pytest.mark.clause("runtime.md#operations/supported", "runtime.md#kill/signal-sent")
 def test_kill_sends_the_signal_by_any_name(containers, name):
     container = trapping(containers)
     container.kill(name)
@@ -328,6 +419,7 @@ def test_a_signal_that_the_process_ignores_changes_nothing(containers):
 
 
 @KILL
+@pytest.mark.clause("runtime.md#kill/signal-sent")
 def test_a_created_container_can_be_killed(containers):
     container = containers.create()
     container.kill("KILL")
@@ -337,6 +429,7 @@ def test_a_created_container_can_be_killed(containers):
 
 @KILL
 @ERRORS
+@pytest.mark.clause("runtime.md#kill/not-alive")
 def test_a_stopped_container_cannot_be_killed(containers):
     container = containers.start(script="true")
     container.wait()
@@ -356,6 +449,7 @@ def test_a_signal_that_does_not_exist_is_an_error(containers, name):
 
 
 @KILL
+@pytest.mark.clause("runtime.md#kill/signal-sent")
 def test_kill_reaches_the_first_process_only(containers, tmp_path):
     script = """
     sh -c 'trap "echo child >> /home/heard; exit" USR1; echo > /dev/shm/ready; while :; do usleep 1000; done' &
@@ -386,6 +480,7 @@ def test_kill_all_reaches_every_process(containers):
 
 
 @DELETE
+@pytest.mark.clause("runtime.md#lifecycle/destroyed", "runtime.md#delete/resources-deleted")
 def test_delete_removes_everything_that_create_made(containers):
     container = containers.start(script="true")
     container.wait()
@@ -396,6 +491,7 @@ def test_delete_removes_everything_that_create_made(containers):
 
 @DELETE
 @ERRORS
+@pytest.mark.clause("runtime.md#delete/not-stopped")
 def test_a_running_container_cannot_be_deleted(containers):
     container = containers.start()
     before = container.state()
@@ -403,6 +499,20 @@ def test_a_running_container_cannot_be_deleted(containers):
     assert done.returncode == 1
     assert "running" in done.stderr
     assert container.state() == before
+
+
+@DELETE
+@ERRORS
+@pytest.mark.clause("runtime.md#delete/not-stopped")
+def test_a_created_container_cannot_be_deleted_without_force(containers):
+    container = containers.create()
+    before = container.state()
+    done = container.delete(check=False)
+    assert done.returncode == 1
+    assert "created, not stopped" in done.stderr
+    assert container.state() == before
+    container.delete("--force")
+    containers.nothing_left(container.id)
 
 
 @DELETE
@@ -418,6 +528,7 @@ def test_force_of_a_container_that_does_not_exist_is_no_error(runtime):
 
 
 @DELETE
+@pytest.mark.clause("runtime.md#delete/foreign-resources-kept")
 def test_delete_leaves_what_it_did_not_make(containers, tmp_path):
     place = tmp_path / "place"
     place.mkdir()

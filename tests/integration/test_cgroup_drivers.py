@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime import cgroup
-from pyruntime.cgroup import tree, v1, v2
+from pyruntime.cgroup import tree, v1, v2, write
 from pyruntime.errors import Error
 from pyruntime.host import cgroups
 from pyruntime.host.cgroups import CgroupHost
@@ -116,6 +116,7 @@ def test_record_made_before_make_removes_what_a_killed_runtime_left(name):
     assert not os.path.exists(f"{HOST.unified}/{name}")
 
 
+@pytest.mark.clause("runtime.md#delete/foreign-resources-kept")
 def test_group_that_was_there_before_stays(name):
     there = f"{HOST.unified}/{name}"
     os.mkdir(there)
@@ -142,6 +143,7 @@ def test_parent_that_vanishes_after_prepare_is_made_again(name):
     assert os.path.isdir(f"{parent}/leaf")
 
 
+@pytest.mark.clause("config-linux.md#control-groups/unfit-cgroup")
 def test_group_with_processes_is_refused_and_unchanged(name, start):
     first = create(f"/{name}")
     process = start()
@@ -152,6 +154,7 @@ def test_group_with_processes_is_refused_and_unchanged(name, start):
     assert first.pids() == [process.pid]
 
 
+@pytest.mark.clause("config-linux.md#control-groups/unfit-cgroup")
 def test_group_with_processes_further_down_is_refused(name, start):
     first = create(f"/{name}")
     below = create(f"/{name}/below")
@@ -162,6 +165,7 @@ def test_group_with_processes_further_down_is_refused(name, start):
 
 
 @pytest.mark.parametrize("host", [V1_ONLY, UNIFIED_ONLY], ids=["v1", "v2"])
+@pytest.mark.clause("config-linux.md#control-groups/unfit-cgroup")
 def test_frozen_group_is_refused(name, host):
     first = create(f"/{name}", host)
     first.freeze()
@@ -560,6 +564,7 @@ LIMIT = [{"pageSize": "2MB", "limit": 4 << 20}]
 
 
 @needs_hugetlb
+@pytest.mark.clause("config-linux.md#unified/controllers-enabled")
 def test_controllers_are_enabled_on_the_way_down(name, root_control):
     group = create(f"/{name}/a/b", UNIFIED_ONLY, hugepageLimits=LIMIT)
     assert read(group, "", "hugetlb.2MB.max") == str(4 << 20)
@@ -568,6 +573,7 @@ def test_controllers_are_enabled_on_the_way_down(name, root_control):
 
 
 @needs_hugetlb
+@pytest.mark.clause("config-linux.md#unified/controller-missing")
 def test_controller_below_a_group_with_processes_is_an_error_that_says_so(name, root_control, start):
     parent = create(f"/{name}", UNIFIED_ONLY)
     parent.join(start().pid)
@@ -579,6 +585,7 @@ def test_controller_below_a_group_with_processes_is_an_error_that_says_so(name, 
     assert not os.path.exists(f"{parent.unified}/leaf")
 
 
+@pytest.mark.clause("config-linux.md#unified/controller-missing")
 def test_controller_that_is_not_there_is_an_error_that_says_where(name):
     host = CgroupHost("v2", {}, HOST.unified, {"": "/"}, frozenset(["imaginary"]))
     with pytest.raises(Error) as raised:
@@ -587,6 +594,10 @@ def test_controller_that_is_not_there_is_an_error_that_says_where(name):
     assert not os.path.exists(f"{HOST.unified}/{name}")
 
 
+@pytest.mark.clause(
+    "config-linux.md#cgroup-ownership/delegated-files-only",
+    "config-linux.md#cgroup-ownership/missing-files",
+)
 def test_delegated_group_belongs_to_the_user_with_exactly_the_listed_files(name):
     group = create(f"/{name}", UNIFIED_ONLY)
     v2.give_to(group.unified, 12345)
@@ -594,3 +605,47 @@ def test_delegated_group_belongs_to_the_user_with_exactly_the_listed_files(name)
     assert os.stat(group.unified).st_uid == 12345
     for file in os.listdir(group.unified):
         assert (os.stat(f"{group.unified}/{file}").st_uid == 12345) == (file in listed), file
+
+
+@pytest.mark.clause("config-linux.md#cgroup-ownership/missing-files")
+def test_listed_files_that_the_group_has_not_are_passed_over(name, monkeypatch):
+    group = create(f"/{name}", UNIFIED_ONLY)
+    monkeypatch.setattr(v2, "read_file", lambda _: "memory.of_a_later_kernel\ncgroup.procs\n")
+    v2.give_to(group.unified, 12345)
+    assert [file for file in os.listdir(group.unified) if os.stat(f"{group.unified}/{file}").st_uid == 12345] == [
+        "cgroup.procs"
+    ]
+
+
+@pytest.mark.clause("config-linux.md#cgroup-ownership/fallback-list")
+def test_without_the_kernels_list_three_files_change_their_owner(name, monkeypatch):
+    def missing(path):
+        raise FileNotFoundError(2, "no such file", path)
+
+    group = create(f"/{name}", UNIFIED_ONLY)
+    monkeypatch.setattr(v2, "read_file", missing)
+    v2.give_to(group.unified, 12345)
+    assert {file for file in os.listdir(group.unified) if os.stat(f"{group.unified}/{file}").st_uid == 12345} == {
+        *("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
+    }
+
+
+@pytest.mark.clause("config-linux.md#memory/check-before-update")
+def test_a_limit_below_the_usage_is_refused_where_that_is_asked_for(tmp_path):
+    # Files that play those of a group: no hierarchy here has the controller and no processes beside.
+    host = CgroupHost("v2", {}, str(tmp_path), {"": "/"}, frozenset(["memory"]))
+
+    def change(limit, **more):
+        (tmp_path / "memory.max").write_text("")
+        update = compile_update({"memory": {"limit": limit, **more}}, host, {"": str(tmp_path)})
+        write.carry_out(update.steps, {"": str(tmp_path)}, [])
+        return (tmp_path / "memory.max").read_text()
+
+    (tmp_path / "memory.current").write_text("5000\n")
+    (tmp_path / "memory.swap.max").write_text("")
+    with pytest.raises(Error, match="cannot set memory") as raised:
+        change(4000, checkBeforeUpdate=True)
+    assert "5000 bytes are in use" in raised.value.reason
+    assert (tmp_path / "memory.max").read_text() == ""
+    assert change(6000, checkBeforeUpdate=True) == "6000"
+    assert change(4000) == "4000"

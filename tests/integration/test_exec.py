@@ -645,6 +645,7 @@ def told(listener):
 
 
 @pytest.mark.parametrize("no_new_privileges", [False, True])
+@pytest.mark.clause("config-linux.md#seccomp/listener-closed", "config-linux.md#the-container-process-state/pid")
 def test_the_agent_learns_of_the_process_and_of_the_container(box, tmp_path, no_new_privileges):
     def change(config):
         filtered(config, no_new_privileges)

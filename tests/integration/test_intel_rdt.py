@@ -92,12 +92,18 @@ def test_the_mount_is_found_where_it_is(tmp_path):
     assert intel_rdt.find_mount(mountinfo(tmp_path, other, odd, usual)) == "/sys/fs/resctrl"
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/no-resctrl")
 def test_without_a_mount_it_is_an_error_that_says_so(tmp_path):
     with pytest.raises(Error, match="Intel RDT") as raised:
         intel_rdt.find_mount(mountinfo(tmp_path, "25 1 0:22 / /resctrl rw - tmpfs resctrl rw"))
     assert raised.value.clause == "config-linux.md#intelrdt"
 
 
+@pytest.mark.clause(
+    "config-linux.md#intelrdt/task-written",
+    "config-linux.md#intelrdt/own-class",
+    "config-linux.md#intelrdt/own-class-removed",
+)
 def test_a_container_without_class_gets_its_own_and_takes_it_away(resctrl):
     record = resctrl.create(pid=77, l3CacheSchema=L3)
     assert resctrl.groups() == ["c1"]
@@ -113,17 +119,20 @@ def test_a_group_of_that_name_which_is_there_is_somebody_elses(resctrl):
     assert resctrl.groups() == ["c1"]
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/class-made", "config-linux.md#intelrdt/foreign-class-kept")
 def test_a_class_that_is_missing_is_made_and_stays_after_delete(resctrl):
     record = resctrl.create(closID="gold", l3CacheSchema=L3)
     intel_rdt.remove(record)
     assert resctrl.groups() == ["gold"]
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/both-schemas", "config-linux.md#intelrdt/schemata-last")
 def test_all_schemata_go_into_one_write_in_order(resctrl):
     resctrl.create(closID="gold", schemata=["L2:0=f"], memBwSchema=MB, l3CacheSchema=L3)
     assert resctrl.schemata() == [("gold/schemata", f"{L3}\n{MB}\nL2:0=f\n")]
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/no-schemata", "config-linux.md#intelrdt/class-must-exist")
 def test_without_schemata_no_schemata_file_is_touched(resctrl):
     os.mkdir(f"{resctrl.root}/gold")
     resctrl.create(closID="gold")
@@ -131,12 +140,14 @@ def test_without_schemata_no_schemata_file_is_touched(resctrl):
     assert resctrl.schemata() == []
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/class-must-exist")
 def test_a_class_without_schemata_that_does_not_exist_is_an_error(resctrl):
     with pytest.raises(Error, match="no class of service gold"):
         resctrl.create(closID="gold")
     assert resctrl.groups() == []
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/default-class", "config-linux.md#intelrdt/foreign-class-kept")
 def test_the_default_class_is_the_root(resctrl):
     record = resctrl.create(pid=5, closID="/")
     assert (resctrl.root / "tasks").read_text() == "5"
@@ -144,6 +155,7 @@ def test_the_default_class_is_the_root(resctrl):
     assert (resctrl.root / "tasks").exists()
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/task-written", "config-linux.md#intelrdt/class-compared")
 def test_a_class_that_agrees_is_used(resctrl):
     os.mkdir(f"{resctrl.root}/gold")
     (resctrl.root / "gold/schemata").write_text("    MB:0=100;1=100\n    L3:0=07f0;1=1f\n")
@@ -151,6 +163,7 @@ def test_a_class_that_agrees_is_used(resctrl):
     assert (resctrl.root / "gold/tasks").read_text() == "9"
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/class-compared")
 def test_a_class_that_does_not_agree_is_an_error_and_stays_as_it_is(resctrl):
     os.mkdir(f"{resctrl.root}/gold")
     (resctrl.root / "gold/schemata").write_text("L3:0=1;1=1f\n")
@@ -162,6 +175,7 @@ def test_a_class_that_does_not_agree_is_an_error_and_stays_as_it_is(resctrl):
 
 
 @pytest.mark.parametrize(("asked", "left"), [({}, []), ({"closID": "gold", "schemata": [L3]}, ["gold"])])
+@pytest.mark.clause("config-linux.md#intelrdt/monitoring-group", "config-linux.md#intelrdt/monitoring-group-removed")
 def test_the_monitoring_group_goes_with_the_container(resctrl, asked, left):
     record = resctrl.create(pid=8, enableMonitoring=True, **asked)
     group = asked.get("closID", "c1")
@@ -171,6 +185,7 @@ def test_the_monitoring_group_goes_with_the_container(resctrl, asked, left):
     assert resctrl.groups() == left
 
 
+@pytest.mark.clause("config-linux.md#intelrdt/monitoring-group-fails")
 def test_a_monitoring_group_that_cannot_be_made_is_an_error(resctrl):
     os.mkdir(f"{resctrl.root}/gold")
     resctrl.rmdir(f"{resctrl.root}/gold/mon_groups")
@@ -209,6 +224,7 @@ def test_a_refusal_comes_with_the_kernels_own_words(resctrl):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.clause("config-linux.md#intelrdt/no-resctrl")
 def test_a_host_without_resctrl_refuses_the_container(runtime, bundle):
     if " - resctrl " in Path("/proc/self/mountinfo").read_text():
         pytest.skip("this host has resctrl")

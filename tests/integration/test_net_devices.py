@@ -112,6 +112,7 @@ def time_namespace(config):
 
 
 @pytest.mark.parametrize("change", [lambda _: None, mapped, time_namespace], ids=["plain", "user", "time"])
+@pytest.mark.clause("config-linux.md#network-devices/available", "config-linux.md#network-devices/set-up")
 def test_the_device_is_in_the_container_under_its_new_name_and_up(run, host, change):
     host.veth("dev0", up=False)
     out = run({"dev0": {"name": "eth7"}}, "ip link show eth7; ls /sys/class/net", change).stdout
@@ -119,11 +120,13 @@ def test_the_device_is_in_the_container_under_its_new_name_and_up(run, host, cha
     assert "dev0" not in out
 
 
+@pytest.mark.clause("config-linux.md#network-devices/available")
 def test_without_a_name_it_keeps_its_own(run, host):
     host.veth("dev0")
     assert run({"dev0": {}}, "cd /sys/class/net; echo *").stdout.split() == ["dev0", "lo"]
 
 
+@pytest.mark.clause("config-linux.md#network-devices/attributes-kept")
 def test_permanent_global_addresses_move_and_others_do_not(run, host):
     host.veth(
         "dev0",
@@ -144,6 +147,7 @@ def test_permanent_global_addresses_move_and_others_do_not(run, host):
     assert not any("scope link" in line and "10.9" in line for line in lines)
 
 
+@pytest.mark.clause("config-linux.md#network-devices/attributes-kept")
 def test_its_mtu_and_hardware_address_stay(run, host):
     host.veth("dev0")
     host("link", "set", "dev0", "mtu", "1234", "address", "02:00:00:00:00:07")
@@ -152,6 +156,7 @@ def test_its_mtu_and_hardware_address_stay(run, host):
     assert "02:00:00:00:00:07" in out
 
 
+@pytest.mark.clause("config-linux.md#network-devices/name-template")
 def test_a_template_gets_a_number_from_the_kernel(run, host):
     host.veth("dev0")
     host.veth("dev1")
@@ -198,6 +203,10 @@ def joined(runtime):
     ip("netns", "del", name)
 
 
+@pytest.mark.clause(
+    "config-linux.md#namespace-lifecycle-and-container-termination/not-managed",
+    "config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back",
+)
 def test_it_moves_into_a_namespace_that_is_joined_and_stays_there(run, host, joined):
     host.veth("dev0", "10.9.0.1/24")
     run({"dev0": {"name": "eth0"}}, "true", join(joined.path))
@@ -212,6 +221,7 @@ def test_a_device_there_may_have_the_name_that_it_has_on_the_host(run, host, joi
     assert {"dev0", "eth0"} <= joined.host.names()
 
 
+@pytest.mark.clause("config-linux.md#network-devices/name-template")
 def test_a_template_finds_a_free_number_there(run, host, joined):
     host.veth("dev0")
     joined.host.veth("eth0")
@@ -219,6 +229,7 @@ def test_a_template_finds_a_free_number_there(run, host, joined):
     assert {"eth0", "eth1"} <= joined.host.names()
 
 
+@pytest.mark.clause("config-linux.md#network-devices/name-taken")
 def test_a_name_that_is_taken_there_is_an_error_and_nothing_moves(run, host, joined):
     host.veth("dev0", "10.9.0.1/24")
     host.veth("dev1")
@@ -230,6 +241,7 @@ def test_a_name_that_is_taken_there_is_an_error_and_nothing_moves(run, host, joi
     assert addresses(host.device("dev0")) == {("10.9.0.1", 24, "", "")}
 
 
+@pytest.mark.clause("config-linux.md#network-devices/move-checked")
 def test_the_hosts_own_namespace_is_refused(run, host):
     host.veth("dev0", "10.9.0.1/24")
     done = run({"dev0": {"name": "eth0"}}, "true", join(f"/run/netns/{host.name}"), check=False)
@@ -247,6 +259,7 @@ def test_the_hosts_own_namespace_is_refused(run, host):
     ],
     ids=["absent", "loopback", "taken"],
 )
+@pytest.mark.clause("config-linux.md#network-devices/move-checked")
 def test_what_cannot_move_is_an_error_and_nothing_moves(run, host, devices, said):
     host.veth("dev0", "10.9.0.1/24")
     done = run(devices, "true", check=False)
@@ -270,6 +283,7 @@ def test_a_container_that_fails_later_gives_the_device_back_as_it_was(run, host)
     assert "UP" in host.device("dev0")["flags"]
 
 
+@pytest.mark.clause("config-linux.md#namespace-lifecycle-and-container-termination/not-managed")
 def test_a_device_with_a_namespace_of_its_own_ends_with_the_container(run, host):
     host.veth("dev0")
     run({"dev0": {}}, "true")

@@ -35,6 +35,7 @@ def pid(runtime, container):
     return json.loads(runtime("state", container).stdout)["pid"]
 
 
+@pytest.mark.clause("runtime.md#state/status-extra-values")
 def test_a_paused_container_does_nothing_until_it_is_resumed(runtime, cat):
     container, process = cat
     assert runtime("pause", container).stdout == ""

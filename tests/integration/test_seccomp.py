@@ -372,6 +372,7 @@ def test_a_program_that_cannot_be_executed_under_the_filter_is_an_error_that_nam
         ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"],
     ],
 )
+@pytest.mark.clause("features-linux.md#seccomp/supported-flags")
 def test_flags_are_accepted(outcomes, flags):
     more = {} if flags is None else {"flags": flags}
     assert outcomes(allowing(rule("getpgid"), **more), call(GETPGID, 1000)) == ["errno 99"]
@@ -431,6 +432,15 @@ class Agent:
 
 @pytest.mark.parametrize("no_new_privileges", [False, True])
 @pytest.mark.parametrize("flags", [[], ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"]])
+@pytest.mark.clause(
+    "config-linux.md#seccomp/listener-one-state",
+    "config-linux.md#seccomp/listener-closed",
+    "config-linux.md#seccomp/seccomp-fd",
+    "config-linux.md#the-container-process-state/json-and-rights",
+    "config-linux.md#the-container-process-state/version",
+    "config-linux.md#the-container-process-state/pid",
+    "config-linux.md#the-container-process-state/state",
+)
 def test_the_agent_gets_the_descriptor_with_the_state_and_decides(
     runtime, bundle, programs, tmp_path, no_new_privileges, flags
 ):
@@ -477,6 +487,7 @@ def test_the_agents_answer_reaches_the_program(runtime, bundle, programs, tmp_pa
     assert "metadata" not in agent.state
 
 
+@pytest.mark.clause("config-linux.md#the-container-process-state/rights-first")
 def test_a_state_larger_than_the_socket_takes_at_once_arrives_whole(runtime, bundle, programs, tmp_path):
     agent = Agent(tmp_path / "agent", 88, 0)
     annotation = "x" * 3_000_000
@@ -493,6 +504,7 @@ def test_a_state_larger_than_the_socket_takes_at_once_arrives_whole(runtime, bun
 
 
 @pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.clause("config-linux.md#seccomp/listener-socket", "config-linux.md#seccomp/listener-fails")
 def test_an_agent_that_does_not_listen_is_an_error_and_nothing_is_left(runtime, bundle, tmp_path, exists):
     path = tmp_path / "agent"
     if exists:
@@ -507,6 +519,7 @@ def test_an_agent_that_does_not_listen_is_an_error_and_nothing_is_left(runtime, 
     assert "does not exist" in runtime("state", container, check=False).stderr
 
 
+@pytest.mark.clause("config-linux.md#seccomp/listener-fails")
 def test_an_agent_that_hangs_up_is_an_error_of_start(runtime, bundle, tmp_path):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "agent"))

@@ -107,6 +107,7 @@ def random_entries(generator):
     return entries
 
 
+@pytest.mark.clause("config-linux.md#allowed-device-list/listed-order")
 def test_program_means_the_same_as_the_rules():
     generator = random.Random(1)
     for _ in range(300):
@@ -177,6 +178,7 @@ def test_allow_all_allows_all():
     assert allowed(rules, "c", 10, 229, "rw")
 
 
+@pytest.mark.clause("config-linux.md#allowed-device-list/listed-order")
 def test_later_rule_wins():
     fuse = {"type": "c", "major": 10, "minor": 229, "access": "rwm"}
     assert allowed(configured({"allow": False, **fuse}, {"allow": True, **fuse}), "c", 10, 229, "rw")

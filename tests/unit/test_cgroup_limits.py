@@ -209,6 +209,7 @@ def test_v2(resources, v2):
         ),
     ],
 )
+@pytest.mark.clause("config-linux.md#unified/conversion-impossible")
 def test_value_that_cannot_be_is_an_error_at_its_place(host, resources, pointer):
     assert refusal(resources, host).pointer == pointer
 
@@ -232,6 +233,7 @@ def test_shares_that_the_kernel_would_change_without_a_word_are_an_error_on_v1(s
         ({"rdma": {"a": {"hcaObjects": 1}}}, "rdma"),
     ],
 )
+@pytest.mark.clause("config-linux.md#unified/conversion-impossible")
 def test_limit_without_its_controller_is_an_error_that_names_it(resources, missing):
     error = refusal(resources, BARE)
     assert f"controller {missing} is not available" in error.reason
@@ -250,6 +252,7 @@ def test_controller_that_only_the_unified_hierarchy_has_is_used_there_on_a_hybri
     assert enable == ["hugetlb"]
 
 
+@pytest.mark.clause("config-linux.md#unified/controller-missing")
 def test_unified_needs_the_unified_hierarchy_and_its_controller():
     assert "no unified" in refusal({"unified": {"memory.high": "1"}}, V1).reason
     assert "controller memory is not available" in refusal({"unified": {"memory.high": "1"}}, HYBRID).reason
@@ -261,6 +264,7 @@ def test_unified_names_a_file_of_the_group_and_no_other(file):
     refusal({"unified": {file: "1"}}, V2)
 
 
+@pytest.mark.clause("config-linux.md#unified/controllers-enabled")
 def test_v2_controllers_in_use_are_enabled_once():
     files = {"cpu.idle": "1", "misc.max": "x 1", "cgroup.max.depth": "1"}
     resources = {"cpu": {"shares": 5, "cpus": "0"}, "unified": files}
@@ -275,6 +279,7 @@ def test_each_write_names_its_property_and_clause():
     ]
 
 
+@pytest.mark.clause("config-linux.md#memory/check-before-update")
 def test_check_before_update_compares_with_the_lower_limit_on_v2_only():
     resources = {"memory": {"limit": 100, "swap": 200, "checkBeforeUpdate": True}}
     steps, _ = compile_limits(resources, V2)
@@ -289,6 +294,7 @@ def test_weight_is_converted_where_there_is_no_bfq(weight, converted):
 
 
 @pytest.mark.parametrize("weight", [9, 1001])
+@pytest.mark.clause("config-linux.md#unified/conversion-impossible")
 def test_weight_that_cannot_be_converted_is_an_error(weight):
     refusal({"blockIO": {"weight": weight}}, V2)
 
@@ -303,3 +309,15 @@ def test_shares_become_weights(shares, weight):
 def test_more_shares_never_become_less_weight():
     weights = [weight_from_shares(shares) for shares in range(2, 20000)]
     assert weights == sorted(weights)
+
+
+@pytest.mark.clause("config-linux.md#pids/zero-is-a-limit")
+@pytest.mark.parametrize("host", [V1, V2], ids=["v1", "v2"])
+def test_no_processes_at_all_is_a_limit(host):
+    assert writes({"pids": {"limit": 0}}, host) == [("pids.max", "0")]
+
+
+@pytest.mark.clause("config-linux.md#unified/unknown-written")
+def test_unified_writes_what_it_has_never_heard_of():
+    files = {"memory.of_a_later_kernel": "7", "misc.unheard": "a b", "cgroup.later": "x"}
+    assert writes({"unified": files}, V2) == list(files.items())

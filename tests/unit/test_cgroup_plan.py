@@ -21,6 +21,7 @@ def groups(host, path=None, container_id="c1"):
     return {controller: directory for controller, (_, directory) in plan.groups.items()}
 
 
+@pytest.mark.clause("config-linux.md#cgroups-path/absolute-below-mount")
 def test_absolute_path_is_below_every_mount_point():
     assert set(groups(HYBRID, "/x/y").values()) == {"/x/y"}
     assert groups(V2, "/x/y") == {"": "/x/y"}
@@ -46,11 +47,13 @@ def test_default_path_carries_the_id_and_cannot_be_a_control_file():
     assert groups(V2, container_id="tasks") == {"": "/system.slice/pyruntime-tasks"}
 
 
+@pytest.mark.clause("config-linux.md#cgroups-path/same-place")
 def test_same_path_gives_the_same_place():
     assert groups(HYBRID, "/x//./y/") == groups(HYBRID, "/x/y")
 
 
 @pytest.mark.parametrize("path", ["/..", "/a/../../b", "../a", "/", ".", "//", "/a\nb", "/a\0b"])
+@pytest.mark.clause("config-linux.md#cgroups-path/invalid-is-error")
 def test_path_that_cannot_be_is_an_error_at_cgroups_path(path):
     with pytest.raises(Error) as raised:
         groups(V1, path)
@@ -110,6 +113,7 @@ def owned(host=V2, uid=1000, **change):
     return [(step.args["uid"], step.pointer) for step in plan.steps if step.op == "chown_cgroup"]
 
 
+@pytest.mark.clause("config-linux.md#cgroup-ownership/needs-writable-mount")
 def test_user_owns_the_group_that_it_sees_writable_in_its_own_namespace():
     assert owned() == [(1000, "/mounts/0")]
 
@@ -141,5 +145,16 @@ def test_owner_is_the_host_user_that_the_container_user_maps_to():
         ("other destination", {"mounts": [{"destination": "/cgroup", "source": "cgroup"}]}),
     ],
 )
+@pytest.mark.clause(
+    "config-linux.md#cgroup-ownership/needs-cgroup-namespace",
+    "config-linux.md#cgroup-ownership/needs-writable-mount",
+)
 def test_owner_stays_the_same_where_the_clause_says_so(case, change):
     assert owned(**change) == []
+
+
+@pytest.mark.clause("config-linux.md#cgroup-ownership/not-on-v1")
+@pytest.mark.parametrize("host", [V1, HYBRID], ids=["v1", "hybrid"])
+def test_nobody_else_owns_a_group_of_version_1(host):
+    assert owned(V2)
+    assert owned(host) == []

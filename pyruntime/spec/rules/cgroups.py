@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def cgroups_path(config: "Config") -> "Iterator[Error]":
-    """A path stays below the cgroup mount, or below the place where relative ones start."""
+    """A path stays below the cgroup mount, or below the place where relative ones start.
+
+    Upholds config-linux.md#cgroups-path/invalid-is-error.
+    """
     path = config.get("linux", {}).get("cgroupsPath", "")
     if ".." in path.split("/"):
         yield Error(
@@ -25,7 +28,10 @@ def cgroups_path(config: "Config") -> "Iterator[Error]":
 
 
 def cpu(resources: "Resources", at: str = "") -> "Iterator[Error]":
-    """CPUs and memory nodes are lists; a burst fits in a positive quota."""
+    """CPUs and memory nodes are lists; a burst fits in a positive quota.
+
+    Upholds config-linux.md#cpu/burst-within-quota.
+    """
     settings = resources.get("cpu", {})
     clause = "config-linux.md#cpu"
     for name, value in (("cpus", settings.get("cpus", "")), ("mems", settings.get("mems", ""))):

@@ -29,7 +29,10 @@ def mounts(config: "Config") -> "Iterator[Error]":
 
 
 def _mappings(mount: "Mount", index: int) -> "Iterator[Error]":
-    """Mappings come in pairs."""
+    """Mappings come in pairs.
+
+    Upholds config.md#posix-platform-mounts/mappings-in-pairs.
+    """
     clause = "config.md#posix-platform-mounts"
     uids, gids = mount.get("uidMappings", []), mount.get("gidMappings", [])
     for one, mappings, other, others in (
@@ -47,7 +50,10 @@ def _mappings(mount: "Mount", index: int) -> "Iterator[Error]":
 
 
 def _implied(config: "Config", options: "list[str]", index: int) -> "Iterator[Error]":
-    """Without mappings of its own, an idmapped mount takes the container's."""
+    """Without mappings of its own, an idmapped mount takes the container's.
+
+    Upholds config.md#linux-mount-options/idmap-without-mappings.
+    """
     if not any(namespace["type"] == "user" for namespace in config.get("linux", {}).get("namespaces", ())):
         option = "idmap" if "idmap" in options else "ridmap"
         yield Error(

@@ -17,7 +17,10 @@ def types(config: "Config") -> "dict[str, str]":
 
 
 def namespaces(config: "Config") -> "Iterator[Error]":
-    """No type is listed twice."""
+    """No type is listed twice.
+
+    Upholds config-linux.md#namespaces/type-once.
+    """
     seen: dict[str, int] = {}
     for index, entry in enumerate(config.get("linux", {}).get("namespaces", ())):
         kind = entry["type"]

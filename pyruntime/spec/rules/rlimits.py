@@ -12,7 +12,10 @@ CLAUSE = "config.md#posix-process"
 
 
 def rlimits(process: "Process", at: str = "") -> "Iterator[Error]":
-    """No type is listed twice; no soft limit is above its hard limit, which is its ceiling."""
+    """No type is listed twice; no soft limit is above its hard limit, which is its ceiling.
+
+    Upholds config.md#posix-process/rlimit-type-once.
+    """
     seen: dict[str, int] = {}
     for index, limit in enumerate(process.get("rlimits", ())):
         kind = limit["type"]

@@ -13,7 +13,10 @@ _WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 
 
 def seccomp(config: "Config") -> "Iterator[Error]":
-    """An errno has an action that returns it; metadata and notifications have a listener."""
+    """An errno has an action that returns it; metadata and notifications have a listener.
+
+    Upholds config-linux.md#seccomp/errno-without-use, config-linux.md#seccomp/metadata-needs-listener.
+    """
     if "seccomp" not in config.get("linux", ()):
         return
     settings = config["linux"]["seccomp"]

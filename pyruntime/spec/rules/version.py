@@ -38,7 +38,10 @@ def _is_number(text: str) -> bool:
 
 
 def oci_version(document: "Config | State", clause: str = "runtime.md#state") -> "Iterator[Error]":
-    """A version is in SemVer 2.0.0 format."""
+    """A version is in SemVer 2.0.0 format.
+
+    Upholds config.md#specification-version/semver.
+    """
     version = document["ociVersion"]
     if semver(version) is None:
         reason = 'expected a version in SemVer 2.0.0 format, like "1.3.0"'
@@ -50,6 +53,8 @@ def supported(config: "Config") -> "Iterator[Error]":
     """A configuration may ask for this version of the specification or an older one of the same major version.
 
     Candidates and builds ("1.0.0-rc5", "1.2.0-dev", "1.3.0+dev"), which callers do write, count as their release.
+
+    Upholds features.md#specification-version/min-accepted, features.md#specification-version/max-accepted.
     """
     yield from oci_version(config, CLAUSE)
     version = semver(config["ociVersion"])

@@ -76,6 +76,7 @@ SPEC = [
 
 
 @pytest.mark.parametrize("option", SPEC)
+@pytest.mark.clause("config.md#linux-mount-options/levels", "config.md#linux-mount-options/idmap-not-passed-on")
 def test_every_option_of_the_specification_is_known(option):
     assert option in mount_options.TABLE
     assert MountOptions([option]).data == []
@@ -166,12 +167,14 @@ def test_propagation(option, flag):
     assert MountOptions(["private", option]).propagation == flag
 
 
+@pytest.mark.clause("config.md#linux-mount-options/idmap-not-passed-on")
 def test_rbind_is_bind_too_and_ridmap_idmap():
     assert MountOptions(["rbind"]).behaviour & mount_options.BIND
     assert MountOptions(["ridmap"]).behaviour & mount_options.IDMAP
     assert not MountOptions(["bind"]).behaviour & mount_options.RBIND
 
 
+@pytest.mark.clause("config.md#linux-mount-options/unknown-is-data")
 def test_what_is_not_known_is_the_filesystems():
     assert MountOptions(["ro", "size=64k", "mode=700", "newinstance"]).data == ["size=64k", "mode=700", "newinstance"]
 
@@ -185,6 +188,7 @@ def test_joined_options_are_parted_but_not_at_a_protected_comma():
 @pytest.mark.parametrize(
     "option", ["x-systemd.automount", "X-mount.mkdir", "comment=words", "nofail", "_netdev", "noauto"]
 )
+@pytest.mark.clause("config.md#linux-mount-options/mount8-custom")
 def test_what_mount_8_keeps_for_itself_reaches_no_kernel(option):
     assert MountOptions([option]).data == []
 

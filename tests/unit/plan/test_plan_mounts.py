@@ -34,6 +34,7 @@ def tmpfs(path, *options):
         ("", "/"),
     ],
 )
+@pytest.mark.clause("config.md#mounts/destination-relative")
 def test_container_path(path, expected):
     assert container_path(path) == expected
 
@@ -110,6 +111,7 @@ def test_remount():
     assert step.args["sb_flags"] & lib.MS_BIND
 
 
+@pytest.mark.clause("config.md#mounts/listed-order")
 def test_the_order_is_that_of_the_configuration():
     paths = [f"/{name}" for name in "dacb"]
     assert [step.args["path"] for step in steps(*(tmpfs(path) for path in paths))] == paths
@@ -146,6 +148,7 @@ def defaults(**options):
     return {step.args["path"]: step for step in found if step.clause == "config-linux.md#default-filesystems"}
 
 
+@pytest.mark.clause("config-linux.md#default-filesystems/available")
 def test_default_filesystems_where_nothing_is_mounted():
     found = defaults()
     assert {path: step.args["fstype"] for path, step in found.items()} == {

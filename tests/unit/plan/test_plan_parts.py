@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from invented import NAMESPACES, at, config, facts, only, plan
+from invented import NAMESPACES, at, config, context, facts, only, plan
 from pyruntime._stub import lib
+from pyruntime.plan import compile_exec
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.devices import DEFAULT_DEVICES
 from pyruntime.plan.kernel import sysctl_path
@@ -31,6 +32,7 @@ def test_a_namespace_is_made_or_joined():
     assert found[1].args["path"] == "/run/ns"
 
 
+@pytest.mark.clause("config-linux.md#namespaces/types-supported")
 def test_every_type_of_the_specification_is_known():
     assert set(TYPES) == {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"}
     assert len({flag for flag, _ in TYPES.values()}) == 8
@@ -300,6 +302,7 @@ def test_without_capabilities_there_are_none():
 
 
 @pytest.mark.parametrize("name", ["FLY", "SYS_TIME"])
+@pytest.mark.clause("config.md#linux-process/capability-warning", "config.md#linux-process/capability-no-failure")
 def test_what_cannot_be_granted_is_a_warning(name):
     found = plan(
         config(process={"capabilities": capabilities(permitted=[name, "KILL"])}), facts(lacking=["CAP_SYS_TIME"])
@@ -398,3 +401,12 @@ def test_hooks_come_between_the_mounts_and_the_entering_of_the_root():
         ).steps()
     ]
     assert found.index("mknod") < found.index("hook") < found.index("mask") < found.index("pivot_root")
+
+
+@pytest.mark.clause("config.md#linux-process/exec-affinity-final-kept")
+@pytest.mark.parametrize(("final", "cpus"), [({}, []), ({"final": ""}, []), ({"final": "1"}, [[1]])])
+def test_without_final_cpus_exec_sets_none_after_the_cgroup(final, cpus):
+    configured = context(config(process={"execCPUAffinity": {"initial": "0", **final}}))
+    found = compile_exec(configured, plan().cgroup)
+    assert [step.args["cpus"] for step in found.affinity] == [[0]]
+    assert [step.args["cpus"] for step in only(found.process, "sched_setaffinity")] == cpus

@@ -30,6 +30,7 @@ def test_a_good_config_is_loaded(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", corpus.documents("config/bad"), ids=lambda path: path.stem)
+@pytest.mark.clause("config.md#valid-values/invalid-is-error")
 def test_a_bad_config_is_refused_for_the_reasons_in_the_index(path, tmp_path):
     entry = CONFIG_INDEX[path.name]
     bundle = bundle_of(path, tmp_path)

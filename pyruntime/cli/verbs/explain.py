@@ -1,0 +1,167 @@
+"""`explain`: what a clause of the runtime-spec demands or a property of config.json means, and what is done for it."""
+
+from textwrap import wrap
+
+from pyruntime import SPEC_VERSION
+from pyruntime.cli.output import write
+from pyruntime.errors import Error
+from pyruntime.spec import clauses
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.cli.parse import CommandLine
+    from pyruntime.spec.clauses import Clause
+
+SPECIFICATION = f"https://github.com/opencontainers/runtime-spec/blob/v{SPEC_VERSION}/"
+
+_WIDTH = 100
+_BOUND = {
+    "runtime": "binds the runtime",
+    "author": "binds whoever writes config.json; the runtime refuses what breaks it",
+    "caller": "binds the caller of the runtime",
+    "consumer": "binds whoever reads what the runtime writes",
+    "platform": "binds runtimes of other platforms",
+    "specification": "binds the specification itself",
+}
+# Of clauses that are about one word each there are many, so they are listed by the word.
+_WORD = "/option-"
+# An element of a list, or the value of a key that anybody may choose.
+_ELEMENT = "element"
+
+
+def main(line: "CommandLine") -> int:
+    """Print what is known of a clause, of a section with its clauses, or of a property.
+
+    Raises Error for what is none of these, with the nearest that is.
+    """
+    word = line.arguments[0]
+    write(explain_pointer(word) if word.startswith("/") else explain_clause(word))
+    return 0
+
+
+# ---- A clause, or a section ----
+
+
+def explain_clause(name: str) -> str:
+    """Return the explanation of the clause or section `name`. Raises Error where there is none."""
+    catalogue, evidence = clauses.catalogue(), clauses.evidence()
+    if name in catalogue:
+        return _clause(name, catalogue[name], evidence.get(name, {}))
+    section = [known for known in catalogue if known.startswith((f"{name}/", f"{name}#"))]
+    if not section:
+        sections = {known.partition("/")[0] for known in catalogue}
+        if name in {properties["clause"] for properties in clauses.properties().values()} - sections:
+            return _section(name, [], catalogue)
+        raise _unknown("clause", name, [*catalogue, *sorted(sections)])
+    return _section(name, section, catalogue)
+
+
+def _section(name: str, members: "list[str]", catalogue: "dict[str, Clause]") -> str:
+    lines = [name]
+    for member in members:
+        lines += ["", f"  {member}", *_indented(f"{catalogue[member]['strength']}: {catalogue[member]['says']}", 4)]
+    if not members:
+        lines += ["", "  The section has no MUST, SHOULD or REQUIRED."]
+    about = [pointer for pointer, known in clauses.properties().items() if known["clause"] == name]
+    return "\n".join([*lines, "", *_rows([("properties", about), ("text", [f"{SPECIFICATION}{name}"])])]) + "\n"
+
+
+def _clause(name: str, clause: "Clause", evidence: "dict[str, list[str]]") -> str:
+    does = clause.get("does") or ("Refuses a configuration that breaks it." if clause["binds"] == "author" else "")
+    exception = clause.get("exception")
+    twins = [section for section in clause["covers"] if section != name.partition("/")[0]]
+    rows = [
+        ("pyruntime", [] if exception or clause["binds"] == "platform" else [does]),
+        ("no test", [exception] if exception else []),
+        ("properties", clause.get("pointers", [])),
+        ("code", evidence.get("code", [])),
+        ("tests", evidence.get("tests", [])),
+        ("said also in", twins),
+        ("text", [f"{SPECIFICATION}{name.partition('/')[0]}"]),
+    ]
+    lines = [name, f"  {clause['strength']}: {_BOUND[clause['binds']]}", "", *_indented(clause["says"], 2), ""]
+    return "\n".join([*lines, *_rows(rows)]) + "\n"
+
+
+# ---- A property ----
+
+
+def explain_pointer(pointer: str) -> str:
+    """Return the explanation of the property of config.json at `pointer`. Raises Error where there is none."""
+    table = clauses.properties()
+    template, kind = _template(pointer, table)
+    known = table[template]
+    catalogue = clauses.catalogue()
+    lines = [pointer, *([f"  an {_ELEMENT} of {template}"] if kind == _ELEMENT else [])]
+    about = [
+        name
+        for name, clause in catalogue.items()
+        if clause["binds"] != "platform" and any(_matches(one, template) for one in clause.get("pointers", ()))
+    ]
+    words = [name.partition(_WORD)[2] for name in about if _WORD in name]
+    for name in about:
+        if _WORD not in name:
+            lines += ["", f"  {name}", *_indented(f"{catalogue[name]['strength']}: {catalogue[name]['says']}", 4)]
+    if words:
+        section = next(name for name in about if _WORD in name).partition("/")[0]
+        lines += ["", f"  {section}{_WORD}...", *_indented(", ".join(words), 4)]
+    rows = [
+        ("type", [known["type"]]),
+        ("default", [known["default"]]),
+        ("section", [known["clause"]]),
+        ("code", known["modules"]),
+        ("tests", known["tests"]),
+        ("text", [f"{SPECIFICATION}{known['clause']}"]),
+    ]
+    return "\n".join([*lines, "", *_rows(rows)]) + "\n"
+
+
+def _template(pointer: str, table: "dict[str, Any]") -> "tuple[str, str]":
+    """Return the property that `pointer` is a case of, and _ELEMENT where it is an element of it.
+
+    Raises Error where there is no such property.
+    """
+    place = pointer.rstrip("/")
+    found = [template for template in table if _matches(template, place)]
+    if found:
+        # With "*" any name goes, but the property of that very name goes before.
+        return min(found, key=lambda template: template.count("*")), ""
+    around = [template for template in table if _matches(template, place.rpartition("/")[0])]
+    if around and table[around[0]]["type"].startswith(("array", "map")):
+        return around[0], _ELEMENT
+    raise _unknown("property", pointer, list(table))
+
+
+def _matches(template: str, pointer: str) -> bool:
+    """Tell whether `pointer` is a case of `template`: "*" is any index or name."""
+    names, parts = template.split("/"), pointer.split("/")
+    return len(names) == len(parts) and all(name in ("*", part) for name, part in zip(names, parts, strict=True))
+
+
+# ---- Words ----
+
+
+def _unknown(kind: str, name: str, names: "list[str]") -> Error:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, names, 3, 0.5)
+    advice = f"did you mean {' or '.join(near)}?" if near else ""
+    if kind == "property":
+        return Error(f"config.json has no property {name!r}", "", advice=advice)
+    return Error(f"there is no clause {name!r} in runtime-spec {SPEC_VERSION}", "", advice=advice)
+
+
+def _rows(rows: "list[tuple[str, list[str]]]") -> "list[str]":
+    """Return lines with the title of each row that has something to say, and its texts beside it."""
+    lines: list[str] = []
+    for title, texts in rows:
+        for index, text in enumerate(text for text in texts if text):
+            first, *rest = wrap(text, _WIDTH - 16, break_long_words=False, break_on_hyphens=False)
+            lines += [f"  {title if not index else '':<14}{first}", *(f"{'':16}{more}" for more in rest)]
+    return lines
+
+
+def _indented(text: str, by: int) -> "list[str]":
+    return wrap(text, _WIDTH, initial_indent=" " * by, subsequent_indent=" " * by, break_on_hyphens=False)

@@ -1,0 +1,68 @@
+"""The catalogue of clauses: every MUST, SHOULD and REQUIRED of the runtime-spec that this runtime may have to do with.
+
+A clause is called as its section is, with a word for itself behind a slash: config.md#mounts/listed-order. Where a
+reference names the section alone (`Step.clause`, `Error.clause`, a test's mark) it speaks of the section as a whole.
+The data lie in JSON files beside this module, one for each file of the specification, read when somebody asks: nothing
+that runs a container imports this.
+
+strength   the keywords of RFC 2119 with which the specification says it
+binds      runtime; author of a config.json; caller of the runtime; consumer of what it writes; platform other than
+           Linux; specification itself
+says       what it demands, in our words
+does       what pyruntime does about it
+pointers   the properties of config.json it is about; "*" is any index or name
+covers     section -> which of its keywords, counted from 1, are this clause: twins in other sections are one clause
+schema     true where the schema of config.json upholds it, and no function does
+code       who upholds it where that is a table, which cannot say so itself
+exception  why no test can show it
+
+evidence.json has the functions and tests that name a clause, and properties.json what `explain` says of a property;
+docs/conformance.py writes both.
+"""
+
+import os
+import sys
+
+from pyruntime.errors import Error
+from pyruntime.jsonio import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Clause = dict[str, Any]
+
+FILES = ("runtime", "bundle", "runtime-linux", "config", "config-linux", "features", "features-linux")
+
+
+def catalogue() -> "dict[str, Clause]":
+    """Return every clause by its identifier, in the order of the specification's files."""
+    found: dict[str, Clause] = {}
+    for file in FILES:
+        found.update(read(file))
+    return found
+
+
+def evidence() -> "dict[str, dict[str, list[str]]]":
+    """Return clause -> {"code": functions, "tests": tests} that name it; a name is FILE::FUNCTION."""
+    return read("evidence")
+
+
+def properties() -> "dict[str, dict[str, Any]]":
+    """Return property of config.json -> type, default, clause (a section), modules, tests."""
+    return read("properties")
+
+
+def read(name: str) -> "dict[str, Any]":
+    """Return the content of a data file of this package. Raises Error where it is missing."""
+    # A frozen module has no file; the packages that it belongs to are on the path all the same.
+    here = globals().get("__file__")
+    folders = [os.path.dirname(here)] if here else [f"{folder}/pyruntime/spec/clauses" for folder in sys.path]
+    for folder in folders:
+        try:
+            with open(f"{folder}/{name}.json", "rb") as file:
+                found: dict[str, Any] = loads(file.read().decode())  # type: ignore[assignment]  # our own file
+        except OSError:
+            continue
+        return found
+    raise Error("cannot read the catalogue of clauses", f"pyruntime/spec/clauses/{name}.json is not installed")

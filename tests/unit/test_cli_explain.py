@@ -1,0 +1,110 @@
+"""`explain`: a clause, a section and a property, and what is near to what is none."""
+
+import pytest
+
+from pyruntime.cli.main import main
+from pyruntime.spec.clauses import catalogue, properties
+
+
+@pytest.fixture
+def explain(capfd):
+    """explain(word) returns the exit status, and what is printed on stdout and on stderr."""
+
+    def run(word):
+        status = main(["explain", word])
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return run
+
+
+def test_a_clause_is_printed_with_all_that_is_known_of_it(explain):
+    status, out, _ = explain("config.md#posix-process/rlimit-type-once")
+    assert status == 0
+    assert "MUST: binds the runtime" in out
+    assert catalogue()["config.md#posix-process/rlimit-type-once"]["says"] in out
+    assert "/process/rlimits/*/type" in out
+    assert "pyruntime/spec/rules/rlimits.py::rlimits" in out
+    assert "conformance/test_config_process.py::test_a_limit_listed_twice_is_an_error" in out
+    assert out.rstrip().endswith("blob/v1.3.0/config.md#posix-process")
+
+
+def test_a_clause_that_no_test_shows_says_why(explain):
+    assert "no test" in explain("config.md#root/path-conventional")[1]
+
+
+def test_twins_are_named(explain):
+    out = explain("config.md#posix-platform-hooks/poststop-path")[1]
+    assert "said also in  config.md#poststop" in out
+
+
+def test_a_section_lists_its_clauses_and_properties(explain):
+    status, out, _ = explain("config.md#root")
+    assert status == 0
+    for name in catalogue():
+        assert (name in out) == name.startswith("config.md#root/")
+    assert "/root/readonly" in out
+
+
+def test_a_section_without_clauses_is_known_too(explain):
+    status, out, _ = explain("config-linux.md#sysctl")
+    assert status == 0
+    assert "no MUST" in out
+    assert "/linux/sysctl" in out
+
+
+@pytest.mark.parametrize(
+    ("pointer", "words"),
+    [
+        ("/mounts/3/options", ["array of strings", "config.md#mounts", "plan/mounts.py", "idmap-without-mappings"]),
+        ("/mounts/3", ["element of /mounts", "listed-order"]),
+        ("/linux/resources/memory/limit", ["int64", "config-linux.md#memory", "plan/cgroup_limits.py"]),
+        ("/linux/sysctl/net.ipv4.ip_forward", ["element of /linux/sysctl", "map"]),
+        ("/hooks/poststop/0/timeout", ["config.md#posix-platform-hooks/timeout-positive", "default", "none"]),
+        ("/root/readonly", ["boolean", "false", "config.md#root/readonly"]),
+        ("/linux/resources/rdma/mlx5_1/hcaHandles", ["config-linux.md#rdma"]),
+    ],
+)
+def test_a_property_is_explained_at_its_place(explain, pointer, words):
+    status, out, _ = explain(pointer)
+    assert status == 0
+    assert out.startswith(pointer)
+    assert not [word for word in words if word not in out]
+
+
+def test_options_of_mounts_are_listed_by_their_words(explain):
+    out = explain("/mounts/0/options")[1]
+    assert "config.md#linux-mount-options/option-..." in out
+    assert "rnoexec" in out and "unbindable" in out
+    assert len(out.splitlines()) < 70
+
+
+def test_every_clause_and_property_can_be_explained(explain, subtests):
+    for name in [*catalogue(), *properties(), *{known["clause"] for known in properties().values()}]:
+        with subtests.test(name):
+            status, out, _ = explain(name)
+            assert status == 0
+            assert out.startswith(name)
+            assert max(map(len, out.splitlines())) <= 200
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("config.md#mounts/list-order", "config.md#mounts/listed-order"),
+        ("config.md#moounts", "config.md#mounts"),
+        ("/mounts/0/optoins", "/mounts/*/options"),
+        ("/linux/sysctls", "/linux/sysctl"),
+    ],
+)
+def test_what_is_none_is_an_error_that_names_the_nearest(explain, word, near):
+    status, out, err = explain(word)
+    assert (status, out) == (1, "")
+    assert word in err
+    assert f"did you mean {near}" in err or f"or {near}" in err
+
+
+@pytest.mark.parametrize("word", ["", "/", "zzzz", "/root/path/further"])
+def test_what_is_like_nothing_is_an_error(explain, word):
+    status, out, _ = explain(word)
+    assert (status, out) == (1, "")
