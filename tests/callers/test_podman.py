@@ -178,3 +178,54 @@ def test_exec(podman):
     assert "sleep 1000" in done.stdout
     assert "/dev/pts/" in podman("exec", "--tty", "busy", "tty", terminal=True).stdout
     assert "/not/there" in podman("exec", "busy", "/not/there", status=127).stderr
+
+
+def test_a_terminal_that_is_spoken_to(podman):
+    speak = {"terminal": True, "input": "echo $((6 * 7)); exit 5\n", "status": 5}
+    assert "42" in podman("run", "--rm", "-it", IMAGE, "sh", **speak).stdout
+    podman("run", "--detach", "--name", "busy", IMAGE, "sleep", "1000")
+    assert "42" in podman("exec", "-it", "busy", "sh", **speak).stdout
+
+
+def test_update_pause_and_what_is_told_of_a_running_container(podman):
+    podman("run", "--detach", "--name", "busy", "--memory", "64m", IMAGE, "sleep", "1000")
+    podman("update", "--memory", "32m", "--memory-swap", "48m", "--cpus", "0.25", "busy")
+    pid = pid_of(podman, "busy")
+    assert limit(pid, "memory", "memory.limit_in_bytes", "memory.max") == str(32 << 20)
+    assert limit(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == "25000"
+    podman("pause", "busy")
+    assert state_of(podman, "busy")[0] == "paused"
+    podman("unpause", "busy")
+    assert podman("stats", "--no-stream", "--format", "{{.PIDs}}", "busy").stdout == "1\n"
+    assert "sleep 1000" in podman("top", "busy", "args").stdout
+
+
+def test_files_are_copied_in_and_out(podman, tmp_path):
+    podman("run", "--detach", "--name", "busy", IMAGE, "sleep", "1000")
+    (tmp_path / "file").write_text("text\n")
+    podman("cp", tmp_path / "file", "busy:/home/file")
+    assert podman("exec", "busy", "cat", "/home/file").stdout == "text\n"
+    podman("cp", "busy:/home/file", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "text\n"
+
+
+def test_a_health_check(podman):
+    """Without systemd nobody asks but who calls it."""
+    check = ["--health-cmd", "test -e /healthy", "--health-interval", "disable"]
+    podman("run", "--detach", "--name", "checked", *check, IMAGE, "sleep", "1000")
+    podman("healthcheck", "run", "checked", status=1)
+    podman("exec", "checked", "touch", "/healthy")
+    podman("healthcheck", "run", "checked")
+
+
+def test_init_and_no_new_privileges(podman):
+    flags = ["--init", "--security-opt", "no-new-privileges"]
+    done = podman("run", "--rm", *flags, IMAGE, "sh", "-c", "cat /proc/1/cmdline; grep NoNewPrivs /proc/self/status")
+    assert done.stdout.startswith("/run/podman-init\0")
+    assert done.stdout.endswith("NoNewPrivs:\t1\n")
+
+
+def test_a_container_is_restarted_as_often_as_its_policy_says(podman):
+    podman("run", "--detach", "--name", "failing", "--restart", "on-failure:2", IMAGE, "false")
+    count = ["inspect", "--format", "{{.RestartCount}} {{.State.Status}}", "failing"]
+    until(lambda: podman(*count).stdout == "2 exited\n", "two restarts")
