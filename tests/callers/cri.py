@@ -2,7 +2,6 @@
 
 import json
 import struct
-import sys
 from pathlib import Path
 
 import grpc
@@ -10,8 +9,7 @@ import pytest
 import websocket
 from calling import IMAGE, PATIENCE, until
 
-sys.path.insert(0, str(Path(__file__).parent))  # where the next line looks
-messages, services = grpc.protos_and_services("cri.proto")
+messages, services = grpc.protos_and_services("cri.proto")  # looked for where this module was found
 
 PAUSE = "docker.io/library/pause:latest"
 # What the image PAUSE runs: it is pid 1 of pods that share their processes, and waits for those that nobody waits for.
