@@ -72,6 +72,32 @@ int do_mknod(struct stub *stub, const struct step *step) {
     return 0;
 }
 
+/* Where the console is mounted, made if missing. A link there could only lead to what a later step is about to protect
+ * (CVE-2025-52565), so it is refused. */
+static int console_place(struct stub *stub, const char *path) {
+    char name[256];
+    cleanup_close int parent = resolve_parent(stub, path, name);
+    if (parent < 0)
+        return -1;
+    int made = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_WRONLY, 0644);
+    if (made >= 0)
+        close_fd(&made);
+    else if (errno != EEXIST && errno != EROFS)
+        return failed(stub, "openat");
+    cleanup_close int place = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat status;
+    if (place < 0 || fstat(place, &status) < 0)
+        return failed(stub, "openat");
+    if (S_ISLNK(status.st_mode)) {
+        errno = ELOOP;
+        snprintf(stub->text, sizeof stub->text, "%s is a symbolic link", path);
+        return failed(stub, "openat");
+    }
+    int result = place;
+    place = -1;
+    return result;
+}
+
 /* The pseudoterminal comes from the devpts that a mount step made; its slave is opened through the master, so that no
  * path of the container is trusted for it. */
 int do_console(struct stub *stub, const struct step *step) {
@@ -110,6 +136,6 @@ int do_console(struct stub *stub, const struct step *step) {
         errno = -tree;
         return failed(stub, "open_tree");
     }
-    cleanup_close int destination = resolve(stub, stub_string(stub, step->path), WANT_FILE, true);
+    cleanup_close int destination = console_place(stub, stub_string(stub, step->path));
     return destination < 0 ? -1 : attach(stub, tree, step, destination);
 }

@@ -456,18 +456,16 @@ def verbs_page() -> str:
         runc, crun = data["runc"].get(verb), data["crun"].get(verb)
         options = known.get(verb)
         lines += [f"## {verb or 'Before the verb'}", ""]
-        remark = data["remarks"].get(verb) if options is not None else data["later"][verb]
+        remark = data["remarks"].get(verb) if options is not None else data["refused"][verb]
         if remark:
             lines += [remark, ""]
         every = sorted({*(options or ()), *(runc or ()), *(crun or ())} - {"help"})
-        if not every:
+        if not every or options is None:
             continue
         lines += ["| option | runc | crun | pyruntime |", "|---|---|---|---|"]
         for name in every:
             verdict = data["verdicts"].get(f"{verb} --{name}")
-            if options is None:
-                verdict = "later"
-            elif name not in options and verdict is None:
+            if name not in options and verdict is None:
                 raise SystemExit(f"verbs.json must say why `{verb} --{name}` is not there")
             elif name in options and "has no effect" in options[name].help:
                 verdict = verdict or "accepted without effect"
@@ -478,6 +476,13 @@ def verbs_page() -> str:
             marks = ["yes" if name in (table or ()) else "" for table in (runc, crun)]
             lines.append(f"| `--{name}` | {marks[0] or 'no'} | {marks[1] or 'no'} | {verdict} |")
         lines.append("")
+    lines += ["## Annotations", ""]
+    lines += [
+        "What is malformed is refused before anything is made; what is unknown is ignored (config.md#annotations).",
+        "",
+    ]
+    lines += ["| annotation of crun | pyruntime |", "|---|---|"]
+    lines += [f"| `{name}` | {verdict} |" for name, verdict in data["annotations"].items()]
     return "\n".join(lines).rstrip() + "\n"
 
 

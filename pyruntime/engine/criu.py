@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # Called with the name of each step that CRIU announces, a pid or 0, and a descriptor that came with it or -1.
     Notified = Callable[[str, int, int], None]
 
-# The options of runc's verbs that are CRIU's own, in CRIU's words.
+# The options of runc's and crun's verbs that are CRIU's own, in CRIU's words.
 FLAGS = {
     "leave-running": "leave_running",
     "tcp-established": "tcp_established",
@@ -27,6 +27,7 @@ FLAGS = {
     "file-locks": "file_locks",
     "lazy-pages": "lazy_pages",
     "auto-dedup": "auto_dedup",
+    "tcp-close": "tcp_close",
 }
 _OLDEST = 31600  # 3.16: external pid namespaces, and labels that change
 _CONFIG_ANNOTATION = "org.criu.config"
@@ -46,6 +47,7 @@ class CriuOptions:
     flags       which of FLAGS are given
     cgroups     how CRIU treats cgroups: soft, full, strict, ignore; "" for CRIU's choice
     empty       namespaces to leave empty: "network", which is always left so
+    network_lock   how the network is kept still: iptables, nftables, skip; "" for CRIU's choice
     page_server, lsm_profile, lsm_context   as CRIU takes them; "" for none
     status_fd   descriptor to tell on when lazy pages are ready, or -1
     """
@@ -63,6 +65,7 @@ class CriuOptions:
         status_fd: int = -1,
         lsm_profile: str = "",
         lsm_context: str = "",
+        network_lock: str = "",
     ) -> None:
         self.images = images
         self.work = work or images
@@ -74,6 +77,7 @@ class CriuOptions:
         self.status_fd = status_fd
         self.lsm_profile = lsm_profile
         self.lsm_context = lsm_context
+        self.network_lock = network_lock
 
     def request(self, annotations: "dict[str, str]") -> "Message":
         """Return the part of the request that dump and restore have in common. Raises Error."""
@@ -106,6 +110,8 @@ class CriuOptions:
             options["lsm_profile"] = self.lsm_profile
         if self.lsm_context:
             options["lsm_mount_context"] = self.lsm_context
+        if self.network_lock:
+            options["network_lock"] = criu_rpc.NETWORK_LOCKS[self.network_lock]
         config = annotations.get(_CONFIG_ANNOTATION, _CONFIG_FILE)
         if config:
             options["config_file"] = config

@@ -18,6 +18,8 @@ DUMP, RESTORE, PRE_DUMP, NOTIFY, FEATURE_CHECK, VERSION = 1, 2, 4, 6, 9, 10
 # enum criu_cg_mode; without a choice it is CRIU's own.
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5, "": 6}
 
+NETWORK_LOCKS = {"iptables": 1, "nftables": 2, "skip": 3}  # enum criu_network_lock_method
+
 _PAIR: "Table" = {"key": (1, None), "val": (2, None)}
 _FEATURES: "Table" = {"mem_track": (1, None), "lazy_pages": (2, None)}
 
@@ -54,8 +56,10 @@ _OPTIONS: "Table" = {
     "lazy_pages": (48, None),
     "orphan_pts_master": (50, None),
     "config_file": (51, None),
+    "tcp_close": (52, None),
     "lsm_profile": (53, None),
     "lsm_mount_context": (63, None),
+    "network_lock": (64, None),
 }
 
 REQUEST: "Table" = {"type": (1, None), "opts": (2, _OPTIONS), "notify_success": (3, None), "features": (5, _FEATURES)}

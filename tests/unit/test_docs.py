@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -128,3 +129,25 @@ def test_the_example_says_why_a_command_cannot_run(rootfs):
         [sys.executable, DOCS / "sandbox.py", rootfs, "nosuch"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and "/process/args/0" in done.stderr
+
+
+# ---- Other runtimes ----
+
+# What a program's own help says of its options: runc's is indented words, crun's is argp's.
+OPTION = re.compile(r"^ {2,6}(?:-\w,? )?--([a-z][a-z0-9-]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["runc", "crun"])
+def test_each_option_that_an_installed_runtime_has_is_in_the_table(name, subtests):
+    program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if not program:
+        return  # whoever has it installed checks it
+    data = json.loads((DOCS / "verbs.json").read_text())[name]
+    for verb in data:
+        with subtests.test(verb=verb):
+            done = subprocess.run([program, *verb.split(), "--help"], capture_output=True, text=True, check=False)
+            if f"nknown command {verb}" in done.stdout + done.stderr:
+                continue  # of a later version
+            found = {*OPTION.findall(done.stdout)} - {"help", "usage"}
+            assert done.stdout
+            assert found <= {*data[verb], *(data[""] if name == "crun" else ())}

@@ -36,6 +36,7 @@ def criu_options(line: "CommandLine") -> CriuOptions:
         empty=options["empty-ns"],
         page_server=options.get("page-server", ""),
         status_fd=int(status_fd or -1),
+        network_lock=options["network-lock"],
         lsm_profile=options.get("lsm-profile", ""),
         lsm_context=options.get("lsm-mount-context", ""),
     )
