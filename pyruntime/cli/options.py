@@ -103,7 +103,8 @@ _CRIU = (
     Option("tcp-established", "allow open TCP connections", FLAG),
     Option(
         "network-lock",
-        "how CRIU keeps the network still meanwhile: iptables, nftables or skip",
+        "how CRIU keeps the network still meanwhile",
+        default="iptables",
         metavar="METHOD",
         choices=("iptables", "nftables", "skip"),
     ),

@@ -47,7 +47,7 @@ class CriuOptions:
     flags       which of FLAGS are given
     cgroups     how CRIU treats cgroups: soft, full, strict, ignore; "" for CRIU's choice
     empty       namespaces to leave empty: "network", which is always left so
-    network_lock   how the network is kept still: iptables, nftables, skip; "" for CRIU's choice
+    network_lock   how the network is kept still: iptables, nftables, skip; "" for the first
     page_server, lsm_profile, lsm_context   as CRIU takes them; "" for none
     status_fd   descriptor to tell on when lazy pages are ready, or -1
     """
