@@ -99,11 +99,11 @@ def _explain(error: Any, root: Schema, at: str) -> Error:
     if error.validator == "required":
         holder = next((node for node in reversed(nodes) if path[-1] in node.get("properties", ())), {})
         nodes += _nodes(root, [], holder.get("properties", {}).get(path[-1], {}))
-        doing, value = f"{pointer.dotted(place)} is missing", None
+        doing, value = f"{_dotted(place)} is missing", None
     elif "propertyNames" in error.absolute_schema_path:
-        doing = f"{pointer.dotted(pointer.join(at, *path[:-1]))} has the name {shown(value)}"
+        doing = f"{_dotted(pointer.join(at, *path[:-1]))} has the name {shown(value)}"
     else:
-        doing = f"{pointer.dotted(place) or 'the document'} is {shown(value)}"
+        doing = f"{_dotted(place) or 'the document'} is {shown(value)}"
     return Error(
         doing,
         f"expected {_expected(nodes)}",
@@ -112,6 +112,12 @@ def _explain(error: Any, root: Schema, at: str) -> Error:
         clause=next((str(node["$comment"]) for node in reversed(nodes) if "$comment" in node), ""),
         advice="write the number without fraction or exponent" if _is_integral(value, error) else "",
     )
+
+
+def _dotted(place: str) -> str:
+    """Return a pointer as people write it, its end alone where names of absurd length are in it."""
+    text = pointer.dotted(place)
+    return text if len(text) <= _LONGEST_VALUE else f"…{text[1 - _LONGEST_VALUE :]}"
 
 
 def _is_integral(value: object, error: Any) -> bool:

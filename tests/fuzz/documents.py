@@ -157,8 +157,8 @@ class Mutator:
         if kind == "boolean":
             return rng.random() < 0.5
         if kind == "string":
-            return rng.choice([*self.parts.get(key, ()), *STRINGS])
-        return rng.choice(JUNK)
+            return copy.deepcopy(rng.choice([*self.parts.get(key, ()), *STRINGS]))
+        return copy.deepcopy(rng.choice(JUNK))
 
     def change(self, document, rng):
         """Return a copy of `document` with one to four parts changed."""
@@ -214,13 +214,15 @@ class Mutator:
     def text(self, data, rng):
         """Return a changed document: `data` as a tree where it is JSON, sometimes with its text changed, too."""
         try:
-            document = json.loads(data)
-        except (ValueError, RecursionError):
-            return scrap(data.decode(errors="surrogateescape"), rng)
-        document = self.change(document, rng)
+            document = self.change(json.loads(data), rng)
+        except (ValueError, RecursionError):  # no JSON, or too deep for the functions here
+            return scrap(data.decode(errors="replace"), rng)
         if rng.random() < 1 / 3000:
             document = inflate(document, rng)
-        text = json.dumps(document, ensure_ascii=rng.random() < 0.5, indent=rng.choice([None, None, 1]))
+        try:
+            text = json.dumps(document, ensure_ascii=rng.random() < 0.5, indent=rng.choice([None, None, 1]))
+        except RecursionError:
+            return data
         return scrap(text, rng) if rng.random() < 0.08 else encoded(text)
 
 
@@ -325,3 +327,11 @@ def stream(kind, count, seed):
     mutator, texts = MUTATORS[kind]()
     for _ in range(count):
         yield mutator.text(rng.choice(texts), rng)
+
+
+def invented(kind, count, seed):
+    """Yield `count` documents of `kind` made of its schema: right, or nearly."""
+    rng = random.Random(seed)
+    mutator, _ = MUTATORS[kind]()
+    for _ in range(count):
+        yield mutator.generate(mutator.top, rng)
