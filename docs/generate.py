@@ -1,4 +1,4 @@
-"""Writes the tables: properties.md, verbs.md, the numbers in README.md. `.venv/bin/python docs/generate.py`.
+"""Writes the tables and the numbers in README.md: `.venv/bin/python docs/generate.py`.
 
 What a table says is not written by hand. Which properties there are, the schema knows. Which module compiles one, and
 whether it does anything on a kind of host, is found by compiling: the configurations of spec-fixtures for invented
@@ -509,7 +509,46 @@ def readme() -> str:
     return head + _BEGIN + "\n".join(lines) + "\n" + _END + rest.split(_END)[1]
 
 
-PAGES = {DOCS / "properties.md": properties_page, DOCS / "verbs.md": verbs_page, PROJECT / "README.md": readme}
+def validation_page() -> str:
+    """Return validation.md: the programs of the runtime-tools suite, where each passes, and why the others do not."""
+    suite = runpy.run_path(str(PROJECT / "tests/validation/suite.py"))
+    known: dict[str, str] = suite["expected_failures"]()
+    machines = {name: machine for machine, programs in suite["IN_MACHINE"].items() for name in programs}
+    total, here = suite["PROGRAMS"], suite["PROGRAMS"] - len(known)
+    lines = [
+        "# The validation suite of runtime-tools",
+        "",
+        f"Written by `docs/generate.py` for the {total} programs of {suite['MODULE']} at {suite['VERSION']}. "
+        f"{here} pass on a host with cgroup v1",
+        f"(`make validation`); {len(machines)} of the others in a machine that has what they ask for (`make vm`), "
+        f"which makes {here + len(machines)} of {total}. The rest",
+        "contradicts the specification or today's kernels. Tests fail when a program passes or fails otherwise than is "
+        "said here.",
+        "",
+        "| program | host | machine | why not on the host |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | no | {_MACHINES[machines.get(name, '')]} | {reason} |"
+            for name, reason in sorted(known.items())
+        ),
+        f"| all other {here} | yes | not run there | |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# Machine of tests/vm -> what it is.
+_MACHINES = {
+    "": "no",
+    "v2": "yes: Linux 6.1, cgroup v2, AppArmor, all capabilities",
+    "older": "yes: Linux 5.10, cgroup v1, SELinux",
+}
+
+PAGES = {
+    DOCS / "properties.md": properties_page,
+    DOCS / "verbs.md": verbs_page,
+    DOCS / "validation.md": validation_page,
+    PROJECT / "README.md": readme,
+}
 
 if __name__ == "__main__":
     for path, page in PAGES.items():

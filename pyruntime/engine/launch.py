@@ -82,11 +82,16 @@ def spawn(
     request = _spawn_request(plan, sources, cgroup, orders.sync, child.sync)
     network = _network(plan, sources)
     pidfd = ffi.new("int *", -1)
-    pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
     # The user's own systemd owns the group, but no group that is above both it and this process: the kernel lets nobody
-    # but root move a process there (cgroups(7), delegation). systemd has the system's one do it.
-    attach = pid == -errno.EACCES and cgroup.unit is not None and cgroup.unit["user"]
+    # but root move a process there (cgroups(7), delegation). systemd has the system's one do it. Whether that is so
+    # shows at once, unless there is an intermediate process, which fails by itself.
+    users = cgroup.unit is not None and cgroup.unit["user"]
+    attach = users and bool(request.flags & lib.SPAWN_VIA)
     if attach:
+        request.cgroup = -1
+    pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
+    if users and not attach and pid == -errno.EACCES:
+        attach = True
         request.cgroup = -1
         pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
     if pid == 0:

@@ -23,7 +23,7 @@ def generator():
     return runpy.run_path(str(DOCS / "generate.py"))
 
 
-@pytest.mark.parametrize("name", ["docs/properties.md", "docs/verbs.md", "README.md"])
+@pytest.mark.parametrize("name", ["docs/properties.md", "docs/verbs.md", "docs/validation.md", "README.md"])
 def test_a_generated_page_is_what_would_be_generated(generator, name):
     assert generator["PAGES"][PROJECT / name]() == (PROJECT / name).read_text(), "run docs/generate.py"
 

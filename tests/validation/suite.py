@@ -27,6 +27,17 @@ TRIES = 3
 CACHE = Path(__file__).parents[2] / ".cache" / "runtime-tools" / VERSION
 EXPECTED = Path(__file__).with_name("expected-failures.txt")
 
+# Programs that fail on most hosts and pass in a machine of tests/vm: machine -> program -> AppArmor profile to load.
+# The profile allows everything: the suite asks for its name.
+_ALL = "file, capability, network, mount, umount, signal, ptrace, unix,"
+IN_MACHINE = {
+    "v2": {
+        "process_capabilities": "",
+        "linux_process_apparmor_profile": f"profile acme_secure_profile flags=(attach_disconnected) {{ {_ALL} }}",
+    },
+    "older": {"linux_mount_label": "", "linux_cgroups_memory": "", "linux_cgroups_relative_memory": ""},
+}
+
 # Programs that use one and the same cgroup, or a fixed file: one at a time.
 ALONE = ("linux_cgroups_", "delete_resources", "delete_only_create_resources")
 # cgroup v1 controllers that a program needs mounted, each below the directory where the others are.

@@ -1,15 +1,16 @@
 #!/bin/sh
 # Turns a fresh Debian, in which this runs by chroot, into the machine of the tests: what debootstrap cannot be told.
-#   image.sh OLDER    OLDER is the Debian release whose kernel is the oldest that the tests run on
+#   image.sh OLDER PACKAGE...    OLDER is the Debian release whose kernel is the oldest that the tests run on
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 older=$1
+shift
 
 # That kernel, without anything else of its release.
 sed "s/^deb \([^ ]*\) [^ ]* .*/deb \1 $older main/" /etc/apt/sources.list >/etc/apt/sources.list.d/older.list
 apt-get update -q
 kernel=$(apt-cache search --names-only '^linux-image-5\.10\..*-cloud-amd64$' | cut -d' ' -f1 | sort -V | tail -n 1)
-apt-get install -y -q --no-install-recommends "$kernel"
+apt-get install -y -q --no-install-recommends "$kernel" "$@"
 rm /etc/apt/sources.list.d/older.list
 apt-get clean
 rm -rf /var/lib/apt/lists/*
@@ -23,6 +24,9 @@ for version in $(ls /lib/modules); do
     ln -s "vmlinuz-$version" /boot/vmlinuz-$name
     ln -s "initrd.img-$version" /boot/initrd-$name
 done
+
+# Profiles of programs that are not there: to load them takes seconds.
+rm -f /etc/apparmor.d/lsb_release /etc/apparmor.d/nvidia_modprobe
 
 # An ordinary user with ranges of subordinate ids.
 useradd --create-home --uid 1000 --shell /bin/bash --key SUB_UID_COUNT=0 --key SUB_GID_COUNT=0 ordinary

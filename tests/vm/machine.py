@@ -154,14 +154,14 @@ def _run(boot: Boot, image: Path, disk: Path, log: Path, accelerator: list[str])
 
 
 def _says_something(process: "subprocess.Popen[bytes]", log: Path) -> bool:
-    """Whether the machine's kernel writes to the console in time."""
+    """Whether the machine's kernel, and not qemu that cannot start it, writes to the console in time."""
     deadline = time.monotonic() + FIRST_WORD
     while time.monotonic() < deadline:
         try:
             process.wait(0.2)
             break
         except subprocess.TimeoutExpired:
-            if log.stat().st_size:
+            if b"[    0." in log.read_bytes():
                 return True
     return False
 

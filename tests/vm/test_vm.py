@@ -1,7 +1,9 @@
 """The tests that are run in a machine with systemd and cgroup v2: each of them is reported as a test of this run."""
 
 import fcntl
+import queue
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ NAMES = ["v2", "older"]
 
 @pytest.fixture(scope="session")
 def disk():
-    """The directory of the machine's image. Whoever else wants it waits: one machine at a time is slow enough."""
+    """The directory of the machine's image. Whoever else wants it waits: two machines at a time are slow enough."""
     if reason := image.obstacle():
         pytest.skip(reason)
     image.CACHE.mkdir(parents=True, exist_ok=True)
@@ -37,11 +39,34 @@ def environment(tmp_path_factory):
     return boots.installed(wheels[0], tmp_path_factory.mktemp("vm"))
 
 
+@pytest.fixture(scope="session")
+def sent(disk, environment):
+    """Name of a machine -> what its tests send, as it comes; None at the end, or what went wrong.
+
+    All run at once: each of them waits much, and emulation uses little more than one processor.
+    """
+    queues = {}
+    for boot in boots.boots(environment):
+        queues[boot.name] = queue.SimpleQueue()
+        threading.Thread(target=_hand_on, args=(boot, disk, queues[boot.name]), daemon=True).start()
+    return queues
+
+
+def _hand_on(boot, disk, target):
+    try:
+        for data in machine.run(boot, disk, image.CACHE):
+            target.put(data)
+        target.put(None)
+    except BaseException as error:  # it is raised again by the test
+        target.put(error)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_machine(name, disk, environment, request):
-    boot = next(boot for boot in boots.boots(environment) if boot.name == name)
+def test_machine(name, sent, request):
     config, broken, status = request.config, [], None
-    for data in machine.run(boot, disk, image.CACHE):
+    while (data := sent[name].get()) is not None:
+        if isinstance(data, BaseException):
+            raise data
         if "report" in data:
             report = config.hook.pytest_report_from_serializable(config=config, data=data["report"])
             report.nodeid = f"{request.node.nodeid}::{report.nodeid}"

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from containers import CGROUPS, until
+from containers import CGROUPS, group_of, until
 from running import show
 
 import bundle as bundles
@@ -36,10 +36,14 @@ class User:
     def __init__(self, program, home):
         self.program, self.home, self.count, self.made = program, home, 0, []
 
-    def __call__(self, *words, check=True, delegated=False, capture=True):
+    def __call__(self, *words, check=True, delegated=False):
         command = f"{self.program} {shlex.join(map(str, words))}"
         if delegated:
             command = f"systemd-run --user --scope --quiet --collect --property=Delegate=yes {command}"
+        return self.shell(command, check)
+
+    def shell(self, command, check=True):
+        """Run `command` after a login; return its status and what it says."""
         # A file, because a pipe would be held open by the container.
         said = self.home / "said"
         with said.open("wb") as file:
@@ -149,7 +153,7 @@ def test_the_users_systemd_makes_the_cgroup_with_its_limits(user):
     path = user.bundle("sleep 1000", limited(pids={"limit": 33}, memory={"limit": 64 << 20}))
     user("--systemd-cgroup", "create", "-b", path, name)
     pid = json.loads(user("state", name)[1])["pid"]
-    group = CGROUPS / Path(f"/proc/{pid}/cgroup").read_text().split("::")[1].strip().lstrip("/")
+    group = group_of(pid)
     assert group == MANAGER / f"user.slice/pyruntime-{name}.scope"
     assert (group / "pids.max").read_text().strip() == "33"
     assert (group / "memory.max").read_text().strip() == str(64 << 20)
@@ -157,6 +161,37 @@ def test_the_users_systemd_makes_the_cgroup_with_its_limits(user):
     assert found == {"TasksMax": "33", "Delegate": "yes"}
     user("--systemd-cgroup", "delete", "--force", name)
     assert not group.exists()
+
+
+def test_exec_joins_the_cgroup_that_the_users_systemd_made(user):
+    name = user.id()
+    user("--systemd-cgroup", "create", "-b", user.bundle("sleep 1000", limited(pids={"limit": 33})), name)
+    user("start", name)
+    pid = json.loads(user("state", name)[1])["pid"]
+    # From inside, where the scope is the root of a cgroup namespace, and from outside.
+    assert user("exec", name, "cat", "/proc/self/cgroup")[1] == "0::/\n"
+    user("exec", "--detach", name, "sleep", "999")
+    processes = (group_of(pid) / "cgroup.procs").read_text().split()
+    assert {Path(f"/proc/{one}/cmdline").read_bytes() for one in processes} == {b"sleep\x001000\0", b"sleep\x00999\0"}
+    assert {os.stat(f"/proc/{one}").st_uid for one in processes} == {USER.pw_uid}
+
+
+def test_a_controller_that_is_not_delegated_is_an_error_that_names_it(user):
+    delegated = (MANAGER / "cgroup.controllers").read_text().split()
+    assert "memory" in delegated and "io" not in delegated
+    path = user.bundle("true", limited(blockIO={"weight": 500}))
+    status, text = user("--systemd-cgroup", "run", "-b", path, user.id(), check=False)
+    assert status == 1 and "controller io" in text and "not delegated" in text, text
+
+
+def test_rootless_podman_runs_a_container_with_limits(user):
+    """Podman's own user namespace comes first: pyruntime is root in it, and its systemd is the user's all the same."""
+    rootfs = bundles.make_rootfs(user.home / "rootfs")
+    subprocess.run(["chown", "-R", f"{NAME}:", rootfs], check=True)
+    script = "id -u; cat /proc/self/uid_map /proc/self/cgroup /sys/fs/cgroup/pids.max"
+    podman = f"podman --runtime {user.program} --cgroup-manager systemd run --rm --network none --pids-limit 77"
+    text = user.shell(f"{podman} --rootfs {rootfs} sh -c {shlex.quote(script)}")[1]
+    assert text.split() == ["0", "0", str(USER.pw_uid), "1", "1", str(FIRST), "65536", "0::/", "77"]
 
 
 def test_a_delegated_cgroup_can_be_limited_without_systemd(user):

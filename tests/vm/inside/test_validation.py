@@ -10,14 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "validation"))
 import suite
 
-# It allows everything: the suite asks for the name.
-_ALL = "file, capability, network, mount, umount, signal, ptrace, unix,"
-APPARMOR = f"profile acme_secure_profile flags=(attach_disconnected) {{ {_ALL} }}"
-# The machine's start -> the programs, with the AppArmor profile that one needs.
-PROGRAMS = {
-    "v2": {"process_capabilities": "", "linux_process_apparmor_profile": APPARMOR},
-    "older": {"linux_mount_label": "", "linux_cgroups_memory": "", "linux_cgroups_relative_memory": ""},
-}[os.environ["PYRUNTIME_VM"]]
+PROGRAMS = suite.IN_MACHINE[os.environ["PYRUNTIME_VM"]]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
