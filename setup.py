@@ -17,6 +17,7 @@ except ImportError:  # it moved from distutils into setuptools with version 69
     from distutils.command.build_scripts import build_scripts
 
 LAUNCHER = "csrc/launcher.c"
+SOURCES = [LAUNCHER, "csrc/sockets.c"]
 SCHEMAS = "spec-fixtures/schema"
 
 
@@ -43,7 +44,7 @@ class BuildLauncher(build_scripts):
         compiler = os.environ.get("CC", "cc").split()
         flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-s"]
         includes = [f"-I{sysconfig.get_path('include')}", f"-I{frozen.parent}"]
-        subprocess.run([*compiler, *flags, *includes, *definitions, LAUNCHER, "-o", str(target), "-ldl"], check=True)
+        subprocess.run([*compiler, *flags, *includes, *definitions, *SOURCES, "-o", str(target), "-ldl"], check=True)
 
 
 class Wheel(bdist_wheel):

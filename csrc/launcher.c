@@ -31,6 +31,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sockets.h"
+
 /* From the build: LIBPYTHON ("" without a shared library), INTERPRETER, STDLIB, DYNLOAD, SYSTEM_PACKAGES. */
 
 #ifndef MFD_EXEC
@@ -226,7 +228,7 @@ static void find_packages(const char *origin, char packages[PATH_MAX]) {
                 use(_Py_InitializeMain) use(PyImport_AppendInittab) use(PyModule_Create2) use(Py_BuildValue)          \
                     use(PyImport_ImportModule) use(PyObject_CallMethod) use(PyUnicode_DecodeFSDefault)                \
                         use(PySys_SetObject) use(PyList_New) use(PyList_Append) use(PyErr_Fetch) use(PyErr_Restore)   \
-                            use(PyErr_Print) use(PyImport_Inittab)
+                            use(PyErr_Print) use(PyImport_Inittab) use(PyArg_ParseTuple)
 #define DECLARE(name) static __typeof__(&name) api_##name;
 PYTHON_API(DECLARE)
 
@@ -280,8 +282,35 @@ static PyObject *create_signal_module(void) {
     return create_real_signal_module();
 }
 
+/* What pyruntime/calls.py says; each returns as the function of the stub does. */
+static PyObject *call_connect(PyObject *module, PyObject *arguments) {
+    const char *path;
+    (void)module;
+    return api_PyArg_ParseTuple(arguments, "y", &path) ? api_Py_BuildValue("i", pyr_connect(path)) : NULL;
+}
+
+static PyObject *answer(long result) { return api_Py_BuildValue("i", result < 0 ? -errno : (int)result); }
+
+static PyObject *call_pidfd_open(PyObject *module, PyObject *arguments) {
+    int pid;
+    (void)module;
+    return api_PyArg_ParseTuple(arguments, "i", &pid) ? answer(syscall(SYS_pidfd_open, pid, 0)) : NULL;
+}
+
+static PyObject *call_pidfd_send_signal(PyObject *module, PyObject *arguments) {
+    int pidfd, number;
+    (void)module;
+    if (!api_PyArg_ParseTuple(arguments, "ii", &pidfd, &number))
+        return NULL;
+    return answer(syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0));
+}
+
 static PyObject *create_launcher_module(void) {
-    static PyMethodDef methods[] = {{"finish", finish, METH_NOARGS, NULL}, {0}};
+    static PyMethodDef methods[] = {{"finish", finish, METH_NOARGS, NULL},
+                                    {"connect", call_connect, METH_VARARGS, NULL},
+                                    {"pidfd_open", call_pidfd_open, METH_VARARGS, NULL},
+                                    {"pidfd_send_signal", call_pidfd_send_signal, METH_VARARGS, NULL},
+                                    {0}};
     static PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_launcher", .m_size = -1, .m_methods = methods};
     return api_PyModule_Create2(&definition, PYTHON_API_VERSION);
 }

@@ -4,8 +4,6 @@ The format is what callers of runc read: logfmt text, or one JSON object a line 
 (RFC 3339). go-runc and containerd take the last line whose level is "error" as the reason of a failure.
 """
 
-import time
-
 from pyruntime import os
 from pyruntime.errors import Error
 
@@ -89,6 +87,9 @@ def _write(level: str, message: str) -> None:
 
 def _now() -> str:
     """Return the time as RFC 3339 in UTC with microseconds."""
+    # Late, because loading it reads /etc/localtime.
+    import time
+
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds // 1000:06}Z"
 

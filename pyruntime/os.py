@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from os import *  # noqa: F403
     from os import _exit
 else:
-    from posix import *  # noqa: F403
     from posix import _exit  # noqa: F401
 
-    del environ  # noqa: F821  # bytes
     SEEK_SET, SEEK_CUR, SEEK_END = range(3)
 
     _ENCODING = sys.getfilesystemencoding()
@@ -109,9 +107,11 @@ else:
             return None
 
     def __getattr__(name: str) -> object:
-        # A program that uses the package has `os`, and may have changed the environment there.
+        # posix has the environment in bytes. A program that uses the package has `os`, and may have changed it there.
         if name == "environ" and "os" not in sys.modules:
             value: object = {fsdecode(name): fsdecode(value) for name, value in posix.environ.items()}
+        elif name != "environ" and hasattr(posix, name):
+            value = getattr(posix, name)
         else:
             import os
 

@@ -1,5 +1,9 @@
 """The one table of verbs and options: the parser, the help, completions and man pages are made from it."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
 _DEFAULTS: "dict[str, str | int | bool | tuple[str, ...]]" = {FLAG: False, TEXT: "", NUMBER: 0, LIST: ()}
 
@@ -43,9 +47,10 @@ class Verb:
 
     arguments  (fewest, most) words that may follow the options
     greedy     options end at the first argument, because what follows may begin with a dash (runc does so for kill)
+    options    a function that makes them, because a command line needs those of one verb
     """
 
-    __slots__ = ("arguments", "details", "greedy", "name", "options", "summary", "usage")
+    __slots__ = ("_options", "arguments", "details", "greedy", "name", "summary", "usage")
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class Verb:
         *,
         usage: str = "ID",
         arguments: tuple[int, int] = (1, 1),
-        options: tuple[Option, ...] = (),
+        options: "Callable[[], tuple[Option, ...]]" = tuple,
         details: str = "",
         greedy: bool = False,
     ) -> None:
@@ -62,9 +67,14 @@ class Verb:
         self.summary = summary
         self.usage = usage
         self.arguments = arguments
-        self.options = options
+        self._options = options
         self.details = details
         self.greedy = greedy
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """The options of its own."""
+        return self._options()
 
 
 GLOBAL_OPTIONS = (
@@ -87,35 +97,40 @@ GLOBAL_OPTIONS = (
 
 _HELP = Option("help", "show this help", FLAG, short="h")
 _BUNDLE = Option("bundle", "the bundle: a directory with config.json (default: here)", short="b", metavar="DIR")
-_CREATE = (
-    _BUNDLE,
-    Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
-    Option("pidfd-socket", "send a pidfd of the container's init to this AF_UNIX socket", metavar="PATH"),
-    Option("pid-file", "write the process id of the container's init to FILE", metavar="FILE"),
-    Option("no-pivot", "use MS_MOVE and chroot instead of pivot_root, for a rootfs on a ramdisk", FLAG),
-    Option("no-new-keyring", "keep the caller's session keyring", FLAG),
-    Option("preserve-fds", "pass N descriptors from 3 on to the container", NUMBER, metavar="N"),
-)
 
-_CRIU = (
-    Option("image-path", "directory of the images (default: ./checkpoint)", metavar="DIR"),
-    Option("work-path", "directory of CRIU's log (default: that of the images)", metavar="DIR"),
-    Option("tcp-established", "allow open TCP connections", FLAG),
-    Option(
-        "network-lock",
-        "how CRIU keeps the network still meanwhile",
-        default="iptables",
-        metavar="METHOD",
-        choices=("iptables", "nftables", "skip"),
-    ),
-    Option("ext-unix-sk", "allow Unix sockets whose other end is outside", FLAG),
-    Option("shell-job", "allow a terminal that is the caller's", FLAG),
-    Option("lazy-pages", "move memory when it is used (userfaultfd)", FLAG),
-    Option("file-locks", "allow file locks", FLAG),
-    Option("manage-cgroups-mode", "soft, full, strict or ignore (default: CRIU's)", metavar="MODE"),
-    Option("empty-ns", "leave this namespace to others: network", LIST, metavar="NAMESPACE"),
-    Option("auto-dedup", "keep memory in one image only", FLAG),
-)
+
+def _create() -> tuple[Option, ...]:
+    return (
+        _BUNDLE,
+        Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
+        Option("pidfd-socket", "send a pidfd of the container's init to this AF_UNIX socket", metavar="PATH"),
+        Option("pid-file", "write the process id of the container's init to FILE", metavar="FILE"),
+        Option("no-pivot", "use MS_MOVE and chroot instead of pivot_root, for a rootfs on a ramdisk", FLAG),
+        Option("no-new-keyring", "keep the caller's session keyring", FLAG),
+        Option("preserve-fds", "pass N descriptors from 3 on to the container", NUMBER, metavar="N"),
+    )
+
+
+def _criu() -> tuple[Option, ...]:
+    return (
+        Option("image-path", "directory of the images (default: ./checkpoint)", metavar="DIR"),
+        Option("work-path", "directory of CRIU's log (default: that of the images)", metavar="DIR"),
+        Option("tcp-established", "allow open TCP connections", FLAG),
+        Option(
+            "network-lock",
+            "how CRIU keeps the network still meanwhile",
+            default="iptables",
+            metavar="METHOD",
+            choices=("iptables", "nftables", "skip"),
+        ),
+        Option("ext-unix-sk", "allow Unix sockets whose other end is outside", FLAG),
+        Option("shell-job", "allow a terminal that is the caller's", FLAG),
+        Option("lazy-pages", "move memory when it is used (userfaultfd)", FLAG),
+        Option("file-locks", "allow file locks", FLAG),
+        Option("manage-cgroups-mode", "soft, full, strict or ignore (default: CRIU's)", metavar="MODE"),
+        Option("empty-ns", "leave this namespace to others: network", LIST, metavar="NAMESPACE"),
+        Option("auto-dedup", "keep memory in one image only", FLAG),
+    )
 
 
 def _table_or_json(help: str) -> Option:
@@ -127,15 +142,15 @@ _VERBS = (
     Verb(
         "create",
         "create a container",
-        options=_CREATE,
+        options=_create,
         details="Everything in config.json is set up, and the container's process waits for `start`.",
     ),
     Verb("start", "start the process of a created container"),
     Verb(
         "run",
         "create and start a container, wait for it, delete it",
-        options=(
-            *_CREATE,
+        options=lambda: (
+            *_create(),
             Option("detach", "return as soon as the process runs", FLAG, short="d"),
             Option("keep", "do not delete the container when it has ended", FLAG),
             Option("no-subreaper", "do not adopt orphaned processes of the container", FLAG),
@@ -151,7 +166,7 @@ process: 128+N when signal N ended it.""",
         "send a signal to a container",
         usage="ID [SIGNAL]",
         arguments=(1, 2),
-        options=(Option("all", "signal every process in the container", FLAG, short="a"),),
+        options=lambda: (Option("all", "signal every process in the container", FLAG, short="a"),),
         details="SIGNAL is a name or a number: SIGTERM, term, 15, RTMIN+3. Without it, SIGTERM is sent.",
         greedy=True,
     ),
@@ -160,7 +175,7 @@ process: 128+N when signal N ended it.""",
         "run one more process in a container",
         usage="ID COMMAND [ARGUMENT...]",
         arguments=(1, 1 << 20),
-        options=(
+        options=lambda: (
             Option("process", "take the whole process from this JSON file", short="p", metavar="FILE"),
             Option("cwd", "working directory in the container", metavar="DIR"),
             Option("env", "add NAME=VALUE to the environment", LIST, short="e", metavar="NAME=VALUE"),
@@ -188,7 +203,7 @@ directory hold unless an option says otherwise. Exits with the status of the pro
     Verb(
         "delete",
         "delete a stopped container and all that was made for it",
-        options=(
+        options=lambda: (
             Option("force", "kill it first when it is not stopped; succeed when it is not there", FLAG, short="f"),
         ),
     ),
@@ -199,7 +214,7 @@ directory hold unless an option says otherwise. Exits with the status of the pro
         "list the containers below --root",
         usage="",
         arguments=(0, 0),
-        options=(
+        options=lambda: (
             _table_or_json("print a table, or json"),
             Option("quiet", "print only the ids", FLAG, short="q"),
         ),
@@ -209,14 +224,14 @@ directory hold unless an option says otherwise. Exits with the status of the pro
         "show the processes in a container",
         usage="ID [PS-OPTION...]",
         arguments=(1, 1 << 20),
-        options=(_table_or_json("print what ps prints of them, or their ids as json"),),
+        options=lambda: (_table_or_json("print what ps prints of them, or their ids as json"),),
         details="The table is made by the host's ps, with the options given, by default -ef.",
         greedy=True,
     ),
     Verb(
         "events",
         "print what a container uses, and each time it runs out of memory",
-        options=(
+        options=lambda: (
             Option("interval", "time between statistics, like 500ms or 1m30s", default="5s", metavar="TIME"),
             Option("stats", "print the statistics once", FLAG),
         ),
@@ -225,7 +240,7 @@ directory hold unless an option says otherwise. Exits with the status of the pro
     Verb(
         "update",
         "change the limits of a container",
-        options=(
+        options=lambda: (
             Option("resources", "take all limits from this JSON file, or - for stdin", short="r", metavar="FILE"),
             Option("blkio-weight", "share of block I/O, from 10 to 1000", metavar="N"),
             Option("cpu-period", "period of the CPU quota in microseconds", metavar="N"),
@@ -254,8 +269,8 @@ ignored then.""",
     Verb(
         "checkpoint",
         "write a running container into images, with CRIU",
-        options=(
-            *_CRIU,
+        options=lambda: (
+            *_criu(),
             Option("leave-running", "let it go on afterwards; otherwise it is deleted", FLAG),
             Option("pre-dump", "write its memory only, and let it go on", FLAG),
             Option("parent-path", "images of a pre-dump, relative to those to be made", metavar="DIR"),
@@ -268,8 +283,8 @@ ignored then.""",
     Verb(
         "restore",
         "make a container from images, with CRIU",
-        options=(
-            *_CRIU,
+        options=lambda: (
+            *_criu(),
             _BUNDLE,
             Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
             Option("pid-file", "write the process id of the container's init to FILE", metavar="FILE"),
@@ -289,7 +304,7 @@ createRuntime are run, when the namespaces are there.""",
         "write a config.json to start from",
         usage="",
         arguments=(0, 0),
-        options=(
+        options=lambda: (
             Option("bundle", "write it into DIR (default: here)", short="b", metavar="DIR"),
             Option("rootless", "make it for the user who calls, who need not be root", FLAG),
         ),
@@ -302,7 +317,7 @@ beside it. An existing config.json is left alone.""",
         "check config.json and list every error in it",
         usage="",
         arguments=(0, 0),
-        options=(_BUNDLE,),
+        options=lambda: (_BUNDLE,),
         details="Only reads: needs no privileges and makes nothing.",
     ),
     Verb(
@@ -310,7 +325,7 @@ beside it. An existing config.json is left alone.""",
         "print the steps that create would take",
         usage="",
         arguments=(0, 0),
-        options=(
+        options=lambda: (
             _BUNDLE,
             Option(
                 "format",

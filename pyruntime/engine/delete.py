@@ -2,9 +2,8 @@
 
 import select
 
+from pyruntime import calls, log, os
 from pyruntime import cgroup as cgroups
-from pyruntime import log, os
-from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.store import container as containers
 from pyruntime.store import process
@@ -111,12 +110,12 @@ def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
     pid = state["pid"]
     if pid <= 0:
         return
-    pidfd = lib.pyr_pidfd_open(pid)
+    pidfd = calls.pidfd_open(pid)
     if pidfd < 0:
         return
     try:
         if process.alive(pid, state["start_time"]):
-            lib.pyr_pidfd_send_signal(pidfd, _KILL)
+            calls.pidfd_send_signal(pidfd, _KILL)
             if cgroup is not None and containers.paused(state):
                 cgroup.thaw()  # v1's freezer holds back even SIGKILL
             poll = select.poll()

@@ -1,8 +1,7 @@
 """The kill operation (runtime.md#kill): a signal for the container's process."""
 
+from pyruntime import calls, os
 from pyruntime import cgroup as cgroups
-from pyruntime import os
-from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.store import container as containers
 from pyruntime.store import process
@@ -61,12 +60,12 @@ def send(pid: int, started: int, signal: int, container_id: str) -> None:
 
     Upholds runtime.md#kill/signal-sent.
     """
-    pidfd = lib.pyr_pidfd_open(pid)
+    pidfd = calls.pidfd_open(pid)
     try:
         # Checked while the pidfd holds the process: from here on it cannot become another one.
         error = -pidfd if pidfd < 0 else 0 if process.alive(pid, started) else 3
         if not error:
-            error = -lib.pyr_pidfd_send_signal(pidfd, signal)
+            error = -calls.pidfd_send_signal(pidfd, signal)
         if error == 3:
             raise Error(f"cannot kill container {container_id!r}", "container not running", clause=_CLAUSE)
         if error:

@@ -14,8 +14,7 @@ ROOT/ID/start.sock  the start gate: the container's init listens here from `crea
 import errno
 import fcntl
 
-from pyruntime import jsonio, os
-from pyruntime._stub import lib
+from pyruntime import calls, jsonio, os
 from pyruntime.errors import Error
 from pyruntime.store import process, shape
 
@@ -30,6 +29,8 @@ _CONFIG = "config.json"
 _GATE = "start.sock"
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
+# What malloc(3) takes from the heap; more would be a mapping of its own.
+_CHUNK = 1 << 16
 
 
 def check_id(container_id: str) -> None:
@@ -166,7 +167,7 @@ class Container:
             raise Error(f"cannot open {self.path}/{name}", errno=error.errno or 0) from None
         try:
             content = b""
-            while chunk := os.read(fd, 1 << 20):
+            while chunk := os.read(fd, _CHUNK):
                 content += chunk
         except OSError as error:
             raise Error(f"cannot read {self.path}/{name}", errno=error.errno or 0) from None
@@ -187,7 +188,7 @@ class Container:
             fd = os.open(_CONFIG, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
             content = b""
             try:
-                while chunk := os.read(fd, 1 << 20):
+                while chunk := os.read(fd, _CHUNK):
                     content += chunk
             finally:
                 os.close(fd)
@@ -201,6 +202,8 @@ class Container:
 
     def listen(self) -> int:
         """Make the start gate; return the listening descriptor, which the caller owns."""
+        from pyruntime._stub import lib
+
         sock = lib.pyr_listen(self.gate().encode())
         if sock < 0:
             raise Error("cannot make the start gate", errno=-sock)
@@ -208,7 +211,7 @@ class Container:
 
     def connect(self) -> int:
         """Return a connection to the waiting init, which the caller owns, or -1 when none waits."""
-        sock = lib.pyr_connect(self.gate().encode())
+        sock = calls.connect(self.gate().encode())
         if sock < 0 and -sock not in (errno.ECONNREFUSED, errno.ENOENT):
             raise Error("cannot reach the container's init", errno=-sock)
         return max(sock, -1)

@@ -2,8 +2,7 @@
 
 import select
 
-from pyruntime import os
-from pyruntime._stub import lib
+from pyruntime import calls, os
 from pyruntime.store import process
 
 _NOTE = "holder"
@@ -35,7 +34,7 @@ def evict(directory: int) -> None:
     Does nothing when nobody is noted, or the process has ended by itself.
     """
     pid, started = _noted(directory)
-    pidfd = lib.pyr_pidfd_open(pid) if pid else -1
+    pidfd = calls.pidfd_open(pid) if pid else -1
     if pidfd < 0:
         return
     try:
@@ -43,7 +42,7 @@ def evict(directory: int) -> None:
         if not process.alive(pid, started):
             return
         descendants = _descendants(pid)
-        lib.pyr_pidfd_send_signal(pidfd, _KILL)
+        calls.pidfd_send_signal(pidfd, _KILL)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         poll.poll(_PATIENCE * 1000)
