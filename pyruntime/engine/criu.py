@@ -98,8 +98,9 @@ class CriuOptions:
             **{FLAGS[name]: True for name in self.flags},
         }
         if self.parent:
-            if not os.path.isdir(f"{self.images}/{self.parent}"):
-                raise Error(f"--parent-path {self.parent}", f"{self.images}/{self.parent} is no directory")
+            parent = os.path.normpath(f"{self.images}/{self.parent}")  # that of the images may still have to be made
+            if not os.path.isdir(parent):
+                raise Error(f"--parent-path {self.parent}", f"{parent} is no directory")
             options.update(parent_img=self.parent, track_mem=True)
         if self.page_server:
             address, colon, port = self.page_server.rpartition(":")

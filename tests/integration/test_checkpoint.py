@@ -91,6 +91,39 @@ def test_a_container_goes_on_under_another_id_with_its_pipes_and_mounts(runtime,
         assert process.wait(timeout=60) == 5
 
 
+def test_a_terminal_comes_back_with_what_was_written_before_and_hooks_see_the_namespaces(runtime, bundle, tmp_path):
+    if not criu_works():
+        pytest.skip("CRIU does not work with this kernel")
+    links = tmp_path / "links"
+
+    def change(config):
+        with_terminal(config)
+        counted = "n=0; while read line; do n=$((n + 1)); echo $n-$line; done"
+        config["process"]["args"] = ["sh", "-c", f"stty -echo; echo ready; {counted}"]
+        script = f"pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net >> {links}"
+        config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+
+    container, place = runtime.id(), bundle(change, own=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen()
+        words = ("--console-socket", tmp_path / "console", "-b", place, container)
+        runtime("run", "-d", *words)
+        with open(take_terminal(listener), "rb+", buffering=0) as master:
+            read_until(master.fileno(), b"ready")
+            master.write(b"one\n")
+            read_until(master.fileno(), b"1-one")
+            runtime("checkpoint", "--pre-dump", "--image-path", tmp_path / "first", container)
+            runtime("checkpoint", "--parent-path", "../first", "--image-path", tmp_path / "second", container)
+        runtime("restore", "-d", "--image-path", tmp_path / "second", *words)
+        with open(take_terminal(listener), "rb+", buffering=0) as master:
+            master.write(b"two\n")
+            read_until(master.fileno(), b"2-two")
+    pid = json.loads(runtime("state", container).stdout)["pid"]
+    before, after = links.read_text().split()
+    assert before != after == os.readlink(f"/proc/{pid}/ns/net")
+
+
 @pytest.mark.parametrize(("answer", "said"), [("fail", "EINVAL"), ("die", "killed by signal 6")])
 @pytest.mark.parametrize("verb", ["checkpoint", "restore"])
 def test_the_log_is_named_when_criu_fails(runtime, running, criu, images, tmp_path, verb, answer, said):
@@ -142,7 +175,6 @@ def test_each_option_of_checkpoint_reaches_criu(runtime, running, criu, tmp_path
     words = [*(f"--{name}" for name in flags), "--parent-path", "../old", "--page-server", "[::1]:99"]
     words += ["--manage-cgroups-mode", "strict", "--image-path", tmp_path / "images", "--empty-ns", "network"]
     words += ["--network-lock", "nftables"]
-    (tmp_path / "images").mkdir()
     runtime("checkpoint", *words, container, env=criu.environment)
     asked = criu.options(rpc.DUMP)
     state = json.loads(runtime("state", container).stdout)
