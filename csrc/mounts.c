@@ -1,6 +1,7 @@
 /* Mounts: made detached where the kernel can, attached on a descriptor, never on a path that could change meanwhile. */
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 
 #include "stub.h"
 #include "syscalls.h"
@@ -382,6 +383,16 @@ static int check_place(struct stub *stub, int destination, const struct step *st
     return failed(stub, "fstat");
 }
 
+static int set_label(struct stub *stub, const struct step *step, int mounted) {
+    const char *label = stub_string(stub, step->label);
+    if (!*label)
+        return 0;
+    cleanup_close int root = openat(mounted, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return failed(stub, "openat");
+    return fsetxattr(root, "security.selinux", label, strlen(label), 0) < 0 ? failed(stub, "fsetxattr") : 0;
+}
+
 int do_mount(struct stub *stub, const struct step *step) {
     bool follow = !(step->flags & STEP_NOFOLLOW) && !is_kernel_view(stub, step);
     cleanup_close int destination = resolve(stub, stub_string(stub, step->path), WANT_DIRECTORY, follow);
@@ -394,12 +405,16 @@ int do_mount(struct stub *stub, const struct step *step) {
         forget_view(stub, step);
         if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mounted) < 0)
             return -1;
+        if (set_label(stub, step, mounted) < 0)
+            return -1;
         return keep_view(stub, step, mounted);
     }
     cleanup_close int mount = new_filesystem(stub, step);
     if (mount < 0)
         return -1;
     if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mount) < 0)
+        return -1;
+    if (set_label(stub, step, mount) < 0)
         return -1;
     return attach(stub, mount, step, destination) < 0 ? -1 : keep_view(stub, step, mount);
 }

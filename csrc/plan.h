@@ -52,6 +52,7 @@ struct step {
     uint32_t source;          /* on the host, a name for the filesystem, or a link's target */
     uint32_t fstype;
     uint32_t data;            /* file systems: options "key=value", each ended by NUL, the last one empty */
+    uint32_t label;           /* mount: SELinux label of the root, for a filesystem without an option for it */
     int32_t fd;               /* detached tree made by the host, or -1 */
     int32_t userns;           /* user namespace whose maps an idmapped mount takes, or -1 */
     uint32_t mode;

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pyruntime.plan.step import Step
 
 # Strings are offsets into the arena, numbers are copied as they are; other arguments are for the host alone.
-_STRINGS = frozenset(["path", "source", "fstype", "data"])
+_STRINGS = frozenset(["path", "source", "fstype", "data", "label"])
 _NUMBERS = frozenset(
     [
         "flags",

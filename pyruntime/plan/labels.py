@@ -15,7 +15,9 @@ PROCESS_CLAUSE = "config.md#linux-process"
 MOUNT_CLAUSE = "config-linux.md#mount-label"
 
 # These belong to the kernel, have a label for each of their files, and take none for the whole.
-_LABELLED_BY_KERNEL = frozenset(["proc", "sysfs", "mqueue", "cgroup", "cgroup2"])
+_LABELLED_BY_KERNEL = frozenset(["proc", "sysfs", "cgroup", "cgroup2"])
+# These have a label for each file too, and no option, but their root takes one, which new files inherit: as with runc.
+_LABELLED_BY_ROOT = frozenset(["mqueue"])
 
 # Options with which a mount names its label itself (mount(8)).
 _OWN = ("context=", "fscontext=", "defcontext=", "rootcontext=")
@@ -58,9 +60,14 @@ def mount_label(context: "Context", fstype: str, data: "list[str]") -> "list[str
         return []
     if not context.facts.selinux:
         raise _disabled("SELinux", "the label", "/linux/mountLabel", label, MOUNT_CLAUSE)
-    if fstype in _LABELLED_BY_KERNEL or any(option.startswith(_OWN) for option in data):
+    if fstype in _LABELLED_BY_KERNEL or fstype in _LABELLED_BY_ROOT or any(option.startswith(_OWN) for option in data):
         return []
     return [f"{annotations.value(context.config, annotations.MOUNT_CONTEXT_TYPE) or 'context'}={label}"]
+
+
+def root_label(context: "Context", fstype: str) -> str:
+    """Return linux.mountLabel where it belongs on the root of a new filesystem and not in its options, else ""."""
+    return (context.config["linux"].get("mountLabel") or "") if fstype in _LABELLED_BY_ROOT else ""
 
 
 def _disabled(module: str, what: str, pointer: str, value: str, clause: str) -> Error:

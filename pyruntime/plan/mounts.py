@@ -233,6 +233,11 @@ def _filesystem(
     data = options.data + label_option(context, fstype, options.data)
     if data:
         args["data"] = data
+    if (context.config.get("linux") or {}).get("mountLabel"):
+        from pyruntime.plan.labels import root_label
+
+        if label := root_label(context, fstype):
+            args["label"] = label
     source = mount.get("source") or fstype
     yield Step("mount", pointer, CLAUSE, path=destination, fstype=fstype, source=source, **args)
 

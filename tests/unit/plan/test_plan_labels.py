@@ -82,6 +82,8 @@ def test_the_mount_label_is_given_to_new_filesystems_except_those_the_kernel_lab
     plain = {step.args["fstype"] for step in steps if f"context={LABEL}" not in step.args.get("data", ())}
     assert labelled == {"tmpfs", "devpts"}
     assert plain >= {"proc", "sysfs", "mqueue"}
+    # No option of the message queues' filesystem says it: it is set on the root.
+    assert {step.args["fstype"]: step.args["label"] for step in steps if "label" in step.args} == {"mqueue": LABEL}
 
 
 def test_what_hides_a_path_is_labelled_too():
