@@ -1,4 +1,4 @@
-# make run | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | lint | ci | install PREFIX=DIR | clean
+# make run | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | lint | ci | install PREFIX=DIR | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -20,7 +20,7 @@ PROFILE_PACKAGES := linux-perf strace
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all run test callers vm validation check bench profile fuzz lint ci install clean
+.PHONY: all run test callers vm validation check bench profile fuzz mutate lint ci install clean
 .PHONY: build-packages test-packages callers-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
@@ -59,6 +59,17 @@ TIME ?= 300
 fuzz: all $(VENV)/fuzz-tools
 	$(VENV)/bin/python tests/fuzz/fuzz.py --time $(TIME) $(TARGETS)
 
+# Which mutants: mutmut's names, with * for any part: docs/testing.md.
+MUTANTS ?= "pyruntime.plan.*" "pyruntime.spec.*"
+MUTATED := .cache/mutate
+
+mutate: all $(VENV)/tools $(VENV)/mutate-tools
+	rm -rf $(MUTATED) && mkdir -p $(MUTATED)
+	cp -a $(VENV)/lib/python3*/site-packages/pyruntime tests spec-fixtures csrc docs share $(MUTATED)
+	cp -a setup.cfg setup.py Makefile README.md $(MUTATED)
+	cd $(MUTATED) && export PATH=$(CURDIR)/$(VENV)/bin:$$PATH && \
+		nice -n 19 mutmut run --max-children 2 $(MUTANTS) && mutmut results
+
 lint: all $(VENV)/tools
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -93,6 +104,10 @@ $(VENV)/built: $(SOURCES) | $(VENV)/bin/pip
 
 $(VENV)/tools: setup.cfg | $(VENV)/built
 	$(VENV)/bin/pip install --quiet "$$(echo $(WHEEL)/*.whl)[test,callers,lint]"
+	@touch $@
+
+$(VENV)/mutate-tools: setup.cfg | $(VENV)/built
+	$(VENV)/bin/pip install --quiet "$$(echo $(WHEEL)/*.whl)[mutate]"
 	@touch $@
 
 $(VENV)/fuzz-tools: setup.cfg | $(VENV)/built

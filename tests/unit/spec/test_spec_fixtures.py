@@ -1,6 +1,7 @@
 """Every good fixture loads; every bad one is refused for exactly the reasons in its index."""
 
 import corpus
+import findings
 import jsonschema
 import pytest
 
@@ -81,3 +82,7 @@ def test_a_features_document_with_nulls_obeys_its_schema():
     assert corpus.validator("features").is_valid(features)
     assert not corpus.validator("features").is_valid({**features, "hooks": [1]})
     assert not corpus.validator("features").is_valid({"ociVersionMin": "1.0.0"})
+
+
+def test_the_findings_about_bad_configurations_are_worded_as_in_the_file():
+    assert findings.text() == findings.FILE.read_text(), "run findings.py, and read what has changed"

@@ -1,0 +1,160 @@
+"""What the planner says, word for word, and its steps to the last argument: nobody else looks at all of it."""
+
+import pytest
+
+from invented import V1, V2, config, facts, only, plan
+from pyruntime._stub import lib
+from pyruntime.errors import Error, InvalidConfig
+from pyruntime.plan.seccomp_program import newer_calls
+
+DEVICES = "/linux/resources/devices"
+LIST = "cannot set the allowed device list"
+ALLOWED = "config-linux.md#allowed-device-list"
+FILTER = "/linux/seccomp"
+FILTERS = "config-linux.md#seccomp"
+
+
+def said(error):
+    return (error.doing, error.reason, error.pointer, error.value, error.clause, error.advice)
+
+
+def refusal(configuration, host=None):
+    """Return all that the one error of a plan says."""
+    with pytest.raises(Error) as caught:
+        plan(configuration, host)
+    error = caught.value
+    if isinstance(error, InvalidConfig):
+        assert error.doing == "/bundle/config.json"
+        (error,) = error.problems
+    return said(error)
+
+
+def with_devices(*entries):
+    return config(linux={"resources": {"devices": list(entries)}})
+
+
+@pytest.mark.parametrize(
+    ("entry", "member", "value", "reason"),
+    [
+        ({"allow": True, "access": "rx"}, "access", "rx", "access is a composition of r, w and m"),
+        ({"allow": True, "access": ""}, "access", "", "access names none of r, w and m"),
+        ({"allow": True, "type": "p"}, "type", "p", "type is a (all), c (char) or b (block)"),
+        ({"allow": True, "major": -2}, "major", -2, "a device number is at most 4294967295; -1 stands for all"),
+        ({"allow": True, "minor": 2**32}, "minor", 2**32, "a device number is at most 4294967295; -1 stands for all"),
+    ],
+)
+@pytest.mark.parametrize("host", [V1, V2], ids=["v1", "v2"])
+def test_a_device_rule_that_cannot_be(entry, member, value, reason, host):
+    wanted = (LIST, reason, f"{DEVICES}/1/{member}", value, ALLOWED, "")
+    assert refusal(with_devices({"allow": False}, entry), facts(host)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "words"),
+    [
+        ({"type": "c", "major": 7}, {"type": "c", "major": 7, "minor": 3}, ("c 7:3", "c 7:*")),
+        ({"type": "b", "minor": 3}, {"type": "b", "major": 7, "minor": 3}, ("b 7:3", "b *:3")),
+        ({"type": "c"}, {"type": "c", "major": 7, "minor": 3}, ("c 7:3", "c *:*")),
+        ({"type": "c"}, {"type": "c", "major": 7}, ("c 7:*", "c *:*")),
+        ({"type": "c", "major": 7}, {"type": "c", "minor": 3}, ("c *:3", "c 7:*")),
+    ],
+)
+def test_a_piece_out_of_a_wider_rule_on_cgroup_v1(wide, narrow, words):
+    entries = [{"allow": True, **wide, "access": "rw"}, {"allow": False, **narrow, "access": "w"}]
+    reason = f"cgroup v1 cannot except {words[0]} from the wider rule {words[1]} before it"
+    advice = "cgroup v2 can; on v1 list the devices one by one"
+    assert refusal(with_devices(*entries)) == (LIST, reason, f"{DEVICES}/1", None, ALLOWED, advice)
+
+
+def test_what_is_taken_out_of_another_type_or_access_leaves_the_wider_rule_alone():
+    wide = {"allow": True, "type": "c", "major": 7, "access": "r"}
+    for narrow in ({"type": "b", "major": 7, "minor": 3}, {"type": "c", "major": 7, "minor": 3, "access": "w"}):
+        found = plan(with_devices(wide, {"allow": False, **narrow})).cgroup.steps
+        assert ("devices.allow", "c 7:* r") in [(step.args["file"], step.args["value"]) for step in found]
+
+
+def test_a_rule_takes_out_what_it_covers_and_leaves_the_rest_of_the_access():
+    entries = [
+        {"allow": True, "type": "c", "major": 7, "minor": 3, "access": "rw"},
+        {"allow": True, "type": "c", "major": 7, "minor": 4, "access": "w"},
+        {"allow": False, "type": "c", "major": 7, "access": "w"},
+    ]
+    found = [(step.pointer, step.args["value"]) for step in plan(with_devices(*entries)).cgroup.steps]
+    assert (f"{DEVICES}/0", "c 7:3 r") in found
+    assert not any(value.startswith("c 7:4") for _, value in found)
+
+
+def test_the_filter_of_cgroup_v2_is_one_step():
+    rule = {"allow": True, "type": "c", "major": 7, "minor": 3, "access": "r"}
+    (step,) = only(plan(with_devices({"allow": False}, rule), facts(V2)).cgroup.steps, "attach_device_filter")
+    assert (step.pointer, step.clause, step.args["controller"]) == (DEVICES, ALLOWED, "devices")
+    assert step.args["rules"][:2] == [[False, "a", "*", "*", "rwm"], [True, "c", "7", "3", "r"]]
+    (default,) = only(plan(config(), facts(V2)).cgroup.steps, "attach_device_filter")
+    assert (default.pointer, default.clause) == ("", ALLOWED)
+
+
+def seccomp(**profile):
+    base = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent"}
+    return config(linux={"seccomp": {**base, **profile}})
+
+
+@pytest.mark.parametrize(
+    ("profile", "doing", "reason", "place"),
+    [
+        (
+            {"defaultAction": "SCMP_ACT_NOTIFY"},
+            "SCMP_ACT_NOTIFY cannot be the default action",
+            "the agent would have to answer before it has the descriptor",
+            "/defaultAction",
+        ),
+        (
+            {"syscalls": [{"names": ["read", "sendmsg"], "action": "SCMP_ACT_NOTIFY"}]},
+            "SCMP_ACT_NOTIFY cannot be used for sendmsg",
+            "it is the call that brings the descriptor to the agent",
+            "/syscalls/0/names/1",
+        ),
+        (
+            {"flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]},
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is set and nothing notifies",
+            "the kernel takes it only together with SCMP_ACT_NOTIFY",
+            "/flags/1",
+        ),
+    ],
+)
+def test_a_filter_that_cannot_be(profile, doing, reason, place):
+    assert refusal(seccomp(**profile)) == (doing, reason, FILTER + place, None, FILTERS, "")
+
+
+def test_a_filter_that_nobody_may_load():
+    wanted = (
+        "a filter takes CAP_SYS_ADMIN or no_new_privs",
+        "pyruntime has not the one and config.json does not ask for the other",
+        FILTER,
+        None,
+        FILTERS,
+        "set process.noNewPrivileges to true",
+    )
+    assert refusal(seccomp(), facts(lacking=["CAP_SYS_ADMIN"])) == wanted
+
+
+def test_a_hidden_path_is_a_tmpfs_of_one_block_that_nobody_can_write():
+    (step,) = only(plan(config(linux={"maskedPaths": ["/proc/keys"]})).enter, "mask")
+    assert (step.pointer, step.clause) == ("/linux/maskedPaths/0", "config-linux.md#masked-paths")
+    assert step.args == {
+        "path": "/proc/keys",
+        "fstype": "tmpfs",
+        "source": "tmpfs",
+        "data": ["nr_blocks=1", "nr_inodes=1"],
+        "sb_flags": lib.MS_RDONLY,
+        "attr_set": lib.MOUNT_ATTR_RDONLY,
+    }
+
+
+def test_a_read_only_path_is_so_with_all_below_it():
+    (step,) = only(plan(config(linux={"readonlyPaths": ["/proc/sys"]})).enter, "readonly")
+    assert (step.pointer, step.clause) == ("/linux/readonlyPaths/0", "config-linux.md#readonly-paths")
+    assert step.args == {"path": "/proc/sys", "rec_set": lib.MOUNT_ATTR_RDONLY}
+
+
+def test_no_answer_is_put_before_a_filter_where_no_architecture_has_a_number():
+    assert newer_calls({0xC000003E: (0, 0)}) == b""
