@@ -14,7 +14,14 @@ SUITE = PROJECT / ".cache/runtime-tools"
 V2 = (
     "tests/conformance/test_runtime_lifecycle.py::test_kill_all_reaches_every_process",
     "tests/conformance/test_runtime_lifecycle.py::test_delete_removes_everything_that_create_made",
-    "tests/integration/test_checkpoint.py",
+    *(
+        f"tests/integration/test_checkpoint.py::test_{name}"
+        for name in (
+            "a_round_trip_or_an_error_with_the_log",
+            "a_container_goes_on_under_another_id_with_its_pipes_and_mounts",
+            "a_terminal_comes_back_with_what_was_written_before_and_hooks_see_the_namespaces",
+        )
+    ),
     "tests/integration/test_labels.py",
     "tests/integration/test_pause.py",
     "tests/integration/test_systemd_driver.py",
