@@ -364,7 +364,6 @@ static _Noreturn void embed(int argc, char **argv, const char *origin, const cha
     api_PyConfig_InitIsolatedConfig(&config);
     config.site_import = 0;
     config.write_bytecode = 0;
-    config.use_frozen_modules = 1;
     config.pathconfig_warnings = 0;
     config.parse_argv = 0;
     check(api_PyConfig_SetBytesArgv(&config, argc, argv));
@@ -386,6 +385,7 @@ static _Noreturn void embed(int argc, char **argv, const char *origin, const cha
         append_path(&config, SYSTEM_PACKAGES);
     append_path(&config, packages);
 #if FROZEN_START
+    config.use_frozen_modules = 1;
     config._init_main = 0;
     prepare_modules();
 #endif
