@@ -36,16 +36,25 @@ def create(container_id: str, options: CreateOptions) -> int:
 
     Upholds runtime.md#lifecycle/environment-created, runtime.md#lifecycle/environment-error.
     """
+    creation = make(container_id, options)
+    creation.child.close()
+    creation.container.close()
+    return creation.child.pid
+
+
+def make(container_id: str, options: CreateOptions) -> "Creation":
+    """Create the container as `create` does; the caller gets it locked, and owns what is open: `container`, `child`."""
     containers.check_id(container_id)
     config, plan = prepare(container_id, options)
     for warning in plan.warnings:
         log.warning(warning)
     with Undo() as undo:
-        creation = _Creation(container_id, config, plan, options, undo)
+        creation = Creation(container_id, config, plan, options, undo)
         creation.open()
         creation.make()
         undo.keep()
-    return creation.close()
+    creation.sources.close()
+    return creation
 
 
 _known: "list[Facts]" = []
@@ -109,10 +118,14 @@ def new_state(container_id: str, config: "Config", options: CreateOptions) -> "S
     }
 
 
-class _Creation:
+class Creation:
     """A container while it is being made: what the parts of its making share.
 
-    What it makes is undone through `undo` when a later part fails.
+    What it makes is undone through `undo` when a later part fails. At the end there are
+
+    container  its directory, locked
+    state      what its state file says
+    child      its init
     """
 
     __slots__ = (
@@ -128,6 +141,7 @@ class _Creation:
         "resctrl",
         "seccomp",
         "sources",
+        "state",
         "undo",
     )
 
@@ -144,6 +158,7 @@ class _Creation:
         self.seccomp: Filter | None = None
         self.resctrl: IntelRdt | None = None
         self.container: Container
+        self.state: StateFile
         self.child: Child
 
     def open(self) -> None:
@@ -181,17 +196,10 @@ class _Creation:
         self.undo.push(self.container.close)
         self.undo.push(self.container.remove)
 
-    def close(self) -> int:
-        """Let go of everything; return the pid of init, which goes on."""
-        self.sources.close()
-        self.child.close()
-        self.container.close()
-        return self.child.pid
-
     def make(self) -> None:
         """Make everything that outlives this process, each with its undoing."""
         cgroup = cgroups.prepare(self.plan.cgroup)
-        state = new_state(self.container_id, self.config, self.options)
+        self.state = state = new_state(self.container_id, self.config, self.options)
         state["rootfs"] = next((step.args["source"] for step in self.plan.build if step.op == "root"), "")
         state["root_mount"] = root_mount.expect(self.plan)
         state["cgroup"] = cgroup.record
@@ -213,6 +221,12 @@ class _Creation:
         cgroup.settle()
         if self.resctrl is not None:
             self.resctrl.add(self.child.pid)
+        # While the child makes the mounts; it is put in its place when the child is ready.
+        state["status"] = "created"
+        state["pid"], state["start_time"] = self.child.pid, start_time(self.child.pid)
+        state["created"] = now()
+        state["cgroup"] = cgroup.record
+        self.container.prepare(state)
         document = self._document(self.child.pid)
         try:
             self._until_ready(document)
@@ -220,11 +234,7 @@ class _Creation:
             self.undo.push(_poststop, self.plan, {**document, "status": "stopped"})
             self.undo.push(self.child.kill)
             raise
-        state["status"] = "created"
-        state["pid"], state["start_time"] = self.child.pid, start_time(self.child.pid)
-        state["created"] = now()
-        state["cgroup"] = cgroup.record
-        self.container.write(state)
+        self.container.put()
         if self.options.pidfd_socket or self.config.get("annotations"):
             self._send_pidfd()
         if self.options.pid_file:

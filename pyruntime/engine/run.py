@@ -3,11 +3,15 @@
 from pyruntime import os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import foreground
-from pyruntime.engine.create import create
+from pyruntime.engine.create import make
 from pyruntime.engine.delete import delete
 from pyruntime.engine.options import CreateOptions
-from pyruntime.engine.start import start
+from pyruntime.engine.start import start_created
 from pyruntime.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.create import Creation
 
 
 def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, subreaper: bool = True) -> int:
@@ -19,8 +23,9 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
     Raises Error when it cannot be created or started; then nothing of it is left.
     """
     if detach:
-        create(container_id, options)
-        _start(options.root, container_id)
+        creation = make(container_id, options)
+        creation.child.close()
+        _start(creation, accompanied=False)
         return 0
     if options.console_socket:
         raise Error(
@@ -49,29 +54,30 @@ def _run_in_foreground(container_id: str, options: CreateOptions) -> int:
         raise Error("cannot make a socket pair", errno=-error)
     ours, options.console_fd = pair
     try:
-        pid = create(container_id, options)
+        creation = make(container_id, options)
         # Without a terminal nobody has the other end any more.
         master = lib.pyr_recv_fd(ours)
     finally:
         os.close(ours)
-    # It is our child and nobody has waited for it, so the pid is still its own.
-    pidfd = os.pidfd_open(pid)
+    child = creation.child
     try:
         if master >= 0:
             foreground.prepare(master)
-        _start(options.root, container_id, accompanied=True)
-        return foreground.wait(pidfd, pid) if master < 0 else foreground.relay(master, pidfd, pid)
+        _start(creation, accompanied=True)
+        if master < 0:
+            return foreground.wait(child.pidfd, child.pid)
+        return foreground.relay(master, child.pidfd, child.pid)
     finally:
-        os.close(pidfd)
+        child.close()
 
 
-def _start(root: str, container_id: str, *, accompanied: bool = False) -> None:
+def _start(creation: "Creation", *, accompanied: bool) -> None:
     """Start the container just created; delete it when that fails."""
     try:
-        start(root, container_id, accompanied=accompanied)
+        start_created(creation.container, creation.state, accompanied=accompanied)
     except Error:
         try:
-            delete(root, container_id, True)
+            delete(creation.options.root, creation.container_id, True)
         except Error as error:
             from pyruntime import log
 

@@ -34,21 +34,43 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
         state = container.read()
         connection = -1
         if state is not None and container.status(state) == "created":
-            if not state["process"]:
-                raise Error(
-                    f"cannot start container {container_id!r}", "it has no process", pointer="/process", clause=_CLAUSE
-                )
             connection = container.connect()
         if connection < 0 or state is None:
             status = container.status(state)
             raise Error(f"cannot start container {container_id!r}", f"it is {status}, not created", clause=_CLAUSE)
-        relay = _relay(container, state)
-        try:
-            _let_go(container_id, connection)
-        except Error:
-            _await_end(state)
-            raise
-        _poststart(container, state)
+        relay = _go(container, state, connection)
+    _forward(relay, state["pid"], accompanied)
+
+
+def start_created(container: "Container", state: "StateFile", *, accompanied: bool) -> None:
+    """Start, as `start` does, the container that this process has just created and still has locked; closes it."""
+    with container:
+        connection = container.connect()
+        if connection < 0:
+            raise Error("cannot start the container", "its process was killed", clause=_CLAUSE)
+        relay = _go(container, state, connection)
+    _forward(relay, state["pid"], accompanied)
+
+
+def _go(container: "Container", state: "StateFile", connection: int) -> "Relay | None":
+    """Let init go, which is at the other end of `connection`, to the end of the poststart hooks. Raises Error.
+
+    Returns what passes on its notification.
+    """
+    if not state["process"]:
+        os.close(connection)
+        raise Error(f"cannot start container {state['id']!r}", "it has no process", pointer="/process", clause=_CLAUSE)
+    relay = _relay(container, state)
+    try:
+        _let_go(state["id"], connection)
+    except Error:
+        _await_end(state)
+        raise
+    _poststart(container, state)
+    return relay
+
+
+def _forward(relay: "Relay | None", pid: int, accompanied: bool) -> None:
     if relay is None:
         return
     if accompanied:
@@ -57,7 +79,7 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
         _thread.start_new_thread(relay.forward, (os.getpid(),))
     else:
         # Without the lock: it may last as long as the container does.
-        relay.forward(state["pid"])
+        relay.forward(pid)
 
 
 def _relay(container: "Container", state: "StateFile") -> "Relay | None":

@@ -33,6 +33,10 @@ _NAME_LIMIT = 255
 _CHUNK = 1 << 16
 
 
+def _beside(name: str) -> str:
+    return f".{name}.new"
+
+
 def check_id(container_id: str) -> None:
     """Raise Error unless `container_id` can name a container: a plain file name without control characters.
 
@@ -119,20 +123,37 @@ class Container:
 
         Not synced to a disk: the containers of before a reboot are gone with what their state says.
         """
-        temporary = f".{name}.new"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        self._write_beside(name, content)
+        self._rename_over(name)
+
+    def _write_beside(self, name: str, content: bytes) -> None:
+        fd = os.open(_beside(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
         try:
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
         finally:
             os.close(fd)
-        os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def _rename_over(self, name: str) -> None:
+        os.rename(_beside(name), name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def write(self, state: "StateFile") -> None:
         """Replace state.json. Raises Error when it cannot be written."""
+        self.prepare(state)
+        self.put()
+
+    def prepare(self, state: "StateFile") -> None:
+        """Write what will be state.json with `put`. Raises Error when it cannot be written."""
         try:
-            self.write_file(_STATE, jsonio.dumps(state).encode())
+            self._write_beside(_STATE, jsonio.dumps(state).encode())
+        except OSError as error:
+            raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
+
+    def put(self) -> None:
+        """Replace state.json by what `prepare` wrote. Raises Error."""
+        try:
+            self._rename_over(_STATE)
         except OSError as error:
             raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
 
