@@ -24,8 +24,7 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
 
     Raises Error when the container is not `created`, has no process, or the program cannot be executed.
 
-    Upholds runtime.md#lifecycle/start-container-fails, runtime.md#lifecycle/poststart-fails,
-    runtime.md#start/not-created, runtime.md#start/process-missing.
+    Upholds runtime.md#start/not-created.
     """
     with containers.open_container(root, container_id) as container:
         if container.is_being_created():
@@ -56,6 +55,9 @@ def _go(container: "Container", state: "StateFile", connection: int) -> "Relay |
     """Let init go, which is at the other end of `connection`, to the end of the poststart hooks. Raises Error.
 
     Returns what passes on its notification.
+
+    Upholds runtime.md#lifecycle/start-container-fails, runtime.md#lifecycle/poststart-fails,
+    runtime.md#start/process-missing.
     """
     if not state["process"]:
         os.close(connection)
@@ -63,8 +65,13 @@ def _go(container: "Container", state: "StateFile", connection: int) -> "Relay |
     relay = _relay(container, state)
     try:
         _let_go(state["id"], connection)
-    except Error:
+    except Error as error:
         _await_end(state)
+        if error.pointer.startswith("/hooks/startContainer/"):
+            # runtime.md#lifecycle, step 7: the container is stopped, continue at step 12.
+            from pyruntime.engine.delete import destroy
+
+            destroy(container, state)
         raise
     _poststart(container, state)
     return relay
