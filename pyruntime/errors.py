@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from pyruntime.plan.step import Step
 
 
+_LONGEST = 1000  # characters of what was being done
+
+
 class Error(Exception):
     """An operation that failed, explained.
 
@@ -44,6 +47,8 @@ class Error(Exception):
         log: str = "",
         log_of: str = "kernel's log",
     ) -> None:
+        if len(doing) > _LONGEST:  # a name out of config.json, which `pointer` leads to
+            doing = f"{doing[: _LONGEST - 1]}…"
         super().__init__(doing)
         self.doing = doing
         self.reason = reason

@@ -70,7 +70,7 @@ def explained(error, document):
         assert problem.doing
         assert not problem.clause or problem.clause in CLAUSES, problem.clause
         # A pointer is as long as the names in it.
-        assert len(str(problem)) - len(problem.pointer) < 1500, "a message of more than 1500 characters"
+        assert len(str(problem)) - len(problem.pointer) < 2500, "a message of more than 2500 characters"
         if isinstance(error, InvalidConfig):
             assert problem.clause, f"no clause: {problem}"
             assert resolves(document, problem.pointer, missing=True), problem.pointer

@@ -5,6 +5,7 @@ import pytest
 from invented import V1, V2, config, facts, only, plan
 from pyruntime._stub import lib
 from pyruntime.errors import Error, InvalidConfig
+from pyruntime.plan import capabilities
 from pyruntime.plan.seccomp_program import newer_calls
 
 DEVICES = "/linux/resources/devices"
@@ -158,3 +159,15 @@ def test_a_read_only_path_is_so_with_all_below_it():
 
 def test_no_answer_is_put_before_a_filter_where_no_architecture_has_a_number():
     assert newer_calls({0xC000003E: (0, 0)}) == b""
+
+
+def test_a_rule_for_all_types_that_is_narrower_than_all_is_two_rules_from_one_place():
+    found = plan(with_devices({"allow": True, "major": 7, "access": "r"})).cgroup.steps
+    narrow = [(step.pointer, step.args["value"]) for step in found if step.pointer.startswith(DEVICES)]
+    assert narrow == [(f"{DEVICES}/0", "c 7:* r"), (f"{DEVICES}/0", "b 7:* r")]
+
+
+def test_the_name_of_a_capability_may_be_written_in_either_case():
+    unknown = []
+    assert capabilities.mask(["CAP_KILL", "cap_chown", "Cap_None"], capabilities.ALL, unknown) == 0b100001
+    assert unknown == ["Cap_None"]

@@ -109,13 +109,14 @@ def test_what_is_no_list_of_cpus(text):
         ("net/ipv4/conf/eth0.1/forwarding", "net.ipv4.conf.eth0/1.forwarding"),
         ("net.ipv4.conf.eth0/1.forwarding", "net.ipv4.conf.eth0/1.forwarding"),
         ("x", "x"),
+        (".net/ipv4", ".net/ipv4"),
     ],
 )
 def test_the_first_separator_of_a_parameter_decides(name, expected):
     assert sysctl.dotted(name) == expected
 
 
-@pytest.mark.parametrize("name", ["eth0", "a" * 15, "...", "lan%d", "é"])
+@pytest.mark.parametrize("name", ["eth0", "X", "a" * 15, "...", "lan%d", "é"])
 def test_names_of_network_devices(name):
     assert network.is_interface(name)
 
