@@ -48,7 +48,7 @@ def expand(index: int, mount: "Mount", config: "Config", host: "CgroupHost", pla
     if options.data:
         raise Error(
             f"cannot mount {destination}",
-            f"a cgroup v1 mount takes no options of a file system: {', '.join(options.data)}",
+            f"a cgroup v1 mount takes no options of a file system: {', '.join(options.data)[:200]}",
             pointer=f"{pointer}/options",
             value=mount.get("options"),
             clause="config.md#linux-mount-options",
