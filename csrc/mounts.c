@@ -243,14 +243,16 @@ static int configure(struct stub *stub, int context, const struct step *step) {
             return failed(stub, "fsconfig(flag)");
     for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
         const char *value = strchr(item, '=');
-        int result;
-        if (value) {
-            char key[256];
+        int result = -1;
+        char key[256]; /* fsconfig(2) takes no longer ones */
+        if (!value) {
+            result = sys_fsconfig(context, FSCONFIG_SET_FLAG, item, NULL);
+        } else if ((size_t)(value - item) >= sizeof key) {
+            errno = EINVAL;
+        } else {
             memcpy(key, item, (size_t)(value - item));
             key[value - item] = '\0';
             result = sys_fsconfig(context, FSCONFIG_SET_STRING, key, value + 1);
-        } else {
-            result = sys_fsconfig(context, FSCONFIG_SET_FLAG, item, NULL);
         }
         if (result < 0) {
             snprintf(stub->text, sizeof stub->text, "option %.200s", item);

@@ -257,6 +257,13 @@ def test_an_unknown_option_is_an_error_that_names_it(containers):
     assert "colour" in said
 
 
+@pytest.mark.parametrize("option", ["c" * 5000, "c" * 256 + "=blue", "c" * 5000 + "=blue"], ids=lambda o: str(len(o)))
+def test_the_name_of_an_option_may_be_too_long_for_the_kernel(containers, option):
+    said = containers.refused(mount("/home", "tmpfs", "tmpfs", option))
+    assert "/mounts/7" in said
+    assert ("EINVAL" if len(option) < 4096 else "E2BIG") in said
+
+
 def test_a_mount_without_type_and_bind_is_an_error(containers):
     assert "/mounts/7" in containers.refused(mount("/home", None, "source"))
 
