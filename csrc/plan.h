@@ -101,6 +101,7 @@ struct spawn {
     int cgroup;               /* cgroup v2 to start in, or -1 */
     const int *tasks;         /* `tasks` files of the cgroup v1 groups to join */
     uint32_t task_count;
+    int back;                 /* `tasks` or cgroup.procs of the group to go back to once SPAWN_CGROUP is done, or -1 */
     const struct join *joins;
     uint32_t join_count;
     const char *time_offsets; /* text for /proc/self/timens_offsets, or NULL */

@@ -163,6 +163,9 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
     /* Only now does a cgroup namespace have the right root. */
     if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWCGROUP");
+    /* Who may not leave the group again has less room in it, which is no error. */
+    if (spawn->back >= 0)
+        (void)!write(spawn->back, "0", 1);
     if (spawn->flags & SPAWN_WAIT)
         await_host(spawn->sync);
     int done = pyr_run(stub, steps, count);

@@ -185,8 +185,10 @@ class Cgroup:
 
             systemd.settle(self)
 
-    def task_fds(self) -> list[int]:
+    def task_fds(self, but: str | None = None) -> list[int]:
         """Open the v1 groups' `tasks` files for the new process; the caller owns the descriptors.
+
+        but  controller whose group is left out
 
         The new process itself writes "0" to each, while it has one thread and before it unshares its cgroup namespace.
         Then the kernel moves "the current thread" without the lock that keeps all other processes from forking: ten
@@ -194,9 +196,10 @@ class Cgroup:
         who opened the file, so the process needs none (cgroup-v1/cgroups.rst; kernel/cgroup/cgroup-v1.c).
         """
         fds: list[int] = []
+        skipped = ("", self.unified) if but is None else (self.paths.get(but), self.unified)
         try:
             for directory in self.directories:
-                if directory != self.unified:
+                if directory not in skipped:
                     fds.append(  # noqa: PERF401, a failure half way needs to know
                         os.open(directory + "/tasks", os.O_WRONLY | os.O_CLOEXEC)
                     )
@@ -205,6 +208,14 @@ class Cgroup:
                 os.close(fd)
             raise self._failed("cannot join the container's cgroup", error) from error
         return fds
+
+    def entry_fd(self, controller: str) -> int:
+        """Open the file of one group that a process joins it by writing "0" to; the caller owns the descriptor."""
+        path = f"{self.paths[controller]}/{'tasks' if controller != UNIFIED else 'cgroup.procs'}"
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._failed("cannot join the container's cgroup", error) from error
 
     def join(self, pid: int, *, unified: bool = True) -> None:
         """Move the process `pid` (0: this one) with all its threads into every group; slow, see task_fds().

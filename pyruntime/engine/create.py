@@ -135,6 +135,7 @@ class Creation:
         "container",
         "container_id",
         "hook_files",
+        "late",
         "options",
         "plan",
         "program",
@@ -154,6 +155,7 @@ class Creation:
         self.program = Program()
         self.sources = Sources()
         self.console = -1
+        self.late = False  # init joins the group that limits its memory only when it is ready
         self.hook_files = hooks.NOWHERE
         self.seccomp: Filter | None = None
         self.resctrl: IntelRdt | None = None
@@ -218,7 +220,8 @@ class Creation:
         if self.resctrl is not None:
             self.resctrl.make(self.undo)
         self._spawn(cgroup)
-        cgroup.settle()
+        if not self.late:
+            cgroup.settle()
         if self.resctrl is not None:
             self.resctrl.add(self.child.pid)
         # While the child makes the mounts; it is put in its place when the child is ready.
@@ -234,6 +237,8 @@ class Creation:
             self.undo.push(_poststop, self.plan, {**document, "status": "stopped"})
             self.undo.push(self.child.kill)
             raise
+        if self.late:
+            cgroup.settle()
         self.container.put()
         if self.options.pidfd_socket or self.config.get("annotations"):
             self._send_pidfd()
@@ -241,6 +246,9 @@ class Creation:
             write_pid_file(self.options.pid_file, self.child.pid)
         if not messages.send(self.child.sync, messages.GO + str(self.child.pid).encode()):
             raise Error("the container's first process died", "before it could wait for start")
+        if self.late:
+            # What it touched since it joined its group may have been too much.
+            launch.expect(self.child, self.plan, messages.WAITS)
 
     def _send_pidfd(self) -> None:
         from pyruntime.engine import pidfd_socket
@@ -275,6 +283,7 @@ class Creation:
             hook_files=self.hook_files,
         )
         self.child = launch.spawn(self.plan, self.program, self.sources, cgroup, orders, self.undo)
+        self.late = orders.group >= 0
 
     def _until_ready(self, document: "dict[str, object]") -> None:
         """Run the hooks of create, and set the limits that only the host may, until init is ready to wait for start.

@@ -15,7 +15,7 @@ from pyruntime.host.facts import facts
 from pyruntime.init import identity
 from pyruntime.init import main as init
 from pyruntime.plan import Context, compile_exec
-from pyruntime.plan.cgroup import CgroupPlan
+from pyruntime.plan.cgroup import CgroupPlan, tight
 from pyruntime.plan.namespaces import TYPES
 from pyruntime.plan.step import Step
 from pyruntime.spec import check_process, load_process
@@ -267,7 +267,10 @@ class _Execution:
         # The container's session keyring, found by its name: not that of whoever calls exec.
         keyring = bool(state.get("keyring", True))
         context = Context(config, facts(), state["bundle"], self.container.container_id, new_keyring=keyring)
-        return compile_exec(context, CgroupPlan(context.facts.cgroup.mode, "", {}, [], [], False))
+        host = context.facts.cgroup
+        group = CgroupPlan(host.mode, "", {}, [], [], False)
+        group.tight = tight((config.get("linux") or {}).get("resources") or {}, host)
+        return compile_exec(context, group)
 
     def _join(self, plan: "Plan", program: Program, config: "Config", state: "StateFile") -> None:
         """Open the way into the namespaces of init: all of them at once, through its pidfd (setns(2))."""

@@ -7,6 +7,7 @@ from pyruntime._stub import ffi, lib
 from pyruntime.engine import messages
 from pyruntime.errors import Error
 from pyruntime.init import main as init
+from pyruntime.plan.cgroup import UNIFIED
 from pyruntime.plan.namespaces import TYPES
 
 TYPE_CHECKING = False
@@ -79,7 +80,7 @@ def spawn(
     orders.sync = sources.own(pair[1])
     build, orders.enter = program.array(plan.build), program.array(plan.enter)
     orders.stub = program.stub()
-    request = _spawn_request(plan, sources, cgroup, orders.sync, child.sync)
+    request = _spawn_request(plan, sources, cgroup, orders, child.sync)
     network = _network(plan, sources)
     pidfd = ffi.new("int *", -1)
     # The user's own systemd owns the group, but no group that is above both it and this process: the kernel lets nobody
@@ -128,7 +129,7 @@ def _network(plan: "Plan", sources: "Sources") -> int:
     return net_devices.joined(sources)
 
 
-def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int, host_sync: int) -> "Any":
+def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", orders: init.Orders, host_sync: int) -> "Any":
     """Return `struct spawn` for the namespaces of `plan` (csrc/plan.h says what its flags mean).
 
     What it points to is kept by `sources`, which also owns the descriptors.
@@ -142,10 +143,14 @@ def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int
         joined |= kind
     spawn = ffi.new("struct spawn *")
     spawn.clone_flags = made & ~lib.CLONE_NEWCGROUP
-    spawn.sync = sync
+    spawn.sync = orders.sync
     spawn.host_sync = host_sync
     spawn.cgroup = cgroup.fd
-    tasks = [sources.own(fd) for fd in cgroup.task_fds()]
+    spawn.back = -1
+    but = None
+    if plan.cgroup.tight is not None and cgroup.paths:
+        but = _join_late(spawn, plan.cgroup.tight, sources, cgroup, orders, leave=bool(made & lib.CLONE_NEWCGROUP))
+    tasks = [sources.own(fd) for fd in cgroup.task_fds(but)]
     spawn.tasks = sources.pin(ffi.new("int[]", tasks or [-1]))
     spawn.task_count = len(tasks)
     spawn.joins = sources.pin(ffi.new("struct join[]", sources.joins or 1))
@@ -167,6 +172,36 @@ def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", sync: int
         flags |= lib.SPAWN_VIA
     spawn.flags = flags
     return spawn
+
+
+def _join_late(
+    spawn: "Any",
+    tight: "tuple[str, str]",
+    sources: "Sources",
+    cgroup: "Cgroup",
+    orders: init.Orders,
+    *,
+    leave: bool,
+) -> str | None:
+    """Have init join the group that limits its memory when it is ready, and not before; return its controller.
+
+    leave  a new cgroup namespace starts at the groups of who makes it: init joins all of them for it, then leaves this
+           one again. Nothing is returned then
+    """
+    controller, outside = tight
+    back = -1
+    if leave:
+        try:
+            back = sources.own(os.open(outside, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            return None  # an ordinary user has no way back: init stays
+    orders.group = sources.own(cgroup.entry_fd(controller))
+    spawn.back = back
+    if leave:
+        return None
+    if controller == UNIFIED:
+        spawn.cgroup = -1
+    return controller
 
 
 def _maps_root(plan: "Plan") -> bool:

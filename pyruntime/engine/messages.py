@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pyruntime.plan.step import Step
 
 # Init's messages; the stub's are lib.MESSAGE_*.
-MOUNTED, READY, EXECUTES, FAILED, GO = b"M", b"R", b"X", b"F", b"G"
+MOUNTED, READY, WAITS, EXECUTES, FAILED, GO = b"M", b"R", b"W", b"X", b"F", b"G"
 
 # Characters of one field; JSON may take twelve bytes for each, and a message has 65536.
 _LIMIT = 1000

@@ -37,12 +37,14 @@ class Orders:
     stub          `struct stub` of the steps that built the root filesystem
     enter         array of the plan's `enter` steps
     sync          socket to the host's create
+    group         file to join the group by that limits the memory, where that comes last; otherwise -1
     """
 
     __slots__ = (
         "console",
         "enter",
         "gate",
+        "group",
         "hook_files",
         "lock",
         "plan",
@@ -68,7 +70,7 @@ class Orders:
         self.plan = plan
         self.stub: Any = None
         self.enter: Any = None
-        self.sync = -1
+        self.sync = self.group = -1
         self.gate = gate
         self.console = console
         self.preserve_fds = preserve_fds
@@ -123,9 +125,24 @@ def _await_host(sync: int) -> bytes:
     return message[1:]
 
 
+def _join_group(orders: Orders) -> None:
+    """Join the group that limits the memory, where that was put off: what follows is charged to the container."""
+    if orders.group < 0:
+        return
+    try:
+        os.write(orders.group, b"0")
+    except OSError as error:
+        doing, clause = "cannot join the container's cgroup", "config-linux.md#control-groups"
+        raise Error(doing, clause=clause, step="write(cgroup)", errno=error.errno or 0) from None
+    os.close(orders.group)
+    orders.group = -1
+
+
 def _create(orders: Orders) -> None:
     plan, stub = orders.plan, orders.stub
+    late = orders.group >= 0
     if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
+        _join_group(orders)
         messages.send(orders.sync, messages.MOUNTED)
         _await_host(orders.sync)
         hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()}, orders.hook_files)
@@ -143,12 +160,16 @@ def _create(orders: Orders) -> None:
         program = plan.execute[0].args
         execute.check(plan.execute[0])
         program["env"] = home.with_home(program["env"], os.getuid())
-    messages.send(orders.sync, messages.READY + limits.apply_own(plan.limits, orders.preserve_fds))
+    ready = messages.READY + limits.apply_own(plan.limits, orders.preserve_fds)
+    _join_group(orders)
+    messages.send(orders.sync, ready)
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
         # To the agent this process is what it is to the runtime, outside of its pid namespace.
         orders.seccomp.address(pid, {**orders.state, "pid": orders.state["pid"] or pid})
     if orders.gate >= 0:
+        if late:
+            messages.send(orders.sync, messages.WAITS)
         os.close(orders.sync)
         orders.sync = -1
 
@@ -186,6 +207,7 @@ def _close_the_rest(orders: Orders) -> None:
     base = 3 + orders.preserve_fds
     listener = orders.seccomp.listener if orders.seccomp is not None else -1
     descriptors = {"sync": orders.sync, "gate": orders.gate, "listener": listener, "terminal": stub.terminal}
+    descriptors["group"] = orders.group
     descriptors["stdout"], descriptors["stderr"] = orders.hook_files
     kept = {name: fd for name, fd in descriptors.items() if fd >= 0}
     # First out of each other's way, then down to the lowest places.
@@ -194,7 +216,7 @@ def _close_the_rest(orders: Orders) -> None:
         os.dup2(fd, place, inheritable=False)
     lib.pyr_close_range(base + len(kept), 0xFFFFFFFF, 0)
     placed = dict(zip(kept, range(base, base + len(kept)), strict=True))
-    orders.sync, orders.gate = placed["sync"], placed.get("gate", -1)
+    orders.sync, orders.gate, orders.group = placed["sync"], placed.get("gate", -1), placed.get("group", -1)
     if orders.seccomp is not None:
         orders.seccomp.listener = placed.get("listener", -1)
     stub.terminal = placed.get("terminal", -1)

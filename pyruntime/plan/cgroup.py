@@ -7,6 +7,7 @@ from pyruntime.plan.step import Step
 CLAUSE = "config-linux.md#cgroups-path"
 POINTER = "/linux/cgroupsPath"
 UNIFIED = ""  # key of the unified hierarchy among the controllers of v1
+TIGHT = 4 << 20  # bytes: so little memory that it matters whose limit init's own is charged to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ class CgroupPlan:
     enable    controllers that the unified hierarchy must offer inside the group
     required  whether config.json asks for a path or a limit; without it an unprivileged caller may go without
     unit      the systemd unit that systemd makes the group for, or None: this runtime makes it
+    tight     where the memory limit is tight(): (controller, file). Init joins the group of that controller only when
+              it is ready, and leaves it until then by writing to that file
     """
 
-    __slots__ = ("clause", "enable", "groups", "mode", "path", "pointer", "required", "steps", "unit")
+    __slots__ = ("clause", "enable", "groups", "mode", "path", "pointer", "required", "steps", "tight", "unit")
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class CgroupPlan:
         required: bool,
         pointer: str = "",
         unit: "SystemdUnit | None" = None,
+        tight: "tuple[str, str] | None" = None,
     ) -> None:
         self.mode = mode
         self.path = path
@@ -61,6 +65,7 @@ class CgroupPlan:
         self.enable = enable
         self.required = required
         self.unit = unit
+        self.tight = tight
 
     def explain(self) -> list[Step]:
         """All steps as `pyruntime plan` prints them: the groups to make, then `steps`."""
@@ -127,7 +132,29 @@ def compile_cgroup(
 
         unit, path = compile_unit(config, host, container_id, limits, rootless)
         groups, shown, required = {UNIFIED: (host.unified, path)}, configured or unit.name, True
-    return CgroupPlan(host.mode, shown, groups, steps, enable, required, POINTER if configured else "", unit)
+    pointer = POINTER if configured else ""
+    return CgroupPlan(host.mode, shown, groups, steps, enable, required, pointer, unit, tight(resources, host))
+
+
+def tight(resources: "Resources", host: "CgroupHost") -> "tuple[str, str] | None":
+    """Return CgroupPlan.tight for these limits; None where they leave room for init, which is the usual case.
+
+    Init is a copy of the runtime and touches some hundred KiB of it before the program takes its place. Whoever
+    touches memory is charged for it, by the group that it is in at that moment.
+    """
+    limits = resources.get("memory"), resources.get("unified")
+    if not any(limits):
+        return None
+    memory, unified = limits
+    limit: object = (memory or {}).get("limit")
+    if limit is None:
+        text = (unified or {}).get("memory.max", "")
+        limit = int(text) if text.isdecimal() else None
+    if not isinstance(limit, int) or not 0 < limit < TIGHT:
+        return None
+    if "memory" in host.mounts:
+        return "memory", f"{host.mounts['memory']}{host.own.get('memory', '/').rstrip('/')}/tasks"
+    return UNIFIED, f"{host.unified}{host.own.get(UNIFIED, '/').rstrip('/')}/cgroup.procs"
 
 
 def compile_update(resources: "Resources", host: "CgroupHost", paths: dict[str, str]) -> CgroupPlan:
