@@ -40,10 +40,9 @@ test: test-packages all $(VENV)/tools
 $(APART): %: %-packages all $(VENV)/tools
 	$(VENV)/bin/pytest tests/$@ $(TESTFLAGS)
 
-# One run of pytest for all but the machine's: its last line counts everything. `make vm` takes as long as all the rest
-# where there is no KVM, and is run by itself.
-check: test-packages callers-packages validation-packages all $(VENV)/tools
-	$(VENV)/bin/pytest tests --ignore=tests/vm $(TESTFLAGS)
+# One run of pytest for everything: its last line counts all tests, those in the machines among them.
+check: test-packages callers-packages vm-packages validation-packages all $(VENV)/tools
+	$(VENV)/bin/pytest tests $(TESTFLAGS)
 
 bench: bench-packages all
 	$(VENV)/bin/python tests/bench/bench.py $(BENCHFLAGS)

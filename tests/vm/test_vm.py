@@ -70,6 +70,8 @@ def test_machine(name, sent, request):
         if "report" in data:
             report = config.hook.pytest_report_from_serializable(config=config, data=data["report"])
             report.nodeid = f"{request.node.nodeid}::{report.nodeid}"
+            if isinstance(report.longrepr, list):  # of a skip, for which JSON has no tuple
+                report.longrepr = tuple(report.longrepr)
             request.node.ihook.pytest_runtest_logreport(report=report)
         elif "broken" in data:
             broken.append(data["broken"])
