@@ -79,7 +79,11 @@ VALUE_NEEDS = {
     ("linux/devices/0/type", "c"): ("linux/devices/0", {"major": 1, "minor": 3}),
     ("linux/devices/0/type", "b"): ("linux/devices/0", {"major": 1, "minor": 3}),
     ("linux/devices/0/type", "u"): ("linux/devices/0", {"major": 1, "minor": 3}),
-    ("linux/seccomp/defaultAction", "SCMP_ACT_NOTIFY"): ("linux/seccomp", {"listenerPath": "/a"}),
+    ("linux/seccomp/syscalls/0/action", "SCMP_ACT_NOTIFY"): ("linux/seccomp", {"listenerPath": "/a"}),
+    ("linux/seccomp/flags/0", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"): (
+        "linux/seccomp",
+        {"listenerPath": "/a", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_NOTIFY"}]},
+    ),
 }
 
 # What else is wrong with a constraint's bad document, whatever one does.
@@ -102,6 +106,7 @@ SHOWN_AT = {
     "#/definitions/id": "process/user/uid",
     "#/definitions/int64": "linux/resources/cpu/quota",
     "#/definitions/line": "linux/cgroupsPath",
+    "#/definitions/seccompAction": "linux/seccomp/syscalls/0/action",
 }
 
 OTHER_TYPES = {"string": 5, "integer": "5", "boolean": "true", "object": [], "array": {}}

@@ -6,7 +6,8 @@ Netlink is spoken by pyroute2, which is loaded here, and so only where a configu
 from pyruntime import os
 from pyruntime._stub import lib
 from pyruntime.errors import Error
-from pyruntime.plan.net_devices import CLAUSE, POINTER, is_template
+from pyruntime.plan.net_devices import CLAUSE, POINTER
+from pyruntime.spec.rules.network import is_template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

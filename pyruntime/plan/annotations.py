@@ -1,28 +1,25 @@
 """Annotations that change what pyruntime does: those of crun's `run.oci.` that containers in the wild have.
 
 Whoever does not know an annotation ignores it (config.md#annotations); docs/verbs.md says which of crun's are known.
-One that is known and makes no sense is an error.
+One that is known and makes no sense is an error of config.json (spec/rules/annotations.py).
 """
 
-from pyruntime.errors import Error, InvalidConfig
+from pyruntime.spec.rules.annotations import (
+    CLAUSE,
+    HOOKS_STDERR,
+    HOOKS_STDOUT,
+    MOUNT_CONTEXT_TYPE,
+    PIDFD_RECEIVER,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyruntime.plan.context import Context
     from pyruntime.spec.types import Config
 
-PREFIX = "run.oci."
-CLAUSE = "config.md#annotations"
+__all__ = ["CLAUSE", "HOOKS_STDERR", "HOOKS_STDOUT", "MOUNT_CONTEXT_TYPE", "PIDFD_RECEIVER", "pointer", "read", "value"]
 
 KEEP_GROUPS = "run.oci.keep_original_groups"
-HOOKS_STDOUT = "run.oci.hooks.stdout"
-HOOKS_STDERR = "run.oci.hooks.stderr"
-PIDFD_RECEIVER = "run.oci.pidfd_receiver"
-MOUNT_CONTEXT_TYPE = "run.oci.mount_context_type"
-
-CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")  # mount(8)
 
 # Annotations that would make another container of this one: what is done instead of obeying.
 _WITHOUT_EFFECT = {
@@ -46,39 +43,13 @@ def value(config: "Config", name: str) -> str:
 
 
 def read(context: "Context") -> None:
-    """Note in `context` what the annotations ask for, and warn of those that have no effect.
-
-    Raises InvalidConfig for known ones that make no sense.
-    """
+    """Note in `context` what the annotations ask for, and warn of those that have no effect."""
     annotations = context.config.get("annotations") or {}
-    problems = []
-    for name, text in annotations.items():
-        if name.startswith(PREFIX):
-            reason = _CHECKS[name](text) if name in _CHECKS else ""
-            if reason:
-                problems.append(Error(f"annotation {name}", reason, pointer=pointer(name), value=text, clause=CLAUSE))
-            elif name in _WITHOUT_EFFECT:
-                context.warnings.append(f"{name} has no effect: {_WITHOUT_EFFECT[name]} ({pointer(name)}, {CLAUSE})")
-    if problems:
-        raise InvalidConfig(f"{context.bundle}/config.json", problems)
+    for name in annotations:
+        if name in _WITHOUT_EFFECT:
+            context.warnings.append(f"{name} has no effect: {_WITHOUT_EFFECT[name]} ({pointer(name)}, {CLAUSE})")
     context.keep_groups = (annotations.get(KEEP_GROUPS) or "0") != "0"
     if context.keep_groups and context.user.get("additionalGids"):
         context.warnings.append(
             f"/process/user/additionalGids has no effect with {KEEP_GROUPS} (config.md#posix-platform-user)"
         )
-
-
-def _absolute(text: str) -> str:
-    return "" if text.startswith("/") and "\0" not in text else "expected an absolute path"
-
-
-def _context_type(text: str) -> str:
-    return "" if text in CONTEXT_TYPES else f"expected one of {', '.join(CONTEXT_TYPES)}"
-
-
-_CHECKS: "dict[str, Callable[[str], str]]" = {
-    HOOKS_STDOUT: _absolute,
-    HOOKS_STDERR: _absolute,
-    PIDFD_RECEIVER: _absolute,
-    MOUNT_CONTEXT_TYPE: _context_type,
-}

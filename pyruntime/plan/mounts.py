@@ -63,14 +63,6 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
     options = mount_options.MountOptions(mount.get("options") or [])
     if not context.facts.mount_setattr:
         _refuse_newer(pointer, mount, options)
-    if destination == "/":
-        raise Error(
-            "cannot mount over the root of the container",
-            pointer=f"{pointer}/destination",
-            value=mount["destination"],
-            clause=CLAUSE,
-            advice="root.path names the root filesystem",
-        )
     if options.behaviour & mount_options.REMOUNT:
         if options.behaviour & mount_options.IDMAP:
             raise Error(
@@ -149,9 +141,7 @@ def _idmap(context: "Context", pointer: str, mount: "Mount", options: mount_opti
 def _bind(
     context: "Context", pointer: str, mount: "Mount", destination: str, options: mount_options.MountOptions
 ) -> Step:
-    source = mount.get("source") or ""
-    if not source:
-        raise Error("a bind mount needs a source", pointer=f"{pointer}/source", clause=CLAUSE)
+    source = mount["source"]
     if options.data:
         # mount(2) takes them with MS_BIND and looks at none of them: the filesystem is mounted already.
         context.warnings.append(
@@ -218,13 +208,6 @@ def _filesystem(
     if options.sb_flags | readonly:
         args["sb_flags"] = options.sb_flags | (lib.MS_RDONLY if readonly else 0)
     if options.behaviour & mount_options.COPY_UP:
-        if fstype != "tmpfs":
-            raise Error(
-                "tmpcopyup is for a tmpfs",
-                pointer=f"{pointer}/options",
-                value=fstype,
-                clause="config.md#linux-mount-options",
-            )
         args["flags"] = lib.STEP_COPY_UP
     idmap = _idmap(context, pointer, mount, options)
     if idmap:

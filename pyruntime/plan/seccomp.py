@@ -1,6 +1,6 @@
 """The system call filter of the container's process (config-linux.md#seccomp)."""
 
-from pyruntime.errors import Error, InvalidConfig
+from pyruntime.errors import Error
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.step import Step
 
@@ -76,7 +76,6 @@ FLAGS = {
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
 }
 NEW_LISTENER = 1 << 3
-_WAIT_KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
 
 # Without the property, as runc: a filter must not slow the process down by a mitigation that nobody asked for, which
 # kernels before 5.16 switch on with any filter. An empty list is no flag at all.
@@ -106,14 +105,19 @@ def keeps(context: "Context") -> int:
 def seccomp(context: "Context") -> "Iterator[Step]":
     """Yield the step that compiles the filter before the process exists and loads it before the program.
 
-    Raises InvalidConfig for what neither the kernel nor this runtime could carry out.
+    Raises Error where this runtime may not load any filter.
     """
     profile = (context.config.get("linux") or {}).get("seccomp")
     if not profile:
         return
-    problems = list(_problems(context, profile))
-    if problems:
-        raise InvalidConfig(f"{context.bundle}/config.json", problems)
+    if keeps(context) & ~context.available_capabilities:
+        raise Error(
+            "a filter takes CAP_SYS_ADMIN or no_new_privs",
+            "pyruntime has not the one and config.json does not ask for the other",
+            pointer=POINTER,
+            clause=CLAUSE,
+            advice="set process.noNewPrivileges to true",
+        )
     calls = profile.get("syscalls") or []
     yield Step(
         "seccomp",
@@ -135,36 +139,3 @@ def _notifies(profile: "Seccomp") -> bool:
 def _flags(profile: "Seccomp") -> "tuple[str, ...] | list[str]":
     flags = profile.get("flags")
     return DEFAULT_FLAGS if flags is None else flags
-
-
-def _problems(context: "Context", profile: "Seccomp") -> "Iterator[Error]":
-    if profile["defaultAction"] == NOTIFY:
-        yield Error(
-            "SCMP_ACT_NOTIFY cannot be the default action",
-            "the agent would have to answer before it has the descriptor",
-            pointer=f"{POINTER}/defaultAction",
-            clause=CLAUSE,
-        )
-    for index, call in enumerate(profile.get("syscalls") or ()):
-        if call["action"] == NOTIFY and "sendmsg" in call["names"]:
-            yield Error(
-                "SCMP_ACT_NOTIFY cannot be used for sendmsg",
-                "it is the call that brings the descriptor to the agent",
-                pointer=f"{POINTER}/syscalls/{index}/names/{call['names'].index('sendmsg')}",
-                clause=CLAUSE,
-            )
-    if _WAIT_KILLABLE in _flags(profile) and not _notifies(profile):
-        yield Error(
-            f"{_WAIT_KILLABLE} is set and nothing notifies",
-            "the kernel takes it only together with SCMP_ACT_NOTIFY",
-            pointer=f"{POINTER}/flags/{list(_flags(profile)).index(_WAIT_KILLABLE)}",
-            clause=CLAUSE,
-        )
-    if keeps(context) & ~context.available_capabilities:
-        yield Error(
-            "a filter takes CAP_SYS_ADMIN or no_new_privs",
-            "pyruntime has not the one and config.json does not ask for the other",
-            pointer=POINTER,
-            clause=CLAUSE,
-            advice="set process.noNewPrivileges to true",
-        )

@@ -5,6 +5,7 @@ it reports start at `at`, the pointer of the part it is given.
 """
 
 from pyruntime.spec.rules import (
+    annotations,
     cgroups,
     devices,
     intel_rdt,
@@ -79,6 +80,7 @@ CONFIG: "Rules" = (
     memory_policy.memory_policy,
     sysctl.sysctl,
     seccomp.seccomp,
+    annotations.annotations,
 )
 
 

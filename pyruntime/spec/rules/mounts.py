@@ -11,11 +11,31 @@ if TYPE_CHECKING:
 
 
 def mounts(config: "Config") -> "Iterator[Error]":
-    """A bind mount has a source; an idmapped one has both mappings, or a user namespace to take them from."""
+    """A bind mount has a source, a copy of what is there is made into a tmpfs, and nothing is mounted over the root.
+
+    An idmapped mount has both mappings, or a user namespace to take them from.
+    """
     for index, mount in enumerate(config.get("mounts", ())):
         at = f"/mounts/{index}"
         options = mount.get("options", [])
-        if ("bind" in options or "rbind" in options) and "remount" not in options and not mount.get("source"):
+        bind = "bind" in options or "rbind" in options or mount.get("type") == "bind"
+        if "remount" not in options and _is_root(mount["destination"]):
+            yield Error(
+                f"mounts[{index}] is over the root of the container",
+                "root.path names the root filesystem",
+                pointer=f"{at}/destination",
+                value=mount["destination"],
+                clause="config.md#mounts",
+            )
+        if "tmpcopyup" in options and not bind and "remount" not in options and mount.get("type") != "tmpfs":
+            yield Error(
+                f"mounts[{index}] has the option tmpcopyup",
+                "expected it with a tmpfs alone",
+                pointer=f"{at}/options/{options.index('tmpcopyup')}",
+                value=mount.get("type"),
+                clause="config.md#linux-mount-options",
+            )
+        if bind and "remount" not in options and not mount.get("source"):
             yield Error(
                 f"mounts[{index}] is a bind mount without source",
                 "expected the file or directory to bind",
@@ -26,6 +46,16 @@ def mounts(config: "Config") -> "Iterator[Error]":
             yield from _mappings(mount, index)
         elif "idmap" in options or "ridmap" in options:
             yield from _implied(config, options, index)
+
+
+def _is_root(path: str) -> bool:
+    depth = 0
+    for part in path.split("/"):
+        if part == "..":
+            depth = max(depth - 1, 0)
+        elif part not in ("", "."):
+            depth += 1
+    return not depth
 
 
 def _mappings(mount: "Mount", index: int) -> "Iterator[Error]":

@@ -21,8 +21,19 @@ def is_interface(name: str) -> bool:
     return not any(letter in "/:" or letter.isspace() for letter in name)
 
 
+def is_template(name: str) -> bool:
+    """Tell whether the kernel makes a name from `name`, with a number for its "%d".
+
+    Upholds config-linux.md#network-devices/name-template.
+    """
+    return "%" in name
+
+
 def net_devices(config: "Config") -> "Iterator[Error]":
-    """Devices are moved into a network namespace of the container's, under names that the kernel takes."""
+    """Devices are moved into a network namespace of the container's, under names that the kernel takes, each its own.
+
+    Upholds config-linux.md#network-devices/name-taken.
+    """
     entries = config.get("linux", {}).get("netDevices", {})
     clause = "config-linux.md#network-devices"
     if entries and "network" not in types(config):
@@ -32,6 +43,7 @@ def net_devices(config: "Config") -> "Iterator[Error]":
             pointer="/linux/netDevices",
             clause=clause,
         )
+    given: dict[str, str] = {}
     for host, entry in entries.items():
         place = join("/linux/netDevices", host)
         if not is_interface(host):
@@ -45,6 +57,25 @@ def net_devices(config: "Config") -> "Iterator[Error]":
                 value=name[:200],
                 clause=clause,
             )
+        inside = name or host
+        if is_template(inside):
+            if inside.count("%") != 1 or "%d" not in inside:
+                yield Error(
+                    f'"{inside[:60]}" is not a name for a network device',
+                    "a template has one %d and no other %",
+                    pointer=f"{place}/name" if name else place,
+                    value=inside[:200],
+                    clause=clause,
+                )
+        elif inside in given:
+            yield Error(
+                f'two network devices cannot have the name "{inside[:60]}"',
+                f'it is given to "{given[inside][:60]}" too',
+                pointer=place,
+                value=inside[:200],
+                clause=clause,
+            )
+        given[inside] = host
 
 
 def priorities(resources: "Resources", at: str = "") -> "Iterator[Error]":

@@ -1,0 +1,49 @@
+"""Annotations that change what a runtime does: those of crun's `run.oci.` (config.md#annotations).
+
+Whoever does not know an annotation ignores it, so these bind only a runtime that obeys them.
+"""
+
+from pyruntime.errors import Error
+from pyruntime.spec.pointer import join
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyruntime.spec.types import Config
+
+PREFIX = "run.oci."
+CLAUSE = "config.md#annotations"
+
+HOOKS_STDOUT = "run.oci.hooks.stdout"
+HOOKS_STDERR = "run.oci.hooks.stderr"
+PIDFD_RECEIVER = "run.oci.pidfd_receiver"
+MOUNT_CONTEXT_TYPE = "run.oci.mount_context_type"
+
+CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")  # mount(8)
+
+
+def annotations(config: "Config") -> "Iterator[Error]":
+    """A known annotation has a value that makes sense."""
+    for name, text in config.get("annotations", {}).items():
+        reason = _CHECKS[name](text) if name in _CHECKS else ""
+        if reason:
+            yield Error(
+                f"annotation {name}", reason, pointer=join("/annotations", name), value=text[:200], clause=CLAUSE
+            )
+
+
+def _absolute(text: str) -> str:
+    return "" if text.startswith("/") and "\0" not in text else "expected an absolute path"
+
+
+def _context_type(text: str) -> str:
+    return "" if text in CONTEXT_TYPES else f"expected one of {', '.join(CONTEXT_TYPES)}"
+
+
+_CHECKS: "dict[str, Callable[[str], str]]" = {
+    HOOKS_STDOUT: _absolute,
+    HOOKS_STDERR: _absolute,
+    PIDFD_RECEIVER: _absolute,
+    MOUNT_CONTEXT_TYPE: _context_type,
+}
