@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from pyruntime.spec.types import Config
 
-PREFIX = "run.oci."
 CLAUSE = "config.md#annotations"
 
 HOOKS_STDOUT = "run.oci.hooks.stdout"
