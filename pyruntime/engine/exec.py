@@ -15,7 +15,7 @@ from pyruntime.host.facts import facts
 from pyruntime.init import identity
 from pyruntime.init import main as init
 from pyruntime.plan import Context, compile_exec
-from pyruntime.plan.cgroup import CgroupPlan, tight
+from pyruntime.plan.cgroup import UNIFIED, CgroupPlan, is_tight
 from pyruntime.plan.namespaces import TYPES
 from pyruntime.plan.step import Step
 from pyruntime.spec import check_process, load_process
@@ -267,9 +267,9 @@ class _Execution:
         # The container's session keyring, found by its name: not that of whoever calls exec.
         keyring = bool(state.get("keyring", True))
         context = Context(config, facts(), state["bundle"], self.container.container_id, new_keyring=keyring)
-        host = context.facts.cgroup
-        group = CgroupPlan(host.mode, "", {}, [], [], False)
-        group.tight = tight((config.get("linux") or {}).get("resources") or {}, host)
+        group = CgroupPlan(context.facts.cgroup.mode, "", {}, [], [], False)
+        if is_tight((config.get("linux") or {}).get("resources") or {}):
+            group.tight = "memory" if "memory" in state["cgroup"]["paths"] else UNIFIED, ""
         return compile_exec(context, group)
 
     def _join(self, plan: "Plan", program: Program, config: "Config", state: "StateFile") -> None:

@@ -2,6 +2,10 @@
 
 from pyruntime import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 # Where systemd and everybody else mounts the hierarchies; a mount here is preferred to a copy of it elsewhere
 # (the bind mounts of other containers show up in the host's mountinfo too).
 _CUSTOMARY = "/sys/fs/cgroup"
@@ -38,17 +42,22 @@ class CgroupHost:
 def detect() -> CgroupHost:
     """Read this process's view of the cgroup hierarchies.
 
-    Costs one read of /proc/self/mountinfo, one of /proc/self/cgroup and, where there is a unified hierarchy, one of
-    its cgroup.controllers. Raises OSError where /proc is not mounted. See proc(5), cgroups(7).
+    Costs one read of /proc/self/cgroup, one of the beginning of /proc/self/mountinfo and, where there is a unified
+    hierarchy, one of its cgroup.controllers. A host with ten thousand containers has more mounts than that, all of them
+    behind its own. Raises OSError where /proc is not mounted. See proc(5), cgroups(7).
     """
-    host = parse(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
+    host = parse(_lines("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
     if host.unified:
         host.controllers = frozenset(_read(host.unified + "/cgroup.controllers").split())
     return host
 
 
-def parse(mountinfo: str, membership: str) -> CgroupHost:
-    """Build the host's description from the texts of /proc/self/mountinfo and /proc/self/cgroup, without I/O."""
+def parse(mountinfo: "Iterable[str]", membership: str) -> CgroupHost:
+    """Build the host's description without I/O of its own.
+
+    mountinfo   lines of /proc/self/mountinfo; taken until each hierarchy is found at its customary place
+    membership  text of /proc/self/cgroup
+    """
     own = {}
     for line in membership.splitlines():  # "4:cpu,cpuacct:/path", "1:name=systemd:/path", "0::/path"
         names, _, path = line.partition(":")[2].partition(":")
@@ -56,7 +65,8 @@ def parse(mountinfo: str, membership: str) -> CgroupHost:
             own[name] = path
     mounts: dict[str, str] = {}
     roots: dict[str, str] = {}
-    for line in mountinfo.splitlines():
+    wanted = set(own)
+    for line in mountinfo:
         head, separator, tail = line.partition(" - cgroup")
         if not separator:
             continue
@@ -75,6 +85,10 @@ def parse(mountinfo: str, membership: str) -> CgroupHost:
         for name in names_here:
             if name not in mounts or (_is_customary(mountpoint) and not _is_customary(mounts[name])):
                 mounts[name], roots[name] = mountpoint, root
+                if _is_customary(mountpoint):
+                    wanted.discard(name)
+        if not wanted:
+            break
     unified = mounts.pop("", "")
     v1_controllers = any(not name.startswith("name=") for name in mounts)
     mode = ("hybrid" if v1_controllers else "v2") if unified else "v1"
@@ -105,12 +119,21 @@ def _unescape(field: str) -> str:
     return head + "".join(chr(int(part[:3], 8)) + part[3:] for part in parts)
 
 
-def _read(path: str) -> str:
+def _lines(path: str) -> "Iterator[str]":
+    """Yield the lines of a file; what is behind the last one that is asked for is not read."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        data = b""
+        rest = b""
+        # The kernel gives out a page at a time.
         while chunk := os.read(fd, 65536):
-            data += chunk
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield line.decode("utf-8", "surrogateescape")
+        if rest:
+            yield rest.decode("utf-8", "surrogateescape")
     finally:
         os.close(fd)
-    return data.decode("utf-8", "surrogateescape")
+
+
+def _read(path: str) -> str:
+    return "\n".join(_lines(path))

@@ -38,7 +38,7 @@ class CgroupPlan:
     enable    controllers that the unified hierarchy must offer inside the group
     required  whether config.json asks for a path or a limit; without it an unprivileged caller may go without
     unit      the systemd unit that systemd makes the group for, or None: this runtime makes it
-    tight     where the memory limit is tight(): (controller, file). Init joins the group of that controller only when
+    tight     where the memory limit is_tight(): (controller, file). Init joins the group of that controller only when
               it is ready, and leaves it until then by writing to that file
     """
 
@@ -54,7 +54,6 @@ class CgroupPlan:
         required: bool,
         pointer: str = "",
         unit: "SystemdUnit | None" = None,
-        tight: "tuple[str, str] | None" = None,
     ) -> None:
         self.mode = mode
         self.path = path
@@ -65,7 +64,7 @@ class CgroupPlan:
         self.enable = enable
         self.required = required
         self.unit = unit
-        self.tight = tight
+        self.tight: tuple[str, str] | None = None
 
     def explain(self) -> list[Step]:
         """All steps as `pyruntime plan` prints them: the groups to make, then `steps`."""
@@ -133,28 +132,26 @@ def compile_cgroup(
         unit, path = compile_unit(config, host, container_id, limits, rootless)
         groups, shown, required = {UNIFIED: (host.unified, path)}, configured or unit.name, True
     pointer = POINTER if configured else ""
-    return CgroupPlan(host.mode, shown, groups, steps, enable, required, pointer, unit, tight(resources, host))
+    plan = CgroupPlan(host.mode, shown, groups, steps, enable, required, pointer, unit)
+    if is_tight(resources):
+        controller, file = ("memory", "tasks") if "memory" in host.mounts else (UNIFIED, "cgroup.procs")
+        own = host.own.get(controller, "/").rstrip("/")
+        plan.tight = controller, f"{host.mounts.get(controller, host.unified)}{own}/{file}"
+    return plan
 
 
-def tight(resources: "Resources", host: "CgroupHost") -> "tuple[str, str] | None":
-    """Return CgroupPlan.tight for these limits; None where they leave room for init, which is the usual case.
+def is_tight(resources: "Resources") -> bool:
+    """Tell whether the memory limit leaves no room for init, which is unusual.
 
     Init is a copy of the runtime and touches some hundred KiB of it before the program takes its place. Whoever
     touches memory is charged for it, by the group that it is in at that moment.
     """
-    limits = resources.get("memory"), resources.get("unified")
-    if not any(limits):
-        return None
-    memory, unified = limits
+    memory, unified = resources.get("memory"), resources.get("unified")
     limit: object = (memory or {}).get("limit")
-    if limit is None:
-        text = (unified or {}).get("memory.max", "")
+    if limit is None and unified:
+        text = unified.get("memory.max", "")
         limit = int(text) if text.isdecimal() else None
-    if not isinstance(limit, int) or not 0 < limit < TIGHT:
-        return None
-    if "memory" in host.mounts:
-        return "memory", f"{host.mounts['memory']}{host.own.get('memory', '/').rstrip('/')}/tasks"
-    return UNIFIED, f"{host.unified}{host.own.get(UNIFIED, '/').rstrip('/')}/cgroup.procs"
+    return isinstance(limit, int) and 0 < limit < TIGHT
 
 
 def compile_update(resources: "Resources", host: "CgroupHost", paths: dict[str, str]) -> CgroupPlan:

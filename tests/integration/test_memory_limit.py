@@ -105,11 +105,14 @@ def test_a_limit_that_is_far_too_small_is_named(containers):
         ({"unified": {"memory.max": "524288"}}, True),
         ({"unified": {"memory.max": "max"}}, False),
         ({"unified": {"memory.max": "67108864"}}, False),
-        ({"pids": {"limit": 5}}, False),
     ],
 )
 def test_what_is_little_memory(resources, expected):
-    v1 = CgroupHost("v1", {"memory": "/m"}, own={"memory": "/mine"})
-    v2 = CgroupHost("v2", {}, "/u", {"": "/"}, frozenset(["memory"]))
-    assert cgroup.tight(resources, v1) == (("memory", "/m/mine/tasks") if expected else None)
-    assert cgroup.tight(resources, v2) == (("", "/u/cgroup.procs") if expected else None)
+    assert cgroup.is_tight(resources) is expected
+    v1 = CgroupHost("v1", {"memory": "/m", "devices": "/d"}, own={"memory": "/mine"})
+    v2 = CgroupHost("v2", {}, "/u", {"": "/"}, frozenset(["memory", "pids"]))
+    for host, way in (v1, ("memory", "/m/mine/tasks")), (v2, ("", "/u/cgroup.procs")):
+        if "unified" in resources and host is v1:
+            continue
+        plan = cgroup.compile_cgroup({"linux": {"resources": resources}}, host, "x")
+        assert plan.tight == (way if expected else None)

@@ -1,4 +1,4 @@
-"""Kills a program at a chosen system call, with ptrace(2)."""
+"""Counts the system calls of a program, and kills it at a chosen one, with ptrace(2)."""
 
 import ctypes
 import os
