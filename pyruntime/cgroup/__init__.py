@@ -136,7 +136,7 @@ class Cgroup:
             # Where v2 does all the work the container gets all there is, for its statistics and its own children; on a
             # hybrid host the unified hierarchy is only for what was asked of it.
             mountpoint, path = plan.groups[UNIFIED]
-            v2.enable_controllers(mountpoint, path, plan.enable, everything=plan.mode == "v2")
+            v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=plan.mode == "v2")
 
     def _check_fit(self, directory: str) -> None:
         """Raise Error where a group that existed before is in use: its processes would become part of the container.

@@ -46,7 +46,7 @@ def start(cgroup: Cgroup) -> None:
             cgroup.paths = {UNIFIED: mountpoint + path}
             cgroup.made = [mountpoint + path]
             # systemd enables those it knows; hugetlb, rdma and misc are ours to enable, as with runc.
-            v2.enable_controllers(mountpoint, path, plan.enable, everything=False)
+            v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=False)
         except BaseException:
             _dismiss(cgroup)
             if started:  # a unit that existed before is not ours to stop

@@ -6,15 +6,20 @@ from pyruntime import os
 from pyruntime.cgroup import read_file, write_file
 from pyruntime.errors import Error
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.step import Step
+
 _FREEZE_SECONDS = 10.0
 
 # config-linux.md#cgroup-ownership names these for kernels without /sys/kernel/cgroup/delegate.
 _DELEGATED = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n"
 
 
-def enable_controllers(mountpoint: str, path: str, needed: list[str], *, everything: bool) -> None:
+def enable_controllers(mountpoint: str, path: str, needed: list[str], steps: "list[Step]", *, everything: bool) -> None:
     """Make the group mountpoint + path have the controllers `needed`, by enabling them from the root down.
 
+    steps       what will be written: an error names the first property that takes the controller
     everything  also enable what else there is, as far as that goes
     Raises Error that says which controller cannot be had and where.
 
@@ -28,18 +33,16 @@ def enable_controllers(mountpoint: str, path: str, needed: list[str], *, everyth
     for part in path.split("/")[1:]:
         file = directory + "/cgroup.subtree_control"
         for controller in _lacks(directory, missing):
-            raise Error(
-                f"cannot enable cgroup controller {controller}",
-                f"controller {controller} is not enabled in {directory}",
-                clause="config-linux.md#control-groups",
-            )
+            from pyruntime.plan.cgroup_limits import not_enabled
+
+            raise _refused(controller, steps, not_enabled(controller, directory))
         enabled = read_file(file).split()
         for controller in missing:
             if controller not in enabled:
                 try:
                     write_file(file, f"+{controller}")
                 except OSError as error:
-                    raise _not_enabled(controller, directory, error) from error
+                    raise _not_enabled(controller, directory, steps, error) from error
         wanted = [f"+{name}" for name in others if name not in enabled and name not in missing]
         if wanted:
             try:
@@ -60,7 +63,7 @@ def _lacks(directory: str, controllers: list[str]) -> list[str]:
     return [controller for controller in controllers if controller not in present]
 
 
-def _not_enabled(controller: str, directory: str, error: OSError) -> Error:
+def _not_enabled(controller: str, directory: str, steps: "list[Step]", error: OSError) -> Error:
     # Upholds config-linux.md#unified/controller-missing.
     advice = {
         errno.EBUSY: "the group has processes of its own: choose a linux.cgroupsPath below one that has none",
@@ -68,11 +71,19 @@ def _not_enabled(controller: str, directory: str, error: OSError) -> Error:
         errno.ENOENT: "the kernel or the group above does not offer it",
         errno.EOPNOTSUPP: "the group is threaded, or has real-time processes",
     }.get(error.errno or 0, "")
+    reason = f"write of +{controller} to {directory}/cgroup.subtree_control"
+    return _refused(controller, steps, reason, error.errno or 0, advice)
+
+
+def _refused(controller: str, steps: "list[Step]", reason: str, number: int = 0, advice: str = "") -> Error:
+    asks = next((step for step in steps if step.args.get("controller") == controller), None)
     return Error(
         f"cannot enable cgroup controller {controller}",
-        f"write of +{controller} to {directory}/cgroup.subtree_control",
-        clause="config-linux.md#control-groups",
-        errno=error.errno or 0,
+        reason,
+        pointer=asks.pointer if asks else "",
+        value=asks.args.get("value") if asks else None,
+        clause=asks.clause if asks else "config-linux.md#control-groups",
+        errno=number,
         advice=advice,
     )
 

@@ -10,7 +10,7 @@ from pyruntime.engine.program import Program
 from pyruntime.engine.record import state_document, write_pid_file
 from pyruntime.engine.sources import Sources
 from pyruntime.engine.undo import Undo
-from pyruntime.errors import Error
+from pyruntime.errors import Error, InvalidConfig
 from pyruntime.host.facts import facts
 from pyruntime.init import identity
 from pyruntime.init import main as init
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.launch import Child
     from pyruntime.engine.seccomp import Filter
     from pyruntime.plan.plan import Plan
-    from pyruntime.spec.types import Config, Process, StateFile
+    from pyruntime.spec.types import Config, Linux, Process, StateFile, User
     from pyruntime.store.container import Container
 
 
@@ -156,7 +156,9 @@ class _Execution:
 
     def _make(self, state: "StateFile") -> "Child":
         config = self.container.read_config()
-        config["process"] = self._process(config)
+        config["process"] = process = self._process(config)
+        if "user" in process and (config.get("linux") or {}).get("uidMappings"):
+            _check_mapped(process["user"], config["linux"])
         plan = self._plan(config, state)
         for warning in plan.warnings:
             log.warning(warning)
@@ -331,6 +333,15 @@ class _Execution:
         from pyruntime.engine.seccomp import open_filter
 
         return open_filter(plan.filter[0], config, os.path.dirname(self.container.path), self.sources)
+
+
+def _check_mapped(user: "User", linux: "Linux") -> None:
+    """Raise InvalidConfig for a user or group that the container's user namespace does not have."""
+    from pyruntime.spec.rules.users import unmapped
+
+    problems = list(unmapped(user, linux, "/user"))
+    if problems:
+        raise InvalidConfig("the process to exec is not valid", problems)
 
 
 def _number(text: str, whole: str) -> int:

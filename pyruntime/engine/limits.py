@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 
 _NOFILE = 7
+_NR_OPEN = "/proc/sys/fs/nr_open"
 _ROOM = 64  # descriptors that init needs, beside the caller's, until it executes the program
 
 
@@ -75,8 +76,23 @@ def _prlimit(pid: int, step: "Step", limit: "tuple[int, int] | None") -> None:
             clause=step.clause,
             step="prlimit",
             errno=-result,
-            advice="raising a hard limit takes CAP_SYS_RESOURCE" if -result == 1 else "",
+            advice=_why(step) if -result == 1 else "",
         )
+
+
+def _why(step: "Step") -> str:
+    """Say why the kernel does not permit a limit: getrlimit(2) has two reasons."""
+    if step.args["resource"] == _NOFILE:
+        try:
+            fd = os.open(_NR_OPEN, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            most = step.args["hard"]  # the container's /proc need not be there; it is the host that raises limits
+        else:
+            most = int(os.read(fd, 32))
+            os.close(fd)
+        if step.args["hard"] > most:
+            return f"no limit of descriptors is above the kernel's own, fs.nr_open: {most}"
+    return "raising a hard limit takes CAP_SYS_RESOURCE"
 
 
 def _oom_score_adj(pid: int, step: "Step") -> None:

@@ -127,7 +127,7 @@ def _enable(plan: CgroupPlan, host: "CgroupHost", cgroup: "Cgroup") -> None:
         from pyruntime.cgroup import v2
 
         path = cgroup.unified.removeprefix(host.unified)
-        v2.enable_controllers(host.unified, path, plan.enable, everything=False)
+        v2.enable_controllers(host.unified, path, plan.enable, plan.steps, everything=False)
 
 
 def _classes(config: "Config", state: "StateFile", container_id: str) -> "list[str]":

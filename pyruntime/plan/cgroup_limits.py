@@ -82,8 +82,12 @@ class _Section:
             return 2
         if host.mode == "v2" and not v2:
             raise self.error(field, f"cgroup v2 has no controller {v1}")
-        name = v2 if host.mode == "v2" else v1 or v2
-        raise self.error(field, f"controller {name} is not available on this host (cgroup {host.mode})")
+        lacks = []
+        if host.mode != "v2" and v1:
+            lacks.append(f"controller {v1} is not mounted (cgroup v1)")
+        if host.unified and v2:
+            lacks.append(not_enabled(v2, host.unified))
+        raise self.error(field, " and ".join(lacks))
 
     def write(self, controller: str, file: str, value: object, field: str, **how: "Any") -> None:
         pointer = f"{self.at}/{field}" if field else self.at
@@ -94,6 +98,25 @@ class _Section:
     def error(self, field: str, reason: str, value: object = None) -> Error:
         pointer = f"{self.at}/{field}" if field else self.at
         return Error(f"cannot set {self.name}", reason, pointer=pointer, value=value, clause=self.clause)
+
+
+def not_enabled(controller: str, directory: str) -> str:
+    """Say that the group `directory` of the unified hierarchy lacks a controller."""
+    return f"controller {controller} is not enabled in {directory}/cgroup.controllers"
+
+
+def _element(resources: "Resources", pointer: str) -> object:
+    """Return what config.json has at `pointer`, an element of linux.resources; None where it has nothing."""
+    found: Any = resources
+    for token in pointer.removeprefix(f"{_RESOURCES}/").split("/"):
+        name = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list):
+            found = found[int(name)]
+        elif isinstance(found, dict) and name in found:
+            found = found[name]
+        else:
+            return None
+    return found
 
 
 def compile_limits(resources: "Resources", host: "CgroupHost") -> tuple[list[Step], list[str]]:
@@ -107,7 +130,12 @@ def compile_limits(resources: "Resources", host: "CgroupHost") -> tuple[list[Ste
     for name, compile_section in _SECTIONS.items():
         section = resources.get(name)
         if section:
-            compile_section(section, limits)
+            try:
+                compile_section(section, limits)
+            except Error as error:
+                if error.value is None:
+                    error.value = _element(resources, error.pointer)
+                raise
     return limits.steps, limits.enable
 
 
@@ -459,7 +487,7 @@ def _unified(files: "dict[str, str]", limits: _Limits) -> None:
         if controller in _CORE:
             controller = ""
         elif controller not in limits.host.controllers:
-            raise section.error("", f"controller {controller} is not available in the unified hierarchy", value)
+            raise section.error("", not_enabled(controller, limits.host.unified), value)
         elif controller not in limits.enable:
             limits.enable.append(controller)
         # The kernel takes one line a write. `unified` says that a name is the v2 file even where v1 has its like.

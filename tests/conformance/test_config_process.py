@@ -10,6 +10,7 @@ import stat
 import struct
 import subprocess
 import termios
+from pathlib import Path
 
 import pytest
 from containers import until
@@ -301,6 +302,35 @@ def test_capabilities_in_a_user_namespace(inside):
     assert found["effective"] == found["bounding"] == numbers("SYS_CHROOT", "KILL")
 
 
+@USER
+@pytest.mark.parametrize(
+    ("name", "value", "place"),
+    [
+        ("uid", 5, "/process/user/uid"),
+        ("gid", 5, "/process/user/gid"),
+        ("additionalGids", [1, 5], "/process/user/additionalGids/1"),
+    ],
+)
+def test_a_user_that_the_user_namespace_does_not_have_is_an_error_before_anything_is_made(
+    containers, name, value, place
+):
+    # A terminal's change of owner would be the first to fail.
+    said = containers.refused(mapped(size=5), user(**{name: value}), process(terminal=True))
+    assert place in said
+    assert f"linux.{'uid' if name == 'uid' else 'gid'}Mappings" in said
+    assert "fchown" not in said
+
+
+@USER
+def test_exec_as_a_user_that_the_user_namespace_does_not_have_is_an_error(containers):
+    container = containers.start(mapped(size=5))
+    for words, place in ((("--user", "5"), "/user/uid"), (("--additional-gids", "5"), "/user/additionalGids/0")):
+        done = containers.runtime("exec", *words, container.id, "true", check=False)
+        assert done.returncode == 255
+        assert place in done.stderr and "linux." in done.stderr
+    assert containers.runtime("exec", "--user", "4:4", container.id, "id", "-u").stdout == "4\n"
+
+
 # ---- rlimits ----
 
 
@@ -331,6 +361,16 @@ def test_limits_that_are_not_listed_are_the_callers(inside):
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     found = inside("ulimit -Sc; ulimit -Hc", process(rlimits=[])).split()
     assert found == ["unlimited" if value == -1 else str(value // 512) for value in (soft, hard)]
+
+
+@POSIX
+def test_a_limit_of_descriptors_above_the_kernels_own_is_an_error_that_names_it(containers):
+    most = int(Path("/proc/sys/fs/nr_open").read_text())
+    limit = {"type": "RLIMIT_NOFILE", "soft": 100, "hard": most + 1}
+    said = containers.refused(process(rlimits=[limit]))
+    assert "/process/rlimits/0" in said and str(most + 1) in said
+    assert f"fs.nr_open: {most}" in said
+    assert "CAP_SYS_RESOURCE" not in said
 
 
 @POSIX

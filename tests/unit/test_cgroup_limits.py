@@ -236,8 +236,29 @@ def test_shares_that_the_kernel_would_change_without_a_word_are_an_error_on_v1(s
 @pytest.mark.clause("config-linux.md#unified/conversion-impossible")
 def test_limit_without_its_controller_is_an_error_that_names_it(resources, missing):
     error = refusal(resources, BARE)
-    assert f"controller {missing} is not available" in error.reason
+    assert f"controller {missing} is not mounted (cgroup v1)" in error.reason
     assert error.pointer.startswith("/linux/resources/")
+    assert error.value is not None
+
+
+def test_missing_controller_is_named_by_the_file_that_lacks_it_with_the_property_and_its_value():
+    resources = {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 500}]}}
+    bare = CgroupHost("v2", {}, "/sys/fs/cgroup", {"": "/"}, frozenset(["cpu"]))
+    error = refusal(resources, bare)
+    assert error.reason == "controller io is not enabled in /sys/fs/cgroup/cgroup.controllers"
+    assert error.pointer.startswith("/linux/resources/blockIO/weightDevice")
+    assert error.value is not None
+    error = refusal({"pids": {"limit": 7}}, bare)
+    assert (error.pointer, error.value) == ("/linux/resources/pids/limit", 7)
+    error = refusal({"network": {"classID": 7}}, BARE)
+    assert (error.reason, error.value) == ("controller net_cls is not mounted (cgroup v1)", 7)
+
+
+def test_on_a_hybrid_host_both_places_are_named():
+    bare = CgroupHost("hybrid", {"cpu": "/c/cpu"}, "/c/unified", {"": "/"}, frozenset())
+    assert refusal({"blockIO": {"weight": 50}}, bare).reason == (
+        "controller blkio is not mounted (cgroup v1) and controller io is not enabled in /c/unified/cgroup.controllers"
+    )
 
 
 @pytest.mark.parametrize("resources", [{"memory": {"limit": -1, "disableOOMKiller": False}}, {"pids": {"limit": -1}}])
@@ -255,7 +276,7 @@ def test_controller_that_only_the_unified_hierarchy_has_is_used_there_on_a_hybri
 @pytest.mark.clause("config-linux.md#unified/controller-missing")
 def test_unified_needs_the_unified_hierarchy_and_its_controller():
     assert "no unified" in refusal({"unified": {"memory.high": "1"}}, V1).reason
-    assert "controller memory is not available" in refusal({"unified": {"memory.high": "1"}}, HYBRID).reason
+    assert "controller memory is not enabled in" in refusal({"unified": {"memory.high": "1"}}, HYBRID).reason
     assert writes({"unified": {"hugetlb.2MB.max": "1"}}, HYBRID) == [("hugetlb.2MB.max", "1")]
 
 

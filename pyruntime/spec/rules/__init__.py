@@ -72,6 +72,7 @@ CONFIG: "Rules" = (
     namespaces.time_offsets,
     namespaces.hidden_paths,
     users.mappings,
+    users.process_user,
     devices.devices,
     network.net_devices,
     cgroups.cgroups_path,

@@ -7,9 +7,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyruntime.spec.types import Config, IDMapping
+    from pyruntime.spec.types import Config, IDMapping, Linux, User
 
 CLAUSE = "config-linux.md#user-namespace-mappings"
+_ROOT: "User" = {"uid": 0, "gid": 0}
 _END = 2**32 - 1  # ids go up to 2**32 - 2
 
 
@@ -33,6 +34,32 @@ def mappings(config: "Config") -> "Iterator[Error]":
                 clause=CLAUSE,
             )
         yield from overlaps(entries, f"/linux/{name}", CLAUSE)
+
+
+def process_user(config: "Config") -> "Iterator[Error]":
+    """The process's user and groups exist in the user namespace that the container gets."""
+    if "process" in config and types(config).get("user") == "":
+        process = config["process"]
+        yield from unmapped(process["user"] if "user" in process else _ROOT, config["linux"], "/process/user")
+
+
+def unmapped(user: "User", linux: "Linux", at: str) -> "Iterator[Error]":
+    """Yield which ids of `user`, found at the pointer `at`, no mapping covers: setuid(2) refuses them with EINVAL."""
+    for name, maps in (("uid", "uidMappings"), ("gid", "gidMappings"), ("additionalGids", "gidMappings")):
+        value: int | list[int] = user.get(name, [])  # type: ignore[assignment]
+        mappings: list[IDMapping] = linux.get(maps, [])  # type: ignore[assignment]
+        if not mappings:  # an error by itself
+            continue
+        several = isinstance(value, list)
+        for index, number in enumerate(value if isinstance(value, list) else [value]):
+            if not any(entry["containerID"] <= number < entry["containerID"] + entry["size"] for entry in mappings):
+                yield Error(
+                    f"process.user.{name} has {number}" if several else f"process.user.{name} is {number}",
+                    f"expected an id that linux.{maps} maps: the container's user namespace has no other",
+                    pointer=f"{at}/{name}/{index}" if several else f"{at}/{name}",
+                    value=number,
+                    clause="config.md#posix-platform-user",
+                )
 
 
 def overlaps(entries: "Sequence[IDMapping]", at: str, clause: str) -> "Iterator[Error]":

@@ -72,6 +72,8 @@ def test_the_good_one_is_accepted_and_the_bad_one_refused_for_the_reasons_that_s
 def test_what_is_wrong_in_a_process_is_wrong_in_a_process_document(subtests):
     seen = 0
     for entry in CONFIG:
+        if entry.get("rule") == "users.process_user":
+            continue  # it holds the process against another part of the configuration
         if all(pointer.startswith("/process/") for pointer, _ in expected(entry)):
             with subtests.test(name_of(entry), bad=entry["bad"]):
                 relative = [(pointer.removeprefix("/process"), clause) for pointer, clause in expected(entry)]

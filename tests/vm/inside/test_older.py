@@ -30,7 +30,7 @@ def idmapped(config):
         ),
         (
             "/linux/resources/unified/memory.high",
-            "controller memory is not available in the unified hierarchy",
+            "controller memory is not enabled in",
             resources(unified={"memory.high": "1000000"}),
         ),
         ("/process/apparmorProfile", "AppArmor is not enabled", process(apparmorProfile="some")),
