@@ -323,12 +323,12 @@ def test_a_user_that_the_user_namespace_does_not_have_is_an_error_before_anythin
 
 @USER
 def test_exec_as_a_user_that_the_user_namespace_does_not_have_is_an_error(containers):
-    container = containers.start(mapped(size=5))
-    for words, place in ((("--user", "5"), "/user/uid"), (("--additional-gids", "5"), "/user/additionalGids/0")):
+    container = containers.start(mapped(size=6))
+    for words, place in ((("--user", "6"), "/user/uid"), (("--additional-gids", "6"), "/user/additionalGids/0")):
         done = containers.runtime("exec", *words, container.id, "true", check=False)
         assert done.returncode == 255
         assert place in done.stderr and "linux." in done.stderr
-    assert containers.runtime("exec", "--user", "4:4", container.id, "id", "-u").stdout == "4\n"
+    assert containers.runtime("exec", "--user", "5:5", container.id, "id", "-u").stdout == "5\n"
 
 
 # ---- rlimits ----

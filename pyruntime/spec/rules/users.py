@@ -40,7 +40,7 @@ def process_user(config: "Config") -> "Iterator[Error]":
     """The process's user and groups exist in the user namespace that the container gets."""
     if "process" in config and types(config).get("user") == "":
         process = config["process"]
-        yield from unmapped(process["user"] if "user" in process else _ROOT, config["linux"], "/process/user")
+        yield from unmapped(process.get("user", _ROOT), config["linux"], "/process/user")
 
 
 def unmapped(user: "User", linux: "Linux", at: str) -> "Iterator[Error]":
