@@ -17,7 +17,7 @@ except ImportError:  # it moved from distutils into setuptools with version 69
     from distutils.command.build_scripts import build_scripts
 
 LAUNCHER = "csrc/launcher.c"
-SOURCES = [LAUNCHER, "csrc/sockets.c"]
+SOURCES = [LAUNCHER, "csrc/seal.c", "csrc/sockets.c"]
 SCHEMAS = "spec-fixtures/schema"
 
 

@@ -1,18 +1,16 @@
-/* The `pyruntime` executable: starts the interpreter isolated, from a sealed copy of itself where that matters.
+/* The `pyruntime` executable: starts the interpreter isolated, and seals itself where that matters.
 
    Three things are decided here, before any Python runs:
 
    1. What /proc/self/exe shows. A container's process must never find a writable host file there (CVE-2019-5736), so
-      for every verb that can enter a container the program copies itself into a sealed memfd and executes that. The
-      copy carries the path of the original behind the ELF image: nothing in argv or in the environment can tell the
-      program that it is sealed or where it comes from; only the kernel's seals and the sealed bytes can.
+      for every verb that can enter a container the program is sealed first: seal.c says how.
    2. Which code runs. No PYTHON* variable, no `site`, no .pth file, no current directory: the search path is the
       standard library of the interpreter this was built for and the one directory in which the package lies.
    3. How it ends: with _exit. There is nothing worth tearing down.
 
    libpython is loaded by name at run time and not linked, so that the first of the two executions does not pay for it.
    Where the interpreter has no shared library, or it is gone, the interpreter itself is executed with the same
-   isolation, from a sealed copy as well. */
+   isolation, sealed as well. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -22,30 +20,20 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "seal.h"
 #include "sockets.h"
 
 /* From the build: LIBPYTHON ("" without a shared library), INTERPRETER, STDLIB, DYNLOAD, SYSTEM_PACKAGES. */
 
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x10U
-#endif
-#ifndef F_SEAL_EXEC
-#define F_SEAL_EXEC 0x20
-#endif
-
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 #define PYTHON_X_Y "python" STRING(PY_MAJOR_VERSION) "." STRING(PY_MINOR_VERSION)
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 /* The modules of the package, as the build found them: csrc/freeze.py wrote this. Where Python is embedded they come
    from here and not from files; 3.10 keeps its own boot modules in the same table and so does without. */
@@ -57,13 +45,12 @@
 /* The same words for both ways to start. It leaves by _exit; only a broken installation lets an exception through. */
 static const char PROGRAM[] = "from pyruntime.cli.main import program\nprogram()\n";
 
-/* Say what failed in the program's own voice and end with its error status. */
-static _Noreturn void fail(const char *what, const char *detail) {
+_Noreturn void fail(const char *what, const char *detail) {
     fprintf(stderr, "pyruntime: cannot start: %s: %s\n", what, detail);
     _exit(1);
 }
 
-static _Noreturn void fail_errno(const char *what) { fail(what, strerror(errno)); }
+_Noreturn void fail_errno(const char *what) { fail(what, strerror(errno)); }
 
 /* ---- Which verbs stay outside ---- */
 
@@ -107,90 +94,6 @@ static bool stays_outside(char **argv) {
         }
     }
     return true;
-}
-
-/* ---- The sealed copy ---- */
-
-/* What stands behind the ELF image in a sealed copy, after the path of the original. */
-struct trailer {
-    uint64_t path_length; /* bytes, without a terminating NUL */
-    char magic[8];
-};
-static const char MAGIC[8] = {'p', 'y', 'r', 'u', 'n', 't', 'm', '1'};
-
-static void write_all(int fd, const void *data, size_t size) {
-    const char *bytes = data;
-    while (size) {
-        ssize_t written = write(fd, bytes, size);
-        if (written < 0)
-            fail_errno("write to the sealed copy");
-        bytes += written;
-        size -= written;
-    }
-}
-
-/* Return a memfd named `name`, executable whatever vm.memfd_noexec is at (2 forbids it: then the error says so). */
-static int executable_memfd(const char *name) {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 memfds are always executable and the flag is unknown */
-        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        fail_errno(errno == EACCES ? "memfd_create (sysctl vm.memfd_noexec is 2)" : "memfd_create");
-    return fd;
-}
-
-/* Return a sealed memfd with the bytes of `file`, and behind them `origin` where that is not NULL. */
-static int sealed_copy(int file, const char *name, const char *origin) {
-    struct stat info;
-    if (fstat(file, &info) < 0)
-        fail_errno("fstat of the executable");
-    int copy = executable_memfd(name);
-    char *image = mmap(NULL, info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (image == MAP_FAILED)
-        fail_errno("mmap of the executable");
-    write_all(copy, image, info.st_size);
-    munmap(image, info.st_size);
-    if (origin) {
-        struct trailer trailer = {.path_length = strlen(origin)};
-        memcpy(trailer.magic, MAGIC, sizeof MAGIC);
-        write_all(copy, origin, trailer.path_length);
-        write_all(copy, &trailer, sizeof trailer);
-    }
-    /* Both are needed: sealed bytes, and a mode that cannot lose its execute bits, which kernels before 6.3 lack. */
-    if (fcntl(copy, F_ADD_SEALS, SEALS | F_SEAL_EXEC) < 0 && fcntl(copy, F_ADD_SEALS, SEALS) < 0)
-        fail_errno("F_ADD_SEALS");
-    return copy;
-}
-
-/* Execute what `fd` holds. The descriptor closes itself on exec. */
-static _Noreturn void execute(int fd, char **argv) {
-    extern char **environ;
-    syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
-    fail_errno("execveat of the sealed copy");
-}
-
-/* Fill `origin` with the path of the installed program; return whether the running one is a sealed copy of it. */
-static bool find_origin(int self, char origin[PATH_MAX]) {
-    struct trailer trailer;
-    struct stat info;
-    int seals = fcntl(self, F_GET_SEALS);
-    if (seals >= 0 && (seals & SEALS) == SEALS) {
-        if (fstat(self, &info) == 0 && info.st_size > (off_t)sizeof trailer &&
-            pread(self, &trailer, sizeof trailer, info.st_size - sizeof trailer) == sizeof trailer &&
-            memcmp(trailer.magic, MAGIC, sizeof MAGIC) == 0 && trailer.path_length < PATH_MAX) {
-            off_t start = info.st_size - sizeof trailer - trailer.path_length;
-            if (pread(self, origin, trailer.path_length, start) == (ssize_t)trailer.path_length) {
-                origin[trailer.path_length] = '\0';
-                return true;
-            }
-        }
-        fail("sealed copy", "it does not name its original");
-    }
-    ssize_t length = readlink("/proc/self/exe", origin, PATH_MAX - 1);
-    if (length < 0)
-        fail_errno("readlink /proc/self/exe");
-    origin[length] = '\0';
-    return false;
 }
 
 /* ---- Where the package lies ---- */
@@ -423,7 +326,8 @@ static _Noreturn void run_interpreter(int argc, char **argv, const char *package
         int file = open(INTERPRETER, O_RDONLY | O_CLOEXEC);
         if (file < 0)
             fail_errno(INTERPRETER);
-        execute(sealed_copy(file, "python", NULL), command);
+        int view = read_only_view(file, INTERPRETER, packages);
+        execute(view < 0 ? sealed_copy(file, "python", NULL) : view, command);
     }
     execv(INTERPRETER, command);
     fail_errno(INTERPRETER);
@@ -439,14 +343,14 @@ int main(int argc, char **argv) {
         fail_errno("open /proc/self/exe");
     bool sealed = find_origin(self, origin);
     bool outside = sealed || stays_outside(argv);
-    if (!outside && *LIBPYTHON)
+    find_packages(origin, packages);
+    if (!outside && *LIBPYTHON && !seal_in_place(self, origin, packages))
         execute(sealed_copy(self, "pyruntime", origin), argv);
     close(self);
 
     /* A write to a caller who has gone is an error to handle (and to clean up after), not a death half-way. As in
        every Python program; what runs in the container and as a hook gets the default back. */
     signal(SIGPIPE, SIG_IGN);
-    find_packages(origin, packages);
     if (load_python())
         embed(argc, argv, origin, packages);
     run_interpreter(argc, argv, packages, sealed || !outside);

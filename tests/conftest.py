@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,24 @@ def runtime(pyruntime, tmp_path):
     program = Runtime(pyruntime, tmp_path / "run" / "root")
     yield program
     program.clean()
+
+
+@pytest.fixture(params=["in place", "by a copy"])
+def sealed(request, runtime, tmp_path):
+    """`runtime` with a program that seals itself in one of the two ways of csrc/seal.c."""
+    if request.param == "by a copy":
+        # No overlay has a layer within another. So this is the program of a prefix which is the packages' directory.
+        packages = tmp_path / "packages"
+        source = Path(sysconfig.get_path("purelib"))
+        place = packages / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+        place.parent.mkdir(parents=True)
+        place.symlink_to(packages)
+        for file in [source / "pyruntime", *source.glob("_cffi_backend*.so")]:
+            (packages / file.name).symlink_to(file)
+        (packages / "bin").mkdir()
+        shutil.copy(runtime.program, packages / "bin")
+        runtime.program = packages / "bin" / runtime.program.name
+    return runtime
 
 
 @pytest.fixture(scope="session")

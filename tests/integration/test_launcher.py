@@ -139,7 +139,10 @@ def test_without_libpython_the_interpreter_is_executed(pyruntime):
 
 
 def exe_of_a_running(runtime, bundle, program=None, **options):
-    """Run a container in the foreground; return (target of the runtime's own /proc/PID/exe, its seals)."""
+    """Run a container in the foreground; return (target of the runtime's own /proc/PID/exe, its seals).
+
+    The seals are those of a memfd, or None where the file is another one, on a filesystem that is read-only.
+    """
     name = runtime.id()
     path = bundle(lambda config: config["process"].update(args=["sh", "-c", "echo up; exec sleep 100"]))
     command = runtime.command("run", "--bundle", path, name)
@@ -149,9 +152,14 @@ def exe_of_a_running(runtime, bundle, program=None, **options):
     try:
         assert select.select([process.stdout], [], [], 30)[0], "the container says nothing"
         assert process.stdout.readline() == b"up\n", process.stderr.read()
-        file = os.open(f"/proc/{process.pid}/exe", os.O_RDONLY)
+        exe = f"/proc/{process.pid}/exe"
+        assert not os.path.samefile(exe, runtime.program)
+        file = os.open(exe, os.O_RDONLY)
         try:
-            return os.readlink(f"/proc/{process.pid}/exe"), fcntl.fcntl(file, F_GET_SEALS)
+            return os.readlink(exe), fcntl.fcntl(file, F_GET_SEALS)
+        except OSError:
+            assert os.fstatvfs(file).f_flag & os.ST_RDONLY
+            return os.readlink(exe), None
         finally:
             os.close(file)
     finally:
@@ -160,18 +168,73 @@ def exe_of_a_running(runtime, bundle, program=None, **options):
         process.communicate()
 
 
+def is_sealed(target, seals):
+    """Whether a program is a read-only view of the file, or a copy with all seals."""
+    if target.startswith("/memfd:"):
+        return seals & SEALED == SEALED
+    return seals is None and target.count("/") == 1
+
+
 @needs_root
-def test_proc_self_exe_is_a_sealed_copy_when_a_container_is_run(runtime, bundle):
+def test_the_program_is_sealed_without_a_copy_of_it(runtime, bundle):
     target, seals = exe_of_a_running(runtime, bundle)
-    assert target.startswith("/memfd:")
-    assert seals & SEALED == SEALED
+    assert (target.count("/"), seals) == (1, None)
 
 
 @needs_root
-def test_what_the_caller_says_does_not_count_as_sealed(runtime, bundle):
-    target, seals = exe_of_a_running(runtime, bundle, env={"_": "/memfd:pyruntime", "PATH": "/nowhere"})
-    assert target.startswith("/memfd:")
-    assert seals & SEALED == SEALED
+def test_where_it_cannot_be_seen_through_an_overlay_it_is_copied(sealed, request, bundle):
+    target, seals = exe_of_a_running(sealed, bundle)
+    assert target.startswith("/memfd:") == ("copy" in request.node.name)
+    assert is_sealed(target, seals)
+
+
+# As an administrator may have it: the program is an image's, whose root filesystem is an overlay.
+ON_AN_OVERLAY = """
+set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/merged"
+mount -t overlay -o "$3lowerdir=$2,upperdir=$1/upper,workdir=$1/work" overlay "$1/merged"
+shift 3
+exec "$@"
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("options", ["", "ro,"], ids=["writable", "read-only"])
+def test_a_program_that_lies_on_an_overlay_is_not_taken_for_sealed(runtime, bundle, moved, tmp_path, options):
+    merged = tmp_path / "layers/merged"
+    merged.parent.mkdir()
+    inside = merged / "bin/pyruntime"
+    prefix = moved[0].parents[1]
+    wrapped = ["unshare", "--mount", "sh", "-c", ON_AN_OVERLAY, "sh", merged.parent, prefix, options, inside]
+    target, seals = exe_of_a_running(runtime, bundle, program=wrapped)
+    assert is_sealed(target, seals)
+
+
+@needs_root
+def test_a_program_that_is_mounted_over_another_file_is_the_one_that_runs(runtime, bundle, moved, pyruntime):
+    """As a volume of a single file is. An overlay of the directory would show what lies below it."""
+    moved[0].write_text("something else")
+    script = 'mount --bind "$1" "$2"; shift; exec "$@"'
+    program = ["unshare", "--mount", "sh", "-c", script, "sh", pyruntime, moved[0]]
+    target, seals = exe_of_a_running(runtime, bundle, program=program)
+    assert target.startswith("/memfd:") and is_sealed(target, seals)
+
+
+@needs_root
+def test_what_the_caller_says_does_not_count_as_sealed(sealed, bundle):
+    for said in ("/memfd:pyruntime", "/pyruntime"):
+        assert is_sealed(*exe_of_a_running(sealed, bundle, env={"_": said, "PATH": "/nowhere"}))
+
+
+@needs_root
+def test_it_is_called_what_it_was_called(runtime, bundle):
+    """Sealing changes neither the name nor the command line that others see."""
+    name = runtime.id()
+    runtime("create", "--bundle", bundle(), "--pid-file", runtime.root.parent / "pid", name)
+    pid = (runtime.root.parent / "pid").read_text()
+    assert Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == bytes(runtime.program)
+    assert Path(f"/proc/{pid}/environ").read_bytes().count(b"PATH=")
 
 
 @needs_root
@@ -184,7 +247,6 @@ def test_proc_self_exe_is_a_sealed_copy_with_python_m_too(runtime, bundle, pyrun
 
 @needs_root
 @pytest.mark.parametrize("options", [["--debug"], ["--log", "state"], ["--log-format=json"], ["--rootless", "false"]])
-def test_no_option_before_the_verb_hides_the_verb(runtime, bundle, options, tmp_path):
-    program = [runtime.program, *options]
-    target, _ = exe_of_a_running(runtime, bundle, program=program, cwd=tmp_path)
-    assert target.startswith("/memfd:")
+def test_no_option_before_the_verb_hides_the_verb(sealed, bundle, options, tmp_path):
+    program = [sealed.program, *options]
+    assert is_sealed(*exe_of_a_running(sealed, bundle, program=program, cwd=tmp_path))
