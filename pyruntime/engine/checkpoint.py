@@ -86,7 +86,10 @@ def _of_container(config: "Config", state: "StateFile", before: bool) -> "Messag
     if not before:
         request["ext_mnt"] = [
             {"key": destination, "val": destination}
-            for destination, _ in criu.external_mounts(config, _masked_files(config, pid))
+            for destination, _ in [
+                *criu.external_mounts(config, _masked_files(config, pid)),
+                *criu.cgroup_binds(config, groups),
+            ]
         ]
     return request
 

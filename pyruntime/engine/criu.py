@@ -34,6 +34,7 @@ _CONFIG_ANNOTATION = "org.criu.config"
 _CONFIG_FILE = "/etc/criu/runc.conf"  # whoever had runc has it there
 _CLONE_NEWNET = 0x40000000
 _LOG_LEVEL = 4
+_CGROUP = ("cgroup", "cgroup2")
 _STREAMS = "descriptors.json"
 _LONGEST = 1 << 16  # bytes of a message
 
@@ -130,6 +131,35 @@ def external_mounts(config: "Config", masked_files: "list[str]") -> "list[tuple[
         if mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
     ]
     return mounts + [(path, "/dev/null") for path in masked_files] + [(path, path) for path in _bound_devices(config)]
+
+
+def cgroup_binds(config: "Config", paths: "dict[str, str]") -> "list[tuple[str, str]]":
+    """Return the hierarchies that a mount of type cgroup shows by bind mounts: (place, directory on the host).
+
+    paths  the container's groups: controller -> directory
+    Without a cgroup namespace they are the host's own mounts; within one CRIU mounts them anew.
+    """
+    entries = [(index, mount) for index, mount in enumerate(config.get("mounts") or ()) if mount.get("type") in _CGROUP]
+    if not entries:
+        return []
+    from pyruntime.host import cgroups
+    from pyruntime.plan.cgroup import CgroupPlan
+    from pyruntime.plan.cgroup_mounts import expand
+    from pyruntime.plan.mounts import is_bind
+
+    host = cgroups.detect()
+    roots = {**host.mounts, "": host.unified}
+    groups = {name: (roots[name], paths[name].removeprefix(roots[name])) for name in roots if name in paths}
+    # Where the container runs in the caller's groups there is none of its own to show.
+    groups = {name: groups.get(name, (root, "")) for name, root in roots.items() if root}
+    plan = CgroupPlan(host.mode, "", groups, [], [], False)
+    return [
+        (step.args["path"], step.args["source"])
+        for index, mount in entries
+        if not is_bind(mount)
+        for step in expand(index, mount, config, host, plan)
+        if step.op == "bind"
+    ]
 
 
 def _bound_devices(config: "Config") -> "list[str]":

@@ -144,7 +144,11 @@ class _Restoration:
             rst_sibling=True,
             root=os.path.realpath(mountpoint),
             ext_mnt=[
-                {"key": destination, "val": source} for destination, source in criu.external_mounts(self.config, masked)
+                {"key": destination, "val": source}
+                for destination, source in [
+                    *criu.external_mounts(self.config, masked),
+                    *criu.cgroup_binds(self.config, self.cgroup.paths),
+                ]
             ],
             join_ns=criu.namespaces_to_join(self.config),
             inherit_fd=[{"key": name, "fd": fd} for fd, name in enumerate(streams[:3]) if name.startswith("pipe:")],

@@ -224,10 +224,28 @@ def _parent(pid: int) -> int:
         return next(int(line.split()[1]) for line in file if line.startswith("PPid:"))
 
 
-def test_a_checkpoint_that_cannot_be_made_leaves_the_container_running(containerd, ctr, tmp_path):
-    if subprocess.run(["sh", "-c", "criu check"], capture_output=True, check=False).returncode == 0:
-        pytest.skip("CRIU works on this host")
-    ctr("run", "--detach", IMAGE, "c", "sleep", "1000")
+# It remembers what it has read, until it may end.
+REMEMBERS = "read word </io/word; touch /io/ready; until [ -e /io/end ]; do sleep 0.1; done; echo $word >/io/remembered"
+
+
+def test_a_checkpoint_is_restored_or_cannot_be_made_and_leaves_the_container_running(containerd, ctr, tmp_path):
+    works = subprocess.run(["sh", "-c", "criu check"], capture_output=True, check=False).returncode == 0
+    io = tmp_path / "io"
+    io.mkdir()
+    (io / "word").write_text("before\n")
+    mount = f"type=bind,src={io},dst=/io,options=rbind:rw"
+    ctr("run", "--detach", "--mount", mount, IMAGE, "c", "sh", "-c", REMEMBERS)
+    until((io / "ready").exists, "the container to have read its word")
+    if works:
+        ctr("container", "checkpoint", "--rw", "--image", "--task", "c", "example.org/checkpoint:1")
+        ctr("task", "delete", "--force", "c")
+        ctr("container", "delete", "c")
+        (io / "word").write_text("after\n")
+        (io / "end").touch()
+        ctr("container", "restore", "--rw", "--live", "c", "example.org/checkpoint:1")
+        until((io / "remembered").exists, "the restored container to go on")
+        assert (io / "remembered").read_text() == "before\n"
+        return
     done = ctr("task", "checkpoint", "--image-path", tmp_path / "images", "c", status=1)
     assert "criu" in done.stderr
     assert containerd.status("c") == "RUNNING"

@@ -212,6 +212,44 @@ def test_status_fd_is_told_when_lazy_pages_are_ready(runtime, running, criu, tmp
         assert said.read() == b"\0"
 
 
+def in_the_hosts_cgroup_namespace(config):
+    counter(config)
+    config["mounts"] = [entry for entry in config["mounts"] if entry.get("type") != "cgroup"]
+    config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]})
+    config["linux"]["namespaces"] = [entry for entry in config["linux"]["namespaces"] if entry["type"] != "cgroup"]
+
+
+def in_its_own_cgroup_namespace(config):
+    in_the_hosts_cgroup_namespace(config)
+    config["linux"]["namespaces"].append({"type": "cgroup"})
+
+
+@pytest.mark.parametrize("change", [in_the_hosts_cgroup_namespace, in_its_own_cgroup_namespace])
+def test_hierarchies_that_are_bound_are_the_hosts_own(runtime, bundle, criu, images, tmp_path, change):
+    """Without a cgroup namespace the container sees the host's mounts, which CRIU must leave to the host."""
+    container, place = runtime.id(), bundle(change, own=True)
+    null = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.run(runtime.command("run", "-d", "-b", place, container), check=True, timeout=60, **null)
+    mounted = [line.split() for line in runtime("exec", container, "cat", "/proc/mounts").stdout.splitlines()]
+    places = {words[1] for words in mounted if words[2] in ("cgroup", "cgroup2")}
+    assert places
+    runtime("checkpoint", "--leave-running", "--image-path", tmp_path / "dump", container, env=criu.environment)
+    outside = change is in_the_hosts_cgroup_namespace
+    asked = {entry["key"]: entry["val"] for entry in criu.options(rpc.DUMP)["ext_mnt"]}
+    assert {key for key in asked if key.startswith("/sys/fs/cgroup")} == (places if outside else set())
+    runtime("kill", container, "KILL")
+
+    again = runtime.id()
+    runtime("restore", "-d", "--image-path", images, "-b", place, again, env=criu.environment)
+    asked = {entry["key"]: entry["val"] for entry in criu.options(rpc.RESTORE)["ext_mnt"]}
+    sources = {key: value for key, value in asked.items() if key.startswith("/sys/fs/cgroup")}
+    assert set(sources) == (places if outside else set())
+    assert all(os.path.isdir(source) for source in sources.values())
+    if os.path.isdir("/sys/fs/cgroup/pids") and outside:
+        assert again in sources["/sys/fs/cgroup/pids"]
+    runtime("kill", again, "KILL")
+
+
 def test_restore_runs_hooks_joins_cgroups_and_makes_places_for_mounts(runtime, bundle, criu, images, tmp_path):
     def change(config):
         config["annotations"] = {

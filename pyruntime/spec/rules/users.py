@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 CLAUSE = "config-linux.md#user-namespace-mappings"
 _ROOT: "User" = {"uid": 0, "gid": 0}
+_MOST = 340
 _END = 2**32 - 1  # ids go up to 2**32 - 2
 
 
@@ -63,7 +64,15 @@ def unmapped(user: "User", linux: "Linux", at: str) -> "Iterator[Error]":
 
 
 def overlaps(entries: "Sequence[IDMapping]", at: str, clause: str) -> "Iterator[Error]":
-    """Yield where mappings run past the last id or overlap, inside or outside: user_namespaces(7) forbids both."""
+    """Yield where mappings are too many, run past the last id or overlap: user_namespaces(7) forbids all three."""
+    if len(entries) > _MOST:
+        yield Error(
+            f"there are {len(entries)} mappings",
+            f"expected at most {_MOST}: the kernel takes no more",
+            pointer=f"{at}/{_MOST}",
+            value=entries[_MOST],
+            clause=clause,
+        )
     for index, entry in enumerate(entries):
         for side, first in (("containerID", entry["containerID"]), ("hostID", entry["hostID"])):
             if first + entry["size"] > _END:
