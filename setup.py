@@ -18,6 +18,8 @@ except ImportError:  # it moved from distutils into setuptools with version 69
 
 LAUNCHER = "csrc/launcher.c"
 SOURCES = [LAUNCHER, "csrc/seal.c", "csrc/sockets.c"]
+# The launcher that loads libpython, in the package.
+SMALL = "launcher"
 SCHEMAS = "spec-fixtures/schema"
 
 
@@ -41,10 +43,16 @@ class BuildLauncher(build_scripts):
         package = Path(self.get_finalized_command("build_py").build_lib, "pyruntime")
         runpy.run_path("csrc/freeze.py")["write_header"](package, frozen)
         definitions = [f'-D{name}="{value}"' for name, value in interpreter().items()]
-        compiler = os.environ.get("CC", "cc").split()
-        flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-s"]
         includes = [f"-I{sysconfig.get_path('include')}", f"-I{frozen.parent}"]
-        subprocess.run([*compiler, *flags, *includes, *definitions, *SOURCES, "-o", str(target), "-ldl"], check=True)
+        archive = static_library()
+        if archive is None:
+            compile_launcher(target, definitions, includes)
+            return
+        # The small one is what is copied where the other one cannot be sealed in place (csrc/launcher.c).
+        compile_launcher(package / SMALL, definitions, includes)
+        definitions += ["-DSTATIC_PYTHON", f'-DSMALL="{SMALL}"']
+        whole = ["-Wl,--whole-archive", str(archive), "-Wl,--no-whole-archive", "-Wl,--export-dynamic"]
+        compile_launcher(target, definitions, includes, ["-fno-pie", "-no-pie", *whole, *needed_by_python()])
 
 
 class Wheel(bdist_wheel):
@@ -53,6 +61,36 @@ class Wheel(bdist_wheel):
     def finalize_options(self):
         super().finalize_options()
         self.root_is_pure = False
+
+
+def compile_launcher(target, definitions, includes, libraries=()):
+    """Compile and link the launcher."""
+    compiler = os.environ.get("CC", "cc").split()
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-s"]
+    command = [*compiler, *flags, *includes, *definitions, *SOURCES, "-o", str(target), *libraries, "-ldl"]
+    subprocess.run(command, check=True)
+
+
+def static_library():
+    """Return the archive of libpython to link into the launcher, or None: then it loads the shared library.
+
+    PYRUNTIME_LINK=shared in the environment asks for that. Debian's archive is known to work: those that other builds
+    of Python leave behind may be for link-time optimization by another compiler, or lack what they need themselves.
+    """
+    archive = Path(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "")
+    wanted = os.environ.get("PYRUNTIME_LINK") != "shared" and "deb_system" in sysconfig.get_scheme_names()
+    return (
+        archive if wanted and sys.version_info >= (3, 11) and interpreter()["LIBPYTHON"] and archive.is_file() else None
+    )
+
+
+def needed_by_python():
+    """Return the linker's words for the libraries that libpython needs."""
+    words = [word for name in ("MODLIBS", "LIBS", "SYSLIBS") for word in sysconfig.get_config_var(name).split()]
+    # Debian's python3-dev brings the archives of these two; each library that is not loaded is time.
+    static = [word for word in ("-lz", "-lexpat") if word in words]
+    shared = [word for word in dict.fromkeys(words) if word not in static]
+    return ["-Wl,-Bstatic", *static, "-Wl,-Bdynamic", "-Wl,--exclude-libs,libz.a:libexpat.a", *shared]
 
 
 def interpreter():

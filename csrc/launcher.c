@@ -8,9 +8,11 @@
       standard library of the interpreter this was built for and the one directory in which the package lies.
    3. How it ends: with _exit. There is nothing worth tearing down.
 
-   libpython is loaded by name at run time and not linked, so that the first of the two executions does not pay for it.
-   Where the interpreter has no shared library, or it is gone, the interpreter itself is executed with the same
-   isolation, sealed as well. */
+   There are two builds. With STATIC_PYTHON libpython is part of the program; that starts fastest. The other one loads
+   it by name. It is the program where there is no archive of libpython; otherwise it lies in the package as SMALL, and
+   is what is copied where the program cannot be sealed in place, because a copy costs by its size. Where the
+   interpreter has no shared library, or it is gone, the interpreter itself is executed with the same isolation, sealed
+   as well. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -135,6 +137,17 @@ static void find_packages(const char *origin, char packages[PATH_MAX]) {
 #define DECLARE(name) static __typeof__(&name) api_##name;
 PYTHON_API(DECLARE)
 
+#ifdef STATIC_PYTHON
+/* It is part of the program, whose symbols are global as extension modules expect them. Return true. */
+static bool load_python(void) {
+#define LOAD(name) api_##name = &name;
+    PYTHON_API(LOAD)
+#if FROZEN_START
+    PyImport_FrozenModules = FROZEN;
+#endif
+    return true;
+}
+#else
 /* Load libpython with its symbols global, as extension modules expect them. Return whether that worked. */
 static bool load_python(void) {
     void *library = *LIBPYTHON ? dlopen(LIBPYTHON, RTLD_LAZY | RTLD_GLOBAL) : NULL;
@@ -153,6 +166,7 @@ static bool load_python(void) {
 #endif
     return true;
 }
+#endif
 
 static void check(PyStatus status) {
     if (api_PyStatus_Exception(status))
@@ -333,6 +347,21 @@ static _Noreturn void run_interpreter(int argc, char **argv, const char *package
     fail_errno(INTERPRETER);
 }
 
+/* Return a sealed copy of this program `self`, or of the small build of it. */
+static int copy_of_program(int self, const char *origin, const char *packages) {
+#ifdef STATIC_PYTHON
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof path, "%s/pyruntime/" SMALL, packages);
+    int small = length < PATH_MAX ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (small < 0)
+        fail_errno(path);
+    self = small;
+#else
+    (void)packages;
+#endif
+    return sealed_copy(self, "pyruntime", origin);
+}
+
 int main(int argc, char **argv) {
     char origin[PATH_MAX], packages[PATH_MAX];
     if (argc < 1)
@@ -345,7 +374,7 @@ int main(int argc, char **argv) {
     bool outside = sealed || stays_outside(argv);
     find_packages(origin, packages);
     if (!outside && *LIBPYTHON && !seal_in_place(self, origin, packages))
-        execute(sealed_copy(self, "pyruntime", origin), argv);
+        execute(copy_of_program(self, origin, packages), argv);
     close(self);
 
     /* A write to a caller who has gone is an error to handle (and to clean up after), not a death half-way. As in

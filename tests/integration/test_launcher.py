@@ -127,15 +127,42 @@ def test_a_reader_who_has_gone_gets_an_error_status_and_not_a_signal(pyruntime):
     assert result.returncode > 0
 
 
+@pytest.fixture
+def loading(moved):
+    """The build of the program that loads libpython, in the place of the one that may have it inside."""
+    program, packages = moved
+    small = packages / "pyruntime/launcher"
+    if small.exists():
+        shutil.copyfile(small, program)
+    return program
+
+
+def test_the_build_that_loads_libpython_runs_the_same(loading, pyruntime, tmp_path):
+    assert call(loading, "--version").stdout == call(pyruntime, "--version").stdout
+    assert call(loading, "spec", "--bundle", tmp_path).returncode == 0
+    assert call(loading, "--root", tmp_path / "root", "run", "--bundle", tmp_path, "name").returncode == 1
+
+
+def without_libpython(program):
+    """Return the command line for a program where the library is an empty file."""
+    library = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")).resolve()
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null "$1"; shift; exec "$@"', "sh", library, program]
+
+
 @needs_root
-def test_without_libpython_the_interpreter_is_executed(pyruntime):
+def test_without_libpython_the_interpreter_is_executed(loading, pyruntime):
     if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
         return  # then every other test here has run that way
-    library = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME"))
-    script = 'mount --bind /dev/null "$1"; shift; exec "$@"'
-    result = call("unshare", "--mount", "sh", "-c", script, "sh", library.resolve(), pyruntime, "--version")
+    result = call(*without_libpython(loading), "--version")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == call(pyruntime, "--version").stdout
+
+
+@needs_root
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_ENABLE_SHARED"), reason="needs a libpython")
+def test_an_interpreter_that_is_executed_is_sealed(loading, runtime, bundle):
+    program = without_libpython(loading)
+    assert is_sealed(*exe_of_a_running(runtime, bundle, program=program))
 
 
 def exe_of_a_running(runtime, bundle, program=None, **options):
