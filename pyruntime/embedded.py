@@ -14,6 +14,7 @@ from pyruntime import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -87,6 +88,24 @@ def _open(*arguments: "Any", **options: "Any") -> "Any":
     return open(*arguments, **options)
 
 
+def _find_and_load(name: str, import_: object) -> "ModuleType":
+    """Import a module that is not there yet, in the place of importlib's function of that name.
+
+    A module of the package is frozen, so that nothing needs finding: a fifth of importlib's time for each of a hundred.
+    """
+    # Init empties that list: importing is switched off then.
+    if not name.startswith("pyruntime.") or not sys.meta_path or not _imp.is_frozen(name):
+        return _search(name, import_)
+    package, _, module = name.rpartition(".")
+    parent = sys.modules.get(package) or _find_and_load(package, import_)
+    _imp.init_frozen(name)
+    setattr(parent, module, sys.modules[name])
+    return sys.modules[name]
+
+
+_search: "Callable[[str, object], ModuleType]" = importlib._find_and_load  # type: ignore[attr-defined]
+
+
 def program(dynload: str, packages: str, system: str) -> None:
     """Run the program.
 
@@ -97,6 +116,7 @@ def program(dynload: str, packages: str, system: str) -> None:
     sys.modules["pyruntime"].__path__[:] = [f"{packages}/pyruntime"]
     finders: list[Any] = [_Extensions(dynload, packages, system), _Rest]
     sys.meta_path += finders
+    importlib._find_and_load = _find_and_load  # type: ignore[attr-defined]
     builtins.open = _open
     from pyruntime.cli.main import program
 
