@@ -4,24 +4,6 @@ A rule gets a document that its schema accepts, so it need not look at types, on
 it reports start at `at`, the pointer of the part it is given.
 """
 
-from pyruntime.spec.rules import (
-    annotations,
-    cgroups,
-    devices,
-    intel_rdt,
-    memory_policy,
-    mounts,
-    namespaces,
-    network,
-    platform,
-    rlimits,
-    scheduler,
-    seccomp,
-    sysctl,
-    users,
-    version,
-)
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,25 +12,81 @@ if TYPE_CHECKING:
     from pyruntime.spec.types import Config, Process, Resources, State
 
     Rule = Callable[..., Iterator[Error]]
-    Rules = tuple[Rule, ...]
+    Rules = dict[str, tuple[str, ...]]
 
-PROCESS: "Rules" = (rlimits.rlimits, scheduler.scheduler, scheduler.exec_cpu_affinity)
+# Rule -> the properties that it is about. Without any of them it has nothing to say, and is not even imported.
+PROCESS: "Rules" = {
+    "rlimits.rlimits": ("rlimits",),
+    "scheduler.scheduler": ("scheduler",),
+    "scheduler.exec_cpu_affinity": ("execCPUAffinity",),
+}
 
-RESOURCES: "Rules" = (cgroups.cpu, cgroups.memory, cgroups.unified, network.priorities)
+RESOURCES: "Rules" = {
+    "cgroups.cpu": ("cpu",),
+    "cgroups.memory": ("memory",),
+    "cgroups.unified": ("unified",),
+    "network.priorities": ("network",),
+}
 
-STATE: "Rules" = (version.oci_version,)
+STATE: "Rules" = {"version.oci_version": ("ociVersion",)}
+
+# In the order of config.md and config-linux.md, so that errors come in it.
+CONFIG: "Rules" = {
+    "version.supported": ("ociVersion",),
+    "platform.linux_only": ("freebsd", "solaris", "vm", "windows", "zos"),
+    "mounts.mounts": ("mounts",),
+    "_process": ("process",),
+    "namespaces.namespaces": ("linux/namespaces",),
+    "namespaces.names_need_uts": ("hostname", "domainname"),
+    "namespaces.time_offsets": ("linux/timeOffsets",),
+    "namespaces.hidden_paths": ("linux/maskedPaths", "linux/readonlyPaths"),
+    "users.mappings": ("linux/namespaces", "linux/uidMappings", "linux/gidMappings"),
+    "users.process_user": ("process",),
+    "devices.devices": ("linux/devices",),
+    "network.net_devices": ("linux/netDevices",),
+    "cgroups.cgroups_path": ("linux/cgroupsPath",),
+    "_resources": ("linux/resources",),
+    "intel_rdt.intel_rdt": ("linux/intelRdt",),
+    "memory_policy.memory_policy": ("linux/memoryPolicy",),
+    "sysctl.sysctl": ("linux/sysctl",),
+    "seccomp.seccomp": ("linux/seccomp",),
+    "annotations.annotations": ("annotations",),
+}
+
+
+def find(name: str) -> "Rule":
+    """Return the rule `name`: "module.function", or a function of this package itself."""
+    module, dot, function = name.rpartition(".")
+    rule: Rule = getattr(__import__(f"{__name__}{dot}{module}", None, None, (function,)), function)
+    return rule
+
+
+def _findings(ruleset: "Rules", present: "set[str]", *document: object) -> "Iterator[Error]":
+    """Yield what the rules find that are about one of the properties `present`; they are called with `document`."""
+    for name, properties in ruleset.items():
+        if not present.isdisjoint(properties):
+            yield from find(name)(*document)
+
+
+def config(config: "Config") -> "Iterator[Error]":
+    """Yield what is wrong with a configuration that the schema accepts."""
+    present = {*config, *(f"linux/{name}" for name in config.get("linux", ()))}
+    return _findings(CONFIG, present, config)
 
 
 def process(process: "Process", at: str = "") -> "Iterator[Error]":
     """Yield what is wrong with a process; `at` is its pointer."""
-    for rule in PROCESS:
-        yield from rule(process, at)
+    return _findings(PROCESS, {*process}, process, at)
 
 
 def resources(resources: "Resources", at: str = "") -> "Iterator[Error]":
     """Yield what is wrong with cgroup resources; `at` is their pointer."""
-    for rule in RESOURCES:
-        yield from rule(resources, at)
+    return _findings(RESOURCES, {*resources}, resources, at)
+
+
+def state(state: "State") -> "Iterator[Error]":
+    """Yield what is wrong with a state that the schema accepts."""
+    return _findings(STATE, {*state}, state)
 
 
 def _process(config: "Config") -> "Iterator[Error]":
@@ -61,50 +99,14 @@ def _resources(config: "Config") -> "Iterator[Error]":
         yield from resources(config["linux"]["resources"], "/linux/resources")
 
 
-# In the order of config.md and config-linux.md, so that errors come in it.
-CONFIG: "Rules" = (
-    version.supported,
-    platform.linux_only,
-    mounts.mounts,
-    _process,
-    namespaces.namespaces,
-    namespaces.names_need_uts,
-    namespaces.time_offsets,
-    namespaces.hidden_paths,
-    users.mappings,
-    users.process_user,
-    devices.devices,
-    network.net_devices,
-    cgroups.cgroups_path,
-    _resources,
-    intel_rdt.intel_rdt,
-    memory_policy.memory_policy,
-    sysctl.sysctl,
-    seccomp.seccomp,
-    annotations.annotations,
-)
-
-
-def config(config: "Config") -> "Iterator[Error]":
-    """Yield what is wrong with a configuration that the schema accepts."""
-    for rule in CONFIG:
-        yield from rule(config)
-
-
-def state(state: "State") -> "Iterator[Error]":
-    """Yield what is wrong with a state that the schema accepts."""
-    for rule in STATE:
-        yield from rule(state)
-
-
 def survivors(ruleset: "Rules", document: object) -> "Iterator[Error]":
     """Yield what `ruleset` finds in a document that its schema refuses, as far as its rules get.
 
     Their findings complete the schema's, so that one run shows all that is wrong; a rule that meets a part of the
     wrong shape ends there, which is no news.
     """
-    for rule in ruleset:
+    for name in ruleset:
         try:
-            yield from rule(document)
+            yield from find(name)(document)
         except (TypeError, KeyError, AttributeError, ValueError, IndexError):
             continue

@@ -242,27 +242,22 @@ def test_the_pairs_are_what_would_be_made_of_the_schemas():
         assert (corpus.FIXTURES / name / "pairs.json").read_text() == MAKER["text"](name), "run make_pairs.py"
 
 
-def label(rule):
-    return f"{rule.__module__.rpartition('.')[2]}.{rule.__name__}"
-
-
-RULESETS = {"config": rules.CONFIG, "state": rules.STATE}
-ALL = {label(rule): rule for ruleset in (*RULESETS.values(), rules.PROCESS, rules.RESOURCES) for rule in ruleset}
-COLLECTIONS = {"rules._process", "rules._resources"}
+RULESETS = {name: getattr(rules, name) for name in ("CONFIG", "PROCESS", "RESOURCES", "STATE")}
+COLLECTIONS = {"_process", "_resources"}
 
 
 @pytest.mark.parametrize(("kind", "pairs", "ruleset"), [("config", CONFIG, "CONFIG"), ("state", STATE, "STATE")])
 def test_each_rule_has_a_pair_and_without_it_the_bad_one_is_accepted(kind, pairs, ruleset, monkeypatch, subtests):
     named = {entry["rule"] for entry in pairs if "rule" in entry}
-    wanted = {label(rule) for rule in getattr(rules, ruleset)} - COLLECTIONS
+    wanted = {*RULESETS[ruleset]} - COLLECTIONS
     if kind == "config":
-        wanted |= {label(rule) for rule in (*rules.PROCESS, *rules.RESOURCES)}
+        wanted |= {*rules.PROCESS, *rules.RESOURCES}
     assert named == wanted
-    sets = {name: getattr(rules, name) for name in ("CONFIG", "PROCESS", "RESOURCES", "STATE")}
     for entry in pairs:
         if "rule" in entry:
-            for name, members in sets.items():
-                monkeypatch.setattr(rules, name, tuple(rule for rule in members if label(rule) != entry["rule"]))
+            for name, members in RULESETS.items():
+                others = {rule: properties for rule, properties in members.items() if rule != entry["rule"]}
+                monkeypatch.setattr(rules, name, others)
             with subtests.test(entry["rule"], bad=entry["bad"]):
                 assert getattr(_checks, kind)(entry["bad"])
                 assert list(getattr(rules, kind)(entry["bad"])) == []
@@ -286,7 +281,7 @@ def test_each_finding_that_a_rule_can_make_is_made_by_a_bad_one():
                 found(check, entry["bad"])
     finally:
         sys.settrace(before)
-    for module in {inspect.getmodule(rule) for rule in ALL.values()}:
+    for module in {inspect.getmodule(rules.find(name)) for ruleset in RULESETS.values() for name in ruleset}:
         for number, line in enumerate(inspect.getsource(module).splitlines(), 1):
             if line.strip().startswith(("yield ", "reason = ")):
                 assert (module.__file__, number) in reached, f"{module.__name__}: line {number} is shown by no pair"
