@@ -2,10 +2,10 @@
 
 from pyruntime import cgroup as cgroups
 from pyruntime import log, os
+from pyruntime._stub import lib
 from pyruntime.cgroup import Cgroup
-from pyruntime.engine import console, hooks, launch, limits, messages, root_mount
+from pyruntime.engine import console, launch, limits, messages
 from pyruntime.engine.options import CreateOptions
-from pyruntime.engine.preserved import check_preserved
 from pyruntime.engine.program import Program
 from pyruntime.engine.record import now, state_document, write_pid_file
 from pyruntime.engine.sources import Sources
@@ -87,7 +87,10 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
         options.notify = service.notifies()
         options.preserve_fds += service.listened()
         passed = service.passed_on(config, f"{options.root}/{container_id}")
-    check_preserved(options.preserve_fds)
+    if options.preserve_fds:
+        from pyruntime.engine.preserved import check_preserved
+
+        check_preserved(options.preserve_fds)
     context = Context(
         passed,
         host,
@@ -156,7 +159,7 @@ class Creation:
         self.sources = Sources()
         self.console = -1
         self.late = False  # init joins the group that limits its memory only when it is ready
-        self.hook_files = hooks.NOWHERE
+        self.hook_files = init.NOWHERE
         self.seccomp: Filter | None = None
         self.resctrl: IntelRdt | None = None
         self.container: Container
@@ -202,8 +205,12 @@ class Creation:
         """Make everything that outlives this process, each with its undoing."""
         cgroup = cgroups.prepare(self.plan.cgroup)
         self.state = state = new_state(self.container_id, self.config, self.options)
-        state["rootfs"] = next((step.args["source"] for step in self.plan.build if step.op == "root"), "")
-        state["root_mount"] = root_mount.expect(self.plan)
+        root = next(step for step in self.plan.build if step.op == "root")
+        state["rootfs"] = root.args["source"]
+        if root.args["flags"] & lib.STEP_IN_PLACE:
+            from pyruntime.engine import root_mount
+
+            state["root_mount"] = root_mount.expect(root.args["source"], self.plan)
         state["cgroup"] = cgroup.record
         if self.resctrl is not None:
             state["intel_rdt"] = self.resctrl.record
@@ -216,6 +223,8 @@ class Creation:
         cgroup.apply()
         self.sources.open_cgroups(self.plan, self.program, _facts(), made=bool(cgroup.paths))
         if state["root_mount"]:
+            from pyruntime.engine import root_mount
+
             self.undo.push(root_mount.remove, state["root_mount"])
         if self.resctrl is not None:
             self.resctrl.make(self.undo)
@@ -294,6 +303,8 @@ class Creation:
         """
         plan, child = self.plan, self.child
         if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
+            from pyruntime.engine import hooks
+
             launch.expect(child, plan, messages.MOUNTED)
             hooks.run(plan.hooks["prestart"], document)
             hooks.run(plan.hooks["createRuntime"], document)
@@ -308,6 +319,10 @@ def _poststop(plan: "Plan", document: "dict[str, object]") -> None:
     Upholds runtime.md#lifecycle/prestart-fails, runtime.md#lifecycle/create-runtime-fails,
     runtime.md#lifecycle/create-container-fails.
     """
+    if not plan.hooks["poststop"]:
+        return
+    from pyruntime.engine import hooks
+
     for step in plan.hooks["poststop"]:
         try:
             hooks.run_one(step, document)

@@ -5,7 +5,6 @@ from pyruntime import log, os
 from pyruntime._stub import ffi, lib
 from pyruntime.engine import foreground, launch, limits, messages
 from pyruntime.engine.console import open_socket
-from pyruntime.engine.preserved import check_preserved
 from pyruntime.engine.program import Program
 from pyruntime.engine.record import state_document, write_pid_file
 from pyruntime.engine.sources import Sources
@@ -97,7 +96,10 @@ def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
 
     Raises Error when the container does not run, or the process cannot be made as asked for.
     """
-    check_preserved(options.preserve_fds)
+    if options.preserve_fds:
+        from pyruntime.engine.preserved import check_preserved
+
+        check_preserved(options.preserve_fds)
     mask = foreground.hold_signals()
     try:
         with containers.open_container(root, container_id) as container, Undo() as undo:

@@ -16,12 +16,8 @@ if TYPE_CHECKING:
     from pyruntime.spec.types import RootMount
 
 
-def expect(plan: "Plan") -> "RootMount | None":
-    """Return what `remove` needs to know before the mount is made; None where the namespace takes it away itself."""
-    root = next(step for step in plan.build if step.op == "root")
-    if not root.args["flags"] & lib.STEP_IN_PLACE:
-        return None
-    path = root.args["source"]
+def expect(path: str, plan: "Plan") -> "RootMount":
+    """Return what `remove` needs to know before the root filesystem `path` is mounted over itself."""
     joined = next((s.args["path"] for s in plan.namespaces if s.op == "setns" and s.args["namespace"] == "mount"), "")
     inode = os.stat(joined).st_ino if joined else 0
     return {"path": path, "namespace": joined, "inode": inode, "below": 0 if joined else _mount_id(path)}

@@ -1,6 +1,6 @@
 """Init's road: report, wait for the host, finish the root, become the container's process, wait for start, execute.
 
-Everything this file needs is loaded before the clone. Once the root has changed, no host path means anything here and
+Everything init needs is loaded before the clone. Once the root has changed, no host path means anything here and
 every import would read the container's files, so importing is switched off first.
 """
 
@@ -9,9 +9,9 @@ import sys
 
 from pyruntime import os
 from pyruntime._stub import ffi, lib
-from pyruntime.engine import hooks, limits, messages
+from pyruntime.engine import limits, messages
 from pyruntime.errors import Error
-from pyruntime.init import execute, home, identity, labels
+from pyruntime.init import execute, home, identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pyruntime.engine.seccomp import Filter
     from pyruntime.plan.plan import Plan
+
+NOWHERE = (-1, -1)
 
 
 class Orders:
@@ -65,8 +67,9 @@ class Orders:
         state: "dict[str, object]",
         lock: int = -1,
         seccomp: "Filter | None" = None,
-        hook_files: "tuple[int, int]" = hooks.NOWHERE,
+        hook_files: "tuple[int, int]" = NOWHERE,
     ) -> None:
+        _load(plan)
         self.plan = plan
         self.stub: Any = None
         self.enter: Any = None
@@ -78,6 +81,14 @@ class Orders:
         self.lock = lock
         self.seccomp = seccomp
         self.hook_files = hook_files
+
+
+def _load(plan: "Plan") -> None:
+    """Import what only some plans need; where it is used, importing is switched off, and only finds what is there."""
+    if plan.labels:
+        from pyruntime.init import labels  # noqa: F401  # for init
+    if plan.hooks["createContainer"] or plan.hooks["startContainer"]:
+        from pyruntime.engine import hooks  # noqa: F401  # for init
 
 
 def main(orders: Orders) -> None:
@@ -145,14 +156,20 @@ def _create(orders: Orders) -> None:
         _join_group(orders)
         messages.send(orders.sync, messages.MOUNTED)
         _await_host(orders.sync)
+    if plan.hooks["createContainer"]:
+        from pyruntime.engine import hooks
+
         hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()}, orders.hook_files)
     done = lib.pyr_run(stub, orders.enter, len(plan.enter))
     if done != len(plan.enter):
         raise _stub_error(orders, done)
     if stub.console >= 0:
         _send_terminal(orders)
-    for step in plan.labels:
-        labels.apply(step, stub.proc)
+    if plan.labels:
+        from pyruntime.init import labels
+
+        for step in plan.labels:
+            labels.apply(step, stub.proc)
     _close_the_rest(orders)
     for step in plan.process:
         identity.ACTIONS[step.op](step, stub)
@@ -237,6 +254,8 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
         if seccomp is not None:
             execute.load(seccomp)
             seccomp = None
+        from pyruntime.engine import hooks
+
         state = {**orders.state, "status": "created", "pid": os.getpid()}
         hooks.run(plan.hooks["startContainer"], state, orders.hook_files)
     limits.lower(plan.limits, orders.preserve_fds)

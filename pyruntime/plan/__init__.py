@@ -1,6 +1,6 @@
 """From a validated configuration to an ordered list of kernel steps. Pure: no file is opened and nothing is changed."""
 
-from pyruntime.plan import cgroup, devices, hidden_paths, hooks, kernel, mounts, namespaces, process, root, scheduling
+from pyruntime.plan import cgroup, devices, hidden_paths, kernel, mounts, namespaces, process, root
 from pyruntime.plan.context import Context
 from pyruntime.plan.plan import Plan
 from pyruntime.plan.step import Step
@@ -44,7 +44,10 @@ def compile_plan(context: Context) -> Plan:
         *devices.devices(context),
         *devices.console(context),
     ]
-    plan.hooks = {kind: list(hooks.hooks(config, kind)) for kind in hooks.KINDS}
+    if config.get("hooks"):
+        from pyruntime.plan.hooks import hooks
+
+        plan.hooks = {kind: list(hooks(config, kind)) for kind in plan.hooks}
     _process(context, plan)
     plan.enter = [
         *process.working_directory(context),
@@ -66,10 +69,11 @@ def compile_exec(context: Context, group: cgroup.CgroupPlan) -> Plan:
     _annotations(context)
     plan = Plan(group)
     plan.build = [Step("here", "", "config-linux.md#namespaces"), *devices.console(context, mounted=False)]
-    plan.hooks = {kind: [] for kind in hooks.KINDS}
     _process(context, plan)
     configured = context.config.get("process")
     if configured and "execCPUAffinity" in configured:
+        from pyruntime.plan import scheduling
+
         plan.affinity = list(scheduling.exec_affinity(configured, "initial"))
         plan.process[:0] = scheduling.exec_affinity(configured, "final")
     plan.warnings = context.warnings

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
 
     from pyruntime.plan.cgroup import CgroupPlan
 
+# The kinds of hooks, in the order of the lifecycle (runtime.md#lifecycle).
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
 
 class Plan:
     """What will be done for a configuration.
@@ -55,7 +58,7 @@ class Plan:
         self.maps: list[Step] = []
         self.net_devices: list[Step] = []
         self.build: list[Step] = []
-        self.hooks: dict[str, list[Step]] = {}
+        self.hooks: dict[str, list[Step]] = {kind: [] for kind in HOOKS}
         self.enter: list[Step] = []
         self.limits: list[Step] = []
         self.labels: list[Step] = []

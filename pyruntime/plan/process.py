@@ -1,7 +1,6 @@
 """The container's process: identity, limits, privileges (config.md#process, #posix-process, #linux-process, #user)."""
 
 from pyruntime.plan import capabilities
-from pyruntime.plan.scheduling import scheduling
 from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False
@@ -33,6 +32,10 @@ RLIMITS = {
     "RLIMIT_RTPRIO": 14,
     "RLIMIT_RTTIME": 15,
 }
+
+# Properties of /linux and /process that plan/scheduling.py is about.
+_SCHEDULING_OF_LINUX = frozenset(["personality", "memoryPolicy"])
+_SCHEDULING = frozenset(["scheduler", "ioPriority"])
 
 
 def working_directory(context: "Context") -> "Iterator[Step]":
@@ -71,7 +74,11 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
     yield Step("setsid", "", "config.md#process")
     if process.get("terminal"):
         yield Step("terminal", "/process/terminal", "config.md#process", size=_console_size(process))
-    yield from scheduling(context.config)
+    linux = context.config.get("linux") or {}
+    if not _SCHEDULING_OF_LINUX.isdisjoint(linux) or not _SCHEDULING.isdisjoint(process):
+        from pyruntime.plan.scheduling import scheduling
+
+        yield from scheduling(context.config)
     yield Step("stdio", _at(process, "user"), USER_CLAUSE, uid=user["uid"])
     yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=True)
     if "umask" in user:
