@@ -23,9 +23,12 @@ from pyruntime.engine.record import state_document
 from pyruntime.errors import Error, InvalidConfig
 from pyruntime.host.cgroups import CgroupHost
 from pyruntime.host.facts import Facts
-from pyruntime.plan import Context, compile_exec, compile_plan, seccomp_program
+from pyruntime.plan import seccomp_program
 from pyruntime.plan.capabilities import ALL
 from pyruntime.plan.cgroup import CgroupPlan
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
+from pyruntime.plan.exec import compile_exec
 from pyruntime.plan.step import Step
 
 DOCS = Path(__file__).resolve().parent
@@ -104,7 +107,7 @@ def _inserted(table: "dict[str, str]", near: str, more: "dict[str, str]") -> "di
 
 _ROOT = f"{Path(pyruntime.__file__).parent}/"
 # These only hand on what others ask for.
-_ERRANDS = ("plan/__init__.py", "plan/context.py", "plan/step.py")
+_ERRANDS = ("plan/create.py", "plan/exec.py", "plan/context.py", "plan/step.py")
 
 
 class _Read:

@@ -13,7 +13,8 @@ from pyruntime.engine.undo import Undo
 from pyruntime.errors import Error
 from pyruntime.host.facts import facts
 from pyruntime.init import main as init
-from pyruntime.plan import Context, compile_plan
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
 from pyruntime.spec import load_config
 from pyruntime.store import container as containers
 from pyruntime.store.process import start_time

@@ -13,8 +13,9 @@ from pyruntime.errors import Error, InvalidConfig
 from pyruntime.host.facts import facts
 from pyruntime.init import identity
 from pyruntime.init import main as init
-from pyruntime.plan import Context, compile_exec
 from pyruntime.plan.cgroup import UNIFIED, CgroupPlan, is_tight
+from pyruntime.plan.context import Context
+from pyruntime.plan.exec import compile_exec
 from pyruntime.plan.namespaces import TYPES
 from pyruntime.plan.step import Step
 from pyruntime.spec import check_process, load_process

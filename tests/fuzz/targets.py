@@ -17,8 +17,10 @@ from pyruntime.cli.verbs import plan as printed  # noqa: E402
 from pyruntime.engine import state as states  # noqa: E402
 from pyruntime.engine.program import Program  # noqa: E402
 from pyruntime.errors import Error, InvalidConfig  # noqa: E402
-from pyruntime.plan import Context, compile_exec, compile_plan  # noqa: E402
 from pyruntime.plan.cgroup import CgroupPlan  # noqa: E402
+from pyruntime.plan.context import Context  # noqa: E402
+from pyruntime.plan.create import compile_plan  # noqa: E402
+from pyruntime.plan.exec import compile_exec  # noqa: E402
 from pyruntime.spec import _checks, explain, load  # noqa: E402
 from pyruntime.store import container as store  # noqa: E402
 

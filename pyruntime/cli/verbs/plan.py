@@ -4,14 +4,15 @@ from pyruntime import log, os
 from pyruntime.cli.output import write
 from pyruntime.host.facts import facts
 from pyruntime.jsonio import dumps
-from pyruntime.plan import Context, compile_plan
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
 from pyruntime.plan.step_text import step_text
 from pyruntime.spec import load_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.cli.parse import CommandLine
-    from pyruntime.plan import Plan
+    from pyruntime.plan.plan import Plan
 
 # Stands for the id that create would be given.
 _ID = "ID"

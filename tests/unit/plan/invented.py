@@ -2,8 +2,9 @@
 
 from pyruntime.host.cgroups import CgroupHost
 from pyruntime.host.facts import Facts
-from pyruntime.plan import Context, compile_plan
 from pyruntime.plan.capabilities import ALL, NUMBERS
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
 
 V1 = CgroupHost(
     "v1", {name: f"/sys/fs/cgroup/{name}" for name in ("cpu", "cpuset", "memory", "devices", "pids", "blkio")}

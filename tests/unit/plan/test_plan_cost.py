@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from invented import facts
-from pyruntime.plan import Context, compile_plan
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
 from pyruntime.spec import load_config
 
 DOCKER = Path(__file__).parents[3] / "spec-fixtures/config/good/docker.json"

@@ -5,7 +5,8 @@ import pytest
 from pyruntime.errors import Error
 from pyruntime.host.cgroups import CgroupHost
 from pyruntime.host.facts import Facts
-from pyruntime.plan import Context, compile_plan
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
 from pyruntime.spec.template import default_config
 
 LABEL = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"

@@ -6,9 +6,9 @@ import pytest
 
 from invented import NAMESPACES, at, config, context, facts, only, plan
 from pyruntime._stub import lib
-from pyruntime.plan import compile_exec
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.devices import DEFAULT_DEVICES
+from pyruntime.plan.exec import compile_exec
 from pyruntime.plan.kernel import sysctl_path
 from pyruntime.plan.namespaces import TYPES, mapping_text
 from pyruntime.plan.process import RLIMITS

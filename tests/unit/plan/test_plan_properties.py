@@ -12,8 +12,8 @@ from clauses import CLAUSES
 from invented import V1, V2, context, facts, plan
 from pyruntime.engine.program import OPERATIONS
 from pyruntime.errors import Error
-from pyruntime.plan import compile_plan
 from pyruntime.plan.capabilities import NAMES
+from pyruntime.plan.create import compile_plan
 from pyruntime.plan.mount_options import TABLE
 from pyruntime.spec import check_config
 

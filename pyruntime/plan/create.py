@@ -1,0 +1,64 @@
+"""The plan of create: from the whole configuration to an ordered list of kernel steps (runtime.md#create)."""
+
+from pyruntime.plan import cgroup, devices, hidden_paths, kernel, mounts, namespaces, process, root
+from pyruntime.plan.exec import add_process
+from pyruntime.plan.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.context import Context
+
+
+def compile_plan(context: "Context") -> Plan:
+    """Return the plan for `context.config`.
+
+    Raises Error where the configuration asks for what this runtime or host cannot do.
+
+    Upholds runtime.md#lifecycle/environment-created.
+    """
+    config = context.config
+    if config.get("annotations"):
+        from pyruntime.plan import annotations
+
+        annotations.read(context)
+    plan = Plan(
+        cgroup.compile_cgroup(
+            config,
+            context.facts.cgroup,
+            context.container_id,
+            systemd=context.systemd_cgroup,
+            rootless=context.facts.rootless,
+        )
+    )
+    context.cgroup = plan.cgroup
+    if "intelRdt" in (config.get("linux") or {}):
+        from pyruntime.plan.intel_rdt import intel_rdt
+
+        plan.resctrl = list(intel_rdt(config, context.container_id))
+    plan.namespaces = list(namespaces.namespaces(context))
+    plan.maps = [*namespaces.id_maps(context), *namespaces.time_offsets(context)]
+    if (config.get("linux") or {}).get("netDevices"):
+        from pyruntime.plan.net_devices import net_devices
+
+        plan.net_devices = list(net_devices(context))
+    plan.build = [
+        *root.take(context),
+        *kernel.parameters(context),
+        *mounts.mounts(context),
+        *devices.devices(context),
+        *devices.console(context),
+    ]
+    if config.get("hooks"):
+        from pyruntime.plan.hooks import hooks
+
+        plan.hooks = {kind: list(hooks(config, kind)) for kind in plan.hooks}
+    add_process(context, plan)
+    plan.enter = [
+        *process.working_directory(context),
+        *hidden_paths.readonly_paths(context),
+        *hidden_paths.masked_paths(context),
+        *context.late,
+        *root.enter(context),
+    ]
+    plan.warnings = context.warnings
+    return plan

@@ -1,0 +1,55 @@
+"""The plan of exec: one more process in a running container (runc's verb; no clause)."""
+
+from pyruntime.plan import process
+from pyruntime.plan.plan import Plan
+from pyruntime.plan.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.cgroup import CgroupPlan
+    from pyruntime.plan.context import Context
+
+
+def compile_exec(context: "Context", group: "CgroupPlan") -> Plan:
+    """Return the plan for one more process in a running container: `process` of the context's configuration.
+
+    group  the container's cgroup, in which nothing is changed. Which namespaces to join is known to who holds the
+    container's first process, not here. Raises Error as compile_plan does.
+    """
+    if context.config.get("annotations"):
+        from pyruntime.plan import annotations
+
+        annotations.read(context)
+    configured = context.config.get("process") or {}
+    plan = Plan(group)
+    plan.build = [Step("here", "", "config-linux.md#namespaces")]
+    if configured.get("terminal"):
+        from pyruntime.plan import devices
+
+        plan.build += devices.console(context, mounted=False)
+    add_process(context, plan)
+    if "execCPUAffinity" in configured:
+        from pyruntime.plan import scheduling
+
+        plan.affinity = list(scheduling.exec_affinity(configured, "initial"))
+        plan.process[:0] = scheduling.exec_affinity(configured, "final")
+    plan.warnings = context.warnings
+    return plan
+
+
+def add_process(context: "Context", plan: Plan) -> None:
+    """Add to `plan` what makes a process that of the configuration, if it has one."""
+    configured = context.config.get("process")
+    if not configured:
+        return
+    plan.limits = list(process.host_side(configured))
+    plan.process = list(process.identity(context, configured))
+    plan.execute = list(process.execution(configured))
+    if configured.get("apparmorProfile") or configured.get("selinuxLabel"):
+        from pyruntime.plan.labels import labels
+
+        plan.labels = list(labels(context, configured))
+    if (context.config.get("linux") or {}).get("seccomp"):
+        from pyruntime.plan.seccomp import seccomp
+
+        plan.filter = list(seccomp(context))
