@@ -264,7 +264,18 @@ static int configure(struct stub *stub, int context, const struct step *step) {
     return 0;
 }
 
-/* A new filesystem as a detached mount. */
+/* Those that fsmount(2) takes on every kernel that has it. */
+enum { FSMOUNT_ATTRIBUTES = 0xff };
+
+/* What a new filesystem still needs: it has no attribute that nobody gave it. */
+static struct step without_fsmount(const struct step *step) {
+    struct step rest = *step;
+    rest.attr_set &= ~(uint64_t)FSMOUNT_ATTRIBUTES;
+    rest.attr_clr = 0;
+    return rest;
+}
+
+/* A new filesystem as a detached mount, with those attributes. */
 static int new_filesystem(struct stub *stub, const struct step *step) {
     cleanup_close int context = sys_fsopen(stub_string(stub, step->fstype));
     if (context < 0)
@@ -280,7 +291,7 @@ static int new_filesystem(struct stub *stub, const struct step *step) {
         errno = saved;
         return -1;
     }
-    int mount = sys_fsmount(context, (unsigned)(step->attr_set & 0xff));
+    int mount = sys_fsmount(context, (unsigned)(step->attr_set & FSMOUNT_ATTRIBUTES));
     if (mount < 0) {
         int saved = errno;
         read_log(stub, context);
@@ -418,7 +429,8 @@ int do_mount(struct stub *stub, const struct step *step) {
         return -1;
     if (set_label(stub, step, mount) < 0)
         return -1;
-    return attach(stub, mount, step, destination) < 0 ? -1 : keep_view(stub, step, mount);
+    struct step rest = without_fsmount(step);
+    return attach(stub, mount, &rest, destination) < 0 ? -1 : keep_view(stub, step, mount);
 }
 
 static int check_device(struct stub *stub, int tree, const struct step *step) {

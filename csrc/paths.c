@@ -163,11 +163,55 @@ out:
     return result;
 }
 
+/* The last name of `path`, and what stands before it; false where that is no name of its own. */
+static bool split(const char *path, char parent[PATH_MAX], char name[NAME_MAX + 1]) {
+    size_t length = strlen(path);
+    while (length > 0 && path[length - 1] == '/')
+        length--;
+    size_t start = length;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    size_t size = length - start;
+    if (size > NAME_MAX || start >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    memcpy(name, path + start, size);
+    name[size] = '\0';
+    if (size == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        errno = EINVAL;
+        return false;
+    }
+    memcpy(parent, start ? path : "/", start ? start : 1);
+    parent[start ? start : 1] = '\0';
+    return true;
+}
+
+/* What almost always is missing is the last name alone. -1 where more is, or where that name is a link: then the way is
+ * gone name by name, and that says what is wrong, too. */
+static int make_last(struct stub *stub, const char *path, enum want want) {
+    char parent_path[PATH_MAX], name[NAME_MAX + 1];
+    if (!split(path, parent_path, name))
+        return -1;
+    cleanup_close int parent = open_below(stub, parent_path, O_DIRECTORY);
+    if (parent < 0 || make(stub, parent, name, want, true) < 0)
+        return -1;
+    int fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat status;
+    if (fd >= 0 && (fstat(fd, &status) < 0 || S_ISLNK(status.st_mode))) {
+        close_fd(&fd);
+        return -1;
+    }
+    return fd;
+}
+
 /* A descriptor (O_PATH) of `path`; with WANT_DIRECTORY and WANT_FILE it and what leads to it are made if missing. */
 int resolve(struct stub *stub, const char *path, enum want want, bool follow) {
     int fd = open_below(stub, path, follow ? 0 : O_NOFOLLOW);
-    if (fd < 0 && errno == ENOENT && want != WANT_EXISTING)
-        return make_and_open(stub, path, want);
+    if (fd < 0 && errno == ENOENT && want != WANT_EXISTING) {
+        fd = make_last(stub, path, want);
+        return fd < 0 ? make_and_open(stub, path, want) : fd;
+    }
     if (fd < 0)
         return failed(stub, "openat2");
     return fd;
@@ -176,24 +220,7 @@ int resolve(struct stub *stub, const char *path, enum want want, bool follow) {
 /* A descriptor of the directory that holds `path` (made if missing), and the last name of `path`. */
 int resolve_parent(struct stub *stub, const char *path, char name[256]) {
     char parent[PATH_MAX];
-    size_t length = strlen(path);
-    while (length > 0 && path[length - 1] == '/')
-        length--;
-    size_t start = length;
-    while (start > 0 && path[start - 1] != '/')
-        start--;
-    size_t size = length - start;
-    if (size > NAME_MAX || start >= sizeof parent) {
-        errno = ENAMETOOLONG;
+    if (!split(path, parent, name))
         return failed(stub, "openat2");
-    }
-    memcpy(name, path + start, size);
-    name[size] = '\0';
-    if (size == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-        errno = EINVAL;
-        return failed(stub, "openat2");
-    }
-    memcpy(parent, path, start);
-    parent[start] = '\0';
-    return resolve(stub, start ? parent : "/", WANT_DIRECTORY, true);
+    return resolve(stub, parent, WANT_DIRECTORY, true);
 }

@@ -44,11 +44,15 @@ int pyr_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) 
 /* Drops from the bounding set every capability the kernel knows that is not in `keep`. */
 int pyr_bound(uint64_t keep) {
     for (unsigned long capability = 0; capability < 64; capability++) {
+        if (keep >> capability & 1 || prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
+            continue;
+        int error = errno;
         int held = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
         if (held < 0)
             break; /* beyond the last capability of this kernel */
-        if (held && !(keep >> capability & 1) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
-            return -errno;
+        /* Without CAP_SETPCAP there may be nothing to drop. */
+        if (held)
+            return -error;
     }
     return 0;
 }
