@@ -39,13 +39,13 @@ def hold_signals() -> int:
     """
     # Where the caller ignores SIGCHLD, the kernel would throw the container's exit status away.
     lib.pyr_default_signal(_CHLD)
-    mask: int = lib.pyr_block_signals(_held())
+    mask: int = lib.pyr_block_signals(_held_signals())
     return mask
 
 
 def release_signals(mask: int) -> None:
     """Put the signal mask back; what came too late for the container is dropped."""
-    held = _held()
+    held = _held_signals()
     while lib.pyr_take_signal(held, False):
         pass
     lib.pyr_set_signal_mask(mask)
@@ -84,7 +84,7 @@ def relay(master_fd: int, pidfd: int, pid: int) -> int:
 
 def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
     """Take signals until the container has ended and its last output is written."""
-    held = _held()
+    held = _held_signals()
     status = _exit_status(pid)
     while True:
         if status is not None:
@@ -106,9 +106,14 @@ def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
             _forward(pidfd, number)
 
 
-def _held() -> int:
-    """Return the signals that are held back."""
-    return ~(lib.pyr_ignored_signals() | _LEFT_ALONE) & _EVERY | _set("CHLD")
+_held: "list[int]" = []
+
+
+def _held_signals() -> int:
+    """Return the signals that are held back; looked at once, because nothing here changes which are ignored."""
+    if not _held:
+        _held.append(~(lib.pyr_ignored_signals() | _LEFT_ALONE) & _EVERY | _set("CHLD"))
+    return _held[0]
 
 
 def _exit_status(pid: int) -> int | None:
