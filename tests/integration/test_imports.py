@@ -14,6 +14,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 # What the hot verbs may import beyond what the interpreter starts with, and the package itself.
 ALLOWED = {"_cffi_backend", "_json", "_stat", "errno", "fcntl", "select", "time"}
 
+# How many modules of the package a verb may import for a plain configuration; what only some need is imported by those.
+MOST = {"create": 72, "start": 24, "run": 79, "exec": 57}
+
 # As the launcher starts it (csrc/launcher.c), but for what it writes to the file argv[1] at the end.
 PROGRAM = """
 import sys
@@ -49,6 +52,28 @@ def imported(runtime, tmp_path):
 def foreign(modules):
     """Return those of `modules` that are not the package's own."""
     return {name for name in modules if name.partition(".")[0] != "pyruntime"}
+
+
+def own(modules):
+    """Return those of `modules` that are the package's."""
+    return {name for name in modules if name.partition(".")[0] == "pyruntime"}
+
+
+def test_a_plain_configuration_imports_nothing_that_only_others_need(imported, bundle, runtime, subtests):
+    path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    short = bundle(lambda config: config["process"].update(args=["true"]))
+    name = runtime.id()
+    words = {
+        "create": ("create", "--bundle", path, name),
+        "start": ("start", name),
+        "exec": ("exec", name, "true"),
+        "run": ("run", "--bundle", short, runtime.id()),
+    }
+    for verb, line in words.items():
+        with subtests.test(verb=verb):
+            modules = own(imported(*line))
+            assert len(modules) <= MOST[verb]
+            assert not {name for name in modules if name.endswith((".hooks", ".labels", ".scheduling", ".seccomp"))}
 
 
 def test_a_container_lives_and_dies_without_a_slow_import(imported, bundle, runtime, subtests):

@@ -1,0 +1,20 @@
+"""How many system calls a verb makes once it has taken the container's id: counted, because times are not the same."""
+
+import os
+
+import killing
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+# With ten hierarchies of cgroup v1, each of which costs ten; what the child makes does not count.
+MOST = 225
+
+
+def test_a_run_makes_no_more_system_calls_than_it_needs(bundle, runtime):
+    path = bundle(lambda config: config["process"].update(args=["true"]))
+    name = runtime.id()
+    stops, first = killing.run(runtime.command("run", "--bundle", path, name), begins=(runtime.root / name).exists)
+    assert 0 < first < stops
+    # Each call stops twice.
+    assert (stops - first) // 2 <= MOST
