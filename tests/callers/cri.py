@@ -1,8 +1,12 @@
 """A client of the Container Runtime Interface: what the kubelet asks of containerd, in the words of its API."""
 
 import json
+import os
 import struct
 from pathlib import Path
+
+# Otherwise grpc starts threads in every child that a later test forks; setns(2) refuses a process with threads.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 import grpc
 import pytest
