@@ -141,6 +141,12 @@ static void join_cgroups(const struct spawn *spawn) {
             die(spawn->sync, MESSAGE_SPAWN, -1, "write", "the cgroup's tasks");
 }
 
+/* The root of an ipc namespace's message queues belongs to whoever makes the namespace, by its ids of that moment: in
+ * a user namespace it is made by root of that, and so not before there are maps. */
+static uint64_t late_ipc(const struct spawn *spawn) {
+    return spawn->flags & SPAWN_BECOME_ROOT ? spawn->clone_flags & CLONE_NEWIPC : 0;
+}
+
 /* In init: what is left to do in the new namespaces before the steps. */
 static int init(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, bool maps) {
     close(spawn->host_sync);
@@ -155,6 +161,8 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
         ask_for_maps(spawn);
     /* Not before the last clone: only the host's user may place a process into the cgroup. */
     become_root(spawn);
+    if (late_ipc(spawn) && unshare(CLONE_NEWIPC) < 0)
+        die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWIPC");
     if (!(spawn->flags & SPAWN_VIA))
         join_namespaces(spawn);
     join_cgroups(spawn);
@@ -192,7 +200,7 @@ static void pass_through(const struct spawn *spawn, struct stub *stub) {
             die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWTIME");
         set_time_offsets(spawn, offsets);
     }
-    uint64_t flags = spawn->clone_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWTIME);
+    uint64_t flags = spawn->clone_flags & ~(CLONE_NEWUSER | CLONE_NEWTIME | late_ipc(spawn));
     pid_t pid = clone3(flags | CLONE_PARENT, NULL, spawn->cgroup);
     if (pid < 0)
         die(spawn->sync, MESSAGE_SPAWN, -1, "clone3", "");
@@ -214,7 +222,7 @@ int pyr_spawn(const struct spawn *spawn, struct stub *stub, const struct step *s
         pass_through(spawn, stub);
         return init(spawn, stub, steps, count, false);
     }
-    pid_t pid = clone3(spawn->clone_flags, pidfd, spawn->cgroup);
+    pid_t pid = clone3(spawn->clone_flags & ~late_ipc(spawn), pidfd, spawn->cgroup);
     if (pid != 0)
         return pid < 0 ? -errno : pid;
     return init(spawn, stub, steps, count, (spawn->flags & SPAWN_MAPS) != 0);

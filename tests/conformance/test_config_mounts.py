@@ -240,6 +240,16 @@ def test_an_mqueue_belongs_to_the_ipc_namespace(containers):
     assert not containers.start().path("/dev/mqueue/queue").exists()
 
 
+@pytest.mark.parametrize("more", [(), (namespace("time"),)], ids=["alone", "with an intermediate process"])
+@pytest.mark.clause("config-linux.md#user-namespace-mappings")
+def test_an_mqueue_belongs_to_root_of_the_user_namespace(containers, inside, more):
+    assert inside("stat -c %u:%g /dev/mqueue", mapped(), *more) == "0:0"
+    holder = containers.start(mapped(), *more)
+    joined = namespace("user", holder.proc("ns/user"))
+    assert inside("stat -c %u:%g /dev/mqueue; readlink /proc/self/ns/ipc", joined).splitlines()[0] == "0:0"
+    assert os.readlink(holder.proc("ns/ipc")) != os.readlink("/proc/self/ns/ipc")
+
+
 def test_options_may_be_joined_by_commas(inside):
     assert inside("stat -c %a /home", mount("/home", "tmpfs", "tmpfs", "size=64k,mode=0700")) == "700"
 
