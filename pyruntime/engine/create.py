@@ -51,8 +51,15 @@ def make(container_id: str, options: CreateOptions) -> "Creation":
         log.warning(warning)
     with Undo() as undo:
         creation = Creation(container_id, config, plan, options, undo)
-        creation.open()
-        creation.make()
+        try:
+            creation.open()
+            creation.make()
+        except Error as error:
+            if error.value is None:
+                from pyruntime.spec.pointer import element
+
+                error.value = element(config, error.pointer) if error.pointer else None
+            raise
         undo.keep()
     creation.sources.close()
     return creation

@@ -63,6 +63,9 @@ _DOING = {
 }
 
 
+_ENODEV = 19  # as on every Linux
+
+
 def describe(step: "Step") -> str:
     """Return what `step` failed to do: "cannot mount tmpfs at /data"."""
     return _DOING.get(step.op, f"{step.op} failed").format(**{"source": "", "path": "", "fstype": "", **step.args})
@@ -70,7 +73,14 @@ def describe(step: "Step") -> str:
 
 def step_error(step: "Step", error: int, call: str, text: str) -> Error:
     """Return the Error for `step`, refused by system call `call` with errno `error`; `text` is the kernel's log."""
-    return Error(describe(step), pointer=step.pointer, clause=step.clause, step=step, call=call, errno=error, log=text)
+    refused = Error(
+        describe(step), pointer=step.pointer, clause=step.clause, step=step, call=call, errno=error, log=text
+    )
+    if call == "fsopen" and error == _ENODEV:
+        refused.advice = (
+            f"the kernel has no filesystem {step.args['fstype']!r}, nor a module for it (/proc/filesystems)"
+        )
+    return refused
 
 
 class Report:

@@ -8,6 +8,7 @@ runc send 0 for "not set". pids.limit, swappiness, burst and idle take 0 as a va
 
 from pyruntime.errors import Error
 from pyruntime.plan.step import Step
+from pyruntime.spec.pointer import element
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,20 +106,6 @@ def not_enabled(controller: str, directory: str) -> str:
     return f"controller {controller} is not enabled in {directory}/cgroup.controllers"
 
 
-def _element(resources: "Resources", pointer: str) -> object:
-    """Return what config.json has at `pointer`, an element of linux.resources; None where it has nothing."""
-    found: Any = resources
-    for token in pointer.removeprefix(f"{_RESOURCES}/").split("/"):
-        name = token.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list):
-            found = found[int(name)]
-        elif isinstance(found, dict) and name in found:
-            found = found[name]
-        else:
-            return None
-    return found
-
-
 def compile_limits(resources: "Resources", host: "CgroupHost") -> tuple[list[Step], list[str]]:
     """Return the steps for everything in linux.resources but devices, and the v2 controllers they need.
 
@@ -134,7 +121,7 @@ def compile_limits(resources: "Resources", host: "CgroupHost") -> tuple[list[Ste
                 compile_section(section, limits)
             except Error as error:
                 if error.value is None:
-                    error.value = _element(resources, error.pointer)
+                    error.value = element(resources, error.pointer.removeprefix(_RESOURCES))
                 raise
     return limits.steps, limits.enable
 

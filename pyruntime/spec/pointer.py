@@ -8,6 +8,17 @@ def join(pointer: str, *parts: object) -> str:
     return pointer
 
 
+def element(document: object, pointer: str) -> object:
+    """Return what `document` has at `pointer`; None where it has nothing."""
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, list):
+            document = document[int(name)] if name.isdecimal() and int(name) < len(document) else None
+        else:
+            document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
 def dotted(pointer: str) -> str:
     """Return `pointer` as people write it: `/mounts/3/options` as `mounts[3].options`; the document itself as ``."""
     text = ""

@@ -256,8 +256,9 @@ def test_options_may_be_joined_by_commas(inside):
 
 def test_an_unknown_filesystem_is_an_error(containers):
     said = containers.refused(mount("/home", "nofs", "none"))
-    assert "/mounts/7" in said
+    assert '/mounts/7  {"destination": "/home", "type": "nofs", "source": "none"}' in said
     assert "ENODEV" in said
+    assert "the kernel has no filesystem 'nofs'" in said
 
 
 @pytest.mark.clause("config.md#linux-mount-options/unknown-is-data")

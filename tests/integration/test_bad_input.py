@@ -1,0 +1,152 @@
+"""Input that is absurd or comes from a broken caller: an error or a container, in bounded memory, with nothing left."""
+
+import json
+import os
+import resource
+import socket
+import subprocess
+
+import pytest
+from containers import until
+
+from changes import process, top
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+# Address space: several times what a small container takes, and less than what these inputs would take without a bound.
+ROOM = 400 << 20
+ENOUGH = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))}
+
+
+def in_bounds(containers, path):
+    """Run the bundle with little memory; return the completed process. Nothing may be left."""
+    name = containers.runtime.id()
+    done = containers.runtime("run", "-b", path, name, check=False, **ENOUGH)
+    assert done.returncode in (0, 1), done.stderr[-2000:]
+    assert "MemoryError" not in done.stderr
+    assert "Traceback" not in done.stderr
+    containers.nothing_left(name)
+    return done
+
+
+def many_mounts(count):
+    return lambda config: config["mounts"].extend(
+        {"destination": f"/tmp/{index}", "type": "tmpfs", "source": "tmpfs"} for index in range(count)
+    )
+
+
+FITS = {
+    "2,000 mounts": many_mounts(2000),
+    "100,000 arguments": process(args=["true"] + ["x"] * 100000),
+    "100,000 variables": lambda config: config["process"]["env"].extend(f"V{index}=x" for index in range(100000)),
+    "masked paths": lambda config: config["linux"]["maskedPaths"].extend(f"/proc/{index}x" for index in range(10000)),
+    "devices": lambda config: config["linux"].update(
+        devices=[{"path": f"/dev/d{index}", "type": "c", "major": 1, "minor": 3} for index in range(10000)]
+    ),
+}
+
+
+@pytest.mark.parametrize("change", FITS.values(), ids=FITS)
+def test_much_of_what_is_allowed_is_a_container(containers, change):
+    assert in_bounds(containers, containers.bundle("echo ran", change)).returncode == 0
+
+
+REFUSED = {
+    "an argument that the kernel does not take": (process(args=["true", "x" * 200000]), "E2BIG", "/process/args"),
+    "a file of 20 MB": (top(annotations={"a": "x" * 20_000_000}), "larger than 16 MiB", "bundle.md"),
+    "a profile of 50,000 conditions": (
+        lambda config: config["linux"].update(
+            seccomp={
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [
+                    {
+                        "names": ["read"],
+                        "action": "SCMP_ACT_ERRNO",
+                        "args": [{"index": 0, "value": index, "op": "SCMP_CMP_EQ"}],
+                    }
+                    for index in range(50000)
+                ],
+            }
+        ),
+        "4096",
+        "/linux/seccomp/syscalls/",
+    ),
+    "more mappings than the kernel takes": (
+        lambda config: config["linux"].update(
+            uidMappings=[{"containerID": index, "hostID": index, "size": 1} for index in range(1000)],
+            gidMappings=[{"containerID": 0, "hostID": 0, "size": 65536}],
+            namespaces=[*config["linux"]["namespaces"], {"type": "user"}],
+        ),
+        "at most 340",
+        "/linux/uidMappings/340",
+    ),
+    "a limit above the kernel's": (
+        lambda config: config["linux"].setdefault("resources", {}).update(pids={"limit": 2**62}),
+        "pids.max",
+        '/linux/resources/pids/limit  "4611686018427387904"',
+    ),
+    "NUL in an argument": (process(args=["tr\0ue"]), "NUL", "/process/args/0"),
+    "a number of 4,000 digits": (process(oomScoreAdj=int("9" * 4000)), "an integer of 4000 digits", "line 1, column"),
+    "a number past 64 bits": (process(oomScoreAdj=2**64), "oomScoreAdj", "/process/oomScoreAdj"),
+    "a negative id": (lambda config: config["process"]["user"].update(uid=-1), "uid", "/process/user/uid"),
+}
+
+
+@pytest.mark.parametrize(("change", "said", "place"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_is_an_error_at_its_place_and_leaves_nothing(containers, change, said, place):
+    done = in_bounds(containers, containers.bundle("true", change))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert place in done.stderr
+
+
+# ---- A console socket that closes early ----
+
+
+@pytest.mark.parametrize("verb", [("create",), ("run", "-d")], ids=["create", "run"])
+def test_a_console_socket_that_closes_early_is_an_error_and_leaves_nothing(containers, tmp_path, verb):
+    """A hook holds the container back until the socket is closed, so that the terminal is sent too late."""
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    script = f"touch {ready}; until [ -e {go} ]; do sleep 0.01; done"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script]}
+    path = containers.bundle("true", process(terminal=True), top(hooks={"createRuntime": [hook]}))
+    name = containers.runtime.id()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen()
+        words = (*verb, "--console-socket", tmp_path / "console", "-b", path, name)
+        with subprocess.Popen(
+            containers.runtime.command(*words), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as started:
+            until(ready.exists, "the hook to run")
+            listener.accept()[0].close()
+            go.touch()
+            said = started.stderr.read()
+    assert started.returncode == 1
+    assert "console socket" in said
+    assert "EPIPE" in said or "ECONNRESET" in said
+    containers.nothing_left(name)
+
+
+# ---- process.json ----
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        ({"cwd": "/", "args": []}, "/args"),
+        ({"cwd": "relative", "args": ["true"]}, "/cwd"),
+        ({"cwd": "/", "args": ["true"], "user": {"uid": -1, "gid": 0}}, "/user/uid"),
+        ({"cwd": "/", "args": ["true"], "rlimits": [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]}, "/rlimits/0/soft"),
+        ({"cwd": "/", "args": ["true"], "env": ["A\0=b"]}, "/env/0"),
+    ],
+)
+def test_an_invalid_process_names_the_place_and_runs_nothing(containers, tmp_path, document, place):
+    container = containers.start()
+    (tmp_path / "process.json").write_text(json.dumps(document))
+    done = containers.runtime("exec", "--process", tmp_path / "process.json", container.id, check=False)
+    assert done.returncode == 255
+    assert place in done.stderr
+    assert len(container.cgroups()) and container.status == "running"
+    pids = json.loads(containers.runtime("ps", "-f", "json", container.id).stdout)
+    assert pids == [container.pid]
