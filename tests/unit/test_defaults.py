@@ -8,7 +8,8 @@ import pytest
 
 from pyruntime.host.cgroups import CgroupHost
 from pyruntime.host.facts import Facts
-from pyruntime.plan import Context, compile_plan
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
 from pyruntime.spec import check_config
 from pyruntime.spec.clauses import properties
 
