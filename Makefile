@@ -1,4 +1,4 @@
-# make run | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | lint | ci | install PREFIX=DIR | clean
+# make run | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | lint | ci | install PREFIX=DIR | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -20,7 +20,7 @@ PROFILE_PACKAGES := linux-perf strace
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all run test callers vm validation check bench profile fuzz mutate lint ci install clean
+.PHONY: all run test callers vm validation check bench profile fuzz mutate wrong lint ci install clean
 .PHONY: build-packages test-packages callers-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
@@ -68,6 +68,13 @@ mutate: all $(VENV)/tools $(VENV)/mutate-tools
 	cp -a setup.cfg setup.py Makefile README.md $(MUTATED)
 	cd $(MUTATED) && export PATH=$(CURDIR)/$(VENV)/bin:$$PATH && \
 		nice -n 19 mutmut run --max-children 2 $(MUTANTS) && mutmut results
+
+# Which wrong runtimes: names with * for any part, and how many at once: docs/testing.md.
+WRONG ?= "*"
+JOBS ?= 2
+
+wrong: test-packages all $(VENV)/tools
+	$(VENV)/bin/python tests/wrong/wrong.py --jobs $(JOBS) $(WRONG)
 
 lint: all $(VENV)/tools
 	$(VENV)/bin/ruff check .

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from containers import Containers
+from containers import PATIENCE, Containers
 
 import bundle as bundles
 from clauses import CLAUSES
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed-skips.txt")
 # In every container's id, so that whatever is left behind can be traced to this run and to no other.
-SESSION = f"pytest-{os.getpid()}-{secrets.token_hex(3)}"
+SESSION = os.environ.get("PYRUNTIME_SESSION") or f"pytest-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def pytest_configure():
@@ -88,7 +88,7 @@ class Runtime:
         """Return the command line for `words`, for tests that start it in their own way."""
         return [str(self.program), "--root", str(self.root), *map(str, words)]
 
-    def __call__(self, *words, check=True, timeout=60, **options) -> "subprocess.CompletedProcess[str]":
+    def __call__(self, *words, check=True, timeout=PATIENCE, **options) -> "subprocess.CompletedProcess[str]":
         """Run `words` to the end, captured as text. With `check` a status other than 0 fails the test.
 
         The output goes through files: a container that is still running holds them open, and a pipe would not end.

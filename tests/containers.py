@@ -8,7 +8,8 @@ from pathlib import Path
 
 import bundle as bundles
 
-PATIENCE = 60  # seconds for something that must happen: an emulated machine is slow
+# Seconds for something that must happen: an emulated machine is slow, and in a wrong runtime it never happens.
+PATIENCE = int(os.environ.get("PYRUNTIME_PATIENCE") or 60)
 CGROUPS = Path("/sys/fs/cgroup")
 
 

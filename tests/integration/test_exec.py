@@ -292,6 +292,27 @@ def test_the_containers_own_process_is_the_pattern(box):
     assert inside.said("pwd; echo $COLOUR; id -u; id -g; umask").split() == ["/tmp", "blue", "7", "8", "0005"]
 
 
+def test_the_resource_limits_of_the_pattern_hold(box):
+    limits = [{"type": "RLIMIT_NOFILE", "soft": 300, "hard": 400}, {"type": "RLIMIT_CORE", "soft": 1, "hard": 2}]
+    lines = box(process(rlimits=limits)).said("cat /proc/self/limits").splitlines()
+    found = {line[:25].strip(): line[25:].split()[:2] for line in lines}
+    assert found["Max open files"] == ["300", "400"]
+    assert found["Max core file size"] == ["1", "2"]
+
+
+def test_a_process_leads_a_session_of_its_own(box):
+    # Of the process itself: pid, process group, session (proc(5)); a session of the host would be 0 in here.
+    pid, group, session = (
+        box().said("read -r pid _ _ _ group session _ < /proc/self/stat; echo $pid $group $session").split()
+    )
+    assert pid == group == session
+
+
+def test_the_standard_streams_belong_to_the_user(box):
+    with box(process(user={"uid": 7, "gid": 8})).going() as pid:
+        assert [os.stat(f"/proc/{pid}/fd/{stream}").st_uid for stream in (0, 1)] == [7, 7]
+
+
 def test_the_options_change_the_pattern(box):
     inside = box(process(env=["PATH=/bin", "A=1", "B=1"], user={"uid": 0, "gid": 0, "additionalGids": [4]}))
     options = ["--cwd", "/tmp", "--env", "B=2", "-e", "C=x y=z", "--user", "7:8", "--additional-gids", "5", "-g", "6"]

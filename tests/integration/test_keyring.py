@@ -74,6 +74,8 @@ def test_a_process_that_is_executed_later_joins_it(runtime, bundle, mapped):
     def change(config):
         shows_keys(config)
         config["process"]["args"] = ["sleep", "1000"]
+        # Root would be shown the keyring as its owner, even where it does not possess it.
+        config["process"]["user"] = {"uid": 1000, "gid": 1000}
         if mapped:
             user_namespace(config)
 
