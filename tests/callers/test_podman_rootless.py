@@ -49,13 +49,13 @@ def test_what_cannot_be_executed_has_its_status(rootless_podman):
 
 
 def test_exec_and_terminals(rootless_podman):
-    assert "/dev/pts/" in rootless_podman("run", "--rm", "-it", IMAGE, "tty", terminal=True).stdout
+    assert "/dev/pts/" in rootless_podman("run", "--rm", "--tty", IMAGE, "tty", terminal=True).stdout
     rootless_podman("run", "--detach", "--name", "busy", IMAGE, "sleep", "1000")
     done = rootless_podman(
         "exec", "--user", "5", "--workdir", "/tmp", "busy", "sh", "-c", "id -u; pwd; exit 3", status=3
     )
     assert done.stdout.split() == ["5", "/tmp"]
-    assert "/dev/pts/" in rootless_podman("exec", "-it", "busy", "tty", terminal=True).stdout
+    assert "/dev/pts/" in rootless_podman("exec", "--tty", "busy", "tty", terminal=True).stdout
     assert "sleep 1000" in rootless_podman("top", "busy", "args").stdout
 
 

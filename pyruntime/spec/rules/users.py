@@ -54,10 +54,11 @@ def unmapped(user: "User", linux: "Linux", at: str) -> "Iterator[Error]":
         several = isinstance(value, list)
         for index, number in enumerate(value if isinstance(value, list) else [value]):
             if not any(entry["containerID"] <= number < entry["containerID"] + entry["size"] for entry in mappings):
+                place = f"{at}/{name}/{index}" if several else f"{at}/{name}"
                 yield Error(
                     f"process.user.{name} has {number}" if several else f"process.user.{name} is {number}",
                     f"expected an id that linux.{maps} maps: the container's user namespace has no other",
-                    pointer=f"{at}/{name}/{index}" if several else f"{at}/{name}",
+                    pointer=at if user is _ROOT else place,
                     value=number,
                     clause="config.md#posix-platform-user",
                 )
