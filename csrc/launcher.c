@@ -380,6 +380,7 @@ int main(int argc, char **argv) {
     /* A write to a caller who has gone is an error to handle (and to clean up after), not a death half-way. As in
        every Python program; what runs in the container and as a hook gets the default back. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* and so is a write beyond the caller's limit on the size of files */
     if (load_python())
         embed(argc, argv, origin, packages);
     run_interpreter(argc, argv, packages, sealed || !outside);

@@ -64,7 +64,10 @@ class Cgroup:
     def fd(self) -> int:
         """Descriptor (O_PATH) of the unified group for clone3's CLONE_INTO_CGROUP, or -1; owned by this object."""
         if self._fd < 0 and self.unified:
-            self._fd = os.open(self.unified, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._fd = os.open(self.unified, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                raise self._failed("cannot join the container's cgroup", error) from error
         return self._fd
 
     def close(self) -> None:

@@ -19,10 +19,12 @@ _KILL = 9
 _PATIENCE = 10.0  # seconds for killed processes to end
 
 
-def delete(root: str, container_id: str, force: bool) -> None:
+def delete(root: str, container_id: str, force: bool, only: "StateFile | None" = None) -> None:
     """Delete a stopped container; with `force` also one that runs, killing it, or whose state is damaged.
 
     With `force`, a create or start that is still at work, hanging in a hook perhaps, is ended first.
+
+    only  the state of the container that is meant: another one that has got its id since is left alone
 
     Raises Error when the container is not stopped; with `force` a container that does not exist is no error, as with
     runc.
@@ -37,6 +39,8 @@ def delete(root: str, container_id: str, force: bool) -> None:
             return
         raise
     with container:
+        if only is not None and not _is_that(container, only):
+            return
         if not force and container.is_being_created():
             raise Error(f"cannot delete container {container_id!r}", "it is creating, not stopped", clause=_CLAUSE)
         if force and not container.try_lock():
@@ -63,6 +67,15 @@ def delete(root: str, container_id: str, force: bool) -> None:
         if status != "stopped" and not force:
             raise Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
         destroy(container, state)
+
+
+def _is_that(container: "Container", state: "StateFile") -> bool:
+    """Tell whether the directory is that of the container with `state`; no directory ever has two containers."""
+    try:
+        found = container.read()
+    except Error:
+        return True  # damaged: nothing speaks against it
+    return found is not None and (found["pid"], found["start_time"]) == (state["pid"], state["start_time"])
 
 
 def _destroy_damaged(container: "Container", damaged: Error) -> None:

@@ -12,6 +12,7 @@ from pyruntime.errors import Error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.engine.create import Creation
+    from pyruntime.spec.types import StateFile
 
 
 def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, subreaper: bool = True) -> int:
@@ -37,17 +38,17 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
         lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
     mask = foreground.hold_signals()
     try:
-        status = _run_in_foreground(container_id, options)
+        status, state = _run_in_foreground(container_id, options)
         if not keep:
             # By force, because without a pid namespace of its own it may have left processes behind.
-            delete(options.root, container_id, True)
+            delete(options.root, container_id, True, state)
         return status
     finally:
         foreground.release_signals(mask)
 
 
-def _run_in_foreground(container_id: str, options: CreateOptions) -> int:
-    """Create and start the container and wait for its end."""
+def _run_in_foreground(container_id: str, options: CreateOptions) -> "tuple[int, StateFile]":
+    """Create and start the container and wait for its end; return its exit status, and its state."""
     pair = ffi.new("int[2]")
     error = lib.pyr_socketpair(pair)
     if error:
@@ -65,8 +66,8 @@ def _run_in_foreground(container_id: str, options: CreateOptions) -> int:
             foreground.prepare(master)
         _start(creation, accompanied=True)
         if master < 0:
-            return foreground.wait(child.pidfd, child.pid)
-        return foreground.relay(master, child.pidfd, child.pid)
+            return foreground.wait(child.pidfd, child.pid), creation.state
+        return foreground.relay(master, child.pidfd, child.pid), creation.state
     finally:
         child.close()
 
@@ -77,7 +78,7 @@ def _start(creation: "Creation", *, accompanied: bool) -> None:
         start_created(creation.container, creation.state, accompanied=accompanied)
     except Error:
         try:
-            delete(creation.options.root, creation.container_id, True)
+            delete(creation.options.root, creation.container_id, True, creation.state)
         except Error as error:
             from pyruntime import log
 

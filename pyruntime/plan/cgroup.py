@@ -38,8 +38,8 @@ class CgroupPlan:
     enable    controllers that the unified hierarchy must offer inside the group
     required  whether config.json asks for a path or a limit; without it an unprivileged caller may go without
     unit      the systemd unit that systemd makes the group for, or None: this runtime makes it
-    tight     where the memory limit is_tight(): (controller, file). Init joins the group of that controller only when
-              it is ready, and leaves it until then by writing to that file
+    tight     where the memory limit is_tight(), unless init copies a part of the image: (controller, file). Init joins
+              the group of that controller only when it is ready, and leaves it until then by writing to that file
     """
 
     __slots__ = ("clause", "enable", "groups", "mode", "path", "pointer", "required", "steps", "tight", "unit")
@@ -133,7 +133,7 @@ def compile_cgroup(
         groups, shown, required = {UNIFIED: (host.unified, path)}, configured or unit.name, True
     pointer = POINTER if configured else ""
     plan = CgroupPlan(host.mode, shown, groups, steps, enable, required, pointer, unit)
-    if is_tight(resources):
+    if is_tight(resources) and not _copies(config):
         controller, file = ("memory", "tasks") if "memory" in host.mounts else (UNIFIED, "cgroup.procs")
         own = host.own.get(controller, "/").rstrip("/")
         plan.tight = controller, f"{host.mounts.get(controller, host.unified)}{own}/{file}"
@@ -152,6 +152,11 @@ def is_tight(resources: "Resources") -> bool:
         text = unified.get("memory.max", "")
         limit = int(text) if text.isdecimal() else None
     return isinstance(limit, int) and 0 < limit < TIGHT
+
+
+def _copies(config: "Config") -> bool:
+    """Tell whether init fills a tmpfs from the image: that is the container's memory, and may be any amount."""
+    return any("tmpcopyup" in (mount.get("options") or ()) for mount in config.get("mounts") or ())
 
 
 def compile_update(resources: "Resources", host: "CgroupHost", paths: dict[str, str]) -> CgroupPlan:

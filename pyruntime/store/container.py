@@ -329,7 +329,11 @@ def create(root: str, container_id: str) -> Container:
     try:
         os.makedirs(root, 0o711, exist_ok=True)
         os.mkdir(path, 0o700)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            os.rmdir(path)
+            raise
     except FileExistsError:
         raise Error(f"container {container_id!r} exists already", clause="runtime.md#create") from None
     except OSError as error:
@@ -338,7 +342,12 @@ def create(root: str, container_id: str) -> Container:
     try:
         container.hold()
     except OSError as error:
-        container.remove()
+        from pyruntime.store import holder
+
+        # Not `remove`, which needs a descriptor more to list what is there.
+        holder.forget(fd)
+        os.rmdir(path)
+        container.close()
         raise Error(f"cannot write into {path}", errno=error.errno or 0) from None
     return container
 

@@ -278,6 +278,23 @@ def test_a_copied_directory_keeps_owner_and_mode_unless_options_say_otherwise(ho
             assert host.attack(damage, copy_up(*options), "stat -c '%a %u:%g' /tree").stdout == expected
 
 
+@pytest.mark.parametrize("mebibytes", [3, 8])
+def test_what_is_copied_up_is_under_the_memory_limit(host, mebibytes):
+    """Also where init joins the group late, because the limit leaves little room for itself."""
+
+    def damage(rootfs) -> None:
+        (rootfs / "tree").mkdir()
+        (rootfs / "tree/file").write_bytes(os.urandom(1 << 20) * 64)
+
+    def change(config) -> None:
+        copy_up()(config)
+        config["linux"]["resources"]["memory"] = {"limit": mebibytes << 20}
+
+    result = host.attack(damage, change)
+    assert result.returncode == 1 and result.stdout == ""
+    assert "/linux/resources/memory/limit" in result.stderr
+
+
 @pytest.mark.parametrize(("depth", "works"), [(100, True), (1000, False)])
 def test_copying_up_a_deep_tree_ends(host, depth, works):
     def damage(rootfs) -> None:

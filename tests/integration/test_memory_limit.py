@@ -116,3 +116,7 @@ def test_what_is_little_memory(resources, expected):
             continue
         plan = cgroup.compile_cgroup({"linux": {"resources": resources}}, host, "x")
         assert plan.tight == (way if expected else None)
+        # What it copies of the image is the container's to hold, and may be any amount.
+        mounts = [{"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]}]
+        config = {"linux": {"resources": resources}, "mounts": mounts}
+        assert cgroup.compile_cgroup(config, host, "x").tight is None

@@ -1,0 +1,81 @@
+"""A caller whose limits stop the runtime half-way, or who takes a container's id while another one ends."""
+
+import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_hostile_crash import cgroups, processes
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.mark.parametrize(
+    ("limit", "values"),
+    [("RLIMIT_NOFILE", range(6, 30)), ("RLIMIT_FSIZE", (0, 1, 100, 1000, 1500, 1 << 16))],
+    ids=["descriptors", "size of files"],
+)
+def test_a_limit_of_the_caller_leaves_nothing_behind(runtime, bundle, subtests, limit, values):
+    """Too few descriptors, or files that must not grow: whatever the runtime gets to, what it made is gone again."""
+    place = bundle(lambda config: config["process"].update(args=["true"], rlimits=[]))
+    ends = set()
+    kind = getattr(resource, limit)
+    for value in values:
+        with subtests.test(value=value):
+            name = runtime.id()
+
+            def lower(value=value) -> None:
+                resource.setrlimit(kind, (value, value))
+
+            # Not through files, to which the limit would apply.
+            done = subprocess.run(
+                runtime.command("run", "-b", place, name),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=lower,
+                timeout=60,
+                check=False,
+            )
+            ends.add(done.returncode)
+            assert done.returncode in (0, 1), done.stderr
+            assert (done.returncode == 0) == (done.stderr == "")
+            assert "internal error" not in done.stderr and "init failed" not in done.stderr, done.stderr
+            assert not (runtime.root / name).exists()
+            assert cgroups(name) == [] and processes(name) == []
+    assert ends == {0, 1}  # both sides of the limit were tried
+
+
+def test_run_does_not_delete_another_container_that_has_got_the_id(runtime, bundle):
+    """It is stopped while its container is deleted and the id taken again, and goes on only then."""
+    place = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    name = runtime.id()
+    pid = place / "pid"
+    os.mkfifo(place / "started")
+    first = bundle(
+        lambda config: (
+            config["process"].update(args=["sleep", "1000"]),
+            config.update(hooks={"poststart": [{"path": "/bin/sh", "args": ["sh", "-c", f"echo > {place}/started"]}]}),
+        )
+    )
+    with subprocess.Popen(
+        runtime.command("run", "-b", first, name), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as running:
+        try:
+            (place / "started").read_text()
+            # The lock is free once the poststart hooks are done.
+            directory = os.open(runtime.root / name, os.O_RDONLY)
+            subprocess.run(["flock", str(directory), "true"], pass_fds=[directory], timeout=20, check=True)
+            os.close(directory)
+            running.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, running.pid, os.WSTOPPED | os.WNOWAIT)
+            runtime("delete", "--force", name)
+            runtime("create", "-b", place, "--pid-file", pid, name)
+        finally:
+            running.send_signal(signal.SIGCONT)
+        assert running.wait(20) == 128 + signal.SIGKILL
+    assert '"status": "created"' in runtime("state", name).stdout
+    assert Path(f"/proc/{pid.read_text()}").exists()
