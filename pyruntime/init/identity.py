@@ -168,15 +168,17 @@ def _user(step: "Step", _stub: "Any") -> None:
             os.setgroups(args["groups"])
         os.setresgid(args["gid"], args["gid"], args["gid"])
         os.setresuid(args["uid"], args["uid"], args["uid"])
-    except OSError as error:
-        unmapped = "an id is not mapped in the user namespace" if error.errno == errno.EINVAL else ""
+    except (OSError, ValueError) as error:
+        # Of more groups than there can be, posix itself says so.
+        number = error.errno or 0 if isinstance(error, OSError) else errno.EINVAL
+        reason = "an id is not mapped in the user namespace" if number == errno.EINVAL else ""
         raise Error(
             f"cannot become user {args['uid']}:{args['gid']}",
-            unmapped,
+            reason if isinstance(error, OSError) else str(error),
             pointer=step.pointer,
             clause=step.clause,
             step=step,
-            errno=error.errno or 0,
+            errno=number,
         ) from None
 
 

@@ -167,6 +167,11 @@ def test_signals_of_the_caller_are_not_inherited(host):
     assert result.stdout.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "SigCgt:", "0" * 16], result.stderr
 
 
+def test_more_groups_than_there_can_be_are_an_error(host):
+    result = host.attack(None, process(user={"uid": 1, "gid": 1, "additionalGids": list(range(65537))}))
+    assert "too many groups" in result.stderr and "/process/user" in result.stderr
+
+
 def test_a_file_on_stdin_and_stdout_keeps_its_owner(host, bundle, tmp_path):
     place = bundle(lambda c: c["process"].update(args=["true"], user={"uid": 1000, "gid": 1000}))
     # The keeper of `host` compares the owner, too.
