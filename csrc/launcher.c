@@ -61,9 +61,8 @@ static const char *const OUTSIDE[] = {"state", "start", "kill",   "delete",   "l
                                       "plan",  "pause", "resume", "features", "explain",  "help",    NULL};
 /* Global options before the verb: those with a value of their own, and those without. */
 static const char *const VALUED[] = {"--root", "--log", "--log-format", "--rootless", "--criu", NULL};
-static const char *const PLAIN[] = {"--debug", "--systemd-cgroup", NULL};
-/* Options that end in print and exit wherever they stand before the verb. */
-static const char *const PRINTING[] = {"--version", "-v", "--help", "-h", NULL};
+/* Those that print and exit are taken back by a later "=false", so the verb counts for them too. */
+static const char *const PLAIN[] = {"--debug", "--systemd-cgroup", "--version", "-v", "--help", "-h", NULL};
 
 static bool one_of(const char *const *words, const char *word) {
     for (; *words; words++)
@@ -86,8 +85,6 @@ static bool has_inline_value(const char *option) {
 /* Whether this command line stays outside of containers for certain. In doubt it does not. */
 static bool stays_outside(char **argv) {
     for (argv++; *argv; argv++) {
-        if (one_of(PRINTING, *argv))
-            return true;
         if (one_of(VALUED, *argv)) {
             if (!*++argv)
                 return true;

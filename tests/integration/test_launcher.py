@@ -273,7 +273,17 @@ def test_proc_self_exe_is_a_sealed_copy_with_python_m_too(runtime, bundle, pyrun
 
 
 @needs_root
-@pytest.mark.parametrize("options", [["--debug"], ["--log", "state"], ["--log-format=json"], ["--rootless", "false"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--debug"],
+        ["--log", "state"],
+        ["--log-format=json"],
+        ["--rootless", "false"],
+        ["--version", "--version=false"],
+        ["-h", "--help=false"],
+    ],
+)
 def test_no_option_before_the_verb_hides_the_verb(sealed, bundle, options, tmp_path):
     program = [sealed.program, *options]
     assert is_sealed(*exe_of_a_running(sealed, bundle, program=program, cwd=tmp_path))
