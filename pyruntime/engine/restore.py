@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.criu_rpc import Message
     from pyruntime.engine.options import CreateOptions
     from pyruntime.plan.plan import Plan
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.types import Config, StateFile
 
 _DOING = "cannot restore the container"
 _KILL = 9
@@ -46,9 +46,7 @@ def restore(
         lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
     mask = foreground.hold_signals()
     try:
-        status = _accompanied(container_id, options, images)
-        delete(options.root, container_id, True)
-        return status
+        return _accompanied(container_id, options, images)
     finally:
         foreground.release_signals(mask)
 
@@ -59,19 +57,23 @@ def _accompanied(container_id: str, options: "CreateOptions", images: "CriuOptio
     if error:
         raise Error("cannot make a socket pair", errno=-error)
     ours, options.console_fd = pair
+    restoration = _Restoration(container_id, options, images)
     try:
-        pid = _Restoration(container_id, options, images).make()
+        pid = restoration.make()
         master = lib.pyr_recv_fd(ours)
     finally:
         os.close(ours)
     pidfd = os.pidfd_open(pid)
     try:
         if master < 0:
-            return foreground.wait(pidfd, pid)
-        foreground.prepare(master)
-        return foreground.relay(master, pidfd, pid)
+            status = foreground.wait(pidfd, pid)
+        else:
+            foreground.prepare(master)
+            status = foreground.relay(master, pidfd, pid)
     finally:
         os.close(pidfd)
+    delete(options.root, container_id, True, restoration.state)
+    return status
 
 
 class _Restoration:
@@ -85,6 +87,7 @@ class _Restoration:
         self.plan: Plan
         self.console = -1
         self.cgroup: Cgroup
+        self.state: StateFile
 
     def make(self) -> int:
         """Make the container and return the pid of its init, a child of this process. Raises Error."""
@@ -117,7 +120,7 @@ class _Restoration:
         source: str = next(step.args["source"] for step in self.plan.build if step.op == "root")
         rootfs = os.path.join(self.options.bundle, source)
         cgroup = self.cgroup = cgroups.prepare(self.plan.cgroup)
-        state = new_state(self.container_id, self.config, self.options)
+        self.state = state = new_state(self.container_id, self.config, self.options)
         state["rootfs"], state["cgroup"] = rootfs, cgroup.record
         container.begin(state)
         container.write_config(self.config)

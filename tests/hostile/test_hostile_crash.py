@@ -11,6 +11,8 @@ import killing
 import pytest
 from host import host, keeper
 
+from pyruntime.store.process import start_time
+
 # How many places a verb is killed at, evenly over its system calls from where it first changes something.
 POINTS = {"create": 30, "run": 15, "start": 12, "delete": 12, "kill": 3}
 
@@ -155,17 +157,35 @@ def test_delete_by_force_of_a_damaged_state_removes_it(host, bundle, subtests):
             assert not (host.runtime.root / name).exists()
 
 
-def test_a_reused_pid_is_not_taken_for_the_container(host, bundle):
+@pytest.fixture
+def stranger():
+    """Start a process that has nothing to do with any container, at another tick of the clock than the one given.
+
+    A pid's process is known by the tick at which it started, of which there are a hundred a second (proc_pid_stat(5)).
+    """
+    started = []
+
+    def start(tick: int) -> "subprocess.Popen[bytes]":
+        while not started or start_time(started[-1].pid) == tick:
+            started.append(subprocess.Popen(["sleep", "1000"]))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_reused_pid_is_not_taken_for_the_container(host, bundle, stranger):
     name = host.runtime.id()
     host.runtime("create", "-b", bundle(), name)
-    with subprocess.Popen(["sleep", "1000"]) as stranger:
-        file = host.runtime.root / name / "state.json"
-        stored = json.loads(file.read_text())
-        os.kill(stored["pid"], 9)
-        stored["pid"] = stranger.pid
-        file.write_text(json.dumps(stored))
-        assert json.loads(host.runtime("state", name).stdout)["status"] == "stopped"
-        assert host.runtime("kill", name, "KILL", check=False).returncode == 1
-        host.runtime("delete", "--force", name)
-        assert stranger.poll() is None
-        stranger.kill()
+    file = host.runtime.root / name / "state.json"
+    stored = json.loads(file.read_text())
+    other = stranger(stored["start_time"])
+    os.kill(stored["pid"], 9)
+    stored["pid"] = other.pid
+    file.write_text(json.dumps(stored))
+    assert json.loads(host.runtime("state", name).stdout)["status"] == "stopped"
+    assert host.runtime("kill", name, "KILL", check=False).returncode == 1
+    host.runtime("delete", "--force", name)
+    assert other.poll() is None
