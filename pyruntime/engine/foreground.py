@@ -6,13 +6,19 @@ or a hook, must give it an empty signal mask.
 """
 
 from pyruntime import log, os
-from pyruntime._stub import lib
+from pyruntime._stub import ffi, lib
 from pyruntime.errors import Error
 from pyruntime.signals import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from pyruntime.engine.options import CreateOptions
     from pyruntime.engine.terminal import Terminal
+
+    Made = TypeVar("Made")
 
 _CHLD, _CONT, _WINCH = NUMBERS["CHLD"], NUMBERS["CONT"], NUMBERS["WINCH"]
 
@@ -30,6 +36,42 @@ _EVERY = (1 << 64) - 1
 
 # What ends the wait for a slow reader of the output, once there is no container left to pass it on to.
 _IMPATIENT = frozenset(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
+
+
+def accompany(options: "CreateOptions", subreaper: bool, live: "Callable[[], int]") -> int:
+    """Call `live`, which makes a container and waits for its end, with signals held for it; return what it returns.
+
+    subreaper  wait for processes that the container's own have left behind (prctl(2))
+
+    Raises Error where the container's terminal was to be given to somebody else.
+    """
+    if options.console_socket:
+        raise Error(
+            "nobody would read the console socket",
+            "in the foreground pyruntime itself is the terminal",
+            advice="add --detach, or leave out --console-socket",
+        )
+    if subreaper:
+        lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
+    mask = hold_signals()
+    try:
+        return live()
+    finally:
+        release_signals(mask)
+
+
+def with_terminal(options: "CreateOptions", make: "Callable[[], Made]") -> "tuple[Made, int]":
+    """Call `make`, which makes a container; return what it returns, and the terminal's master, below 0 without one."""
+    pair = ffi.new("int[2]")
+    error = lib.pyr_socketpair(pair)
+    if error:
+        raise Error("cannot make a socket pair", errno=-error)
+    ours, options.console_fd = pair
+    try:
+        # Without a terminal nobody has the other end any more.
+        return make(), lib.pyr_recv_fd(ours)
+    finally:
+        os.close(ours)
 
 
 def hold_signals() -> int:

@@ -2,7 +2,7 @@
 
 from pyruntime import cgroup as cgroups
 from pyruntime import log, os
-from pyruntime._stub import ffi, lib
+from pyruntime._stub import lib
 from pyruntime.engine import console, criu, criu_rpc, foreground, hooks, mountpoints
 from pyruntime.engine.create import new_state, prepare
 from pyruntime.engine.delete import delete
@@ -36,33 +36,12 @@ def restore(
     if detach:
         _Restoration(container_id, options, images).make()
         return 0
-    if options.console_socket:
-        raise Error(
-            "nobody would read the console socket",
-            "in the foreground pyruntime itself is the terminal",
-            advice="add --detach, or leave out --console-socket",
-        )
-    if subreaper:
-        lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
-    mask = foreground.hold_signals()
-    try:
-        return _accompanied(container_id, options, images)
-    finally:
-        foreground.release_signals(mask)
+    return foreground.accompany(options, subreaper, lambda: _accompanied(container_id, options, images))
 
 
 def _accompanied(container_id: str, options: "CreateOptions", images: "CriuOptions") -> int:
-    pair = ffi.new("int[2]")
-    error = lib.pyr_socketpair(pair)
-    if error:
-        raise Error("cannot make a socket pair", errno=-error)
-    ours, options.console_fd = pair
     restoration = _Restoration(container_id, options, images)
-    try:
-        pid = restoration.make()
-        master = lib.pyr_recv_fd(ours)
-    finally:
-        os.close(ours)
+    pid, master = foreground.with_terminal(options, restoration.make)
     pidfd = os.pidfd_open(pid)
     try:
         if master < 0:

@@ -1,7 +1,5 @@
 """`run`: create and start a container; in the foreground also wait for it, be its terminal, and delete it."""
 
-from pyruntime import os
-from pyruntime._stub import ffi, lib
 from pyruntime.engine import foreground
 from pyruntime.engine.create import make
 from pyruntime.engine.delete import delete
@@ -12,7 +10,6 @@ from pyruntime.errors import Error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.engine.create import Creation
-    from pyruntime.spec.types import StateFile
 
 
 def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, subreaper: bool = True) -> int:
@@ -28,48 +25,27 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
         creation.child.close()
         _start(creation, accompanied=False)
         return 0
-    if options.console_socket:
-        raise Error(
-            "nobody would read the console socket",
-            "in the foreground pyruntime itself is the terminal",
-            advice="add --detach, or leave out --console-socket",
-        )
-    if subreaper:
-        lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
-    mask = foreground.hold_signals()
-    try:
-        status, state = _run_in_foreground(container_id, options)
-        if not keep:
-            # By force, because without a pid namespace of its own it may have left processes behind.
-            delete(options.root, container_id, True, state)
-        return status
-    finally:
-        foreground.release_signals(mask)
+    return foreground.accompany(options, subreaper, lambda: _run_in_foreground(container_id, options, keep))
 
 
-def _run_in_foreground(container_id: str, options: CreateOptions) -> "tuple[int, StateFile]":
-    """Create and start the container and wait for its end; return its exit status, and its state."""
-    pair = ffi.new("int[2]")
-    error = lib.pyr_socketpair(pair)
-    if error:
-        raise Error("cannot make a socket pair", errno=-error)
-    ours, options.console_fd = pair
-    try:
-        creation = make(container_id, options)
-        # Without a terminal nobody has the other end any more.
-        master = lib.pyr_recv_fd(ours)
-    finally:
-        os.close(ours)
+def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) -> int:
+    """Create and start the container, wait for its end, and delete it unless `keep`; return its exit status."""
+    creation, master = foreground.with_terminal(options, lambda: make(container_id, options))
     child = creation.child
     try:
         if master >= 0:
             foreground.prepare(master)
         _start(creation, accompanied=True)
         if master < 0:
-            return foreground.wait(child.pidfd, child.pid), creation.state
-        return foreground.relay(master, child.pidfd, child.pid), creation.state
+            status = foreground.wait(child.pidfd, child.pid)
+        else:
+            status = foreground.relay(master, child.pidfd, child.pid)
     finally:
         child.close()
+    if not keep:
+        # By force, because without a pid namespace of its own it may have left processes behind.
+        delete(options.root, container_id, True, creation.state)
+    return status
 
 
 def _start(creation: "Creation", *, accompanied: bool) -> None:
