@@ -25,7 +25,7 @@ STRINGS = {
     r"^/[^\u0000]*$": ("/a", ["a", "", "/a\0"]),
     r"^[^=\u0000]+=[^\u0000]*$": ("A=b", ["A", "=b", "A=\0"]),
     r"^MB:[^\n\u0000]*$": ("MB:0=1", ["0=1", "MB:\n", "MB:\0"]),
-    r"^[rwm]*$": ("rwm", ["x"]),
+    r"^[rwm]+$": ("rwm", ["", "x"]),
     r"^[1-9][0-9]*[KMG]B$": ("2MB", ["2mb", "0MB", "MB", "2MBx", "x2MB", "2"]),
 }
 
@@ -36,6 +36,9 @@ NAMED = {
     "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}],
     "gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}],
 }  # fmt: skip
+
+# What an object of a definition needs besides what is required, for the sake of a rule.
+RULED = {"mount": ("type",)}
 
 # The name of a member where the schema leaves it open: place -> name.
 MEMBERS = {"linux/sysctl": "net.ipv4.ip_forward", "linux/netDevices": "eth0", "linux/resources/unified": "memory.max"}
@@ -177,6 +180,7 @@ class Schema:
             return "p" if "p" in node["enum"] and "u" in node["enum"] else node["enum"][0]
         if kind == "object":
             wanted = [*node.get("required", ()), *(node["anyOf"][0]["required"] if "anyOf" in node else ())]
+            wanted += next((RULED[key] for key in RULED if self.root.get("definitions", {}).get(key) is node), ())
             return {key: self.sample(node["properties"][key], key) for key in wanted}
         if kind == "array":
             return [self.sample(node["items"], "")] if node.get("minItems") else []

@@ -64,14 +64,6 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
     if not context.facts.mount_setattr:
         _refuse_newer(pointer, mount, options)
     if options.behaviour & mount_options.REMOUNT:
-        if options.behaviour & mount_options.IDMAP:
-            raise Error(
-                "cannot map the owners of a mount that is there already",
-                "the kernel takes the mapping of a new mount only",
-                pointer=f"{pointer}/options",
-                value=mount.get("options"),
-                clause="config.md#linux-mount-options",
-            )
         yield _remount(pointer, destination, options, is_bind(mount))
     elif is_bind(mount):
         yield _bind(context, pointer, mount, destination, options)
@@ -113,7 +105,7 @@ def _common(options: mount_options.MountOptions) -> "dict[str, int]":
     return {name: value for name, value in args.items() if value}
 
 
-def _idmap(context: "Context", pointer: str, mount: "Mount", options: mount_options.MountOptions) -> "dict[str, Any]":
+def _idmap(context: "Context", mount: "Mount", options: mount_options.MountOptions) -> "dict[str, Any]":
     """Return the arguments of an idmapped mount: its own maps, or else those of the container's user namespace.
 
     Empty maps stand for those of a user namespace that is joined, which only the kernel knows.
@@ -127,13 +119,6 @@ def _idmap(context: "Context", pointer: str, mount: "Mount", options: mount_opti
     uid, gid = own if own[0] else (linux.get("uidMappings"), linux.get("gidMappings"))
     if context.namespaces.get("user") and not own[0]:
         uid = gid = []
-    elif not uid or not gid:
-        raise Error(
-            "cannot map the owners of the mount",
-            "neither the mount nor the container's user namespace has mappings",
-            pointer=pointer,
-            clause="config.md#linux-mount-options",
-        )
     depth = lib.STEP_IDMAP_RECURSIVE if options.behaviour & mount_options.RIDMAP else lib.STEP_IDMAP
     return {"idmap_flags": depth, "uid_mappings": uid, "gid_mappings": gid}
 
@@ -155,7 +140,7 @@ def _bind(
         # the container mounts never reaches the host.
         args["rec_propagation"] = lib.MS_SLAVE
     flags = lib.STEP_RECURSIVE if "rbind" in (mount.get("options") or ()) else 0
-    idmap = _idmap(context, pointer, mount, options)
+    idmap = _idmap(context, mount, options)
     if idmap:
         flags |= idmap.pop("idmap_flags")
     shared = lib.MS_SHARED in (options.propagation, options.rec_propagation)
@@ -191,13 +176,7 @@ def _filesystem(
     options: mount_options.MountOptions,
     late: "list[Step]",
 ) -> "Iterator[Step]":
-    fstype = mount.get("type") or ""
-    if not fstype:
-        raise Error(
-            "a mount that is not a bind mount needs a type",
-            pointer=f"{pointer}/type",
-            clause="config.md#posix-platform-mounts",
-        )
+    fstype = mount["type"]
     readonly = options.attr_set & lib.MOUNT_ATTR_RDONLY
     if readonly and (fstype == "tmpfs" or destination == "/dev"):
         # Devices and mount points are still to be made in it.
@@ -209,7 +188,7 @@ def _filesystem(
         args["sb_flags"] = options.sb_flags | (lib.MS_RDONLY if readonly else 0)
     if options.behaviour & mount_options.COPY_UP:
         args["flags"] = lib.STEP_COPY_UP
-    idmap = _idmap(context, pointer, mount, options)
+    idmap = _idmap(context, mount, options)
     if idmap:
         args["flags"] = args.get("flags", 0) | idmap.pop("idmap_flags")
         args.update(idmap)

@@ -34,7 +34,7 @@ PATTERNS = {
     r"^/[^\u0000]*$": '{v}[:1] == "/" and "\\0" not in {v}',
     r"^[^=\u0000]+=[^\u0000]*$": '{v}.find("=") > 0 and "\\0" not in {v}',
     r"^MB:[^\n\u0000]*$": '{v}[:3] == "MB:" and "\\n" not in {v} and "\\0" not in {v}',
-    r"^[rwm]*$": 'not {v}.strip("rwm")',
+    r"^[rwm]+$": '{v} and not {v}.strip("rwm")',
     r"^[1-9][0-9]*[KMG]B$": (
         '{v}[-2:] in ("KB", "MB", "GB") and {v}[:-2].isdigit() and {v}.isascii() and {v}[0] != "0"'
     ),

@@ -222,22 +222,6 @@ def test_v1_cannot_take_a_device_out_of_a_wider_rule_and_says_which():
     assert "c 7:1 from the wider rule c 7:*" in raised.value.reason
 
 
-@pytest.mark.parametrize(
-    ("entry", "pointer"),
-    [
-        ({"allow": True, "access": "rx"}, "/linux/resources/devices/0/access"),
-        ({"allow": True, "access": ""}, "/linux/resources/devices/0/access"),
-        ({"allow": True, "type": "p", "access": "r"}, "/linux/resources/devices/0/type"),
-        ({"allow": True, "major": -2, "access": "r"}, "/linux/resources/devices/0/major"),
-        ({"allow": True, "minor": 2**32, "access": "r"}, "/linux/resources/devices/0/minor"),
-    ],
-)
-def test_rule_that_names_nothing_there_can_be_is_an_error(entry, pointer):
-    with pytest.raises(Error) as raised:
-        configured(entry)
-    assert raised.value.pointer == pointer
-
-
 def test_steps_point_to_the_rule_they_come_from():
     steps = device_rules.v1_steps(configured(DENY_ALL, {"allow": True, "type": "b", "major": 8, "access": "r"}))
     assert [(step.pointer, step.args["value"]) for step in steps[:2]] == [

@@ -52,15 +52,6 @@ def test_same_path_gives_the_same_place():
     assert groups(HYBRID, "/x//./y/") == groups(HYBRID, "/x/y")
 
 
-@pytest.mark.parametrize("path", ["/..", "/a/../../b", "../a", "/", ".", "//", "/a\nb", "/a\0b"])
-@pytest.mark.clause("config-linux.md#cgroups-path/invalid-is-error")
-def test_path_that_cannot_be_is_an_error_at_cgroups_path(path):
-    with pytest.raises(Error) as raised:
-        groups(V1, path)
-    assert raised.value.pointer == "/linux/cgroupsPath"
-    assert raised.value.clause == "config-linux.md#cgroups-path"
-
-
 def test_host_without_any_hierarchy_is_an_error():
     with pytest.raises(Error, match="no cgroup hierarchy"):
         groups(CgroupHost("v1", {}))

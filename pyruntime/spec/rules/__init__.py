@@ -26,7 +26,11 @@ RESOURCES: "Rules" = {
     "cgroups.memory": ("memory",),
     "cgroups.unified": ("unified",),
     "network.priorities": ("network",),
+    "cgroups.rdma": ("rdma",),
 }
+
+# What holds for the resources of a configuration and not for those of an update, which come to those that are there.
+WHOLE_RESOURCES: "Rules" = {"cgroups.swap_with_limit": ("memory",)}
 
 STATE: "Rules" = {"version.oci_version": ("ociVersion",)}
 
@@ -96,7 +100,9 @@ def _process(config: "Config") -> "Iterator[Error]":
 
 def _resources(config: "Config") -> "Iterator[Error]":
     if "resources" in config.get("linux", ()):
-        yield from resources(config["linux"]["resources"], "/linux/resources")
+        whole = config["linux"]["resources"]
+        yield from resources(whole, "/linux/resources")
+        yield from _findings(WHOLE_RESOURCES, {*whole}, whole, "/linux/resources")
 
 
 def survivors(ruleset: "Rules", document: object) -> "Iterator[Error]":

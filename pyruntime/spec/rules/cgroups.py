@@ -12,19 +12,25 @@ if TYPE_CHECKING:
 
 
 def cgroups_path(config: "Config") -> "Iterator[Error]":
-    """A path stays below the cgroup mount, or below the place where relative ones start.
+    """A path names a group below the cgroup mount, or below the place where relative ones start.
 
     Upholds config-linux.md#cgroups-path/invalid-is-error.
     """
     path = config.get("linux", {}).get("cgroupsPath", "")
-    if ".." in path.split("/"):
-        yield Error(
-            f'linux.cgroupsPath is "{path[:60]}"',
-            'expected a path without ".."',
-            pointer="/linux/cgroupsPath",
-            value=path[:200],
-            clause="config-linux.md#cgroups-path",
-        )
+    parts = {*path.split("/")}
+    if ".." in parts:
+        reason = 'expected a path without ".."'
+    elif path and parts <= {"", "."}:
+        reason = "expected the path of a group: the root of the hierarchy is not a container's own"
+    else:
+        return
+    yield Error(
+        f'linux.cgroupsPath is "{path[:60]}"',
+        reason,
+        pointer="/linux/cgroupsPath",
+        value=path[:200],
+        clause="config-linux.md#cgroups-path",
+    )
 
 
 def cpu(resources: "Resources", at: str = "") -> "Iterator[Error]":
@@ -58,23 +64,50 @@ def memory(resources: "Resources", at: str = "") -> "Iterator[Error]":
     """`swap` limits memory and swap together, so it is not below the limit of memory alone."""
     settings = resources.get("memory", {})
     swap, limit = settings.get("swap", 0), settings.get("limit", 0)
-    if 0 < swap < limit:
+    if swap > 0 and (limit == -1 or swap < limit):
+        expected = "-1" if limit == -1 else f"at least memory.limit, {limit}"
         yield Error(
             f"memory.swap is {swap}",
-            f"expected at least memory.limit, {limit}: it limits memory and swap together",
+            f"expected {expected}: it limits memory and swap together",
             pointer=f"{at}/memory/swap",
             value=swap,
             clause="config-linux.md#memory",
         )
 
 
+def swap_with_limit(resources: "Resources", at: str = "") -> "Iterator[Error]":
+    """`swap` needs the limit of memory that is a part of it. An update has that of the container."""
+    settings = resources.get("memory", {})
+    swap = settings.get("swap", 0)
+    if swap > 0 and not settings.get("limit"):
+        yield Error(
+            f"memory.swap is {swap}",
+            "expected memory.limit too: swap limits memory and swap together",
+            pointer=f"{at}/memory/swap",
+            value=swap,
+            clause="config-linux.md#memory",
+        )
+
+
+def rdma(resources: "Resources", at: str = "") -> "Iterator[Error]":
+    """Each key is the name of a device, which stands before its limits in one line of `rdma.max`."""
+    for name in resources.get("rdma", ()):
+        if name.split() != [name]:
+            yield Error(
+                f'rdma has the key "{name[:60]}"',
+                "expected the name of an RDMA device, without white space",
+                pointer=join(f"{at}/rdma", name),
+                clause="config-linux.md#rdma",
+            )
+
+
 def unified(resources: "Resources", at: str = "") -> "Iterator[Error]":
-    """Each key is a file in the container's own cgroup, not a path to another."""
+    """Each key is a file CONTROLLER.PARAMETER in the container's own cgroup, not a path to another."""
     for name in resources.get("unified", ()):
-        if "/" in name or name in (".", ".."):
+        if "/" in name or not name.partition(".")[0] or "." not in name:
             yield Error(
                 f'unified has the key "{name[:60]}"',
-                "expected the name of a file in the container's cgroup, without slashes",
+                "expected the name of a file in the container's cgroup, CONTROLLER.PARAMETER, without slashes",
                 pointer=join(f"{at}/unified", name),
                 clause="config-linux.md#unified",
             )

@@ -1,6 +1,7 @@
 """Mounts whose properties depend on each other (config.md#mounts)."""
 
 from pyruntime.errors import Error
+from pyruntime.spec.rules.namespaces import types
 from pyruntime.spec.rules.users import overlaps
 
 TYPE_CHECKING = False
@@ -9,17 +10,21 @@ if TYPE_CHECKING:
 
     from pyruntime.spec.types import Config, Mount
 
+_NEW_ONLY = "expected one without the other: the kernel maps the owners of a new mount only"
+
 
 def mounts(config: "Config") -> "Iterator[Error]":
-    """A bind mount has a source, a copy of what is there is made into a tmpfs, and nothing is mounted over the root.
+    """A bind mount has a source, a new filesystem a type, and only a tmpfs gets a copy of what is there.
 
-    An idmapped mount has both mappings, or a user namespace to take them from.
+    Nothing is mounted over the root. An idmapped mount is a new one, and has both mappings, or a user namespace to take
+    them from.
     """
     for index, mount in enumerate(config.get("mounts", ())):
         at = f"/mounts/{index}"
         options = mount.get("options", [])
         bind = "bind" in options or "rbind" in options or mount.get("type") == "bind"
-        if "remount" not in options and _is_root(mount["destination"]):
+        new = "remount" not in options
+        if new and _is_root(mount["destination"]):
             yield Error(
                 f"mounts[{index}] is over the root of the container",
                 "root.path names the root filesystem",
@@ -27,15 +32,23 @@ def mounts(config: "Config") -> "Iterator[Error]":
                 value=mount["destination"],
                 clause="config.md#mounts",
             )
-        if "tmpcopyup" in options and not bind and "remount" not in options and mount.get("type") != "tmpfs":
+        if new and not bind and not mount.get("type"):
+            yield Error(
+                f"mounts[{index}] is not a bind mount and has no type",
+                "expected the type of the filesystem to mount",
+                pointer=f"{at}/type",
+                value=mount.get("type"),
+                clause="config.md#posix-platform-mounts",
+            )
+        elif new and not bind and "tmpcopyup" in options and mount["type"] != "tmpfs":
             yield Error(
                 f"mounts[{index}] has the option tmpcopyup",
                 "expected it with a tmpfs alone",
                 pointer=f"{at}/options/{options.index('tmpcopyup')}",
-                value=mount.get("type"),
+                value=mount["type"],
                 clause="config.md#linux-mount-options",
             )
-        if bind and "remount" not in options and not mount.get("source"):
+        if new and bind and not mount.get("source"):
             yield Error(
                 f"mounts[{index}] is a bind mount without source",
                 "expected the file or directory to bind",
@@ -44,8 +57,16 @@ def mounts(config: "Config") -> "Iterator[Error]":
             )
         if "uidMappings" in mount or "gidMappings" in mount:
             yield from _mappings(mount, index)
-        elif "idmap" in options or "ridmap" in options:
-            yield from _implied(config, options, index)
+        if "idmap" in options or "ridmap" in options:
+            yield from _idmapped(config, mount, index)
+        elif not new and (mount.get("uidMappings") or mount.get("gidMappings")):
+            yield Error(
+                f"mounts[{index}] has mappings and the option remount",
+                _NEW_ONLY,
+                pointer=f"{at}/options/{options.index('remount')}",
+                value="remount",
+                clause="config.md#linux-mount-options",
+            )
 
 
 def _is_root(path: str) -> bool:
@@ -79,17 +100,24 @@ def _mappings(mount: "Mount", index: int) -> "Iterator[Error]":
         yield from overlaps(mappings, f"/mounts/{index}/{one}", clause)
 
 
-def _implied(config: "Config", options: "list[str]", index: int) -> "Iterator[Error]":
-    """Without mappings of its own, an idmapped mount takes the container's.
+def _idmapped(config: "Config", mount: "Mount", index: int) -> "Iterator[Error]":
+    """Only a new mount is idmapped; without mappings of its own it takes the container's.
 
     Upholds config.md#linux-mount-options/idmap-without-mappings.
     """
-    if not any(namespace["type"] == "user" for namespace in config.get("linux", {}).get("namespaces", ())):
-        option = "idmap" if "idmap" in options else "ridmap"
-        yield Error(
-            f"mounts[{index}] has the option {option} but no mapping",
-            "expected uidMappings and gidMappings in the mount, or a user namespace to take them from",
-            pointer=f"/mounts/{index}/options/{options.index(option)}",
-            value=option,
-            clause="config.md#linux-mount-options",
-        )
+    options = mount["options"]
+    option = "idmap" if "idmap" in options else "ridmap"
+    if "remount" in options:
+        lacks, reason = "and the option remount", _NEW_ONLY
+    elif mount.get("uidMappings") or mount.get("gidMappings") or "user" in types(config):
+        return
+    else:
+        lacks = "but no mapping"
+        reason = "expected uidMappings and gidMappings in the mount, or a user namespace to take them from"
+    yield Error(
+        f"mounts[{index}] has the option {option} {lacks}",
+        reason,
+        pointer=f"/mounts/{index}/options/{options.index(option)}",
+        value=option,
+        clause="config.md#linux-mount-options",
+    )

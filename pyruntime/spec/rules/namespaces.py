@@ -49,6 +49,14 @@ def names_need_uts(config: "Config") -> "Iterator[Error]":
                 value=value[:200],
                 clause=f"config.md#{name}",
             )
+        if any(letter < " " or letter == "\x7f" for letter in value):
+            yield Error(
+                f"{name} has a control character",
+                "expected letters, digits, dots and dashes: hostname(7)",
+                pointer=f"/{name}",
+                value=value[:200],
+                clause=f"config.md#{name}",
+            )
         if len(value.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
             yield Error(
                 f"{name} is longer than the kernel takes",

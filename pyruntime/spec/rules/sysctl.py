@@ -51,22 +51,27 @@ def namespace_of(name: str) -> str:
 
 
 def sysctl(config: "Config") -> "Iterator[Error]":
-    """Each parameter belongs to a namespace that the container does not share with the runtime."""
-    for key in config.get("linux", {}).get("sysctl", ()):
+    """Each parameter belongs to a namespace that the container does not share with the runtime; its value is a line.
+
+    What stands after the first newline the kernel drops from a text and takes for more numbers in a list of those.
+    A newline at the end says nothing: it is how a shell writes.
+    """
+    for key, value in config.get("linux", {}).get("sysctl", {}).items():
         name = dotted(key)
         kind = namespace_of(name)
         parts = name.split(".")
         # In the dotted form a slash stands for a dot in a name, so "//" is "..".
-        if "" in parts or "/" in parts or "//" in parts:
-            reason = "expected a parameter's name, without empty parts"
+        if "" in parts or "/" in parts or "//" in parts or key.split() != [key]:
+            reason = "expected a parameter's name, without empty parts and white space"
         elif name == "kernel.hostname":
             reason = "expected the property hostname instead"
         elif not kind:
             reason = "expected a parameter that a namespace has for itself; this one is the whole host's"
         elif kind not in types(config):
             reason = f'expected a namespace of type "{kind}" in linux.namespaces: without one it is the host\'s'
+        elif "\n" in value[:-1]:
+            reason = "expected a value of one line"
         else:
             continue
         place = join("/linux/sysctl", key)
-        value = config["linux"]["sysctl"][key][:200]
-        yield Error(f'linux.sysctl has "{key[:60]}"', reason, pointer=place, value=value, clause=CLAUSE)
+        yield Error(f'linux.sysctl has "{key[:60]}"', reason, pointer=place, value=value[:200], clause=CLAUSE)

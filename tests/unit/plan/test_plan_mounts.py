@@ -117,20 +117,6 @@ def test_the_order_is_that_of_the_configuration():
     assert [step.args["path"] for step in steps(*(tmpfs(path) for path in paths))] == paths
 
 
-@pytest.mark.parametrize(
-    ("entry", "pointer"),
-    [
-        ({"destination": "/a"}, "/mounts/0/type"),
-        ({"destination": "/a", "source": "/a", "options": ["bind", "idmap"]}, "/mounts/0"),
-    ],
-)
-def test_what_cannot_be_mounted_is_an_error_at_its_place(entry, pointer):
-    with pytest.raises(Error) as raised:
-        steps(entry)
-    assert raised.value.pointer == pointer
-    assert raised.value.clause.startswith("config.md#")
-
-
 def test_options_of_a_filesystem_on_a_bind_mount_are_a_warning():
     found = plan(config(mounts=[{"destination": "/a", "source": "/a", "options": ["bind", "size=1"]}]))
     assert any("size=1" in warning for warning in found.warnings)

@@ -5,18 +5,20 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from clauses import CLAUSES
 from invented import V1, V2, context, facts, plan
 from pyruntime.engine.program import OPERATIONS
 from pyruntime.errors import Error
+from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.capabilities import NAMES
 from pyruntime.plan.create import compile_plan
 from pyruntime.plan.mount_options import TABLE
 from pyruntime.spec import check_config
 
+BASE = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}}
 GOOD = sorted((Path(__file__).parents[3] / "spec-fixtures/config/good").glob("*.json"))
 
 paths = st.builds("/{}".format, st.text(alphabet="ab/.-", min_size=1, max_size=12))
@@ -71,12 +73,21 @@ limits = st.fixed_dictionaries(
     {},
     optional={
         "memory": st.fixed_dictionaries(
-            {}, optional={"limit": st.integers(-1, 2**40), "swappiness": st.integers(0, 100)}
+            {},
+            optional={
+                "limit": st.integers(-1, 2**40),
+                "swap": st.sampled_from([-1, 0, 1, 2**41]),
+                "swappiness": st.integers(0, 100),
+            },
         ),
         "cpu": st.fixed_dictionaries(
             {}, optional={"shares": st.integers(2, 262144), "quota": st.integers(1000, 10**6), "cpus": st.just("0-1")}
         ),
         "pids": st.fixed_dictionaries({"limit": st.integers(-1, 10**6)}),
+        "rdma": st.dictionaries(words, st.just({"hcaHandles": 1}), max_size=2),
+        "unified": st.dictionaries(
+            st.sampled_from(["memory.max", "memory", ".max", ".", "memory.", "cpu/a.b"]), st.just("1"), max_size=2
+        ),
         "devices": st.lists(
             st.fixed_dictionaries(
                 {"allow": st.booleans()},
@@ -84,7 +95,7 @@ limits = st.fixed_dictionaries(
                     "type": st.sampled_from("abc"),
                     "major": st.integers(-1, 300),
                     "minor": st.integers(-1, 300),
-                    "access": st.sampled_from(["r", "rw", "rwm", "m"]),
+                    "access": st.sampled_from(["r", "rw", "rwm", "m", ""]),
                 },
             ),
             max_size=4,
@@ -215,6 +226,36 @@ def test_a_plan_depends_on_nothing_but_its_input_and_does_not_change_it(config, 
     if one is not None:
         assert list(one.steps()) == list(other.steps())
         assert one.warnings == other.warnings
+
+
+def refused_at(config, host):
+    """Return the pointer of what a host cannot do, "" for nothing."""
+    try:
+        plan(config, host)
+    except Error as error:
+        return error.pointer
+    return ""
+
+
+FULL_V1 = CgroupHost("v1", {**V1.mounts, "rdma": "/sys/fs/cgroup/rdma"})
+FULL_V2 = CgroupHost("v2", {}, V2.unified, V2.own, V2.controllers | {"rdma"})
+
+
+@settings(relaxed, max_examples=400)
+@given(configs)
+@example({**BASE, "mounts": [{"destination": "/a"}]})
+@example({**BASE, "mounts": [{"destination": "/a", "options": ["remount", "idmap"]}]})
+@example({**BASE, "mounts": [{"destination": "/a", "type": "x", "options": ["idmap"], "uidMappings": []}]})
+@example({**BASE, "linux": {"cgroupsPath": "/./"}})
+@example({**BASE, "linux": {"resources": {"memory": {"swap": 1}}}})
+@example({**BASE, "linux": {"resources": {"memory": {"swap": 1, "limit": -1}}}})
+@example({**BASE, "linux": {"resources": {"rdma": {"a b": {"hcaHandles": 1}}}}})
+@example({**BASE, "linux": {"resources": {"unified": {"memory": "1"}}}})
+@example({**BASE, "linux": {"resources": {"devices": [{"allow": True, "access": ""}]}}})
+def test_what_neither_kind_of_host_can_do_is_found_before_any_host_is_looked_at(config):
+    assume(valid(config))
+    places = refused_at(config, facts(FULL_V1)), refused_at(config, facts(FULL_V2))
+    assert "" in places or places[0] != places[1]
 
 
 @relaxed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from invented import V1, V2, config, facts, only, plan
+from invented import V2, config, facts, only, plan
 from pyruntime._stub import lib
 from pyruntime.errors import Error
 from pyruntime.plan import capabilities
@@ -28,22 +28,6 @@ def refusal(configuration, host=None):
 
 def with_devices(*entries):
     return config(linux={"resources": {"devices": list(entries)}})
-
-
-@pytest.mark.parametrize(
-    ("entry", "member", "value", "reason"),
-    [
-        ({"allow": True, "access": "rx"}, "access", "rx", "access is a composition of r, w and m"),
-        ({"allow": True, "access": ""}, "access", "", "access names none of r, w and m"),
-        ({"allow": True, "type": "p"}, "type", "p", "type is a (all), c (char) or b (block)"),
-        ({"allow": True, "major": -2}, "major", -2, "a device number is at most 4294967295; -1 stands for all"),
-        ({"allow": True, "minor": 2**32}, "minor", 2**32, "a device number is at most 4294967295; -1 stands for all"),
-    ],
-)
-@pytest.mark.parametrize("host", [V1, V2], ids=["v1", "v2"])
-def test_a_device_rule_that_cannot_be(entry, member, value, reason, host):
-    wanted = (LIST, reason, f"{DEVICES}/1/{member}", value, ALLOWED, "")
-    assert refusal(with_devices({"allow": False}, entry), facts(host)) == wanted
 
 
 @pytest.mark.parametrize(
