@@ -137,10 +137,15 @@ def _console_size(process: "Process") -> "tuple[int, int] | None":
     return (size["height"], size["width"]) if size else None
 
 
+# Set of capabilities -> the sets that the kernel keeps it within (capabilities(7)); each is cut down before it limits.
+_WITHIN = {"inheritable": ("bounding",), "effective": ("permitted",), "ambient": ("permitted", "inheritable")}
+
+
 def _capability_sets(context: "Context", process: "Process") -> "dict[str, int] | None":
     """Return the five sets as bit masks; without `capabilities` the process keeps none, as with runc.
 
-    What the kernel or this runtime does not have is left out with a warning (config.md#linux-process).
+    What the kernel does not have, this runtime does not have or another of the sets rules out is left out with a
+    warning (config.md#linux-process).
 
     Upholds config.md#linux-process/capability-warning, config.md#linux-process/capability-no-failure.
     """
@@ -151,9 +156,16 @@ def _capability_sets(context: "Context", process: "Process") -> "dict[str, int] 
         sets[name] = capabilities.mask(configured.get(name) or [], context.available_capabilities, unknown)
     for name in unknown:
         context.warnings.append(f"capability {name} cannot be granted (/process/capabilities, {LINUX_CLAUSE})")
-    # The kernel wants effective within permitted, and ambient within permitted and inheritable.
-    sets["effective"] &= sets["permitted"]
-    sets["ambient"] &= sets["permitted"] & sets["inheritable"]
+    for name, limits in _WITHIN.items():
+        for limit in limits:
+            beyond = sets[name] & ~sets[limit]
+            if beyond:
+                names = ", ".join(one for number, one in enumerate(capabilities.NAMES) if beyond >> number & 1)
+                context.warnings.append(
+                    f"not in the {limit} set, so not granted in the {name} one: {names}"
+                    f" (/process/capabilities/{name}, {LINUX_CLAUSE})"
+                )
+                sets[name] &= sets[limit]
     return sets
 
 

@@ -201,12 +201,31 @@ def test_an_option_that_may_be_there_is_accepted(mounted):
     assert mounted("/home", mount("/home", "tmpfs", "tmpfs", "nomand")).type == "tmpfs"
 
 
-@each(["rnorelatime", "rnostrictatime"])
-def test_recursive_options_that_end_in_the_default_do_so_below_too(inside, tree, option):
-    remake(tree, "strictatime" if option == "rnostrictatime" else "relatime")
+@each(["nostrictatime"])
+def test_access_times_are_relative_again(mounted, option):
+    assert "relatime" not in mounted("/home", mount("/home", "tmpfs", "tmpfs", "strictatime")).options
+    assert "relatime" in mounted("/home", mount("/home", "tmpfs", "tmpfs", "strictatime", option)).options
+
+
+@each(["rnostrictatime"])
+def test_access_times_are_relative_again_below_too(inside, tree, option):
+    remake(tree, "strictatime")
     found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", option, kind="rbind")))
     assert "relatime" in found["/home"]
     assert "relatime" in found["/home/sub"]
+
+
+# Without relatime, noatime and strictatime the kernel's default is relatime, so there is nothing to take back.
+@each(["norelatime", "rnorelatime"])
+@pytest.mark.parametrize("before", ["strictatime", "noatime", "relatime"])
+def test_not_to_ask_for_relative_access_times_leaves_them_as_they_are(inside, tree, option, before):
+    remake(tree, before)
+    plain, asked = (
+        options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", *options, kind="rbind")))
+        for options in ((), (option,))
+    )
+    assert asked["/home"] == plain["/home"]
+    assert asked["/home/sub"] == plain["/home/sub"]
 
 
 # Option -> what would show if it were not the last one.
@@ -239,9 +258,10 @@ def test_propagation_of_a_bind_mount(inside, tree, option):
     subprocess.run(["mount", "--make-rshared", tree], check=True)
     recursive = option not in PROPAGATION
     expected = PROPAGATION[option.removeprefix("r") if recursive else option]
-    found = {
-        one.path: one for one in mounts(inside("cat /proc/self/mountinfo", bind(tree, "/home", option, kind="rbind")))
-    }
+    # After another one: a bind mount without any such option is a slave of the host's.
+    before = f"{'r' * recursive}{'slave' if 'private' in option else 'private'}"
+    changes = bind(tree, "/home", before, option, kind="rbind")
+    found = {one.path: one for one in mounts(inside("cat /proc/self/mountinfo", changes))}
     # A shared one is besides a slave of the host's, which rootfsPropagation keeps out of the container's reach.
     assert found["/home"].propagation - ({"master"} if "shared" in expected else set()) == expected
     if recursive:
@@ -336,13 +356,13 @@ def test_tmpcopyup_is_for_tmpfs_only(containers):
 
 
 @pytest.mark.clause("config.md#linux-mount-options/option-remount")
-def test_remount_changes_a_mount_of_before(mounted):
-    found = mounted(
-        "/home", mount("/home", "tmpfs", "tmpfs", "nosuid"), mount("/home", "tmpfs", "tmpfs", "remount", "ro", "nosuid")
-    )
+def test_remount_changes_a_mount_of_before(inside):
+    changes = mount("/home", "tmpfs", "first", "nosuid"), mount("/home", "tmpfs", "second", "remount", "ro", "nosuid")
+    (found,) = [one for one in mounts(inside("cat /proc/self/mountinfo", *changes)) if one.path == "/home"]
     assert {"ro", "nosuid"} <= found.options
 
 
+@pytest.mark.clause("config.md#linux-mount-options/option-remount")
 def test_remount_of_a_bind_mount_leaves_the_filesystem_writable(containers, tree):
     container = containers.start(bind(tree, "/home"), mount("/home", None, None, "remount", "bind", "ro"))
     found = options_of(container.proc("mountinfo").read_text())
@@ -380,6 +400,18 @@ def test_idmap_leaves_the_mounts_below_as_they_are(inside, tree):
 def test_ridmap_holds_for_the_mounts_below(inside, tree):
     os.chown(tree / "sub", 5, 6)
     assert inside("stat -c '%u %g' /home/sub", mapped(), bind(tree, "/home", "ridmap", kind="rbind")) == "5 6"
+    assert ((tree / "sub").stat().st_uid, (tree / "sub").stat().st_gid) == (5, 6)
+
+
+@pytest.mark.parametrize("option", ["idmap", "ridmap"])
+@pytest.mark.clause("config.md#linux-mount-options/idmap-not-passed-on")
+def test_a_filesystem_that_refuses_unknown_options_does_not_hear_of_idmap(mounted, option):
+    entry = {"containerID": 0, "hostID": 1000, "size": 100}
+
+    def owners(config):
+        config["mounts"][-1].update(uidMappings=[entry], gidMappings=[entry])
+
+    assert "idmapped" in mounted("/home", mount("/home", "tmpfs", "tmpfs", option), owners).options
 
 
 @pytest.mark.clause("config.md#linux-mount-options/idmap-without-mappings")

@@ -46,7 +46,7 @@ def data(request, tmp_path):
         subprocess.run(["umount", path], check=True)
 
 
-@pytest.mark.clause("config.md#posix-platform-mounts/uid-mappings-by-setattr")
+@pytest.mark.clause("config.md#posix-platform-mounts/uid-mappings-by-setattr", "config.md#linux-mount-options/idmap")
 def test_the_mappings_translate_both_ways(inside, data):
     data.chmod(0o777)
     script = "stat -c '%u %g' /home; touch /home/file; stat -c '%u %g' /home/file"
@@ -88,12 +88,13 @@ def test_a_single_file_can_be_mapped(inside, data):
     assert inside("stat -c '%u %g' /home/file", change, owners(first=1000)) == "1007 1008"
 
 
+@pytest.mark.clause("config.md#posix-platform-mounts/uid-mappings-by-setattr")
 def test_it_combines_with_other_options(mounted, inside, data):
     change = bind(data, "/home", "idmap", "ro", "nosuid", "noatime")
     assert {"ro", "nosuid", "noatime", "idmapped"} <= mounted("/home", change, owners(first=1000)).options
 
 
-@pytest.mark.clause("config.md#posix-platform-mounts/uid-mappings-by-setattr")
+@pytest.mark.clause("config.md#posix-platform-mounts/uid-mappings-by-setattr", "config.md#linux-mount-options/idmap")
 def test_the_mount_on_the_host_is_not_changed(inside, data):
     inside("true", bind(data, "/home", "idmap"), owners(first=1000))
     assert data.stat().st_uid == 5

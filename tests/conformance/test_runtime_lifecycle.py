@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from containers import Container, until
+from containers import Container, mounts, until
 
 from changes import bind, hook, inherit, linux, mount, process, top
 from pyruntime import SPEC_VERSION
@@ -133,7 +133,12 @@ def test_the_same_question_has_the_same_answer(containers):
 @STATE
 @QUERY
 @pytest.mark.clause(
-    "runtime.md#state/version", "runtime.md#state/id", "runtime.md#state/schema", "runtime.md#query-state/returns-state"
+    "runtime.md#state/version",
+    "runtime.md#state/id",
+    "runtime.md#state/status",
+    "runtime.md#state/pid",
+    "runtime.md#state/schema",
+    "runtime.md#query-state/returns-state",
 )
 def test_the_state_obeys_its_schema_at_every_status(containers, tmp_path):
     schema = json.loads((Path(__file__).parents[2] / "spec-fixtures/schema/state.json").read_text())
@@ -157,6 +162,7 @@ def test_the_state_obeys_its_schema_at_every_status(containers, tmp_path):
     container.wait()
     states.append(container.state())
     assert [state["status"] for state in states] == ["creating", "created", "running", "stopped"]
+    assert states[1]["pid"] == states[2]["pid"] > 0
     for state in states:
         jsonschema.validate(state, schema, cls=jsonschema.Draft7Validator)
         assert (state["ociVersion"], state["id"], state["annotations"]) == (
@@ -203,9 +209,31 @@ def test_create_does_not_run_the_program(containers, tmp_path):
 @CREATE
 @pytest.mark.clause("runtime.md#lifecycle/environment-created", "runtime.md#lifecycle/resources-at-create")
 def test_create_applies_everything_but_the_program(containers):
-    container = containers.create(top(hostname="made"), mount("/home", "tmpfs", "made"))
-    assert "made /home" in container.proc("mounts").read_text()
-    assert container.proc("ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+    container = containers.create(
+        top(hostname="made", domainname="made.example"),
+        mount("/home", "tmpfs", "made"),
+        linux(
+            devices=[{"path": "/dev/made", "type": "c", "major": 10, "minor": 229}],
+            sysctl={"net.ipv4.ip_default_ttl": "33"},
+            maskedPaths=["/etc/passwd"],
+            readonlyPaths=["/etc/group"],
+        ),
+        process(rlimits=[{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 77}], oomScoreAdj=123),
+    )
+    assert container.status == "created"
+    for name in ("mnt", "net", "uts", "ipc", "pid"):
+        assert container.proc(f"ns/{name}").readlink() != Path(f"/proc/self/ns/{name}").readlink()
+    found = {one.path: one for one in mounts(container.proc("mountinfo").read_text())}
+    assert found["/home"].source == "made"
+    assert found["/etc/group"].options >= {"ro"} <= found["/"].options
+    assert container.path("/etc/passwd").read_text() == ""
+    assert os.major(container.path("/dev/made").stat().st_rdev) == 10
+    assert container.exec("sh", "-c", "hostname; cat /proc/sys/kernel/domainname").stdout.split() == [
+        *("made", "made.example")
+    ]
+    assert container.exec("cat", "/proc/sys/net/ipv4/ip_default_ttl").stdout == "33\n"
+    assert container.proc("oom_score_adj").read_text() == "123\n"
+    assert container.proc("limits").read_text().count(" 77 ") == 2
 
 
 @CREATE
@@ -294,6 +322,15 @@ def test_the_bundle_is_the_working_directory_by_default(containers):
     path = containers.bundle("sleep 1000")
     name = containers.runtime.id()
     containers.runtime("create", name, cwd=path)
+    assert json.loads(containers.runtime("state", name).stdout)["bundle"] == str(path)
+
+
+@CREATE
+@pytest.mark.clause("runtime.md#state/bundle")
+def test_a_bundle_named_by_a_relative_path_is_absolute_in_the_state(containers):
+    path = containers.bundle("sleep 1000")
+    name = containers.runtime.id()
+    containers.runtime("create", "-b", path.name, name, cwd=path.parent)
     assert json.loads(containers.runtime("state", name).stdout)["bundle"] == str(path)
 
 
@@ -397,7 +434,11 @@ def test_of_two_starts_at_once_one_succeeds(containers, tmp_path):
 
 @KILL
 @pytest.mark.parametrize("name", ["TERM", "SIGTERM", "15", "term", "USR1", "HUP"])
-@pytest.mark.clause("runtime.md#operations/supported", "runtime.md#kill/signal-sent")
+@pytest.mark.clause(
+    "runtime.md#scope-of-a-container/creator-can-operate",
+    "runtime.md#operations/supported",
+    "runtime.md#kill/signal-sent",
+)
 def test_kill_sends_the_signal_by_any_name(containers, name):
     container = trapping(containers)
     container.kill(name)

@@ -61,8 +61,22 @@ MATRIX = {
     "restore": ("exists already",) * 5 + (OK,) + ("exists already",) * 2,
 }
 
+# Row -> the clause that a cell of it shows where the spec refuses.
+REFUSALS = {
+    "start": "runtime.md#start/not-created",
+    "kill": "runtime.md#kill/not-alive",
+    "kill KILL": "runtime.md#kill/not-alive",
+    "delete": "runtime.md#delete/not-stopped",
+    "create": "runtime.md#create/id-taken-or-invalid",
+}
 CELLS = [
-    (verb, status, expected) for verb, row in MATRIX.items() for status, expected in zip(STATUSES, row, strict=True)
+    pytest.param(
+        *(verb, status, expected),
+        marks=[pytest.mark.clause(REFUSALS[verb])] if expected and number < 5 and verb in REFUSALS else [],
+        id=f"{verb}-{status}",
+    )
+    for verb, row in MATRIX.items()
+    for number, (status, expected) in enumerate(zip(STATUSES, row, strict=True))
 ]
 
 # Cells that differ from runc's: the spec forbids them, or runc has no such status.
@@ -186,7 +200,7 @@ def command(verb, container, bundle, images):
     return [places.get(word, word) for word in VERBS[verb]]
 
 
-@pytest.mark.parametrize(("verb", "status", "expected"), CELLS, ids=[f"{verb}-{status}" for verb, status, _ in CELLS])
+@pytest.mark.parametrize(("verb", "status", "expected"), CELLS)
 def test_verb_on_status(runtime, containers, bundle, criu, images, verb, status, expected):
     container = containers(status)
     before = status_of(runtime, container)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clauses import CLAUSES
 from pyruntime._stub import lib
 from pyruntime.plan import mount_options
 from pyruntime.plan.mount_options import MountOptions
@@ -76,7 +77,7 @@ SPEC = [
 
 
 @pytest.mark.parametrize("option", SPEC)
-@pytest.mark.clause("config.md#linux-mount-options/levels", "config.md#linux-mount-options/idmap-not-passed-on")
+@pytest.mark.clause("config.md#linux-mount-options/levels")
 def test_every_option_of_the_specification_is_known(option):
     assert option in mount_options.TABLE
     assert MountOptions([option]).data == []
@@ -136,14 +137,24 @@ def test_here_and_recursively_are_two_things():
     assert options.attr_clr == lib.MOUNT_ATTR_RDONLY
 
 
+def superblock(option, flag, opposite):
+    """Return a parameter with the clauses of two options that nothing but the flag shows of."""
+    marks = [
+        pytest.mark.clause(f"config.md#linux-mount-options/option-{one}")
+        for one in (option, opposite)
+        if f"config.md#linux-mount-options/option-{one}" in CLAUSES
+    ]
+    return pytest.param(option, flag, opposite, marks=marks, id=option)
+
+
 @pytest.mark.parametrize(
     ("option", "flag", "opposite"),
     [
-        ("sync", lib.MS_SYNCHRONOUS, "async"),
-        ("lazytime", lib.MS_LAZYTIME, "nolazytime"),
-        ("mand", lib.MS_MANDLOCK, "nomand"),
-        ("iversion", lib.MS_I_VERSION, "noiversion"),
-        ("silent", lib.MS_SILENT, "loud"),
+        superblock("sync", lib.MS_SYNCHRONOUS, "async"),
+        superblock("lazytime", lib.MS_LAZYTIME, "nolazytime"),
+        superblock("mand", lib.MS_MANDLOCK, "nomand"),
+        superblock("iversion", lib.MS_I_VERSION, "noiversion"),
+        superblock("silent", lib.MS_SILENT, "loud"),
     ],
 )
 def test_flags_of_the_superblock(option, flag, opposite):
@@ -169,6 +180,8 @@ def test_propagation(option, flag):
 
 @pytest.mark.clause("config.md#linux-mount-options/idmap-not-passed-on")
 def test_rbind_is_bind_too_and_ridmap_idmap():
+    assert MountOptions(["idmap", "ridmap"]).data == []
+    assert MountOptions(["idmap", "ridmap"]).sb_flags == 0
     assert MountOptions(["rbind"]).behaviour & mount_options.BIND
     assert MountOptions(["ridmap"]).behaviour & mount_options.IDMAP
     assert not MountOptions(["bind"]).behaviour & mount_options.RBIND

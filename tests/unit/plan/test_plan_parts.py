@@ -316,11 +316,23 @@ def test_a_new_user_namespace_has_every_capability_that_the_kernel_knows():
     assert only(found, "capset")[0].args["permitted"] == bits("SYS_TIME")
 
 
-def test_ambient_stays_within_permitted_and_inheritable():
-    found = identity(
-        capabilities=capabilities(permitted=["KILL"], inheritable=["KILL", "CHOWN"], ambient=["KILL", "CHOWN"])
-    )
-    assert only(found, "capset")[0].args["ambient"] == bits("KILL")
+EVERY_SET = ("bounding", "permitted", "effective", "inheritable", "ambient")
+
+
+@pytest.mark.parametrize(
+    ("limit", "kinds"),
+    [("permitted", {"effective", "ambient"}), ("inheritable", {"ambient"}), ("bounding", {"inheritable", "ambient"})],
+)
+@pytest.mark.clause("config.md#linux-process/capability-warning", "config.md#linux-process/capability-no-failure")
+def test_what_another_set_rules_out_is_a_warning(limit, kinds):
+    """The kernel refuses inheritable beyond bounding, effective beyond permitted, ambient beyond both (capset(2))."""
+    sets = {kind: ["KILL"] if kind == limit else ["KILL", "CHOWN"] for kind in EVERY_SET}
+    found = plan(config(process={"capabilities": capabilities(**sets)}))
+    args = only(found.process, "capset")[0].args
+    assert {kind for kind in EVERY_SET[1:] if args[kind] == bits("KILL")} == {limit, *kinds} - {"bounding"}
+    assert len(found.warnings) == len(kinds)
+    for kind in kinds:
+        assert any("CAP_CHOWN" in warning and f"/process/capabilities/{kind}" in warning for warning in found.warnings)
 
 
 def test_limits_name_the_resource():
