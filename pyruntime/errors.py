@@ -62,6 +62,13 @@ class Error(Exception):
         self.log = log
         self.log_of = log_of
 
+    def show(self, config: object) -> None:
+        """Take for `value` what `config` has at `pointer`, where nothing else was found there."""
+        if self.pointer and self.value is None:
+            from pyruntime.spec.pointer import element
+
+            self.value = element(config, self.pointer)
+
     @property
     def kernel(self) -> str:
         """The kernel's answer by name and in words: "ENOENT: no such file or directory"; empty without errno.

@@ -340,7 +340,6 @@ class Cgroup:
             doing,
             error.filename if isinstance(error.filename, str) else path,
             pointer=self.plan.pointer if self.plan is not None else "",
-            value=self.plan.path if self.plan is not None and self.plan.pointer else None,
             clause=CLAUSE,
             errno=error.errno or 0,
         )

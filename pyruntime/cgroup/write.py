@@ -100,7 +100,6 @@ def _refused(step: "Step", path: str, error: OSError) -> Error:
     return Error(
         f"cannot write {value!r} to {path}",
         pointer=step.pointer,
-        value=value,
         clause=step.clause,
         step=step,
         errno=error.errno or 0,
@@ -123,7 +122,6 @@ def _check_memory_usage(step: "Step", paths: dict[str, str]) -> None:
             "cannot set memory",
             f"{used} bytes are in use, the limit would be {step.args['limit']}",
             pointer=step.pointer,
-            value=True,
             clause=step.clause,
             step=step,
             errno=errno.EBUSY,

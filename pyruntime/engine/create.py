@@ -55,10 +55,7 @@ def make(container_id: str, options: CreateOptions) -> "Creation":
             creation.open()
             creation.make()
         except Error as error:
-            if error.value is None:
-                from pyruntime.spec.pointer import element
-
-                error.value = element(config, error.pointer) if error.pointer else None
+            error.show(config)
             raise
         undo.keep()
     creation.sources.close()

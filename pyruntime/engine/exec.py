@@ -135,6 +135,7 @@ class _Execution:
         self.sources = Sources()
         self.terminal = -1  # where the master arrives in the foreground
         self.master = -1  # the terminal's master, then
+        self.config: Config | None = None  # the container's, with the process to run as its process
 
     def make(self) -> "Child":
         """Bring the process to its program. Raises Error."""
@@ -142,9 +143,11 @@ class _Execution:
         state = self._running()
         try:
             return self._make(state)
-        except (Error, OSError):
+        except (Error, OSError) as error:
             # Its end has many faces on the way here; where it has ended, that is what there is to say.
             self._check_going(state)
+            if isinstance(error, Error):
+                error.show(self.config)
             raise
 
     def _check_going(self, state: "StateFile") -> None:
@@ -158,7 +161,7 @@ class _Execution:
             pass  # it is there, and closed to an ordinary user
 
     def _make(self, state: "StateFile") -> "Child":
-        config = self.container.read_config()
+        self.config = config = self.container.read_config()
         config["process"] = process = self._process(config)
         if "user" in process and (config.get("linux") or {}).get("uidMappings"):
             _check_mapped(process["user"], config["linux"])

@@ -68,7 +68,6 @@ def _refused(step: "Step", error: int, reason: str) -> Error:
         f"cannot map the {kind} ids of the user namespace",
         reason,
         pointer=step.pointer,
-        value=step.args["text"],
         clause=step.clause,
         step=f"write(/proc/PID/{step.op})",
         errno=error,

@@ -185,7 +185,6 @@ def _check(step: "Step", path: str) -> None:
             f"there is no class of service {step.args['group']}",
             f"{path} does not exist, and no schema is given to make it with",
             pointer=step.pointer,
-            value=step.args["group"],
             clause=step.clause,
         )
     if must_be == NEW and os.path.lexists(path):

@@ -298,7 +298,6 @@ def _died(child: Child, plan: "Plan") -> Error:
                     doing,
                     "its memory limit is too low for it: the kernel killed it",
                     pointer=step.pointer,
-                    value=step.args.get("value"),
                     clause=step.clause,
                     step=step,
                 )

@@ -67,6 +67,7 @@ def _go(container: "Container", state: "StateFile", connection: int) -> "Relay |
         _let_go(state["id"], connection)
     except Error as error:
         _await_end(state)
+        error.show(container.read_config())
         if error.pointer.startswith("/hooks/startContainer/"):
             # runtime.md#lifecycle, step 7: the container is stopped, continue at step 12.
             from pyruntime.engine.delete import destroy

@@ -58,11 +58,15 @@ def update_container(root: str, container_id: str, resources: "Values", schemata
             log.warning("update leaves the device rules as they are")
         stored: Values = linux.get("resources") or {}
         merged = {**stored, **{name: _merged(name, stored.get(name), section) for name, section in given.items()}}
-        cgroup = cgroups.open(state["cgroup"])
-        cgroup.plan = _plan(stored, merged, given, cgroup)
-        groups = _classes(config, state, container_id) if schemata else []
         linux["resources"] = merged
-        _carry_out(container, config, cgroup, groups, schemata)
+        cgroup = cgroups.open(state["cgroup"])
+        try:
+            cgroup.plan = _plan(stored, merged, given, cgroup)
+            groups = _classes(state, container_id) if schemata else []
+            _carry_out(container, config, cgroup, groups, schemata)
+        except Error as error:
+            error.show(config)
+            raise
 
 
 def _given(name: str, section: "Any") -> "Any":
@@ -130,7 +134,7 @@ def _enable(plan: CgroupPlan, host: "CgroupHost", cgroup: "Cgroup") -> None:
         v2.enable_controllers(host.unified, path, plan.enable, plan.steps, everything=False)
 
 
-def _classes(config: "Config", state: "StateFile", container_id: str) -> "list[str]":
+def _classes(state: "StateFile", container_id: str) -> "list[str]":
     """Return the container's class of service: a directory in resctrl. Raises Error when it has none."""
     groups: list[str] = (state.get("intel_rdt") or {}).get("tasks") or []
     if not groups:
@@ -138,7 +142,6 @@ def _classes(config: "Config", state: "StateFile", container_id: str) -> "list[s
             f"cannot update container {container_id!r}",
             "updating a non-existent Intel RDT configuration is not supported",
             pointer="/linux/intelRdt",
-            value=(config.get("linux") or {}).get("intelRdt"),
             clause="config-linux.md#intelrdt",
         )
     return groups[:1]

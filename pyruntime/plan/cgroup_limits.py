@@ -8,7 +8,7 @@ runc send 0 for "not set". pids.limit, swappiness, burst and idle take 0 as a va
 
 from pyruntime.errors import Error
 from pyruntime.plan.step import Step
-from pyruntime.spec.pointer import element, join
+from pyruntime.spec.pointer import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ class _Section:
             Step("write_cgroup", pointer, self.clause, controller=controller, file=file, value=str(value), **how)
         )
 
-    def error(self, field: str, reason: str, value: object = None) -> Error:
+    def error(self, field: str, reason: str) -> Error:
         pointer = f"{self.at}/{field}" if field else self.at
-        return Error(f"cannot set {self.name}", reason, pointer=pointer, value=value, clause=self.clause)
+        return Error(f"cannot set {self.name}", reason, pointer=pointer, clause=self.clause)
 
 
 def not_enabled(controller: str, directory: str) -> str:
@@ -119,12 +119,7 @@ def compile_limits(resources: "Resources", host: "CgroupHost") -> tuple[list[Ste
     for name, compile_section in _SECTIONS.items():
         section = resources.get(name)
         if section:
-            try:
-                compile_section(section, limits)
-            except Error as error:
-                if error.value is None:
-                    error.value = element(resources, error.pointer.removeprefix(_RESOURCES))
-                raise
+            compile_section(section, limits)
     return limits.steps, limits.enable
 
 
@@ -133,9 +128,9 @@ def _memory(memory: "Memory", limits: _Limits) -> None:
     limit, swap, reservation = memory.get("limit", 0), memory.get("swap", 0), memory.get("reservation", 0)
     if swap > 0:  # an update may leave it without the limit, or below it, that the container has
         if limit == 0:
-            raise section.error("swap", "swap limits memory and swap together: it needs memory.limit too", swap)
+            raise section.error("swap", "swap limits memory and swap together: it needs memory.limit too")
         if limit == -1 or swap < limit:
-            raise section.error("swap", "swap limits memory and swap together: it cannot be below memory.limit", swap)
+            raise section.error("swap", "swap limits memory and swap together: it cannot be below memory.limit")
     asked = [name for name, value in memory.items() if _asks(name, value)]
     if not asked and not section.has("memory", "memory"):
         return
@@ -188,7 +183,7 @@ def _memory_v2(memory: "Memory", section: _Section, limit: int, swap: int, reser
         ("kernelTCP", memory.get("kernelTCP", 0) > 0),
     ):
         if refused:
-            raise section.error(name, "cgroup v2 has nothing to convert it to", memory.get(name))
+            raise section.error(name, "cgroup v2 has nothing to convert it to")
     if memory.get("checkBeforeUpdate") and (limit > 0 or swap > 0):
         pointer = f"{section.at}/checkBeforeUpdate"
         lower = min(value for value in (limit, swap) if value > 0)
@@ -211,7 +206,7 @@ def _cpu(cpu: "CPU", limits: _Limits) -> None:
     section = limits.section("cpu", "cpu")
     quota, period, burst = cpu.get("quota", 0), cpu.get("period", 0), cpu.get("burst")
     if burst and 0 < quota < burst:
-        raise section.error("burst", f"burst cannot be more than quota ({quota})", burst)
+        raise section.error("burst", f"burst cannot be more than quota ({quota})")
     properties = ("shares", "quota", "period", "realtimeRuntime", "realtimePeriod", "burst", "idle")
     asked = [name for name in properties if cpu.get(name)]
     if asked or (any(name in cpu for name in properties) and section.has("cpu", "cpu")):
@@ -248,7 +243,7 @@ def _cpu_v1(cpu: "CPU", section: _Section, quota: int, period: int, burst: int |
         )
     shares = cpu.get("shares")
     if shares and not 2 <= shares <= 262144:  # the kernel would take the nearest one without a word
-        raise section.error("shares", "shares are from 2 to 262144", shares)
+        raise section.error("shares", "shares are from 2 to 262144")
     if "idle" in cpu and not cpu["idle"]:
         section.write("cpu", "cpu.idle", 0, "idle", optional=True)
     if shares:
@@ -270,7 +265,7 @@ def _cpu_v1(cpu: "CPU", section: _Section, quota: int, period: int, burst: int |
 def _cpu_v2(cpu: "CPU", section: _Section, quota: int, period: int, burst: int | None) -> None:
     for name in ("realtimeRuntime", "realtimePeriod"):
         if cpu.get(name):
-            raise section.error(name, "cgroup v2 has no real-time budget", cpu[name])
+            raise section.error(name, "cgroup v2 has no real-time budget")
     if "idle" in cpu and not cpu["idle"]:
         section.write("cpu", "cpu.idle", 0, "idle", optional=True)
     if cpu.get("shares"):
@@ -368,7 +363,7 @@ def _block_io_v1(block: "BlockIO", section: _Section) -> None:
 
 def _block_io_v2(block: "BlockIO", section: _Section) -> None:
     if block.get("leafWeight"):
-        raise section.error("leafWeight", "cgroup v2 has no leaf weights", block["leafWeight"])
+        raise section.error("leafWeight", "cgroup v2 has no leaf weights")
     weight = block.get("weight")
     if weight:
         other = [["io.weight", str(_io_weight(weight, section, "weight"))]]
@@ -377,7 +372,7 @@ def _block_io_v2(block: "BlockIO", section: _Section) -> None:
         device = _device(entry)
         if entry.get("leafWeight"):
             field = f"weightDevice/{index}/leafWeight"
-            raise section.error(field, "cgroup v2 has no leaf weights", entry["leafWeight"])
+            raise section.error(field, "cgroup v2 has no leaf weights")
         if entry.get("weight"):
             field = f"weightDevice/{index}/weight"
             other = [["io.weight", f"{device} {_io_weight(entry['weight'], section, field)}"]]
@@ -392,7 +387,7 @@ def _block_io_v2(block: "BlockIO", section: _Section) -> None:
 def _io_weight(weight: int, section: _Section, field: str) -> int:
     """Convert a blkio weight (10 to 1000) to io.weight (1 to 10000), linearly, as runc and crun do."""
     if not 10 <= weight <= 1000:
-        raise section.error(field, "weights are from 10 to 1000", weight)
+        raise section.error(field, "weights are from 10 to 1000")
     return 1 + (weight - 10) * 9999 // 990
 
 
@@ -444,11 +439,11 @@ def _unified(files: "dict[str, str]", limits: _Limits) -> None:
         section = limits.section("unified", "unified", join(f"{_RESOURCES}/unified", file))
         controller = file.partition(".")[0]
         if not limits.host.unified:
-            raise section.error("", "this host has no unified (v2) hierarchy", value)
+            raise section.error("", "this host has no unified (v2) hierarchy")
         if controller in _CORE:
             controller = ""
         elif controller not in limits.host.controllers:
-            raise section.error("", not_enabled(controller, limits.host.unified), value)
+            raise section.error("", not_enabled(controller, limits.host.unified))
         elif controller not in limits.enable:
             limits.enable.append(controller)
         # The kernel takes one line a write. `unified` says that a name is the v2 file even where v1 has its like.

@@ -1,5 +1,6 @@
 """The plan of create: from the whole configuration to an ordered list of kernel steps (runtime.md#create)."""
 
+from pyruntime.errors import Error
 from pyruntime.plan import cgroup, devices, hidden_paths, kernel, mounts, namespaces, process, root
 from pyruntime.plan.exec import add_process
 from pyruntime.plan.plan import Plan
@@ -16,6 +17,14 @@ def compile_plan(context: "Context") -> Plan:
 
     Upholds runtime.md#lifecycle/environment-created.
     """
+    try:
+        return _compile(context)
+    except Error as error:
+        error.show(context.config)
+        raise
+
+
+def _compile(context: "Context") -> Plan:
     config = context.config
     if config.get("annotations"):
         from pyruntime.plan import annotations

@@ -143,7 +143,6 @@ def limit_properties(steps: list[Step]) -> "list[Property]":
                     f"cannot set {file}",
                     f"systemd has no property for {step.args['value']!r}: {error}",
                     pointer=step.pointer,
-                    value=step.args["value"],
                     clause=step.clause,
                 ) from error
     if files.get("cpu.idle") is not None and files["cpu.idle"].args["value"].strip() == "1":

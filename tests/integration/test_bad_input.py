@@ -83,7 +83,7 @@ REFUSED = {
     "a limit above the kernel's": (
         lambda config: config["linux"].setdefault("resources", {}).update(pids={"limit": 2**62}),
         "pids.max",
-        '/linux/resources/pids/limit  "4611686018427387904"',
+        "/linux/resources/pids/limit  4611686018427387904\n",
     ),
     "NUL in an argument": (process(args=["tr\0ue"]), "NUL", "/process/args/0"),
     "a number of 4,000 digits": (process(oomScoreAdj=int("9" * 4000)), "an integer of 4000 digits", "line 1, column"),

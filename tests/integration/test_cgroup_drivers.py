@@ -583,7 +583,6 @@ def test_controller_below_a_group_with_processes_is_an_error_that_says_so(name, 
     assert raised.value.kernel.startswith("EBUSY")
     assert "processes of its own" in raised.value.advice
     assert raised.value.pointer == "/linux/resources/hugepageLimits/0/limit"
-    assert raised.value.value == str(4 << 20)
     assert not os.path.exists(f"{parent.unified}/leaf")
 
 
@@ -593,7 +592,7 @@ def test_controller_that_is_not_there_is_an_error_that_says_where(name):
     with pytest.raises(Error) as raised:
         create(f"/{name}/leaf", host, unified={"imaginary.max": "1"})
     assert raised.value.reason == f"controller imaginary is not enabled in {HOST.unified}/cgroup.controllers"
-    assert (raised.value.pointer, raised.value.value) == ("/linux/resources/unified/imaginary.max", "1")
+    assert raised.value.pointer == "/linux/resources/unified/imaginary.max"
     assert raised.value.clause == "config-linux.md#unified"
     assert not os.path.exists(f"{HOST.unified}/{name}")
 

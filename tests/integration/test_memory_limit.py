@@ -87,8 +87,7 @@ def test_nothing_of_the_late_join_is_left_open(containers):
 def test_a_limit_that_is_far_too_small_is_named(containers):
     for verb in ("create", "run"):
         said = containers.refused(limited(4096), verb=verb)
-        assert "/linux/resources/memory/limit" in said
-        assert "4096" in said
+        assert "/linux/resources/memory/limit  4096\n" in said
         assert "config-linux.md#memory" in said
         assert "the kernel killed it" in said
 

@@ -31,3 +31,10 @@ def test_the_process_has_ended_when_start_has_failed(runtime, bundle):
             start(str(runtime.root), container)
         assert not process.alive(pid, started)
         runtime("delete", container)
+
+
+def test_a_start_container_hook_that_fails_is_shown_as_it_stands_in_the_configuration(containers):
+    container = containers.create(lambda config: config.update(hooks={"startContainer": [{"path": "/not-there"}]}))
+    done = container.start(check=False)
+    assert done.returncode == 1
+    assert '/hooks/startContainer/0  {"path": "/not-there"}' in done.stderr

@@ -104,9 +104,15 @@ def test_a_refused_update_is_taken_back(runtime, running):
     )
     assert done.returncode == 1
     assert "cpuset.cpus" in done.stderr
-    assert "9999" in done.stderr
+    assert '/linux/resources/cpu/cpus  "9999"' in done.stderr
     assert "the limits are as they were before" in done.stderr
     assert (limits.memory, limits.pids, limits.cpu, limits.cpus, stored(runtime, running)) == before
+
+
+def test_a_refused_update_shows_the_value_of_the_configuration_beside_what_is_written(runtime, running):
+    done = runtime("update", "--pids-limit", str(2**62), running, check=False)
+    assert f"cannot write '{2**62}' to " in done.stderr
+    assert f"/linux/resources/pids/limit  {2**62}\n" in done.stderr
 
 
 def test_an_update_that_cannot_be_kept_is_taken_back(runtime, running):

@@ -23,6 +23,7 @@ def refusal(resources, host):
     with pytest.raises(Error) as raised:
         compile_limits(resources, host)
     assert raised.value.clause.startswith("config-linux.md#")
+    raised.value.show({"linux": {"resources": resources}})
     return raised.value
 
 

@@ -44,7 +44,7 @@ def test_a_piece_out_of_a_wider_rule_on_cgroup_v1(wide, narrow, words):
     entries = [{"allow": True, **wide, "access": "rw"}, {"allow": False, **narrow, "access": "w"}]
     reason = f"cgroup v1 cannot except {words[0]} from the wider rule {words[1]} before it"
     advice = "cgroup v2 can; on v1 list the devices one by one"
-    assert refusal(with_devices(*entries)) == (LIST, reason, f"{DEVICES}/1", None, ALLOWED, advice)
+    assert refusal(with_devices(*entries)) == (LIST, reason, f"{DEVICES}/1", entries[1], ALLOWED, advice)
 
 
 def test_what_is_taken_out_of_another_type_or_access_leaves_the_wider_rule_alone():
@@ -84,7 +84,7 @@ def test_a_filter_that_nobody_may_load():
         "a filter takes CAP_SYS_ADMIN or no_new_privs",
         "pyruntime has not the one and config.json does not ask for the other",
         FILTER,
-        None,
+        {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent"},
         FILTERS,
         "set process.noNewPrivileges to true",
     )
