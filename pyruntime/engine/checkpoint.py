@@ -4,6 +4,7 @@ import stat
 
 from pyruntime import cgroup as cgroups
 from pyruntime import os
+from pyruntime._stub import lib
 from pyruntime.cgroup import UNIFIED
 from pyruntime.engine import criu, criu_rpc
 from pyruntime.engine.delete import destroy
@@ -96,11 +97,20 @@ def _of_container(config: "Config", state: "StateFile", before: bool) -> "Messag
 
 def _masked_files(config: "Config", pid: int) -> "list[str]":
     """Return the masked paths that are files: over those lies the host's null device."""
+    paths = (config.get("linux") or {}).get("maskedPaths") or ()
+    if not paths:
+        return []
     files = []
-    for path in (config.get("linux") or {}).get("maskedPaths") or ():
-        try:
-            if stat.S_ISCHR(os.stat(f"/proc/{pid}/root{path}").st_mode):
-                files.append(path)
-        except OSError:
-            continue
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path in paths:
+            # A link in the container leads to a place in the container.
+            resolve = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
+            place = lib.pyr_openat2(root, os.fsencode(path), os.O_PATH | os.O_CLOEXEC, 0, resolve)
+            if place >= 0:
+                if stat.S_ISCHR(os.fstat(place).st_mode):
+                    files.append(path)
+                os.close(place)
+    finally:
+        os.close(root)
     return files

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from pyruntime.spec.types import Config, Mount
 
 
-def make(rootfs: str, config: "Config") -> None:
-    """Make the missing places of the configuration's mounts below `rootfs`, by descriptor and through no link.
+def make(rootfs: int, config: "Config", bundle: str) -> None:
+    """Make the missing places of the configuration's mounts below the descriptor `rootfs`, and through no link.
+
+    bundle  where the relative sources of bind mounts start
 
     A place on a tmpfs or in another mount is not the root filesystem's: CRIU makes the one, and the other has it. Where
     a link or a file is on the way, or nothing can be written, CRIU says what it misses.
@@ -20,22 +22,22 @@ def make(rootfs: str, config: "Config") -> None:
     for mount in config.get("mounts") or ():
         destination = os.path.normpath(f"/{mount['destination']}")
         if not any(destination.startswith(f"{place}/") for place in above):
-            _make(rootfs, destination, _is_file(mount))
+            _make(rootfs, destination, _is_file(mount, bundle))
         above.append(destination)
 
 
-def _is_file(mount: "Mount") -> bool:
+def _is_file(mount: "Mount", bundle: str) -> bool:
     bound = mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
     try:
-        return bool(bound) and not stat.S_ISDIR(os.stat(mount.get("source") or "").st_mode)
+        return bool(bound) and not stat.S_ISDIR(os.stat(os.path.join(bundle, mount.get("source") or "")).st_mode)
     except OSError:
         return False
 
 
-def _make(rootfs: str, destination: str, file: bool) -> None:
+def _make(rootfs: int, destination: str, file: bool) -> None:
     flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     parts = [part for part in destination.split("/") if part]
-    here = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    here = os.dup(rootfs)
     try:
         for index, name in enumerate(parts):
             if file and index == len(parts) - 1:

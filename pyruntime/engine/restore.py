@@ -7,6 +7,7 @@ from pyruntime.engine import console, criu, criu_rpc, foreground, hooks, mountpo
 from pyruntime.engine.create import new_state, prepare
 from pyruntime.engine.delete import delete
 from pyruntime.engine.record import now, state_document, write_pid_file
+from pyruntime.engine.sources import open_rootfs
 from pyruntime.engine.undo import Undo
 from pyruntime.errors import Error
 from pyruntime.store import container as containers
@@ -93,20 +94,28 @@ class _Restoration:
         return pid
 
     def _make(self, request: "Message", streams: "list[str]", undo: Undo) -> "tuple[containers.Container, int]":
+        source: str = next(step.args["source"] for step in self.plan.build if step.op == "root")
+        rootfs = open_rootfs(self.options.bundle, source)
+        try:
+            return self._made(rootfs, request, streams, undo)
+        finally:
+            os.close(rootfs)
+
+    def _made(
+        self, rootfs: int, request: "Message", streams: "list[str]", undo: Undo
+    ) -> "tuple[containers.Container, int]":
         container = containers.create(self.options.root, self.container_id)
         undo.push(container.close)
         undo.push(container.remove)
-        source: str = next(step.args["source"] for step in self.plan.build if step.op == "root")
-        rootfs = os.path.join(self.options.bundle, source)
         cgroup = self.cgroup = cgroups.prepare(self.plan.cgroup)
         self.state = state = new_state(self.container_id, self.config, self.options)
-        state["rootfs"], state["cgroup"] = rootfs, cgroup.record
+        state["rootfs"], state["cgroup"] = os.readlink(f"/proc/self/fd/{rootfs}"), cgroup.record
         container.begin(state)
         container.write_config(self.config)
         cgroup.make()
         undo.push(cgroup.remove)
         cgroup.apply()
-        mountpoints.make(rootfs, self.config)
+        mountpoints.make(rootfs, self.config, self.options.bundle)
         pid = self._run(container.path, rootfs, request, streams)
         undo.push(_end, pid)
         cgroup.settle()
@@ -117,7 +126,7 @@ class _Restoration:
             write_pid_file(self.options.pid_file, pid)
         return container, pid
 
-    def _run(self, directory: str, rootfs: str, request: "Message", streams: "list[str]") -> int:
+    def _run(self, directory: str, rootfs: int, request: "Message", streams: "list[str]") -> int:
         """Let CRIU make the processes; return the pid of the first."""
         mountpoint = f"{directory}/{_ROOT}"
         masked = list((self.config.get("linux") or {}).get("maskedPaths") or ())
@@ -126,7 +135,7 @@ class _Restoration:
             rst_sibling=True,
             root=os.path.realpath(mountpoint),
             ext_mnt=[
-                {"key": destination, "val": source}
+                {"key": destination, "val": os.path.join(self.options.bundle, source)}
                 for destination, source in [
                     *criu.external_mounts(self.config, masked),
                     *criu.cgroup_binds(self.config, self.cgroup.paths),
@@ -191,14 +200,16 @@ class _Restoration:
                 raise Error("cannot send the terminal over the console socket", errno=-sent)
 
 
-def _bind(source: str, target: str) -> None:
+def _bind(source: int, target: str) -> None:
+    """Mount the directory that the descriptor `source` leads to; its path may lead elsewhere by now."""
     import subprocess
 
     os.mkdir(target, 0o755)
-    done = subprocess.run(["mount", "--rbind", "--make-rprivate", source, target], stderr=subprocess.PIPE, check=False)
+    words = ["mount", "--no-canonicalize", "--rbind", "--make-rprivate", f"/proc/self/fd/{source}", target]
+    done = subprocess.run(words, stderr=subprocess.PIPE, check=False, pass_fds=[source])
     if done.returncode:
         os.rmdir(target)
-        raise Error(f"cannot mount {source}", done.stderr.decode(errors="replace").strip())
+        raise Error("cannot mount the root filesystem", done.stderr.decode(errors="replace").strip())
 
 
 def _unbind(target: str) -> None:

@@ -1,0 +1,58 @@
+"""checkpoint and restore of hostile root filesystems: no link in them leads to a place of the host."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+from criu import criu, images
+
+from pyruntime.engine import criu_rpc as rpc
+
+__all__ = ["criu", "images"]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def test_a_masked_path_with_a_link_on_its_way_is_looked_for_in_the_container(runtime, bundle, criu, tmp_path):
+    """Where it led to a device of the host, CRIU would be told of a mount that the container does not have."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    os.mknod(outside / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+    def change(config):
+        config["process"]["args"] = ["sleep", "1000"]
+        config["linux"]["maskedPaths"] = ["/trap/null", "/inside/file", "/proc/keys"]
+
+    place = bundle(change, own=True)
+    (place / "rootfs/trap").symlink_to(outside)
+    (place / "rootfs/real").mkdir()
+    (place / "rootfs/real/file").touch()
+    (place / "rootfs/inside").symlink_to("/real")
+    container = runtime.id()
+    null = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.run(runtime.command("run", "-d", "-b", place, container), check=True, timeout=60, **null)
+    runtime("checkpoint", "--leave-running", "--image-path", tmp_path / "dump", container, env=criu.environment)
+    asked = [entry["key"] for entry in criu.options(rpc.DUMP)["ext_mnt"]]
+    assert "/trap/null" not in asked
+    assert "/inside/file" in asked
+    assert "/proc/keys" in asked
+
+
+def test_a_root_filesystem_that_leads_out_of_the_bundle_is_not_restored(runtime, bundle, criu, images, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+
+    def change(config):
+        config["root"]["path"] = "elsewhere"
+        config["mounts"].append({"destination": "/made", "type": "tmpfs"})
+
+    place = bundle(change)
+    (place / "elsewhere").symlink_to(outside)
+    container = runtime.id()
+    done = runtime("restore", "-d", "--image-path", images, "-b", place, container, env=criu.environment, check=False)
+    assert done.returncode == 1
+    assert "it leads out of the bundle" in done.stderr
+    assert not os.listdir(outside)
+    assert not (runtime.root / container).exists()
+    assert not (criu.place / "requests").exists() or "notify_scripts" not in (criu.place / "requests").read_text()
