@@ -67,7 +67,7 @@ mutate: all $(VENV)/tools $(VENV)/mutate-tools
 	cp -a $(VENV)/lib/python3*/site-packages/pyruntime tests spec-fixtures csrc docs share $(MUTATED)
 	cp -a setup.cfg setup.py Makefile README.md $(MUTATED)
 	cd $(MUTATED) && export PATH=$(CURDIR)/$(VENV)/bin:$$PATH && \
-		nice -n 19 mutmut run --max-children 2 $(MUTANTS) && mutmut results
+		nice -n 19 python tests/mutate.py run --max-children 2 $(MUTANTS) && mutmut results
 
 # Which wrong runtimes: names with * for any part, and how many at once: docs/testing.md.
 WRONG ?= "*"

@@ -54,9 +54,12 @@ def compile_profile(profile: "Seccomp", strict: bool = False) -> bytes:
     """
     context = lib.seccomp_init(seccomp_program.default_action(profile))
     if context == ffi.NULL:
+        number = profile.get("defaultErrnoRet")
         raise Error(
             f"libseccomp {version()} does not take {profile['defaultAction']} as the default action",
-            pointer=f"{POINTER}/defaultAction",
+            "" if number is None else f"with the errno {number}",
+            pointer=f"{POINTER}/{'defaultAction' if number is None else 'defaultErrnoRet'}",
+            value=number,
             clause=CLAUSE,
         )
     try:

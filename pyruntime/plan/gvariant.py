@@ -1,5 +1,7 @@
 """Values in GVariant's text format, as annotations carry them for systemd: "uint64 5", "'text'", "[true, false]"."""
 
+import sys
+
 _INTEGERS = {  # type code -> (lowest, highest)
     "y": (0, 2**8 - 1),
     "n": (-(2**15), 2**15 - 1),
@@ -23,8 +25,14 @@ _KEYWORDS = {
     "objectpath": "o",
     "signature": "g",
 }
+_BASIC = frozenset(_KEYWORDS.values())
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_DEEPEST = 32  # as D-Bus itself limits nesting
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+_PATH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_SHOWN = 200  # characters of a text that an error repeats
+# As D-Bus itself limits nesting, and the length of a signature.
+_DEEPEST = 32
+_LONGEST = 255
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +45,11 @@ def parse(text: str) -> "Typed":
     """Return (D-Bus signature, value) of `text`; raises ValueError that says where and what was expected.
 
     Understands booleans, numbers, strings, arrays, tuples, variants in <>, type keywords and "@signature": what the
-    properties of systemd units are made of. Dictionaries and maybe types are not among them.
+    properties of systemd units are made of. Dictionaries and maybe types are not among them. What is returned can be
+    sent over D-Bus, which closes the connection of whoever sends what it does not allow.
     """
     reader = _Reader(text)
-    typed = reader.value("", 0)
+    typed = reader.any(0)
     if reader.peek():
         raise reader.error("the end")
     return typed
@@ -52,7 +61,7 @@ class _Reader:
         self.position = 0
 
     def error(self, expected: str) -> ValueError:
-        return ValueError(f"expected {expected} at character {self.position} of {self.text!r}")
+        return ValueError(f"expected {expected} at character {self.position} of {self.text[:_SHOWN]!r}")
 
     def peek(self) -> str:
         while self.text[self.position : self.position + 1].isspace():
@@ -75,6 +84,13 @@ class _Reader:
             self.position += 1
         return self.text[start : self.position]
 
+    def any(self, depth: int) -> "Typed":
+        """One value that carries its signature, of any type."""
+        typed = self.value("", depth)
+        if len(typed[0]) > _LONGEST:
+            raise self.error(f"a type of at most {_LONGEST} characters")
+        return typed
+
     def value(self, wanted: str, depth: int) -> "Typed":
         """One value, of the type `wanted` unless that is empty."""
         if depth > _DEEPEST:
@@ -82,19 +98,21 @@ class _Reader:
         first = self.peek()
         if first == "@":
             self.position += 1
-            signature = self.word("(){}")
-            if not signature or (wanted and wanted != signature):
+            signature = self.word("()")
+            if not signature or _end(signature, 0) != len(signature) or (wanted and wanted != signature):
                 raise self.error(f"type {wanted or 'signature'}")
             return self.value(signature, depth + 1)
-        if first in "'\"" and first:
+        if first in ("'", '"'):
             return self.string(wanted or "s")
         if first == "[":
             return self.array(wanted, depth)
         if first == "(":
             return self.tuple(wanted, depth)
         if first == "<":
+            if wanted not in ("", "v"):
+                raise self.error(f"a value of type {wanted}")
             self.position += 1
-            inner = self.value("", depth + 1)
+            inner = self.any(depth + 1)
             if not self.take(">"):
                 raise self.error("'>'")
             return "v", inner
@@ -123,6 +141,8 @@ class _Reader:
             if character == "\\":
                 character = self.escape()
             found += character
+        if not _STRINGS[wanted](found):
+            raise self.error({"o": "an object path", "g": "a signature"}.get(wanted, "a string that UTF-8 can write"))
         self.position += 1
         return wanted, found
 
@@ -134,10 +154,11 @@ class _Reader:
             return _ESCAPES.get(letter, letter)
         digits = self.text[self.position : self.position + length]
         self.position += length
-        try:
-            return chr(int(digits, 16))
-        except (ValueError, OverflowError):
-            raise self.error(f"{length} hexadecimal digits") from None
+        if len(digits) == length and _HEXADECIMAL.issuperset(digits):
+            code = int(digits, 16)
+            if code <= sys.maxunicode:
+                return chr(code)
+        raise self.error(f"{length} hexadecimal digits of a character")
 
     def number(self, word: str, wanted: str) -> "Typed":
         try:
@@ -188,16 +209,48 @@ class _Reader:
             values.append(value)
         if wanted and len(values) != len(types):
             raise self.error(f"a value of type {types[len(values)]}")
+        if not values:
+            raise self.error("a value: D-Bus has no empty structures")
         return f"({''.join(found)})", tuple(values)
+
+
+def _end(signature: str, start: int, depth: int = 0) -> int:
+    """Return where the complete type that begins at `start` ends in `signature`; 0 where none begins there."""
+    first = signature[start : start + 1]
+    if first == "v" or first in _BASIC:
+        return start + 1
+    if depth == _DEEPEST:
+        return 0
+    if first == "a":
+        return _end(signature, start + 1, depth + 1)
+    end = start + 1 if first == "(" else 0
+    while end and signature[end : end + 1] != ")":
+        end = _end(signature, end, depth + 1)
+    # D-Bus has no empty structures.
+    return end + 1 if end > start + 1 else 0
 
 
 def _parts(signature: str) -> list[str]:
     """The complete types that follow each other in a signature: "sa(su)b" -> ["s", "a(su)", "b"]."""
     parts: list[str] = []
-    start = depth = 0
-    for position, character in enumerate(signature):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0 and character != "a":
-            parts.append(signature[start : position + 1])
-            start = position + 1
+    start = 0
+    while start < len(signature) and (end := _end(signature, start)):
+        parts.append(signature[start:end])
+        start = end
     return parts
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether D-Bus takes `text` for a string: neither NUL nor halves of characters."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
+
+
+def _is_path(text: str) -> bool:
+    return text == "/" or (text[:1] == "/" and all(part and _PATH.issuperset(part) for part in text[1:].split("/")))
+
+
+def _is_signature(text: str) -> bool:
+    return "".join(_parts(text)) == text and len(text) <= _LONGEST
+
+
+_STRINGS = {"s": _is_text, "o": _is_path, "g": _is_signature}

@@ -20,6 +20,7 @@ INFINITY = 2**64 - 1
 ANNOTATION = "org.systemd.property."
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.-\\@")
 _LONGEST_NAME = 255
+_SHOWN = 200  # characters of a value that an error repeats
 _MOST_CPUS = 65536  # far more than Linux supports, and little enough for a bit mask
 
 
@@ -141,7 +142,7 @@ def limit_properties(steps: list[Step]) -> "list[Property]":
             except ValueError as error:
                 raise Error(
                     f"cannot set {file}",
-                    f"systemd has no property for {step.args['value']!r}: {error}",
+                    f"systemd has no property for {step.args['value'][:_SHOWN]!r}",
                     pointer=step.pointer,
                     clause=step.clause,
                 ) from error
@@ -154,18 +155,27 @@ def limit_properties(steps: list[Step]) -> "list[Property]":
 
 def _number(name: str, least: int = 0) -> "Callable[[str], list[Property]]":
     def convert(value: str) -> "list[Property]":
-        return [(name, "t", INFINITY if value == "max" else max(int(value), least))]
+        return [(name, "t", INFINITY if value == "max" else max(_decimal(value), least))]
 
     return convert
 
 
+def _decimal(text: str) -> int:
+    """Return the number of D-Bus's type t that `text` is. Raises ValueError for anything else, "+1" and "1_0" too."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(INFINITY)) and int(text) <= INFINITY):
+        raise ValueError(text)
+    return int(text)
+
+
 def _quota(value: str) -> "list[Property]":
     quota, _, period = value.partition(" ")
-    microseconds = int(period or 100000)
+    microseconds = _decimal(period or "100000")
     per_second = INFINITY
+    if not microseconds:
+        raise ValueError(value)
     if quota != "max":
         # systemd counts in whole percents of a CPU: rounded up, so that it never allows less than the file does.
-        per_second = -(-int(quota) * 1000000 // microseconds // 10000) * 10000
+        per_second = min(-(-_decimal(quota) * 1000000 // microseconds // 10000) * 10000, INFINITY)
     return [("CPUQuotaPeriodUSec", "t", microseconds), ("CPUQuotaPerSecUSec", "t", per_second)]
 
 
@@ -174,9 +184,9 @@ def _mask(name: str) -> "Callable[[str], list[Property]]":
         bits = 0
         for part in value.split(",") if value else ():  # none: all that the parent has
             first, _, last = part.strip().partition("-")
-            low, high = int(first), int(last or first)
+            low, high = _decimal(first), _decimal(last or first)
             if not low <= high < _MOST_CPUS:
-                raise ValueError(f"{part} is not a range below {_MOST_CPUS}")
+                raise ValueError(part)
             bits |= (1 << high + 1) - (1 << low)
         return [(name, "ay", bits.to_bytes((bits.bit_length() + 7) // 8, "little"))]
 
@@ -218,7 +228,7 @@ def _annotated(annotations: "dict[str, str]") -> "list[Property]":
             raise _annotation_error(str(error), pointer, text) from error
         if name.endswith("Sec") and name[-4:-3].islower():
             # Documented in seconds as TimeoutStopSec, but on the bus there is only TimeoutStopUSec.
-            if signature not in "ynqiuxtd" or value < 0:
+            if signature not in "ynqiuxtd" or not 0 <= value * 1000000 <= INFINITY:
                 raise _annotation_error("expected a number of seconds", pointer, text)
             name, signature, value = f"{name[:-3]}USec", "t", int(value * 1000000)
         properties.append((name, signature, value))

@@ -49,6 +49,35 @@ STRINGS += [
     "x" * 5000,
 ]
 JUNK = [None, True, False, 1.0, -1.5, 1e300, {}, [], [[]], {"": {}}, [None], *NUMBERS, *STRINGS]
+# What GVariant's text format is made of.
+TYPED = ["@", "<", ">", "(", ")", "[", "]", "'", '"', ",", " ", "a", "s", "v", "y", "(su)", "()", "a(", "{", "uint64 "]
+TYPED += [
+    "double ",
+    "byte ",
+    "objectpath ",
+    "signature ",
+    "nan",
+    "inf",
+    "1e400",
+    "-",
+    "0x",
+    "9" * 20,
+    "<" * 40,
+    "a" * 40,
+]
+TYPED += [
+    "true",
+    "\\u",
+    "\\u0000",
+    "\\ud800",
+    "\\U0001f600",
+    "\\U00110000",
+    "\0",
+    "\ud800",
+    "é",
+    "1, " * 300,
+    "x" * 5000,
+]
 LETTERS = ["\0", "\n", "/", ".", "..", ":", "=", ",", "-", "0", " ", "\\", '"', "é", "\U0001f600", "%", "~", "\x7f"]
 
 # Text that is put between two characters of a document; most of it makes something else of it than JSON.
@@ -88,10 +117,12 @@ class Mutator:
     schema      the JSON Schema of the documents, or None
     definition  the definition of `schema` that they obey; "" for the whole
     corpus      documents to take parts from
+    letters     what to put between the characters of strings
     """
 
-    def __init__(self, schema, definition="", corpus=()):
+    def __init__(self, schema, definition="", corpus=(), letters=LETTERS):
         self.schema = schema or {}
+        self.letters = letters
         self.top = self.schema.get("definitions", {}).get(definition, self.schema)
         self.parts = {}
         for document in corpus:
@@ -206,7 +237,7 @@ class Mutator:
             parent[rng.choice([*parent, *STRINGS])] = parent.pop(last)
         elif isinstance(here, str):
             at = rng.randrange(len(here) + 1)
-            parent[last] = here[:at] + rng.choice(LETTERS) + here[at + rng.choice([0, 0, 1, 5]) :]
+            parent[last] = here[:at] + rng.choice(self.letters) + here[at + rng.choice([0, 0, 1, 5]) :]
         elif isinstance(here, int):
             parent[last] = rng.choice([here + 1, here - 1, -here, here * 2, *NUMBERS])
         elif isinstance(here, list):
@@ -325,11 +356,62 @@ def states():
     return mutator, texts + [json.dumps(value).encode() for value in (stored, *more)]
 
 
-MUTATORS = {"config": configs, "process": processes, "state": states}
+# What annotations say of systemd's properties, in GVariant's text format, and limits that become properties.
+PROPERTIES = {
+    "CollectMode": "'inactive-or-failed'",
+    "TimeoutStopSec": "uint64 5",
+    "RuntimeMaxSec": "double 1.5",
+    "CPUWeight": "@t 0x64",
+    "SendSIGHUP": "true",
+    "After": "['a.service', \"b\\u00e9\"]",
+    "Nothing": "@as []",
+    "DeviceAllow": "[('/dev/null', 'rwm'), ('char-pts', '')]",
+    "AllowedCPUs": "[byte 0xff, 1]",
+    "Pair": "@(sa(tu)) ('x', [(1, 2)])",
+    "Variant": "<[<int64 -1>, <objectpath '/a/b'>, <signature 'a(sv)'>]>",
+}
+UNIFIED = {
+    "memory.max": "1048576",
+    "memory.high": "max",
+    "pids.max": "0",
+    "cpu.max": "50000 100000",
+    "cpu.weight": "100",
+    "cpu.idle": "1",
+    "cpuset.cpus": "0-3,7",
+    "cpuset.mems": "0",
+}
+
+
+def units():
+    """Return a mutator of what becomes properties of a systemd unit, and the texts to start from."""
+    texts = {"type": "object", "additionalProperties": {"type": "string"}}
+    names = {f"org.systemd.property.{name}": text for name, text in PROPERTIES.items()}
+    found = [{"annotations": {name: text}, "unified": {}} for name, text in names.items()]
+    found += [{"annotations": {}, "unified": {file: value}} for file, value in UNIFIED.items()]
+    found += [{"annotations": names, "unified": UNIFIED}]
+    schema = {"type": "object", "properties": {"annotations": texts, "unified": texts}}
+    return Mutator(schema, "", found, [*TYPED, *LETTERS]), [json.dumps(entry).encode() for entry in found]
+
+
+def profiles():
+    """Return a mutator of seccomp profiles, and the texts to start from."""
+    schema = json.loads((FIXTURES / "schema/config.json").read_text())
+    found = []
+    for path in sorted((FIXTURES / "config").glob("*/*.json")):
+        try:
+            profile = json.loads(path.read_bytes())["linux"]["seccomp"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if profile not in found:
+            found.append(profile)
+    return Mutator(schema, "seccomp", found), [json.dumps(profile).encode() for profile in found]
+
+
+MUTATORS = {"config": configs, "process": processes, "state": states, "unit": units, "seccomp": profiles}
 
 
 def stream(kind, count, seed):
-    """Yield `count` changed documents of `kind` ("config", "process", "state"): the same for the same seed."""
+    """Yield `count` changed documents of `kind`, a key of MUTATORS: the same for the same seed."""
     rng = random.Random(seed)
     mutator, texts = MUTATORS[kind]()
     for _ in range(count):

@@ -112,7 +112,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--time", type=int, default=60, help="seconds for all targets together")
     parser.add_argument("--coverage", action="store_true", help="fuzz nothing, but say what the corpora reach")
-    parser.add_argument("targets", nargs="*", default=["config", "process", "state"])
+    parser.add_argument("targets", nargs="*", default=["config", "process", "state", "unit", "seccomp"])
     options = parser.parse_args()
     if options.coverage:
         measure(options.targets)

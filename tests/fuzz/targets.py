@@ -1,4 +1,4 @@
-"""What holds for any bytes given as config.json, process.json or state.json: a result, or an Error that says why."""
+"""What holds for any bytes given as a configuration, a part of one, or a state: a result, or an Error that says why."""
 
 import shutil
 import sys
@@ -13,10 +13,13 @@ sys.path[:0] = [str(TESTS), str(TESTS / "unit/plan")]
 from clauses import CLAUSES as OF_THE_SPEC  # noqa: E402
 from invented import V1, V2, config, facts  # noqa: E402
 from pyruntime import jsonio, spec  # noqa: E402
+from pyruntime._seccomp import lib  # noqa: E402
 from pyruntime.cli.verbs import plan as printed  # noqa: E402
+from pyruntime.engine import seccomp_compiler  # noqa: E402
 from pyruntime.engine import state as states  # noqa: E402
 from pyruntime.engine.program import Program  # noqa: E402
 from pyruntime.errors import Error, InvalidConfig  # noqa: E402
+from pyruntime.plan import seccomp_program  # noqa: E402
 from pyruntime.plan.cgroup import CgroupPlan  # noqa: E402
 from pyruntime.plan.context import Context  # noqa: E402
 from pyruntime.plan.create import compile_plan  # noqa: E402
@@ -190,9 +193,144 @@ def check_state(data):
         store.paused(state)
 
 
+MANAGER = "org.freedesktop.systemd1.Manager"
+
+
+def sent(properties):
+    """Check that D-Bus carries a unit's properties: what jeepney writes, it reads as it was."""
+    import jeepney
+
+    body = [(name, (signature, value)) for name, signature, value in properties]
+    address = jeepney.DBusAddress("/org/freedesktop/systemd1", "org.freedesktop.systemd1", MANAGER)
+    message = jeepney.new_method_call(address, "StartTransientUnit", "a(sv)", (body,))
+    # By their representation, because NaN is not equal to itself.
+    assert repr(jeepney.Message.from_buffer(message.serialise(1)).body) == repr((body,))
+    for text in strings(body):
+        assert "\0" not in text
+    for _, signature, _ in properties:
+        assert len(signature) <= 255
+        assert len(jeepney.low_level.parse_signature(list(f"({signature})")).fields) == 1
+        assert "()" not in signature, "jeepney lets empty structures pass"
+
+
+def strings(value):
+    """Yield all strings in nested lists and tuples."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from strings(item)
+
+
+def with_unit(given):
+    """Return the configuration that has the annotations and the limits that are `given`."""
+    linux = {"resources": {"unified": given.get("unified")}}
+    return config(annotations=given.get("annotations"), linux=linux)
+
+
+def unit_properties(document):
+    """Return what systemd would be told about a container."""
+    plan = compile_plan(Context(document, HOSTS[1][0], "/bundle", "c1", systemd_cgroup=True))
+    return plan.cgroup.unit.properties
+
+
+def load_unit(data):
+    """Raise Error unless `data` becomes properties of a unit."""
+    given = load.parse(data, "unit.json")
+    document = with_unit(given if isinstance(given, dict) else {"annotations": given})
+    spec.check_config(document)
+    unit_properties(document)
+
+
+@within_time
+def check_unit(data):
+    """Annotations and limits that become properties of a systemd unit: refused at their place, or sent over D-Bus."""
+    loaded = parsed(data)
+    if loaded is None or not isinstance(loaded[0], dict):
+        return
+    document = with_unit(loaded[0])
+    if refused(document, spec.check_config, _checks.config, ""):
+        return
+    try:
+        properties = unit_properties(document)
+    except Error as error:
+        explained(error, document)
+        assert resolves(document, error.pointer, missing=True), error.pointer
+        return
+    sent(properties)
+
+
+def runs(program, number):
+    """Return what a filter answers to system call `number` of this machine's architecture with arguments of 0."""
+    code = [(int.from_bytes(program[at : at + 2], sys.byteorder), *program[at + 2 : at + 4],
+             int.from_bytes(program[at + 4 : at + 8], sys.byteorder)) for at in range(0, len(program), 8)]  # fmt: skip
+    place = accumulator = 0
+    while True:
+        operation, true, false, value = code[place]
+        place += 1
+        if operation == 0x20:  # load
+            accumulator = {0: number, 4: int(lib.seccomp_arch_native())}.get(value, 0)
+        elif operation == 0x54:  # and
+            accumulator &= value
+        elif operation == 0x06:  # return
+            return value
+        elif operation == 0x05:  # jump
+            place += value
+        else:
+            holds = {0x15: accumulator == value, 0x25: accumulator > value, 0x35: accumulator >= value,
+                     0x45: accumulator & value != 0}[operation]  # fmt: skip
+            place += true if holds else false
+
+
+NEWEST = 0x3FFFFFFF  # the greatest number that is none of x32
+
+
+@within_time
+def check_seccomp(data):
+    """A profile: refused, or compiled to a filter that answers as the profile says."""
+    loaded = parsed(data)
+    if loaded is None:
+        return
+    document = config(linux={"seccomp": loaded[0]})
+    if refused(document, spec.check_config, _checks.config, ""):
+        return
+    planned(document, compile_plan, Context(document, HOSTS[0][0], "/bundle", "c1"))
+    profile, program = loaded[0], b""
+    for strict in (True, False):
+        try:
+            program = seccomp_compiler.compile_profile(profile, strict)
+        except Error as error:
+            explained(error, document)
+            assert resolves(document, error.pointer, missing=False), error.pointer
+    if not program:
+        return
+    assert len(program) % 8 == 0
+    default = seccomp_program.default_action(profile)
+    rules = {}
+    for name, action, conditions, _ in seccomp_program.rules(profile):
+        rules.setdefault(name, []).append((action, conditions))
+    numbers = {name: lib.seccomp_syscall_resolve_name(name.encode()) for name in seccomp_program.names(profile)}
+    known = max(numbers.values(), default=0)
+    for name, number in numbers.items():
+        found = rules.get(name, [(default, ())])
+        if number >= 0 and len(found) == 1 and not found[0][1]:
+            assert runs(program, number) == found[0][0], name
+    if known > 0:
+        newer = seccomp_program.action("SCMP_ACT_ERRNO", 38) if seccomp_program.has_newest(profile) else default
+        assert runs(program, NEWEST) == newer
+
+
 LOADERS = {
     "config": lambda data: spec.check_config(load.parse(data, "config.json")),
     "process": lambda data: spec.check_process(load.parse(data, "process.json")),
     "state": spec.load_state,
+    "unit": load_unit,
+    "seccomp": lambda data: spec.check_config(config(linux={"seccomp": load.parse(data, "seccomp.json")})),
 }
-CHECKS = {"config": check_config, "process": check_process, "state": check_state}
+CHECKS = {
+    "config": check_config,
+    "process": check_process,
+    "state": check_state,
+    "unit": check_unit,
+    "seccomp": check_seccomp,
+}

@@ -29,6 +29,12 @@ VALUES = [
     ("@a(ss) [('x', 'y')]", ("a(ss)", [("x", "y")])),
     ("@(sau) ('x', [1])", ("(sau)", ("x", [1]))),
     ("<'x'>", ("v", ("s", "x"))),
+    ("@v <1>", ("v", ("i", 1))),
+    ("[<1>, <'x'>]", ("av", [("i", 1), ("s", "x")])),
+    ("@(sa(su)aay) ('x', [('y', 1)], [])", ("(sa(su)aay)", ("x", [("y", 1)], []))),
+    ("objectpath '/'", ("o", "/")),
+    ("@g 'a(su)y'", ("g", "a(su)y")),
+    (r"'\U0001f600'", ("s", "\U0001f600")),
     ("  5  ", ("i", 5)),
 ]
 
@@ -36,6 +42,55 @@ VALUES = [
 @pytest.mark.parametrize(("text", "typed"), VALUES, ids=[text for text, _ in VALUES])
 def test_value(text, typed):
     assert parse(text) == typed
+
+
+# What D-Bus cannot carry; systemd would close the connection.
+UNSENDABLE = [
+    *(
+        "()",
+        "<()>",
+        "@() ()",
+        "@a() []",
+        "@{} []",
+        "@a{ss} []",
+        "@( ()",
+        "@(s ('a',)",
+        "@ai) []",
+        "@ii 1",
+        "@z 1",
+        "@a []",
+    ),
+    *("@s <'x'>", "[1, <'x'>]", "@u <1>", "@(s) (<'x'>,)", "string <'x'>"),
+    *(r"'\u0000'", r"'\ud800'", "'\0'", "'\ud800'", r"'\U00110000'", r"'\u+123'", r"'\u1_23'", r"'\u 123'"),
+    *(
+        "objectpath ''",
+        "objectpath 'a'",
+        "objectpath '/a/'",
+        "objectpath '//'",
+        "objectpath '/a-b'",
+        "objectpath '/a//b'",
+    ),
+    *("signature 'z'", "signature 'a'", "signature '(s'", "signature '()'", f"signature '{'i' * 256}'"),
+    *(f"@{'a' * 33}i []", f"({'1, ' * 254})", f"<({'1, ' * 254})>"),
+]
+
+
+@pytest.mark.parametrize("text", UNSENDABLE, ids=[ascii(text)[:30] for text in UNSENDABLE])
+def test_what_cannot_be_sent_is_no_value(text):
+    with pytest.raises(ValueError, match=r"expected .* at character"):
+        parse(text)
+
+
+def test_what_is_just_short_enough_can_be_sent():
+    assert parse(f"@{'a' * 32}i []") == (f"{'a' * 32}i", [])
+    assert parse(f"({'1, ' * 253})")[0] == f"({'i' * 253})"
+    assert parse(f"signature '{'i' * 255}'") == ("g", "i" * 255)
+
+
+def test_an_error_repeats_no_more_than_the_beginning_of_a_long_text():
+    with pytest.raises(ValueError, match="expected") as raised:
+        parse("'" + "x" * 5000)
+    assert str(raised.value) == f"expected the closing ' at character 5001 of {chr(34)}'{'x' * 199}{chr(34)}"
 
 
 @pytest.mark.parametrize(

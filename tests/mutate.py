@@ -1,0 +1,86 @@
+"""mutmut with tests that are collected once: what `make mutate` runs.
+
+mutmut starts pytest anew for each mutant, which takes a second before the first test. Here the process that forks the
+mutants holds the collected tests, and each child runs those that call its function until one fails: first those that
+have killed others, then the quickest.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import _pytest.config
+import mutmut.__main__ as mutmut
+import pytest
+from mutmut.runners.harness import PytestRunner
+from mutmut.utils.file_utils import change_cwd
+from mutmut.workers.isolation import ForkRunner
+
+# Below mutants/: the test that killed each mutant so far, a line each.
+_KILLERS = Path("killers.txt")
+
+
+class CollectedOnce(PytestRunner):
+    """Runs the tests of a mutant in the child that was forked for it, out of a session of the parent."""
+
+    session: pytest.Session
+    items: dict[str, pytest.Item]
+
+    def collect(self) -> None:
+        """Collect all tests; after this, `run_tests` of a mutant is of use."""
+        with change_cwd("mutants"):
+            arguments = ["--rootdir=.", "--tb=native", "-q", "-s", *self._pytest_add_cli_args]
+            config = _pytest.config._prepareconfig([*arguments, *self._pytest_add_cli_args_test_selection])
+            config._do_configure()
+            self.session = pytest.Session.from_config(config)
+            config.hook.pytest_sessionstart(session=self.session)
+            config.hook.pytest_collection(session=self.session)
+            # The children share one directory for what tests write.
+            config._tmp_path_factory.getbasetemp()
+            config.pluginmanager.unregister(name="terminalreporter")
+        self.items = {item.nodeid: item for item in self.session.items}
+
+    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
+        """Return 0 if the mutant survives, as pytest's exit status would be."""
+        if mutant_name is None:
+            return super().run_tests(mutant_name=mutant_name, tests=tests)
+        with change_cwd("mutants"):
+            kills = Counter(_KILLERS.read_text().splitlines() if _KILLERS.exists() else ())
+            items = [self.items[name] for name in sorted(tests, key=lambda name: -kills[name])]
+            self.session.config.pluginmanager.register(_EndsAtFirstFailure())
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        return 0
+
+
+class _EndsAtFirstFailure:
+    """Ends the child as soon as a test or a subtest fails: the other subtests would tell nothing more."""
+
+    @staticmethod
+    def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+        if report.failed:
+            with _KILLERS.open("a") as file:
+                file.write(f"{report.nodeid}\n")
+            os._exit(1)
+
+
+class OutOfOneSession(ForkRunner):
+    """mutmut's worker, of which the parent holds the tests."""
+
+    test_runner: CollectedOnce
+
+    def startup(self) -> None:
+        self.test_runner.collect()
+        super().startup()
+
+
+def _runner(max_workers: int = 1) -> Any:
+    return OutOfOneSession(max_workers=max_workers, test_runner=CollectedOnce())
+
+
+if __name__ == "__main__":
+    mutmut.get_mutant_runner = _runner
+    sys.exit(mutmut.cli())
