@@ -32,6 +32,7 @@ def expand(index: int, mount: "Mount", config: "Config", host: "CgroupHost", pla
     pointer = f"/mounts/{index}"
     destination = container_path(mount["destination"])
     options = mount_options.MountOptions(mount.get("options") or [])
+    options.fold()
     linux = config.get("linux") or {}
     namespaces: dict[str, str] = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
     if mount.get("type") == "cgroup2" or host.mode == "v2":

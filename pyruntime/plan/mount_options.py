@@ -110,6 +110,15 @@ class MountOptions:
                 self._filesystem_option(option)
             else:
                 self._known(*known)
+        # What is asked for recursively holds for the mount itself, too, wherever it stands, as with runc.
+        self.attr_set &= ~self.rec_clr
+        self.attr_clr &= ~self.rec_clr
+
+    def fold(self) -> None:
+        """Take what is asked for recursively as asked for: a mount that is made new has none below it."""
+        self.attr_set |= self.rec_set
+        self.attr_clr |= self.rec_clr
+        self.rec_set = self.rec_clr = 0
 
     def _known(self, kind: int, bits: int, extra: int) -> None:
         # Of two options that contradict each other the later one holds, as with mount(8).

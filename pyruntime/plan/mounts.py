@@ -177,6 +177,7 @@ def _filesystem(
     late: "list[Step]",
 ) -> "Iterator[Step]":
     fstype = mount["type"]
+    options.fold()
     readonly = options.attr_set & lib.MOUNT_ATTR_RDONLY
     if readonly and (fstype == "tmpfs" or destination == "/dev"):
         # Devices and mount points are still to be made in it.

@@ -14,6 +14,8 @@ DEVICES = pytest.mark.clause("config-linux.md#allowed-device-list")
 MEMORY = pytest.mark.clause("config-linux.md#memory")
 CPU = pytest.mark.clause("config-linux.md#cpu")
 PIDS = pytest.mark.clause("config-linux.md#pids")
+BLOCK_IO = pytest.mark.clause("config-linux.md#block-io")
+HUGE_PAGES = pytest.mark.clause("config-linux.md#huge-page-limits")
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -165,6 +167,7 @@ def test_the_memory_limit_holds(containers):
     ("limits", "file", "expected"),
     [
         ({"limit": 64 << 20, "reservation": 32 << 20}, "memory.soft_limit_in_bytes", str(32 << 20)),
+        ({"limit": 64 << 20, "swap": 96 << 20}, "memory.memsw.limit_in_bytes", str(96 << 20)),
         ({"swappiness": 33}, "memory.swappiness", "33"),
         ({"limit": -1}, "memory.limit_in_bytes", None),
         ({"disableOOMKiller": True, "limit": 64 << 20}, "memory.oom_control", "oom_kill_disable 1"),
@@ -174,6 +177,49 @@ def test_other_limits_of_memory(containers, limits, file, expected):
     container = containers.start(resources(memory=limits))
     found = value(container, "memory", file)
     assert expected is None or expected in found.splitlines()[0]
+
+
+@MEMORY
+@pytest.mark.parametrize(
+    ("limits", "file"),
+    [
+        ({"kernel": 32 << 20}, "memory.kmem.limit_in_bytes"),
+        ({"kernelTCP": 32 << 20}, "memory.kmem.tcp.limit_in_bytes"),
+        ({"useHierarchy": False}, "memory.use_hierarchy"),
+    ],
+)
+def test_what_this_kernel_no_longer_limits_is_an_error(containers, group, limits, file):
+    # Linux 5.11 and 6.12 have taken them away, each in its own way: what is asked of the kernel is what counts.
+    ((name, asked),) = limits.items()
+    place = ROOT / "memory" / group.lstrip("/")
+    place.mkdir()
+    try:
+        (place / file).write_text(str(int(asked)))
+        taken = (place / file).read_text().strip()
+    except OSError:
+        assert f"/linux/resources/memory/{name}" in containers.refused(resources(memory=limits))
+    else:
+        assert value(containers.start(resources(memory=limits)), "memory", file) == taken
+    finally:
+        place.rmdir()
+
+
+@MEMORY
+@pytest.mark.parametrize(("limit", "swap"), [(64 << 20, 96 << 20), (64 << 20, -1), (-1, None)])
+def test_a_group_that_had_lower_limits_gets_the_containers(containers, group, limit, swap):
+    # The kernel wants memory within memory and swap together at every moment.
+    place = ROOT / "memory" / group.lstrip("/")
+    place.mkdir()
+    unlimited = (place / "memory.limit_in_bytes").read_text().strip()
+    for name, number in (("memory.limit_in_bytes", 16 << 20), ("memory.memsw.limit_in_bytes", 32 << 20)):
+        (place / name).write_text(str(number))
+    asked = {"limit": limit} if swap is None else {"limit": limit, "swap": swap}
+    container = containers.start(linux(cgroupsPath=group), resources(memory=asked))
+    expected = [str(number) if number and number > 0 else unlimited for number in (limit, swap)]
+    assert [value(container, "memory", f"memory.{name}limit_in_bytes") for name in ("", "memsw.")] == expected
+    container.delete("--force")
+    if place.exists():
+        place.rmdir()
 
 
 @MEMORY
@@ -195,6 +241,9 @@ def test_a_limit_that_cannot_hold_the_process_is_an_error(containers):
         ({"cpus": "0"}, "cpuset", "cpuset.cpus", "0"),
         ({"mems": "0"}, "cpuset", "cpuset.mems", "0"),
         ({"idle": 1}, "cpu", "cpu.idle", "1"),
+        ({"quota": 20000, "burst": 7000}, "cpu", "cpu.cfs_burst_us", "7000"),
+        ({"realtimeRuntime": 1000}, "cpu", "cpu.rt_runtime_us", "1000"),
+        ({"realtimeRuntime": 1000, "realtimePeriod": 500000}, "cpu", "cpu.rt_period_us", "500000"),
     ],
 )
 def test_limits_of_the_cpu(containers, limits, controller, file, expected):
@@ -206,6 +255,34 @@ def test_limits_of_the_cpu(containers, limits, controller, file, expected):
 
 
 @CPU
+def test_parents_that_are_made_for_the_container_have_its_real_time_too(containers, group):
+    if not (ROOT / "cpu/cpu.rt_runtime_us").exists():
+        pytest.skip("this kernel has no cpu.rt_runtime_us")
+    limits = resources(cpu={"realtimeRuntime": 1000, "realtimePeriod": 500000})
+    container = containers.start(linux(cgroupsPath=f"{group}/sub"), limits)
+    assert value(container, "cpu", "cpu.rt_runtime_us") == "1000"
+    assert (ROOT / "cpu" / group.lstrip("/") / "cpu.rt_period_us").read_text() == "500000\n"
+
+
+@CPU
+def test_a_group_that_had_a_quota_gets_a_shorter_period(containers, group):
+    # With the old quota the period would ask for more than the parent has.
+    parent = ROOT / "cpu" / group.lstrip("/")
+    place = parent / "sub"
+    place.mkdir(parents=True)
+    (parent / "cpu.cfs_quota_us").write_text("50000")
+    (place / "cpu.cfs_quota_us").write_text("40000")
+    limits = resources(cpu={"quota": 4000, "period": 10000})
+    container = containers.start(linux(cgroupsPath=f"{group}/sub"), limits)
+    found = [value(container, "cpu", f"cpu.cfs_{name}_us") for name in ("quota", "period")]
+    assert found == ["4000", "10000"]
+    container.delete("--force")
+    for path in (place, parent):
+        if path.exists():
+            path.rmdir()
+
+
+@CPU
 def test_cpus_hold_for_the_process(inside):
     assert inside("grep Cpus_allowed_list /proc/self/status", resources(cpu={"cpus": "0"})).split()[1] == "0"
 
@@ -213,6 +290,60 @@ def test_cpus_hold_for_the_process(inside):
 @CPU
 def test_cpus_that_do_not_exist_are_an_error(containers):
     assert "/linux/resources/cpu/cpus" in containers.refused(resources(cpu={"cpus": "900-901"}))
+
+
+# ---- Block I/O ----
+
+
+@pytest.fixture
+def disk():
+    """Major and minor number of a disk of the host."""
+    disks = sorted(path for path in Path("/sys/block").iterdir() if (path / "device").exists())
+    if not disks:
+        pytest.skip("the host has no disk")
+    return [int(number) for number in (disks[0] / "dev").read_text().split(":")]
+
+
+@BLOCK_IO
+def test_the_weight_of_block_io(containers):
+    if not (ROOT / "blkio/blkio.bfq.io_serviced").exists():
+        pytest.skip("this kernel has no blkio.bfq.weight")
+    assert value(containers.start(resources(blockIO={"weight": 300})), "blkio", "blkio.bfq.weight") == "300"
+
+
+@BLOCK_IO
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("throttleReadBpsDevice", "blkio.throttle.read_bps_device"),
+        ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device"),
+        ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device"),
+        ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
+    ],
+)
+def test_block_io_of_a_device_is_throttled(containers, disk, name, file):
+    major, minor = disk
+    limits = {name: [{"major": major, "minor": minor, "rate": 123456}]}
+    assert value(containers.start(resources(blockIO=limits)), "blkio", file) == f"{major}:{minor} 123456"
+
+
+@BLOCK_IO
+def test_a_device_that_is_not_there_is_an_error(containers):
+    limits = {"throttleReadBpsDevice": [{"major": 4095, "minor": 1, "rate": 123456}]}
+    assert "/linux/resources/blockIO/throttleReadBpsDevice/0" in containers.refused(resources(blockIO=limits))
+
+
+# ---- Huge pages ----
+
+
+@HUGE_PAGES
+def test_huge_pages_are_limited_used_and_reserved(containers):
+    if "hugetlb" not in (ROOT / "unified/cgroup.controllers").read_text().split():
+        pytest.skip("the unified hierarchy has no hugetlb")
+    container = containers.start(resources(hugepageLimits=[{"pageSize": "2MB", "limit": 4 << 20}]))
+    place = ROOT / "unified" / own(container.pid, "").lstrip("/")
+    for name in ("hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"):
+        assert (place / name).read_text() == f"{4 << 20}\n"
 
 
 # ---- PIDs ----

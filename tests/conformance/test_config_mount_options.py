@@ -72,6 +72,22 @@ def test_attributes_of_a_new_filesystem(mounted, option):
     assert ATTRIBUTES[option] in mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).options
 
 
+@each(RECURSIVE)
+def test_recursive_attributes_of_a_new_filesystem(mounted, option):
+    assert RECURSIVE[option] in mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).options
+
+
+@each(RECURSIVE_OPPOSITES)
+def test_a_recursive_opposite_takes_an_attribute_back(mounted, option):
+    word = RECURSIVE_OPPOSITES[option]
+    assert word not in mounted("/home", mount("/home", "tmpfs", "tmpfs", word, option)).options
+
+
+@pytest.mark.parametrize("option", ["shared", "rshared", "unbindable", "runbindable"])
+def test_propagation_of_a_new_filesystem(mounted, option):
+    assert option.removeprefix("r") in mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).propagation
+
+
 @each(OPPOSITES)
 def test_an_attribute_that_is_taken_back_is_not_set(mounted, option):
     word = OPPOSITES[option]
@@ -102,6 +118,15 @@ def test_recursive_opposites_clear_the_mounts_below(inside, tree, option):
     found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", option, kind="rbind")))
     assert word not in found["/home"]
     assert word not in found["/home/sub"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"), [(("rw", "rro"), "ro"), (("rro", "rw"), "ro"), (("ro", "rrw"), "rw"), (("rrw", "ro"), "rw")]
+)
+def test_what_is_asked_for_recursively_holds_for_the_mount_itself(inside, tree, options, word):
+    found = options_of(inside("cat /proc/self/mountinfo", bind(tree, "/home", *options, kind="rbind")))
+    assert word in found["/home"]
+    assert word in found["/home/sub"]
 
 
 @each(OPPOSITES)
@@ -360,6 +385,50 @@ def test_remount_changes_a_mount_of_before(inside):
     changes = mount("/home", "tmpfs", "first", "nosuid"), mount("/home", "tmpfs", "second", "remount", "ro", "nosuid")
     (found,) = [one for one in mounts(inside("cat /proc/self/mountinfo", *changes)) if one.path == "/home"]
     assert {"ro", "nosuid"} <= found.options
+
+
+def test_remount_takes_back_the_attributes_that_it_names(mounted):
+    found = mounted(
+        "/home",
+        mount("/home", "tmpfs", "tmpfs", "noexec", "nosuid", "nodev"),
+        mount("/home", "tmpfs", "tmpfs", "remount", "exec", "suid"),
+    )
+    assert not {"noexec", "nosuid"} & found.options
+    assert "nodev" in found.options
+
+
+@pytest.mark.clause("config.md#linux-mount-options/option-remount")
+def test_remount_gives_the_filesystem_its_options(inside):
+    found = inside(
+        "df -k /home | tail -1",
+        mount("/home", "tmpfs", "tmpfs", "size=1024k"),
+        mount("/home", "tmpfs", "tmpfs", "remount", "size=2048k"),
+    )
+    assert found.split()[1] == "2048"
+
+
+@pytest.mark.clause("config.md#linux-mount-options/option-remount")
+def test_remount_reaches_the_mounts_below(inside, tree):
+    remake(tree, "nosuid")
+    found = options_of(
+        inside(
+            "cat /proc/self/mountinfo",
+            bind(tree, "/home", kind="rbind"),
+            mount("/home", None, None, "remount", "rbind", "rnoexec", "rsuid"),
+        )
+    )
+    for place in ("/home", "/home/sub"):
+        assert "noexec" in found[place]
+        assert "nosuid" not in found[place]
+
+
+@pytest.mark.parametrize("fstype", ["tmpfs", None])
+@pytest.mark.parametrize("option", ["shared", "rshared", "unbindable", "runbindable"])
+def test_remount_changes_the_propagation(mounted, tree, option, fstype):
+    kind = (fstype, fstype) if fstype else (None, str(tree), "bind")
+    again = (fstype, fstype, "remount") if fstype else (None, None, "remount", "bind")
+    found = mounted("/home", mount("/home", *kind), mount("/home", *again, option))
+    assert option.removeprefix("r") in found.propagation
 
 
 @pytest.mark.clause("config.md#linux-mount-options/option-remount")

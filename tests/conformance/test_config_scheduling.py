@@ -1,10 +1,12 @@
 """How the process is run: scheduler, I/O priority, personality, memory policy, the CPUs of exec (config.md#process)."""
 
+import ctypes
 import os
+from pathlib import Path
 
 import pytest
 
-from changes import linux, process
+from changes import linux, process, resources
 
 SCHEDULING = pytest.mark.clause("config.md#linux-process")
 PERSONALITY = pytest.mark.clause("config-linux.md#personality")
@@ -31,6 +33,54 @@ def field(inside, number, *changes):
 )
 def test_the_scheduler(inside, scheduler, number, expected):
     assert field(inside, number, process(scheduler=scheduler)) == expected
+
+
+class Attributes(ctypes.Structure):
+    """struct sched_attr, as sched_getattr(2) fills it."""
+
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("policy", ctypes.c_uint32),
+        ("flags", ctypes.c_uint64),
+        ("nice", ctypes.c_int32),
+        ("priority", ctypes.c_uint32),
+        ("runtime", ctypes.c_uint64),
+        ("deadline", ctypes.c_uint64),
+        ("period", ctypes.c_uint64),
+    ]
+
+
+def attributes(pid):
+    """Return what sched_getattr(2) says of process `pid`."""
+    number = {"x86_64": 315, "aarch64": 275}[os.uname().machine]
+    found = Attributes()
+    assert ctypes.CDLL(None).syscall(number, pid, ctypes.byref(found), ctypes.sizeof(found), 0) == 0
+    return found
+
+
+@SCHEDULING
+def test_the_budget_of_the_deadline_scheduler(containers):
+    asked = {"runtime": 1_000_000, "deadline": 20_000_000, "period": 40_000_000}
+    container = containers.create(process(scheduler={"policy": "SCHED_DEADLINE", **asked}))
+    found = attributes(container.pid)
+    assert found.policy == 6
+    assert {name: getattr(found, name) for name in asked} == asked
+
+
+@SCHEDULING
+def test_the_flags_of_the_scheduler(containers):
+    container = containers.create(process(scheduler={"policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_RESET_ON_FORK"]}))
+    assert attributes(container.pid).flags == os.SCHED_RESET_ON_FORK >> 30
+
+
+@SCHEDULING
+def test_the_priority_of_a_real_time_policy(containers):
+    # Where the kernel shares out real time among groups, the container's needs some.
+    grouped = Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists()
+    budget = [resources(cpu={"realtimeRuntime": 1000})] if grouped else []
+    container = containers.create(process(scheduler={"policy": "SCHED_FIFO", "priority": 7}), *budget)
+    found = attributes(container.pid)
+    assert (found.policy, found.priority) == (os.SCHED_FIFO, 7)
 
 
 @SCHEDULING

@@ -29,8 +29,8 @@ STEPS = {
     "mask": "path data sb_flags attr_set",
     "mkdir": "path",
     "mknod": "path mode dev uid gid",
-    "mount": "path fstype source data flags sb_flags attr_set attr_clr rec_set rec_clr propagation rec_propagation"
-    " label uid_mappings gid_mappings",
+    "mount": "path fstype source data flags sb_flags attr_set attr_clr propagation rec_propagation label uid_mappings"
+    " gid_mappings",
     "move_net_device": "name",
     "move_root": "",
     "no_new_privs": "",
@@ -50,7 +50,7 @@ STEPS = {
     "sched_setattr": "policy flags nice priority runtime deadline period",
     "seccomp": "default architectures syscalls flags listener capabilities",
     "set_mempolicy": "mode nodes",
-    "setattr": "path attr_set attr_clr rec_set rec_clr propagation rec_propagation",
+    "setattr": "path attr_set propagation rec_propagation",
     "setns": "path",
     "setsid": "",
     "stdio": "uid",
@@ -125,9 +125,11 @@ _BITS = {"flags", "attr_set", "attr_clr", "rec_set", "rec_clr", "propagation", "
 _CAPABILITIES = {"keep", "effective", "permitted", "inheritable", "ambient"}
 
 
-def changes(name, value):
-    """Return label -> what argument `name` becomes; nothing for a value that cannot be changed."""
-    if name in _CAPABILITIES:
+def changes(op, name, value):
+    """Return label -> what argument `name` of `op` becomes; nothing for a value that cannot be changed."""
+    if f"{op}.{name}" == "bind.mode":
+        found = {"kind": value ^ 0o040000}  # block instead of character; permissions are those of the host's node
+    elif name in _CAPABILITIES:
         found = _capability_changes(value)
     elif name in _BITS and isinstance(value, int):
         found = {"none": 0}
@@ -161,7 +163,7 @@ def names(where, step):
         yield f"{where}/{step.op}"
     for name, value in step.args.items():
         if name in STEPS[step.op].split():
-            yield from (f"{where}/{step.op}.{name}={label}" for label in changes(name, value))
+            yield from (f"{where}/{step.op}.{name}={label}" for label in changes(step.op, name, value))
         elif f"{step.op}.{name}" not in NOT_VARIED and step.op not in NOT_VARIED:
             raise KeyError(f"{step.op}.{name}")
 
@@ -175,7 +177,7 @@ def varied(where, steps, variation):
             if "=" not in variation:
                 continue
             name, _, label = variation.rpartition(".")[2].partition("=")
-            step.args[name] = changes(name, step.args[name])[label]
+            step.args[name] = changes(step.op, name, step.args[name])[label]
         found.append(step)
     return found
 
@@ -185,9 +187,17 @@ _LISTS += ("filter", "execute")
 
 
 def install(variation, see):
-    """Make the planner yield wrong plans; `see(name, clause)` hears of each variation that a plan has a place for."""
+    """Make the planner yield wrong plans.
+
+    `see(name, clause, changed)` hears of each variation that a plan has a place for, and of what would be changed.
+    """
     from pyruntime.plan import create, hooks
     from pyruntime.plan import exec as executed
+
+    def tell(where, step):
+        for one in names(where, step):
+            name = one.rpartition(".")[2].partition("=")[0] if "=" in one else ""
+            see(one, step.clause, repr(step.args[name] if name else sorted(step.args.items())))
 
     def wrap(where, compile_it):
         def compile_wrong(*arguments):
@@ -195,12 +205,10 @@ def install(variation, see):
             for name in _LISTS:
                 steps = getattr(plan, name)
                 for step in steps:
-                    for one in names(where, step):
-                        see(one, step.clause)
+                    tell(where, step)
                 setattr(plan, name, varied(where, steps, variation))
             for step in plan.cgroup.steps:
-                for one in names(where, step):
-                    see(one, step.clause)
+                tell(where, step)
             plan.cgroup.steps[:] = varied(where, plan.cgroup.steps, variation)
             return plan
 
@@ -213,8 +221,7 @@ def install(variation, see):
     def wrong_hooks(config, kind):
         steps = list(listed(config, kind))
         for step in steps:
-            for one in names("create", step):
-                see(one, step.clause)
+            tell("create", step)
         return iter(varied("create", steps, variation))
 
     hooks.hooks = wrong_hooks

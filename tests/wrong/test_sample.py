@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import wrong
 
+wrong.WORK = wrong.WORK.with_name("wrong-sample")  # `make wrong` may be running
 CGROUPS = "tests/conformance/test_config_linux_cgroups.py"
 HOOKS = "tests/conformance/test_config_hooks.py"
 LIFECYCLE = "tests/conformance/test_runtime_lifecycle.py"

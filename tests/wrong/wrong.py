@@ -4,30 +4,46 @@ docs/testing.md says what came of it.
 
 wrong.py [--jobs N] [--again] [PATTERN ...]     patterns choose variations by name, with * for any part
 
-First all tests run once with the program as it is, and each command writes down which variations it has a place for:
-those tests, the ones of the step's own section first, then run against the variation until one fails. A test that
-fails counts only if it passes again with the program as it is.
+First all tests run once with the program as it is, and each command writes down which variations it has a place for,
+and what would be changed. Those tests then run against the variation until one fails: first what has caught it in an
+earlier run, then the tests of the step's own section, those first in which the step is unlike that of most other tests.
+A variation that survives a share of its tests meets a greater one. A test that fails counts only if it passes with the
+program as it is.
 """
 
 import argparse
 import concurrent.futures
 import fnmatch
+import functools
 import json
 import os
+import re
+import runpy
 import secrets
+import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
+
+import actions
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 WORK = PROJECT / ".cache/wrong"
 FOLDERS = ("tests/conformance", "tests/integration")
 PATIENCE = 4  # seconds for what a right runtime does in milliseconds
-LIMIT = 150  # seconds for one variation
-FITTING, OTHERS = 40, 10  # at most so many tests of a variation's sections, and of others
+TEST_LIMIT = 25  # seconds for one test, in which a wrong runtime may hang
+FITTING, OTHERS = 24, 8  # at most so many tests of a variation's sections, and of others
+SUITE_LIMIT = 900  # seconds for one run of pytest
+# Of pytest's verbose output: how long a test took, which one it begins, and how that ended.
+DURATION = re.compile(r"([\d.]+)s (?:setup|call|teardown) +(tests/.*)")
+BEGUN = re.compile(r"(tests/\S+\.py::.*?)(?: (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|SUB\w+).*)?$")
+RESULT = re.compile(r"(tests/\S+\.py::.*?) (?:FAILED|ERROR|SUBFAIL\w*)(?: +\[ *\d+%\])?$")
+LAST_FITTING, LAST_OTHERS = 150, 60  # the same for what has survived those
 
 
 # A wrong runtime may forget every wall: what it runs then must not find the host. Nothing can be written but WORK,
@@ -41,14 +57,24 @@ exec "$@"
 """
 
 
+@functools.cache
+def packages():
+    """Return directories for Python's path: a copy of the package as it is built now, then all others."""
+    copy = WORK / "packages"
+    shutil.rmtree(copy, ignore_errors=True)
+    installed = Path(sysconfig.get_path("purelib"))
+    shutil.copytree(installed / "pyruntime", copy / "pyruntime")
+    return [str(copy), str(installed)]
+
+
+@functools.cache
 def program(variation, record=""):
-    """Return the executable that is wrong as `variation` says; made anew."""
-    folder = WORK / "programs" / (variation.replace("/", "_") or "right")
+    """Return the executable that is wrong as `variation` says, "" for not at all."""
+    folder = WORK / "programs" / (variation.replace("/", "_") or ("recording" if record else "right"))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "pyruntime"
-    packages = sysconfig.get_path("purelib")
     path.write_text(
-        f"#!{sys.executable} -IS\nimport sys\nsys.path[:0] = {[packages, str(HERE)]!r}\n"
+        f"#!{sys.executable} -IS\nimport sys\nsys.path[:0] = {[*packages(), str(HERE)]!r}\n"
         f"import program\nprogram.run({variation!r}, {record!r})\n"
     )
     path.chmod(0o755)
@@ -56,7 +82,10 @@ def program(variation, record=""):
 
 
 def clean(session):
-    """Remove the cgroups that a wrong runtime has left; its processes and mounts went with their namespaces."""
+    """End what a wrong runtime has left in cgroups, and remove those.
+
+    A process in a frozen cgroup does not even end by SIGKILL, and with it stays the whole pid namespace of its test.
+    """
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         groups = [Path(path) for path, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if session in path]
@@ -64,16 +93,19 @@ def clean(session):
             return
         for group in groups:
             try:
-                group.rmdir()
-            except OSError:
+                for pid in (group / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
                 for name, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
                     if (group / name).exists():
                         (group / name).write_text(value)
+                group.rmdir()
+            except OSError:
+                continue  # a process of it is still ending
         time.sleep(0.05)
 
 
 def run_tests(path, tests, *options):
-    """Run tests with the program at `path`, in namespaces of their own; return (outcome -> tests, output)."""
+    """Run tests with the program at `path`, in namespaces of their own; return what pytest says."""
     session = f"pytest-wrong-{secrets.token_hex(4)}"
     temporary = WORK / "tmp" / session
     temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -86,42 +118,53 @@ def run_tests(path, tests, *options):
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
-    command += [
-        "sh",
-        "-ec",
-        CAGE,
-        str(WORK),
-        "nice",
-        "-n",
-        "19",
-        str(Path(sys.executable).with_name("pytest")),
-        "-q",
-        "-rfEs",
-        "--tb=line",
-    ]
+    command += ["sh", "-ec", CAGE, str(WORK), "nice", "-n", "19"]
+    command += [str(Path(sys.executable).with_name("pytest")), "-v", "--tb=short", f"--timeout={TEST_LIMIT}"]
     command += ["-p", "no:cacheprovider", f"--basetemp={temporary}", *options, *tests]
-    try:
-        done = subprocess.run(
-            command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
-        )
-        output = done.stdout + done.stderr
-    except subprocess.TimeoutExpired as error:
-        output = (error.stdout or b"").decode() + "\nERROR timeout\n"
-    clean(session)
+    # Not through a pipe: what is left of a wrong runtime may hold it open.
+    with tempfile.TemporaryFile() as file:
+        process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=file, stderr=file)
+        try:
+            process.wait(SUITE_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()  # and with it, by --kill-child, the pid namespace
+            file.write(b"\nstopped: too slow\n")
+        clean(session)
+        process.wait()
+        file.seek(0)
+        output = file.read().decode(errors="replace")
     subprocess.run(["rm", "-rf", str(temporary)], check=False)
-    found = {"FAILED": [], "ERROR": []}
+    return output
+
+
+def failures(output):
+    """Return the tests that failed, from pytest's verbose output.
+
+    Where it did not come to its end, as when a wrong runtime has changed the root of pytest itself, the last one that
+    it began is among them.
+    """
+    found, last = {}, ""
     for line in output.splitlines():
-        for outcome, names in found.items():
-            if line.startswith(f"{outcome} "):
-                names.append(line.removeprefix(f"{outcome} ").partition(" - ")[0].strip())
-    return found, output
+        begun = BEGUN.match(line)
+        last = begun[1] if begun else last
+        result = RESULT.match(line)
+        if result:
+            found[result[1]] = None
+    if not complete(output) and last:
+        found[last] = None
+    return list(found)
 
 
 # ---- What there is to vary ----
 
 
 def record(jobs):
-    """Run all tests with the program as it is; return (variation -> section -> tests, tests that do not count)."""
+    """Run all tests with the program as it is. Return what they have a place for, as an object for JSON.
+
+    variations  name -> [sections, change -> tests]; a change is a hash of what would be changed
+    seconds     test -> how long it took
+    failing     tests that do not count
+    """
     files = [
         str(path.relative_to(PROJECT)) for folder in FOLDERS for path in sorted((PROJECT / folder).glob("test_*.py"))
     ]
@@ -129,17 +172,32 @@ def record(jobs):
     log.unlink(missing_ok=True)
     right = program("", str(log))
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        outcomes = list(pool.map(lambda file: run_tests(right, [file]), files))
-    failing = sorted({name for found, _ in outcomes for names in found.values() for name in names})
-    for _, output in outcomes:
-        if "passed" not in output and "skipped" not in output:
-            print(output, file=sys.stderr)
+        outputs = list(pool.map(lambda file: run_tests(right, [file], "--durations=0", "-rs"), files))
+    (WORK / "record.log").write_text("".join(outputs))
+    failing, seconds = [], {}
+    for file, output in zip(files, outputs, strict=True):
+        if not complete(output):
+            raise SystemExit(f"{output}\n{file}: not run to its end")
+        failing += failures(output)
+        for spent, test in DURATION.findall(output):
+            seconds[test] = round(seconds.get(test, 0) + float(spent), 2)
     table = {}
     for line in log.read_text().splitlines():
-        test, name, section = line.split("\t")
+        test, name, section, change = line.split("\t")
         if name and test:
-            table.setdefault(name, {}).setdefault(section, {})[test] = None
-    return {name: {key: list(tests) for key, tests in one.items()} for name, one in table.items()}, failing
+            sections, changes = table.setdefault(name, ({}, {}))
+            sections[section] = None
+            changes.setdefault(change, {})[test] = None
+    variations = {
+        name: [list(sections), {change: list(tests) for change, tests in changes.items()}]
+        for name, (sections, changes) in table.items()
+    }
+    return {"variations": variations, "seconds": seconds, "failing": failing}
+
+
+def complete(output):
+    """Say whether pytest came to its end, with whatever result; a skip is one."""
+    return re.search(r"^(no tests ran|.*\d+ (passed|failed|skipped|errors?)).* in [\d.]+s", output, re.MULTILINE)
 
 
 def recorded(jobs, again):
@@ -151,27 +209,42 @@ def recorded(jobs, again):
     return json.loads(path.read_text())
 
 
-def fitting(sections, failing, marks, most, others):
-    """Return the tests that a variation runs against: those of its sections first, then the least busy others."""
-    touching = list(dict.fromkeys(test for tests in sections.values() for test in tests if test not in failing))
+def fitting(entry, known, marks, before):
+    """Return the tests that a variation runs against, in two rounds.
 
-    def fits(test):
-        return any(test.partition("[")[0].removeprefix("tests/") in marks.get(section, ()) for section in sections)
+    entry   the variation's of `record`
+    known   all that `record` returned
+    marks   section -> tests
+    before  the test that caught it in an earlier run, or ""
+    """
+    sections, changes = entry
+    marked = set().union(*(marks.get(section, ()) for section in sections))
+    unlike = {}
+    for tests in changes.values():
+        for test in tests:
+            unlike[test] = min(len(tests), unlike.get(test, len(tests)))
+    # Where many tests have the same, the quick ones.
+    touching = sorted(unlike, key=lambda test: (unlike[test], known["seconds"].get(test, 0)))
+    touching = [test for test in touching if test not in known["failing"]]
+    fits = [test for test in touching if test.partition("[")[0].removeprefix("tests/") in marked]
+    others = [test for test in touching if test not in set(fits)]
+    first = _some(fits, FITTING) + _some(others, OTHERS)
+    if before in touching:
+        first = [before, *(test for test in first if test != before)]
+    last = [test for test in _some(fits, LAST_FITTING) + _some(others, LAST_OTHERS) if test not in set(first)]
+    return first, last
 
-    first = [test for test in touching if fits(test)]
-    rest = [test for test in touching if not fits(test)]
-    return _spread(first, most) + _spread(rest, others)
 
-
-def _spread(tests, most):
-    return tests[:: max(1, -(-len(tests) // most))]
+def _some(tests, most):
+    """Return at most so many of `tests`: half of them from the beginning, the others from all over the rest."""
+    if len(tests) <= most:
+        return tests
+    rest = tests[most // 2 :]
+    return tests[: most // 2] + rest[:: -(-len(rest) // (most - most // 2))]
 
 
 def section_marks():
     """Return section -> tests marked with it or with one of its clauses."""
-    import runpy
-    import tempfile
-
     generator = runpy.run_path(str(PROJECT / "docs/conformance.py"))
     found = {}
     with tempfile.TemporaryDirectory() as work:
@@ -183,64 +256,84 @@ def section_marks():
 # ---- The runs ----
 
 
-def catch(variation, tests):
-    """Return (the test that catches the variation or "", seconds); only a test that else passes does."""
+def catch(variation, *rounds):
+    """Return (the test that catches the variation or "", seconds); only a test that else passes does.
+
+    rounds  lists of tests; each only if nothing of those before has caught it
+    Raises RuntimeError where pytest does not come to its end, and no test is to blame.
+    """
     began = time.monotonic()
     path = program(variation)
-    tests = list(tests)
-    while tests:
-        found, output = run_tests(path, tests, "-x")
-        caught = found["FAILED"] + found["ERROR"]
-        if not caught:
-            if "passed" not in output and "skipped" not in output:
-                return f"? {output[-300:]}", time.monotonic() - began
-            break
-        test = caught[0]
-        if test == "timeout":
-            return "timeout", time.monotonic() - began
-        again, _ = run_tests(program(""), [test])
-        if not again["FAILED"] + again["ERROR"]:
-            return test, time.monotonic() - began
-        tests = tests[tests.index(test) + 1 :] if test in tests else []
+    for tests in rounds:
+        left = list(tests)
+        while left:
+            output = run_tests(path, left, "-x")
+            caught = next(iter(failures(output)), "")
+            if not caught:
+                if not complete(output):
+                    raise RuntimeError(f"{variation}: not run to the end\n{output[-2000:]}")
+                break
+            again = run_tests(program(""), [caught])
+            if complete(again) and not failures(again):
+                return caught, time.monotonic() - began
+            print(f"{caught} fails with the program as it is:\n{again}", file=sys.stderr, flush=True)
+            # `left` may name tests without their parameters.
+            left = left[next(at for at, test in enumerate(left, 1) if caught.startswith(test)) :]
     return "", time.monotonic() - began
 
 
 def main():
-    """Run the variations; exit with 1 where one survives that survivors.txt does not explain."""
+    """Run the variations; exit with 1 where one survives that survivors.txt does not explain, or cannot be run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--fitting", type=int, default=FITTING, help="at most so many tests of a variation's sections")
-    parser.add_argument("--others", type=int, default=OTHERS, help="and of others")
     parser.add_argument("--again", action="store_true", help="record anew which tests have a place for what")
     parser.add_argument("--list", action="store_true", help="print the variations and how many tests each has")
+    parser.add_argument("--new", action="store_true", help="only those without a result of an earlier run")
     parser.add_argument("patterns", nargs="*", default=["*"])
     options = parser.parse_args()
-    table, failing = recorded(options.jobs, options.again)
+    known = recorded(options.jobs, options.again)
+    missing = [name for name in actions.ACTIONS if name not in known["variations"]]
+    if missing:
+        raise SystemExit(f"no test has a place for {', '.join(missing)}")
+    program("")  # and with it the copy of the package, before there are threads
     marks = section_marks()
-    chosen = [
-        name for name in table if any(fnmatch.fnmatchcase(name, one.replace("[", "[[]")) for one in options.patterns)
-    ]
-    work = {name: fitting(table[name], failing, marks, options.fitting, options.others) for name in chosen}
-    work = dict(sorted(work.items(), key=lambda item: len(item[1])))
+    before = WORK / "results.json"
+    results = json.loads(before.read_text()) if before.exists() else {}
+    work = {
+        name: fitting(entry, known, marks, results.get(name, [""])[0])
+        for name, entry in known["variations"].items()
+        if any(fnmatch.fnmatchcase(name, one.replace("[", "[[]")) for one in options.patterns)
+        and not (options.new and name in results)
+    }
     if options.list:
-        for name, tests in work.items():
-            print(len(tests), name)
-        print(f"{len(work)} variations; {len(failing)} tests fail with the program as it is and do not count")
+        for name, (first, last) in work.items():
+            print(f"{len(first):3} + {len(last):3}", name)
+        print(
+            f"{len(work)} variations; {len(known['failing'])} tests fail with the program as it is: {known['failing']}"
+        )
         return 0
     explained = reasons()
-    results = {}
+    failed = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        futures = {pool.submit(catch, name, tests): name for name, tests in work.items()}
+        futures = {pool.submit(catch, name, *rounds): name for name, rounds in work.items()}
         for future in concurrent.futures.as_completed(futures):
             name = futures[future]
-            test, seconds = results[name] = future.result()
-            (WORK / "results.json").write_text(json.dumps(results, indent=1))
+            try:
+                test, seconds = results[name] = future.result()
+            except RuntimeError as error:
+                failed.append(name)
+                print(error, flush=True)
+                continue
+            before.write_text(json.dumps(results, indent=1))
             print(f"{seconds:5.1f} s  {name:60} {test or f'SURVIVED {why(name, explained)}'}", flush=True)
-    survivors = [name for name, (test, _) in results.items() if not test]
+    ran = [name for name in work if name not in failed]
+    survivors = [name for name in ran if not results[name][0]]
     bare = [name for name in survivors if not why(name, explained)]
-    caught, known = len(results) - len(survivors), len(survivors) - len(bare)
-    print(f"{len(results)} variations: {caught} caught, {known} survived as explained, {len(bare)} survived")
-    return 1 if bare else 0
+    print(
+        f"{len(work)} variations: {len(ran) - len(survivors)} caught, {len(survivors) - len(bare)} survived as "
+        f"explained, {len(bare)} survived, {len(failed)} not run"
+    )
+    return 1 if bare or failed else 0
 
 
 def reasons():

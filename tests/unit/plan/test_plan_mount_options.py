@@ -131,10 +131,25 @@ def test_kinds_of_atime_exclude_each_other():
 
 
 def test_here_and_recursively_are_two_things():
-    options = MountOptions(["rro", "rw"])
-    assert options.rec_set == lib.MOUNT_ATTR_RDONLY
-    assert options.attr_set == 0
-    assert options.attr_clr == lib.MOUNT_ATTR_RDONLY
+    options = MountOptions(["rro", "suid"])
+    assert (options.rec_set, options.rec_clr) == (lib.MOUNT_ATTR_RDONLY, lib.MOUNT_ATTR_RDONLY)
+    assert (options.attr_set, options.attr_clr) == (0, lib.MOUNT_ATTR_NOSUID)
+
+
+@pytest.mark.parametrize("options", [["rro", "rw"], ["rw", "rro"], ["rrw", "ro"], ["ro", "rrw"]])
+def test_what_is_asked_for_recursively_holds_here_too(options):
+    found = MountOptions(options)
+    assert found.rec_set == (lib.MOUNT_ATTR_RDONLY if "rro" in options else 0)
+    assert found.rec_clr == lib.MOUNT_ATTR_RDONLY
+    assert found.attr_set == found.attr_clr == 0
+
+
+def test_for_a_mount_that_has_none_below_recursively_is_the_same():
+    options = MountOptions(["nosuid", "rro", "rexec"])
+    options.fold()
+    assert options.attr_set == lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_RDONLY
+    assert options.attr_clr == lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_RDONLY | lib.MOUNT_ATTR_NOEXEC
+    assert options.rec_set == options.rec_clr == 0
 
 
 def superblock(option, flag, opposite):
