@@ -18,6 +18,8 @@ except ImportError:  # it moved from distutils into setuptools with version 69
 
 LAUNCHER = "csrc/launcher.c"
 SOURCES = [LAUNCHER, "csrc/seal.c", "csrc/sockets.c"]
+# What csrc/snapshot.c answers in the place of the C library.
+WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free", "pthread_self")]
 # The launcher that loads libpython, in the package.
 SMALL = "launcher"
 SCHEMAS = "spec-fixtures/schema"
@@ -51,8 +53,19 @@ class BuildLauncher(build_scripts):
         # The small one is what is copied where the other one cannot be sealed in place (csrc/launcher.c).
         compile_launcher(package / SMALL, definitions, includes)
         definitions += ["-DSTATIC_PYTHON", f'-DSMALL="{SMALL}"']
+        snapshot = sys.version_info[:2] == (3, 11)
+        if snapshot:
+            definitions.append("-DSNAPSHOT")
         whole = ["-Wl,--whole-archive", str(archive), "-Wl,--no-whole-archive", "-Wl,--export-dynamic"]
-        compile_launcher(target, definitions, includes, ["-fno-pie", "-no-pie", *whole, *needed_by_python()])
+        compile_launcher(
+            target,
+            definitions,
+            includes,
+            ["-fno-pie", "-no-pie", *whole, *needed_by_python(), *WRAPPED],
+            ["csrc/snapshot.c"],
+        )
+        if snapshot:
+            runpy.run_path("csrc/snapshot.py")["store"](target)
 
 
 class Wheel(bdist_wheel):
@@ -63,11 +76,11 @@ class Wheel(bdist_wheel):
         self.root_is_pure = False
 
 
-def compile_launcher(target, definitions, includes, libraries=()):
+def compile_launcher(target, definitions, includes, libraries=(), sources=()):
     """Compile and link the launcher."""
     compiler = os.environ.get("CC", "cc").split()
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-s"]
-    command = [*compiler, *flags, *includes, *definitions, *SOURCES, "-o", str(target), *libraries, "-ldl"]
+    command = [*compiler, *flags, *includes, *definitions, *SOURCES, *sources, "-o", str(target), *libraries, "-ldl"]
     subprocess.run(command, check=True)
 
 

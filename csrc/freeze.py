@@ -1,5 +1,6 @@
 """Turns the package's modules into C arrays, so that the launcher brings them along and nothing is searched for."""
 
+import importlib.util
 import marshal
 import sysconfig
 from collections.abc import Iterator
@@ -23,10 +24,19 @@ def modules(package: Path) -> Iterator[tuple[str, bool, bytes]]:
         yield ".".join(parts), is_package, marshal.dumps(code)
 
 
+def constants(package: Path) -> tuple[str, bool, bytes]:
+    """Return a module with the constants of the stub, which a snapshot cannot load (pyruntime/embedded.py)."""
+    spec = importlib.util.spec_from_file_location("pyruntime._stub", *package.glob("_stub.*.so"))
+    stub = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stub)
+    values = {name: value for name in dir(stub.lib) if isinstance(value := getattr(stub.lib, name), int)}
+    return "pyruntime._constants", False, marshal.dumps(compile(f"LIB = {values}", "constants of _stub", "exec"))
+
+
 def write_header(package: Path, header: Path) -> None:
     """Write `header` with the table FROZEN for the launcher (csrc/launcher.c)."""
     arrays, table = [], []
-    for number, (name, is_package, code) in enumerate(modules(package)):
+    for number, (name, is_package, code) in enumerate([*modules(package), constants(package)]):
         arrays.append(f"static const unsigned char code_{number}[] = {{{','.join(map(str, code))}}};")
         table.append(
             f'    {{.name = "{name}", .code = code_{number}, .size = {len(code)}, .is_package = {int(is_package)}}},'

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "seal.h"
+#include "snapshot.h"
 #include "sockets.h"
 
 /* From the build: LIBPYTHON ("" without a shared library), INTERPRETER, STDLIB, DYNLOAD, SYSTEM_PACKAGES. */
@@ -53,6 +54,13 @@ _Noreturn void fail(const char *what, const char *detail) {
 }
 
 _Noreturn void fail_errno(const char *what) { fail(what, strerror(errno)); }
+
+/* This execution of the program: its command line, its path, and the directory that holds the package. */
+static struct {
+    int argc;
+    char **argv;
+    char origin[PATH_MAX], packages[PATH_MAX];
+} self;
 
 /* ---- Which verbs stay outside ---- */
 
@@ -130,7 +138,8 @@ static void find_packages(const char *origin, char packages[PATH_MAX]) {
                 use(_Py_InitializeMain) use(PyImport_AppendInittab) use(PyModule_Create2) use(Py_BuildValue)          \
                     use(PyImport_ImportModule) use(PyObject_CallMethod) use(PyUnicode_DecodeFSDefault)                \
                         use(PySys_SetObject) use(PyList_New) use(PyList_Append) use(PyErr_Fetch) use(PyErr_Restore)   \
-                            use(PyErr_Print) use(PyImport_Inittab) use(PyArg_ParseTuple)
+                            use(PyErr_Print) use(PyImport_Inittab) use(PyArg_ParseTuple)                              \
+                                use(PyInterpreterState_Get) use(_PyInterpreterState_GetConfig)
 #define DECLARE(name) static __typeof__(&name) api_##name;
 PYTHON_API(DECLARE)
 
@@ -177,13 +186,31 @@ static void append_path(PyConfig *config, const char *directory) {
     check(api_PyWideStringList_Append(&config->module_search_paths, wide));
 }
 
+/* Tell the interpreter what is known of this process alone. */
+static void set_place(PyConfig *config) {
+    check(api_PyConfig_SetBytesArgv(config, self.argc, self.argv));
+    check(api_PyConfig_SetBytesString(config, &config->program_name, self.origin));
+    check(api_PyConfig_SetBytesString(config, &config->executable, self.origin));
+    append_path(config, STDLIB);
+    append_path(config, DYNLOAD);
+    if (*SYSTEM_PACKAGES && strstr(self.packages, "dist-packages"))
+        append_path(config, SYSTEM_PACKAGES);
+    append_path(config, self.packages);
+}
+
 #if FROZEN_START
-/* The second half of the interpreter's start, called by pyruntime/embedded.py when something needs it. */
+/* The second half of the interpreter's start. */
 static bool finished;
+static void finish_start(void) {
+    finished = true;
+    set_place((PyConfig *)api__PyInterpreterState_GetConfig(api_PyInterpreterState_Get()));
+    check(api__Py_InitializeMain());
+}
+
+/* Called by pyruntime/embedded.py when something needs it. */
 static PyObject *finish(PyObject *module, PyObject *arguments) {
     (void)module, (void)arguments;
-    finished = true;
-    check(api__Py_InitializeMain());
+    finish_start();
     return api_Py_BuildValue("");
 }
 
@@ -240,20 +267,17 @@ static void prepare_modules(void) {
 }
 
 /* Run the program in the half that is started. Return only with an exception. */
-static void run_frozen(int argc, char **argv, const char *packages) {
-    const char *system = strstr(packages, "dist-packages") ? SYSTEM_PACKAGES : "";
-    PyObject *words = api_PyList_New(0);
-    for (int index = 0; words && index < argc; index++) {
-        PyObject *word = api_PyUnicode_DecodeFSDefault(argv[index]);
+static void run_frozen(void) {
+    const char *system = strstr(self.packages, "dist-packages") ? SYSTEM_PACKAGES : "";
+    PyObject *words = api_PyList_New(0), *start = api_PyImport_ImportModule("pyruntime.embedded");
+    for (int index = 0; words && index < self.argc; index++) {
+        PyObject *word = api_PyUnicode_DecodeFSDefault(self.argv[index]);
         if (!word || api_PyList_Append(words, word) < 0)
             return;
     }
-    if (!words || api_PySys_SetObject("argv", words) < 0)
-        return;
-    PyObject *start = api_PyImport_ImportModule("pyruntime.embedded");
-    if (start)
+    if (words && start && api_PySys_SetObject("argv", words) == 0)
         api_PyObject_CallMethod(start, "program", "NNN", api_PyUnicode_DecodeFSDefault(DYNLOAD),
-                                api_PyUnicode_DecodeFSDefault(packages), api_PyUnicode_DecodeFSDefault(system));
+                                api_PyUnicode_DecodeFSDefault(self.packages), api_PyUnicode_DecodeFSDefault(system));
 }
 
 /* Print the exception, which only the other half can. */
@@ -261,14 +285,14 @@ static void print_exception(void) {
     PyObject *type, *value, *traceback;
     api_PyErr_Fetch(&type, &value, &traceback);
     if (!finished)
-        check(api__Py_InitializeMain());
+        finish_start();
     api_PyErr_Restore(type, value, traceback);
     api_PyErr_Print();
 }
 #endif
 
-/* Run the program in an interpreter inside this process. Never returns. */
-static _Noreturn void embed(int argc, char **argv, const char *origin, const char *packages) {
+/* Start the interpreter in this process, as far as all command lines have it in common. */
+static void start_python(void) {
     PyPreConfig before;
     api_PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1; /* paths are bytes: UTF-8 with surrogateescape, whatever the locale */
@@ -280,34 +304,39 @@ static _Noreturn void embed(int argc, char **argv, const char *origin, const cha
     config.write_bytecode = 0;
     config.pathconfig_warnings = 0;
     config.parse_argv = 0;
-    check(api_PyConfig_SetBytesArgv(&config, argc, argv));
+    config.module_search_paths_set = 1;
     /* Everything that the search for paths would find is given, so that it looks at nothing. */
-    check(api_PyConfig_SetBytesString(&config, &config.program_name, origin));
-    check(api_PyConfig_SetBytesString(&config, &config.executable, origin));
     check(api_PyConfig_SetBytesString(&config, &config.base_executable, INTERPRETER));
     check(api_PyConfig_SetBytesString(&config, &config.prefix, PREFIX));
     check(api_PyConfig_SetBytesString(&config, &config.base_prefix, PREFIX));
     check(api_PyConfig_SetBytesString(&config, &config.exec_prefix, PREFIX));
     check(api_PyConfig_SetBytesString(&config, &config.base_exec_prefix, PREFIX));
-#if PY_VERSION_HEX >= 0x030b0000
-    check(api_PyConfig_SetBytesString(&config, &config.stdlib_dir, STDLIB));
-#endif
-    config.module_search_paths_set = 1;
-    append_path(&config, STDLIB);
-    append_path(&config, DYNLOAD);
-    if (*SYSTEM_PACKAGES && strstr(packages, "dist-packages"))
-        append_path(&config, SYSTEM_PACKAGES);
-    append_path(&config, packages);
 #if FROZEN_START
+    check(api_PyConfig_SetBytesString(&config, &config.stdlib_dir, STDLIB));
     config.use_frozen_modules = 1;
+#ifdef SNAPSHOT
+    config.use_hash_seed = 1; /* the same in each process in any case: docs/design.md */
+    config.hash_seed = 0x7079;
+#endif
     config._init_main = 0;
     prepare_modules();
+#else
+    set_place(&config);
 #endif
     check(api_Py_InitializeFromConfig(&config));
-
     api_PyGC_Disable(); /* a short life: collecting costs time, and copies pages that the child shares */
+}
+
+/* Run the program in an interpreter inside this process. Never returns. */
+static _Noreturn void embed(void) {
+#ifdef SNAPSHOT
+    if (snapshot_present())
+        snapshot_wake();
+    else
+#endif
+        start_python();
 #if FROZEN_START
-    run_frozen(argc, argv, packages);
+    run_frozen();
     print_exception();
 #else
     api_PyRun_SimpleStringFlags(PROGRAM, NULL);
@@ -318,67 +347,86 @@ static _Noreturn void embed(int argc, char **argv, const char *origin, const cha
 /* ---- The interpreter: executed ---- */
 
 /* Execute the interpreter with the same isolation: -I -S -B, UTF-8, and the package's directory in the program. */
-static _Noreturn void run_interpreter(int argc, char **argv, const char *packages, bool sealed) {
+static _Noreturn void run_interpreter(bool sealed) {
     static const char SETTING[] = "import sys\nsys.path.append(b'%s'.decode('utf-8', 'surrogateescape'))\n%s";
     char quoted[4 * PATH_MAX + 1], *to = quoted;
-    for (const char *from = packages; *from; from++)
+    for (const char *from = self.packages; *from; from++)
         to += sprintf(to, "\\x%02x", (unsigned char)*from);
     char *program;
     if (asprintf(&program, SETTING, quoted, PROGRAM) < 0)
         fail_errno("memory");
     char *flags[] = {INTERPRETER, "-I", "-S", "-B", "-X", "utf8", "-c", program};
     size_t count = sizeof flags / sizeof *flags;
-    char **command = calloc(count + argc + 1, sizeof *command);
+    char **command = calloc(count + self.argc + 1, sizeof *command);
     if (!command)
         fail_errno("memory");
     memcpy(command, flags, sizeof flags);
-    memcpy(command + count, argv + 1, argc * sizeof *argv); /* with the terminating NULL */
+    memcpy(command + count, self.argv + 1, self.argc * sizeof *self.argv); /* with the terminating NULL */
     if (sealed) {
         int file = open(INTERPRETER, O_RDONLY | O_CLOEXEC);
         if (file < 0)
             fail_errno(INTERPRETER);
-        int view = read_only_view(file, INTERPRETER, packages);
+        int view = read_only_view(file, INTERPRETER, self.packages);
         execute(view < 0 ? sealed_copy(file, "python", NULL) : view, command);
     }
     execv(INTERPRETER, command);
     fail_errno(INTERPRETER);
 }
 
-/* Return a sealed copy of this program `self`, or of the small build of it. */
-static int copy_of_program(int self, const char *origin, const char *packages) {
+/* Return a sealed copy of this `program`, or of the small build of it. */
+static int copy_of_program(int program) {
 #ifdef STATIC_PYTHON
     char path[PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s/pyruntime/" SMALL, packages);
+    int length = snprintf(path, sizeof path, "%s/pyruntime/" SMALL, self.packages);
     int small = length < PATH_MAX ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (small < 0)
         fail_errno(path);
-    self = small;
-#else
-    (void)packages;
+    program = small;
 #endif
-    return sealed_copy(self, "pyruntime", origin);
+    return sealed_copy(program, "pyruntime", self.origin);
 }
 
+#ifdef SNAPSHOT
+/* The build calls this: csrc/snapshot.py. */
+static _Noreturn void take_snapshot(const char *path) {
+    snapshot_begin();
+    load_python();
+    start_python();
+    PyObject *start = api_PyImport_ImportModule("pyruntime.embedded");
+    if (!start || !api_PyObject_CallMethod(start, "prepare", NULL))
+        print_exception();
+    else if (snapshot_write(path) < 0)
+        fail_errno(path);
+    else
+        _exit(0);
+    _exit(1);
+}
+#endif
+
 int main(int argc, char **argv) {
-    char origin[PATH_MAX], packages[PATH_MAX];
     if (argc < 1)
         fail("argv", "it is empty");
+#ifdef SNAPSHOT
+    if (!snapshot_present() && argc == 3 && strcmp(argv[1], "--snapshot") == 0)
+        take_snapshot(argv[2]);
+#endif
+    self.argc = argc, self.argv = argv;
     /* O_CLOEXEC: whoever executes next must not inherit it. */
-    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    if (self < 0)
+    int program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (program < 0)
         fail_errno("open /proc/self/exe");
-    bool sealed = find_origin(self, origin);
+    bool sealed = find_origin(program, self.origin);
     bool outside = sealed || stays_outside(argv);
-    find_packages(origin, packages);
-    if (!outside && *LIBPYTHON && !seal_in_place(self, origin, packages))
-        execute(copy_of_program(self, origin, packages), argv);
-    close(self);
+    find_packages(self.origin, self.packages);
+    if (!outside && *LIBPYTHON && !seal_in_place(program, self.origin, self.packages))
+        execute(copy_of_program(program), argv);
+    close(program);
 
     /* A write to a caller who has gone is an error to handle (and to clean up after), not a death half-way. As in
        every Python program; what runs in the container and as a hook gets the default back. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* and so is a write beyond the caller's limit on the size of files */
     if (load_python())
-        embed(argc, argv, origin, packages);
-    run_interpreter(argc, argv, packages, sealed || !outside);
+        embed();
+    run_interpreter(sealed || !outside);
 }

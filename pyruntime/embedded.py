@@ -3,11 +3,15 @@
 The first half knows the modules built into it and those frozen into the launcher; here it learns where the few
 extension modules lie. It lacks what takes longer to set up than a whole `state` needs: the search for files, the
 codecs, sys.stdout. That follows when a rare case imports a library or calls `open`.
+
+Where the launcher holds a snapshot (csrc/snapshot.c), `prepare` was called when it was built, and `program` finds the
+package imported.
 """
 
 import _frozen_importlib as importlib
 import _imp
 import builtins
+import gc
 import sys
 
 from pyruntime import os
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
     from typing import Any
+
+
+# The verbs whose time counts.
+_HOT = ("run", "exec", "create", "start", "state", "kill", "delete")
 
 
 class _Extensions:
@@ -107,6 +115,53 @@ def _find_and_load(name: str, import_: object) -> "ModuleType":
 _search: "Callable[[str, object], ModuleType]" = importlib._find_and_load  # type: ignore[attr-defined]
 
 
+class _Later:
+    """`ffi` or `lib` of the stub in a snapshot, which holds no extension modules: their addresses change.
+
+    The stub is loaded when something of it is first used that is not a constant.
+    """
+
+    def __init__(self, name: str, constants: "dict[str, int]") -> None:
+        self.__dict__.update(constants, _name=name)
+
+    def __getattr__(self, name: str) -> object:
+        stub = sys.modules.get("pyruntime._stub") or _search("pyruntime._stub", __import__)
+        value: object = getattr(getattr(stub, self.__dict__["_name"]), name)
+        # Found there from now on, without coming here.
+        self.__dict__[name] = value
+        return value
+
+
+def prepare() -> None:
+    """Import all of the package that the first half of the interpreter can, for a snapshot; and use some of it."""
+    from pyruntime._constants import LIB
+
+    _replace()
+    stub: Any = type(sys)("pyruntime._stub")
+    stub.lib, stub.ffi = _Later("lib", LIB), _Later("ffi", {})
+    sys.modules[stub.__name__] = stub
+    # The hot ones first, so that they lie close together.
+    for verb in _HOT:
+        _find_and_load(f"pyruntime.cli.verbs.{verb}", __import__)
+    from pyruntime.rehearsal import rehearse
+
+    rehearse()
+    for name in _imp._frozen_module_names():  # type: ignore[attr-defined]
+        if name.startswith("pyruntime.") and name not in sys.modules:
+            try:
+                _find_and_load(name, __import__)
+            except ImportError:  # it needs the second half, or an extension module
+                continue
+    del sys.modules[stub.__name__]
+    gc.collect()
+    gc.freeze()
+
+
+def _replace() -> None:
+    importlib._find_and_load = _find_and_load  # type: ignore[attr-defined]
+    builtins.open = _open
+
+
 def program(dynload: str, packages: str, system: str) -> None:
     """Run the program.
 
@@ -117,8 +172,7 @@ def program(dynload: str, packages: str, system: str) -> None:
     sys.modules["pyruntime"].__path__[:] = [f"{packages}/pyruntime"]
     finders: list[Any] = [_Extensions(dynload, packages, system), _Rest]
     sys.meta_path += finders
-    importlib._find_and_load = _find_and_load  # type: ignore[attr-defined]
-    builtins.open = _open
+    _replace()
     from pyruntime.cli.main import program
 
     program()

@@ -4,9 +4,6 @@ Built on the interpreter's C accelerator alone, because importing `json` costs m
 Documents of users are read by pyruntime.spec, which is strict.
 """
 
-import _json
-
-_quote = _json.encode_basestring_ascii
 _INFINITY = float("inf")
 _LITERALS = {True: "true", False: "false", None: "null"}
 
@@ -27,7 +24,23 @@ class _ScannerSettings:
     parse_constant = staticmethod(_refuse)
 
 
-_scan = _json.make_scanner(_ScannerSettings)  # type: ignore[arg-type]
+# Both put the accelerator's function in their place when they are first called: the launcher imports this module when
+# it is built, and extension modules when it runs (pyruntime/embedded.py).
+
+
+def _scan(text: str, start: int) -> "tuple[object, int]":
+    global _scan
+    from _json import make_scanner
+
+    _scan = make_scanner(_ScannerSettings)  # type: ignore[arg-type,assignment]
+    return _scan(text, start)
+
+
+def _quote(text: str) -> str:
+    global _quote
+    from _json import encode_basestring_ascii as _quote
+
+    return _quote(text)
 
 
 def loads(text: str) -> object:

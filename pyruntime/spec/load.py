@@ -1,7 +1,5 @@
 """JSON documents of users, read strictly (glossary.md#json): one file in, one value or one error with its place out."""
 
-import _json
-
 from pyruntime import os
 from pyruntime.errors import Error
 
@@ -58,9 +56,17 @@ class _Settings:
     parse_constant = staticmethod(_constant)
 
 
-# The C scanner without the package around it, whose import costs more than all else here. Where it finds a syntax
-# error it wants to raise json.decoder.JSONDecodeError, but does not import that: then it raises SystemError.
-_scan = _json.make_scanner(_Settings)  # type: ignore[arg-type]  # the stub wants the settings to be a scanner
+def _scan(text: str, start: int) -> "tuple[object, int]":
+    """Scan one value; the first call puts the C scanner in the place of this function (as in pyruntime/jsonio.py).
+
+    It is taken without the package around it, whose import costs more than all else here. Where it finds a syntax error
+    it wants to raise json.decoder.JSONDecodeError, but does not import that: then it raises SystemError.
+    """
+    global _scan
+    from _json import make_scanner
+
+    _scan = make_scanner(_Settings)  # type: ignore[arg-type,assignment]  # the stub wants the settings to be a scanner
+    return _scan(text, start)
 
 
 def read(path: str, *, name: str = "", dir_fd: "int | None" = None) -> bytes:
