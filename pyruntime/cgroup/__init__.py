@@ -320,6 +320,25 @@ class Cgroup:
 
             v1.thaw(self.paths["freezer"])
 
+    def remove_empty(self) -> bool:
+        """Remove the groups that show who is in the container, as far as nobody is; tell whether they are gone.
+
+        The cheapest way to know that nobody has to be killed before remove(). On v1 the first group goes first, which
+        everybody joins before the others: killing gets on without it, though not without the freezer.
+        """
+        if self.unit is not None or not self.paths:
+            return False
+        for directory in dict.fromkeys((self.directories[0], self.directories[-1])):
+            if directory not in self.made or directory == self.paths.get("freezer"):
+                return False
+            try:
+                os.rmdir(directory)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return False
+        return True
+
     def remove(self, timeout: float = 10.0) -> None:
         """Remove what make() made, and what the container made below it; nothing else.
 
@@ -349,9 +368,9 @@ def prepare(plan: "CgroupPlan") -> Cgroup:
     """Return the groups of a plan and find out which of their directories are missing; changes nothing."""
     paths = {controller: mountpoint + path for controller, (mountpoint, path) in plan.groups.items()}
     made: list[str] = []
-    for directory in dict.fromkeys(paths.values()):
+    for mountpoint, path in dict.fromkeys(plan.groups.values()):
         # Slices are systemd's to make and remove.
-        made += _missing(directory) if plan.unit is None else [directory]
+        made += _missing(mountpoint, path) if plan.unit is None else [mountpoint + path]
     return Cgroup(paths, list(dict.fromkeys(made)), plan)
 
 
@@ -369,12 +388,12 @@ def open(record: "dict[str, Any]") -> Cgroup:
     return cgroup
 
 
-def _missing(directory: str) -> list[str]:
-    """The directory and its parents as far as they do not exist, parents first."""
+def _missing(mountpoint: str, path: str) -> list[str]:
+    """The group and its parents below the mount point as far as they do not exist, parents first."""
     missing: list[str] = []
-    while directory and not os.access(directory, os.F_OK):
-        missing.append(directory)
-        directory = directory.rpartition("/")[0]
+    while path and not os.access(mountpoint + path, os.F_OK):
+        missing.append(mountpoint + path)
+        path = path.rpartition("/")[0]
     missing.reverse()
     return missing
 

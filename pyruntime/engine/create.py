@@ -43,14 +43,17 @@ def create(container_id: str, options: CreateOptions) -> int:
     return creation.child.pid
 
 
-def make(container_id: str, options: CreateOptions) -> "Creation":
-    """Create the container as `create` does; the caller gets it locked, and owns what is open: `container`, `child`."""
+def make(container_id: str, options: CreateOptions, *, at_once: bool = False) -> "Creation":
+    """Create the container as `create` does; the caller gets it locked, and owns what is open: `container`, `child`.
+
+    at_once  its init waits for the caller to start it, at the other end of `child.sync`, and not at the gate
+    """
     containers.check_id(container_id)
     config, plan = prepare(container_id, options)
     for warning in plan.warnings:
         log.warning(warning)
     with Undo() as undo:
-        creation = Creation(container_id, config, plan, options, undo)
+        creation = Creation(container_id, config, plan, options, undo, at_once)
         try:
             creation.open()
             creation.make()
@@ -137,6 +140,7 @@ class Creation:
     """
 
     __slots__ = (
+        "at_once",
         "child",
         "config",
         "console",
@@ -154,12 +158,15 @@ class Creation:
         "undo",
     )
 
-    def __init__(self, container_id: str, config: "Config", plan: "Plan", options: CreateOptions, undo: Undo) -> None:
+    def __init__(
+        self, container_id: str, config: "Config", plan: "Plan", options: CreateOptions, undo: Undo, at_once: bool
+    ) -> None:
         self.container_id = container_id
         self.config = config
         self.plan = plan
         self.options = options
         self.undo = undo
+        self.at_once = at_once
         self.program = Program()
         self.sources = Sources()
         self.console = -1
@@ -289,6 +296,7 @@ class Creation:
         orders = init.Orders(
             self.plan,
             gate=self.sources.own(self.container.listen()),
+            at_once=self.at_once,
             console=self.console,
             preserve_fds=self.options.preserve_fds,
             state=self._document(0),

@@ -19,12 +19,10 @@ _KILL = 9
 _PATIENCE = 10.0  # seconds for killed processes to end
 
 
-def delete(root: str, container_id: str, force: bool, only: "StateFile | None" = None) -> None:
+def delete(root: str, container_id: str, force: bool) -> None:
     """Delete a stopped container; with `force` also one that runs, killing it, or whose state is damaged.
 
     With `force`, a create or start that is still at work, hanging in a hook perhaps, is ended first.
-
-    only  the state of the container that is meant: another one that has got its id since is left alone
 
     Raises Error when the container is not stopped; with `force` a container that does not exist is no error, as with
     runc.
@@ -39,20 +37,12 @@ def delete(root: str, container_id: str, force: bool, only: "StateFile | None" =
             return
         raise
     with container:
-        if only is not None and not _is_that(container, only):
-            return
         if not force and container.is_being_created():
             raise Error(f"cannot delete container {container_id!r}", "it is creating, not stopped", clause=_CLAUSE)
-        if force and not container.try_lock():
-            from pyruntime.store import holder
-
-            holder.evict(container.fd)
-        try:
+        if not force:
             container.lock()
-        except Error:
-            if force:
-                return  # somebody else has deleted it meanwhile
-            raise
+        elif not _lock_by_force(container):
+            return
         try:
             state = container.read()
         except Error as damaged:
@@ -69,13 +59,27 @@ def delete(root: str, container_id: str, force: bool, only: "StateFile | None" =
         destroy(container, state)
 
 
-def _is_that(container: "Container", state: "StateFile") -> bool:
-    """Tell whether the directory is that of the container with `state`; no directory ever has two containers."""
+def delete_own(container: "Container", state: "StateFile") -> None:
+    """Delete by force the container that this process has made, and whose directory it has kept open; closes it.
+
+    Another one that has got its id since has another directory, and is left alone. Raises Error.
+    """
+    with container:
+        if _lock_by_force(container):
+            destroy(container, state)
+
+
+def _lock_by_force(container: "Container") -> bool:
+    """Take the lock, ending a verb that has it; False when somebody else has deleted the container meanwhile."""
+    if not container.try_lock():
+        from pyruntime.store import holder
+
+        holder.evict(container.fd)
     try:
-        found = container.read()
+        container.lock()
     except Error:
-        return True  # damaged: nothing speaks against it
-    return found is not None and (found["pid"], found["start_time"]) == (state["pid"], state["start_time"])
+        return False
+    return True
 
 
 def _destroy_damaged(container: "Container", damaged: Error) -> None:
@@ -100,7 +104,7 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
         cgroup = cgroups.open(state["cgroup"]) if state["cgroup"] else None
         _end_init(state, cgroup)
         if cgroup is not None:
-            if cgroup.pids():
+            if not cgroup.remove_empty() and cgroup.pids():
                 cgroup.kill_all(_KILL)
                 cgroup.wait_empty(_PATIENCE)
             cgroup.remove()

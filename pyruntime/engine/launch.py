@@ -43,6 +43,11 @@ class Child:
             self.pid = 0
         self.close()
 
+    def take_sync(self) -> int:
+        """Return the socket, which is the caller's from now on."""
+        sync, self.sync = self.sync, -1
+        return sync
+
     def close(self) -> None:
         """Close the descriptors; the process goes on."""
         for fd in (self.sync, self.pidfd):

@@ -5,7 +5,7 @@ from pyruntime import log, os
 from pyruntime._stub import lib
 from pyruntime.engine import console, criu, criu_rpc, foreground, hooks, mountpoints
 from pyruntime.engine.create import new_state, prepare
-from pyruntime.engine.delete import delete
+from pyruntime.engine.delete import delete_own
 from pyruntime.engine.record import now, state_document, write_pid_file
 from pyruntime.engine.sources import open_rootfs
 from pyruntime.engine.undo import Undo
@@ -35,7 +35,9 @@ def restore(
     Raises Error when it cannot be restored; then nothing of it is left.
     """
     if detach:
-        _Restoration(container_id, options, images).make()
+        restoration = _Restoration(container_id, options, images)
+        restoration.make()
+        restoration.container.close()
         return 0
     return foreground.accompany(options, subreaper, lambda: _accompanied(container_id, options, images))
 
@@ -52,7 +54,7 @@ def _accompanied(container_id: str, options: "CreateOptions", images: "CriuOptio
             status = foreground.relay(master, pidfd, pid)
     finally:
         os.close(pidfd)
-    delete(options.root, container_id, True, restoration.state)
+    delete_own(restoration.container, restoration.state)
     return status
 
 
@@ -67,10 +69,11 @@ class _Restoration:
         self.plan: Plan
         self.console = -1
         self.cgroup: Cgroup
+        self.container: containers.Container
         self.state: StateFile
 
     def make(self) -> int:
-        """Make the container and return the pid of its init, a child of this process. Raises Error."""
+        """Make `container` and return the pid of its init, a child of this process. Raises Error."""
         containers.check_id(self.container_id)
         self.config, self.plan = prepare(self.container_id, self.options)
         request = self.images.request(self.config.get("annotations") or {})
@@ -85,15 +88,15 @@ class _Restoration:
         with Undo() as undo:
             self.console = console.connect(self.config, self.options)
             try:
-                container, pid = self._make(request, streams, undo)
+                pid = self._make(request, streams, undo)
             finally:
                 if self.console >= 0:
                     os.close(self.console)
             undo.keep()
-        container.close()
+        self.container.release()
         return pid
 
-    def _make(self, request: "Message", streams: "list[str]", undo: Undo) -> "tuple[containers.Container, int]":
+    def _make(self, request: "Message", streams: "list[str]", undo: Undo) -> int:
         source: str = next(step.args["source"] for step in self.plan.build if step.op == "root")
         rootfs = open_rootfs(self.options.bundle, source)
         try:
@@ -101,10 +104,8 @@ class _Restoration:
         finally:
             os.close(rootfs)
 
-    def _made(
-        self, rootfs: int, request: "Message", streams: "list[str]", undo: Undo
-    ) -> "tuple[containers.Container, int]":
-        container = containers.create(self.options.root, self.container_id)
+    def _made(self, rootfs: int, request: "Message", streams: "list[str]", undo: Undo) -> int:
+        container = self.container = containers.create(self.options.root, self.container_id)
         undo.push(container.close)
         undo.push(container.remove)
         cgroup = self.cgroup = cgroups.prepare(self.plan.cgroup)
@@ -124,7 +125,7 @@ class _Restoration:
         container.write(state)
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, pid)
-        return container, pid
+        return pid
 
     def _run(self, directory: str, rootfs: int, request: "Message", streams: "list[str]") -> int:
         """Let CRIU make the processes; return the pid of the first."""

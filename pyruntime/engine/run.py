@@ -2,7 +2,7 @@
 
 from pyruntime.engine import foreground
 from pyruntime.engine.create import make
-from pyruntime.engine.delete import delete
+from pyruntime.engine.delete import delete_own
 from pyruntime.engine.options import CreateOptions
 from pyruntime.engine.start import start_created
 from pyruntime.errors import Error
@@ -21,16 +21,17 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
     Raises Error when it cannot be created or started; then nothing of it is left.
     """
     if detach:
-        creation = make(container_id, options)
-        creation.child.close()
+        creation = make(container_id, options, at_once=True)
         _start(creation, accompanied=False)
+        creation.child.close()
+        creation.container.close()
         return 0
     return foreground.accompany(options, subreaper, lambda: _run_in_foreground(container_id, options, keep))
 
 
 def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) -> int:
     """Create and start the container, wait for its end, and delete it unless `keep`; return its exit status."""
-    creation, master = foreground.with_terminal(options, lambda: make(container_id, options))
+    creation, master = foreground.with_terminal(options, lambda: make(container_id, options, at_once=True))
     child = creation.child
     try:
         if master >= 0:
@@ -44,17 +45,17 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
         child.close()
     if not keep:
         # By force, because without a pid namespace of its own it may have left processes behind.
-        delete(options.root, container_id, True, creation.state)
+        delete_own(creation.container, creation.state)
     return status
 
 
 def _start(creation: "Creation", *, accompanied: bool) -> None:
     """Start the container just created; delete it when that fails."""
     try:
-        start_created(creation.container, creation.state, accompanied=accompanied)
+        start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=accompanied)
     except Error:
         try:
-            delete(creation.options.root, creation.container_id, True, creation.state)
+            delete_own(creation.container, creation.state)
         except Error as error:
             from pyruntime import log
 

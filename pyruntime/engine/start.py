@@ -41,13 +41,15 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
     _forward(relay, state["pid"], accompanied)
 
 
-def start_created(container: "Container", state: "StateFile", *, accompanied: bool) -> None:
-    """Start, as `start` does, the container that this process has just created and still has locked; closes it."""
-    with container:
-        connection = container.connect()
-        if connection < 0:
-            raise Error("cannot start the container", "its process was killed", clause=_CLAUSE)
+def start_created(container: "Container", state: "StateFile", connection: int, *, accompanied: bool) -> None:
+    """Start, as `start` does, the container that this process has just created, and then let go of its lock.
+
+    connection  to its init, which waits there and not at the gate; is closed
+    """
+    try:
         relay = _go(container, state, connection)
+    finally:
+        container.release()
     _forward(relay, state["pid"], accompanied)
 
 

@@ -43,7 +43,9 @@ def _read() -> bytes:
     except OSError:
         return b""
     try:
-        return os.read(fd, _LIMIT) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        status = os.fstat(fd)
+        # No more than there is: for the whole limit there would have to be memory first.
+        return os.read(fd, min(status.st_size, _LIMIT)) if stat.S_ISREG(status.st_mode) else b""
     except OSError:
         return b""
     finally:

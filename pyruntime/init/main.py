@@ -28,6 +28,7 @@ class Orders:
 
     plan          the plan
     gate          listening socket of the start gate; -1 for exec, which waits for nobody
+    at_once       the host starts over the socket to it, and nobody comes to the gate
     console       socket that receives the terminal's master, or -1
     preserve_fds  how many descriptors from 3 on the program inherits
     state         the state passed to hooks
@@ -43,6 +44,7 @@ class Orders:
     """
 
     __slots__ = (
+        "at_once",
         "console",
         "enter",
         "gate",
@@ -65,6 +67,7 @@ class Orders:
         console: int,
         preserve_fds: int,
         state: "dict[str, object]",
+        at_once: bool = False,
         lock: int = -1,
         seccomp: "Filter | None" = None,
         hook_files: "tuple[int, int]" = NOWHERE,
@@ -75,6 +78,7 @@ class Orders:
         self.enter: Any = None
         self.sync = self.group = -1
         self.gate = gate
+        self.at_once = at_once
         self.console = console
         self.preserve_fds = preserve_fds
         self.state = state
@@ -187,8 +191,9 @@ def _create(orders: Orders) -> None:
     if orders.gate >= 0:
         if late:
             messages.send(orders.sync, messages.WAITS)
-        os.close(orders.sync)
-        orders.sync = -1
+        if not orders.at_once:
+            os.close(orders.sync)
+            orders.sync = -1
 
 
 def _stub_error(orders: Orders, index: int) -> Error:
@@ -243,8 +248,11 @@ def _close_the_rest(orders: Orders) -> None:
 
 def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
     # Upholds runtime.md#lifecycle/program-waits-for-start.
-    connection = _accept(orders.gate)
-    channel.append(connection)
+    if orders.at_once:
+        _await_host(orders.sync)
+    else:
+        channel.append(_accept(orders.gate))
+    connection = channel[0] if channel else orders.sync
     plan = orders.plan
     if not plan.execute:
         raise Error("cannot start the container", "it has no process", pointer="/process", clause="runtime.md#start")

@@ -76,12 +76,21 @@ class Container:
     def close(self) -> None:
         """Let go of the directory and of its lock."""
         if self.fd >= 0:
-            if self.noted:
-                from pyruntime.store import holder
-
-                holder.forget(self.fd)
+            self._forget()
             os.close(self.fd)
             self.fd = -1
+
+    def release(self) -> None:
+        """Let go of the lock; the directory stays open."""
+        self._forget()
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def _forget(self) -> None:
+        if self.noted:
+            from pyruntime.store import holder
+
+            holder.forget(self.fd)
+            self.noted = False
 
     def __enter__(self) -> "Container":
         return self
