@@ -172,20 +172,34 @@ int pyr_idmap_tree(int tree, int userns, int recursive) {
     return sys_mount_setattr(tree, recursive ? AT_RECURSIVE : 0, MOUNT_ATTR_IDMAP, 0, 0, userns) < 0 ? -errno : 0;
 }
 
+static bool is_same_file(int one, int other) {
+    struct stat first, second;
+    return fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
+/* Where the root filesystem is attached until it becomes the root: over its own place, where hooks of create look for
+ * it and its mounts, and no bind mount of / meets it. Else over /, a place that is always there and that every user
+ * namespace may search. */
+static int root_place(struct stub *stub, const struct step *step, int tree) {
+    int place = open(stub_string(stub, step->source), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (step->flags & STEP_IN_PLACE || (place >= 0 && is_same_file(place, tree)))
+        return place;
+    close_fd(&place);
+    return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Mounts of the host that come later stay out of it, or come in, as rootfsPropagation says. */
 int do_root(struct stub *stub, const struct step *step) {
     int tree = source_tree(stub, step);
     if (tree < 0)
         return -1;
-    /* Attached above / of this namespace: a place that is always there and that every user namespace may search,
-     * while paths of the host are still resolved below it. Mounts of the host that come later stay out of it, or
-     * come in, as rootfsPropagation says. */
-    const char *place = step->flags & STEP_IN_PLACE ? stub_string(stub, step->source) : "/";
-    cleanup_close int top = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (top < 0) {
+    cleanup_close int place = root_place(stub, step, tree);
+    if (place < 0) {
         close_fd(&tree);
         return failed(stub, "open");
     }
-    if (attach(stub, tree, step, top) < 0) {
+    if (attach(stub, tree, step, place) < 0) {
         close_fd(&tree);
         return -1;
     }

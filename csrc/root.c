@@ -31,7 +31,7 @@ int do_pivot_root(struct stub *stub, const struct step *step) {
     return 0;
 }
 
-int do_move_root(struct stub *stub, const struct step *step) {
+int do_chroot(struct stub *stub, const struct step *step) {
     (void)step;
     if (fchdir(stub->root) < 0)
         return failed(stub, "fchdir");
@@ -42,7 +42,16 @@ int do_move_root(struct stub *stub, const struct step *step) {
     return 0;
 }
 
-int do_chroot(struct stub *stub, const struct step *step) { return do_move_root(stub, step); }
+/* Over / it is the root for whoever enters this mount namespace, too. */
+int do_move_root(struct stub *stub, const struct step *step) {
+    cleanup_close int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0)
+        return failed(stub, "open");
+    /* ELOOP: it is there already. */
+    if (sys_move_mount(stub->root, "", top, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0 && errno != ELOOP)
+        return failed(stub, "move_mount");
+    return do_chroot(stub, step);
+}
 
 int do_here(struct stub *stub, const struct step *step) {
     if (step->fd >= 0 && (fchdir(step->fd) < 0 || chroot(".") < 0))

@@ -296,7 +296,8 @@ def test_hooks_of_create_see_the_environment_made_and_the_root_not_entered(conta
     assert (notes / "net").read_text().strip() == str(container.proc("ns/net").readlink())
     assert container.id in (notes / "cgroup").read_text()
     made = [one.path for one in mounts((notes / "mountinfo").read_text()) if one.source == "made"]
-    assert len(made) == 1
+    assert made == [f"{container.bundle}/rootfs/home"]
+    # Not yet the root, which is still the host's.
     root = os.stat("/")
     assert (notes / "root").read_text() == f"{root.st_dev}:{root.st_ino}\n"
 
@@ -305,11 +306,37 @@ def test_hooks_of_create_see_the_environment_made_and_the_root_not_entered(conta
 @pytest.mark.clause("config.md#createcontainer-hooks/when")
 def test_create_container_hooks_see_the_mounts_of_the_container_and_the_root_not_entered(containers, notes):
     script = f"cat /proc/self/mountinfo > {notes}/mountinfo; stat -c %d:%i / > {notes}/root"
-    containers.create(*shared(notes), mount("/home", "tmpfs", "made"), hook("createContainer", script), own=True)
+    changes = *shared(notes), mount("/home", "tmpfs", "made"), hook("createContainer", script)
+    container = containers.create(*changes, own=True)
     made = [one.path for one in mounts((notes / "mountinfo").read_text()) if one.source == "made"]
-    assert len(made) == 1
+    assert made == [f"{container.bundle}/rootfs/home"]
+    # Not yet the root, which is still the host's.
     root = os.stat("/")
     assert (notes / "root").read_text() == f"{root.st_dev}:{root.st_ino}\n"
+
+
+@CREATE_CONTAINER
+@pytest.mark.clause("config.md#createcontainer-hooks/when")
+@pytest.mark.parametrize("words", [[], ["--no-pivot"]], ids=["", "no pivot"])
+def test_what_a_create_container_hook_mounts_below_the_root_filesystem_is_in_the_container(containers, tmp_path, words):
+    place = tmp_path / "bundle1/rootfs/home"
+    container = containers.create(
+        hook("createContainer", f"mount -t tmpfs by-hook {place}", env=[f"PATH={os.environ['PATH']}"]),
+        own=True,
+        words=words,
+    )
+    assert "by-hook /home " in container.proc("mounts").read_text()
+
+
+@each(("prestart", "createRuntime"), "{section}/when")
+def test_what_a_hook_of_create_mounts_in_the_containers_namespace_is_in_the_container(containers, tmp_path, kind):
+    place = tmp_path / "bundle1/rootfs/home"
+    script = f"""
+    pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/')
+    nsenter -t $pid --mount mount -t tmpfs by-hook {place}
+    """
+    container = containers.create(hook(kind, script, env=[f"PATH={os.environ['PATH']}"]), own=True)
+    assert "by-hook /home " in container.proc("mounts").read_text()
 
 
 @START_CONTAINER

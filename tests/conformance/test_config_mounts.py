@@ -63,6 +63,14 @@ def test_rbind_takes_the_mounts_below(inside, submounted):
     assert inside("ls /home/sub", bind(submounted, "/home", kind="rbind")) == "deep"
 
 
+@pytest.mark.parametrize("kind", ["bind", "rbind"])
+@pytest.mark.parametrize("words", [[], ["--no-pivot"]], ids=["", "no pivot"])
+@pytest.mark.parametrize("changes", [(), (mapped(),)], ids=["", "user namespace"])
+def test_the_hosts_root_is_bound_and_not_the_containers(containers, kind, words, changes):
+    container = containers.create(*changes, bind("/", "/home", "ro", kind=kind), words=words)
+    assert os.path.samestat(container.path("/home").stat(), os.stat("/"))
+
+
 def test_the_type_of_a_bind_mount_does_not_matter(inside, folder):
     # config.md#posix-platform-mounts: type is ignored for bind mounts, and often "none".
     for kind in ("none", "bind", "tmpfs", "ext4"):
