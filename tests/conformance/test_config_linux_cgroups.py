@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from containers import until
 
-from changes import capable, linux, process
+from changes import capable, linux, mapped, process, user
 
 CGROUPS = pytest.mark.clause("config-linux.md#control-groups")
 PATH = pytest.mark.clause("config-linux.md#cgroups-path")
@@ -121,6 +121,31 @@ def test_a_group_that_is_there_already_is_used(containers, group):
     container.delete("--force")
     if place.exists():
         place.rmdir()
+
+
+@CGROUPS
+@pytest.mark.clause("config-linux.md#control-groups/unfit-cgroup")
+def test_a_group_in_use_is_an_error_and_its_container_goes_on(containers, group):
+    first = containers.start(linux(cgroupsPath=group))
+    path, name = containers.bundle("true", linux(cgroupsPath=group)), containers.runtime.id()
+    done = containers.runtime("create", "-b", path, name, check=False)
+    assert done.returncode == 1
+    assert "/linux/cgroupsPath" in done.stderr
+    assert first.status == "running"
+    assert str(first.pid) in (ROOT / "pids" / group.lstrip("/") / "cgroup.procs").read_text().split()
+    containers.nothing_left(name)
+
+
+@CGROUPS
+@pytest.mark.clause("config-linux.md#cgroup-ownership/not-on-v1")
+def test_the_groups_stay_the_roots_whoever_the_process_is(containers):
+    def writable(config):
+        entry = next(one for one in config["mounts"] if one["destination"] == "/sys/fs/cgroup")
+        entry["options"].remove("ro")
+
+    container = containers.start(writable, mapped(), user(uid=1000, gid=1000))
+    for directory in container.cgroups().values():
+        assert {path.stat().st_uid for path in (directory, *directory.iterdir())} == {0}
 
 
 @CGROUPS

@@ -204,6 +204,7 @@ def test_a_character_device(containers):
 
 
 @DEVICES
+@pytest.mark.clause("config-linux.md#devices/available")
 def test_an_unbuffered_character_device(containers):
     assert node(containers.start(device("/dev/raw", "u", 10, 229)), "/dev/raw")[:3] == (stat.S_IFCHR, 10, 229)
 
@@ -249,7 +250,7 @@ def test_a_configured_device_takes_the_place_of_a_default_one(containers):
 
 
 @DEVICES
-@pytest.mark.clause("config-linux.md#devices/other-file-in-place")
+@pytest.mark.clause("config-linux.md#devices/available")
 def test_a_file_that_is_the_device_already_is_accepted(containers, tmp_path):
     def prepare(config):
         os.mknod(tmp_path / "bundle1/rootfs/home/null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
@@ -310,7 +311,7 @@ def test_configured_devices_in_a_user_namespace_are_the_hosts(inside):
 
 
 @DEVICES
-@pytest.mark.clause("config-linux.md#devices/other-file-in-place")
+@pytest.mark.clause("config-linux.md#devices/available")
 def test_the_hosts_node_must_be_the_device_that_is_configured(containers):
     assert "/linux/devices/0" in containers.refused(mapped(), device("/dev/kmsg", "c", 1, 3))
 

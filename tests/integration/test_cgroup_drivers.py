@@ -586,6 +586,13 @@ def test_controller_below_a_group_with_processes_is_an_error_that_says_so(name, 
     assert not os.path.exists(f"{parent.unified}/leaf")
 
 
+@pytest.mark.clause("config-linux.md#unified/unknown-written")
+def test_a_file_that_this_runtime_knows_nothing_of_is_written(name):
+    group = create(f"/{name}", UNIFIED_ONLY, unified={"cgroup.max.descendants": "77", "cgroup.max.depth": "7"})
+    assert read(group, "", "cgroup.max.descendants") == "77"
+    assert read(group, "", "cgroup.max.depth") == "7"
+
+
 @pytest.mark.clause("config-linux.md#unified/controller-missing")
 def test_controller_that_is_not_there_is_an_error_that_says_where(name):
     host = CgroupHost("v2", {}, HOST.unified, {"": "/"}, frozenset(["imaginary"]))

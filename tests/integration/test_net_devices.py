@@ -203,15 +203,39 @@ def joined(runtime):
     ip("netns", "del", name)
 
 
-@pytest.mark.clause(
-    "config-linux.md#namespace-lifecycle-and-container-termination/not-managed",
-    "config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back",
-)
+@pytest.mark.clause("config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back")
 def test_it_moves_into_a_namespace_that_is_joined_and_stays_there(run, host, joined):
     host.veth("dev0", "10.9.0.1/24")
     run({"dev0": {"name": "eth0"}}, "true", join(joined.path))
     assert addresses(joined.host.device("eth0")) == {("10.9.0.1", 24, "", "")}
     assert "dev0" not in host.names()
+
+
+@pytest.mark.clause("config-linux.md#namespace-lifecycle-and-container-termination/not-managed")
+def test_what_others_make_of_the_device_inside_stays_so(runtime, bundle, host, joined):
+    host.veth("dev0", "10.9.0.1/24")
+
+    def configure(config):
+        config["process"]["args"] = ["sleep", "1000"]
+        config["linux"]["netDevices"] = {"dev0": {"name": "eth0"}}
+        join(joined.path)(config)
+
+    container, path = runtime.id(), bundle(configure)
+    enter = ["nsenter", f"--net=/run/netns/{host.name}"]
+
+    def call(*words):
+        subprocess.run([*enter, *runtime.command(*words)], check=True, stdin=subprocess.DEVNULL)
+
+    call("create", "-b", path, container)
+    joined.host("addr", "flush", "dev", "eth0")
+    joined.host("addr", "add", "10.9.7.7/24", "dev", "eth0")
+    joined.host("link", "set", "eth0", "mtu", "1111", "down")
+    joined.host("link", "set", "eth0", "name", "renamed")
+    for words in (("start", container), ("exec", container, "true"), ("delete", "--force", container)):
+        call(*words)
+        found = joined.host.device("renamed")
+        assert addresses(found) == {("10.9.7.7", 24, "", "")}, words
+        assert (found["mtu"], "UP" in found["flags"]) == (1111, False), words
 
 
 def test_a_device_there_may_have_the_name_that_it_has_on_the_host(run, host, joined):
@@ -283,7 +307,7 @@ def test_a_container_that_fails_later_gives_the_device_back_as_it_was(run, host)
     assert "UP" in host.device("dev0")["flags"]
 
 
-@pytest.mark.clause("config-linux.md#namespace-lifecycle-and-container-termination/not-managed")
+@pytest.mark.clause("config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back")
 def test_a_device_with_a_namespace_of_its_own_ends_with_the_container(run, host):
     host.veth("dev0")
     run({"dev0": {}}, "true")

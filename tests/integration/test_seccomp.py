@@ -394,6 +394,7 @@ class Agent:
         self.number = number
         self.count = count
         self.calls = []
+        self.late = False  # whether a descriptor came with other than the first data
         self.state = None
         self.names = []
         self.thread = threading.Thread(target=self.serve, daemon=True)
@@ -408,6 +409,7 @@ class Agent:
                 chunk, control, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(8 * fds.itemsize))
                 for _, _, data in control:
                     fds.frombytes(data)
+                    self.late |= bool(text)
                 if not chunk:
                     break
                 text += chunk
@@ -501,6 +503,7 @@ def test_a_state_larger_than_the_socket_takes_at_once_arrives_whole(runtime, bun
     agent.close()
     assert agent.state["state"]["annotations"] == {"large": annotation}
     assert agent.fds == 1
+    assert not agent.late
 
 
 @pytest.mark.parametrize("exists", [False, True])

@@ -43,6 +43,7 @@ def test_the_slash_is_the_default_class():
     "config-linux.md#intelrdt/schemata-last",
 )
 def test_schemata_are_written_in_the_order_of_the_specification():
+    assert steps(memBwSchema=MB, l3CacheSchema=L3)["resctrl_schemata"]["lines"] == [L3, MB]
     assert steps(schemata=[L2, "L3CODE:0=1"], memBwSchema=MB, l3CacheSchema=L3)["resctrl_schemata"]["lines"] == [
         *(L3, MB, L2, "L3CODE:0=1")
     ]
@@ -57,6 +58,7 @@ def test_without_schemata_none_are_written():
 def test_only_the_two_old_schemata_are_compared_and_only_with_a_class_of_that_name():
     assert steps(closID="gold", l3CacheSchema=L3, schemata=[L2])["resctrl_compare"]["lines"] == [L3]
     assert "resctrl_compare" not in steps(closID="gold", schemata=[L2])
+    assert steps(closID="gold", l3CacheSchema=L3, memBwSchema=MB)["resctrl_compare"]["lines"] == [L3, MB]
     assert "resctrl_compare" not in steps(l3CacheSchema=L3)
 
 

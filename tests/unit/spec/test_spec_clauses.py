@@ -22,6 +22,9 @@ def required():
             yield from ((name, template) for template in clause["pointers"])
 
 
+# The actions of seccomp that return no errno, but SCMP_ACT_NOTIFY, which cannot be the default.
+WITHOUT_ERRNO = [f"SCMP_ACT_{name}" for name in ("ALLOW", "KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "LOG")]
+
 # Clause -> (pointer, value) that breaks it when it is put into a configuration where all is right.
 BROKEN = {
     "config.md#specification-version/semver": [("/ociVersion", text) for text in ("1", "1.0", "v1.0.0", "01.0.0", "")],
@@ -66,8 +69,12 @@ BROKEN = {
     "config-linux.md#intelrdt/mb-newline": [("/linux/intelRdt/memBwSchema", "MB:0=20\nMB:1=70")],
     "config-linux.md#intelrdt/schemata-newline": [("/linux/intelRdt/schemata/0", "L2:0=f\nL2:1=f")],
     "config-linux.md#seccomp/errno-without-use": [
-        ("/linux/seccomp/defaultErrnoRet", 1, {"/linux/seccomp/defaultAction": "SCMP_ACT_ALLOW"}),
-        ("/linux/seccomp/syscalls/0/errnoRet", 1, {"/linux/seccomp/syscalls/0/action": "SCMP_ACT_ALLOW"}),
+        case
+        for action in WITHOUT_ERRNO
+        for case in (
+            ("/linux/seccomp/defaultErrnoRet", 1, {"/linux/seccomp/defaultAction": action}),
+            ("/linux/seccomp/syscalls/0/errnoRet", 1, {"/linux/seccomp/syscalls/0/action": action}),
+        )
     ],
     "config-linux.md#seccomp/metadata-needs-listener": [
         (
