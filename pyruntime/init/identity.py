@@ -120,6 +120,10 @@ def _is_null(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
 
 
+# The working directories that this process has entered.
+_entered: "set[str]" = set()
+
+
 def _chdir(step: "Step", _stub: "Any") -> None:
     path = step.args["path"]
     try:
@@ -127,22 +131,23 @@ def _chdir(step: "Step", _stub: "Any") -> None:
     except PermissionError as error:
         if not step.args["tolerant"]:
             # Entered before, as root; the user may stay there even if it could not have come by itself.
-            if _inside(path):
+            if path in _entered:
                 return
             raise _refused(step, f"cannot change to the working directory {path}", error.errno or 0) from None
         return
     except OSError as error:
         raise _refused(step, f"cannot change to the working directory {path}", error.errno or 0) from None
-    if not _inside(path):
+    if not _inside():
         raise Error(
             f"cannot change to the working directory {path}",
             "it is outside of the container",
             pointer=step.pointer,
             clause=step.clause,
         )
+    _entered.add(path)
 
 
-def _inside(_path: str) -> bool:
+def _inside() -> bool:
     """Tell whether the working directory is below the container's root: getcwd(2) knows no path for any other."""
     try:
         return os.getcwd().startswith("/")

@@ -121,6 +121,24 @@ def test_a_cwd_that_the_user_may_not_enter_is_an_error_or_entered_before(inside,
     assert inside("readlink /proc/self/cwd; ls . 2>/dev/null || echo closed", *changes).split() == ["/home", "closed"]
 
 
+@PROCESS
+def test_a_cwd_that_nobody_may_enter_is_an_error(containers, tmp_path):
+    # Its owner is not mapped, so that root of the user namespace has no right to it either.
+    (tmp_path / "closed").mkdir(mode=0o700)
+    changes = bind(tmp_path / "closed", "/home"), mapped(), process(cwd="/home")
+    assert "/process/cwd" in containers.refused(*changes)
+    assert "/process/cwd" in containers.refused(*changes, user(uid=1000, gid=1000))
+
+
+@PROCESS
+def test_a_cwd_that_the_user_may_enter_and_root_may_not(inside, tmp_path):
+    # Where the group is not mapped, root of the user namespace has no right to it.
+    (tmp_path / "own").mkdir(mode=0o700)
+    os.chown(tmp_path / "own", 101000, 0)
+    changes = bind(tmp_path / "own", "/home"), mapped(), user(uid=1000, gid=1000), process(cwd="/home")
+    assert inside("pwd", *changes) == "/home"
+
+
 # ---- user ----
 
 
@@ -146,7 +164,7 @@ def test_additional_groups_and_none_of_the_caller(inside):
 
 @USER
 def test_root_without_additional_groups_has_none(inside):
-    assert set(identity(inside("cat /proc/self/status"))[2]) <= {"0"}
+    assert set(identity(inside("cat /proc/self/status", extra_groups=[4242]))[2]) <= {"0"}
 
 
 @USER
@@ -256,6 +274,23 @@ def test_the_sets_of_init_before_it_executes_the_program(containers):
     assert found["bounding"] == numbers("CHOWN", "KILL", "NET_RAW", "SETUID")
     assert found["inheritable"] == numbers("KILL", "NET_RAW")
     assert found["ambient"] == numbers("NET_RAW")
+
+
+@LINUX
+def test_the_program_is_executed_with_the_effective_set(containers):
+    # Its directory is another user's, so that looking for it takes the capability: in the effective set.
+    def closed(config):
+        place = containers.folder / f"bundle{containers.count}/rootfs/home/closed"
+        place.mkdir(mode=0o700)
+        os.chown(place, 5, 5)
+        (place / "busybox").write_bytes((place / "../../bin/busybox").read_bytes())
+        (place / "busybox").chmod(0o755)
+        config["process"]["args"] = ["/home/closed/busybox", "echo", "found"]
+
+    names = ["DAC_OVERRIDE"]
+    some = {"bounding": names, "permitted": names}
+    assert containers.inside("", closed, capabilities(**some, effective=names), own=True) == "found"
+    assert "/process/args" in containers.refused(closed, capabilities(**some), own=True)
 
 
 @LINUX

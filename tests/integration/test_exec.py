@@ -320,6 +320,31 @@ def test_the_options_change_the_pattern(box):
     assert done.stdout.splitlines() == ["/tmp", "1,2,x y=z", "7", "8 4 5 6"]
 
 
+def test_the_groups_of_the_caller_stay_outside(box):
+    assert box()("id", "-G", extra_groups=[4242]).stdout.split() == ["0"]
+
+
+def test_the_program_is_executed_with_the_effective_set(box, tmp_path):
+    inside = box(own=True)
+    place = inside.path / "rootfs/home/closed"
+    place.mkdir(mode=0o700)
+    os.chown(place, 5, 5)
+    shutil.copy(inside.path / "rootfs/bin/busybox", place)
+    names = ["CAP_DAC_OVERRIDE"]
+    some = {"bounding": names, "permitted": names}
+    args = ["/home/closed/busybox", "echo", "found"]
+    with_it = process_file(tmp_path, args=args, capabilities={**some, "effective": names})
+    assert inside(options=["--process", with_it]).stdout == "found\n"
+    assert "/home/closed/busybox" in inside.refused(
+        options=["--process", process_file(tmp_path, args=args, capabilities=some)]
+    )
+
+
+def test_the_bounding_set_is_the_pattern_s(box):
+    found = box().said("grep CapBnd /proc/self/status | cut -f2")
+    assert int(found, 16) == 1 << 5 | 1 << 10 | 1 << 29  # KILL, NET_BIND_SERVICE, AUDIT_WRITE
+
+
 def test_the_group_stays_when_only_the_user_is_named(box):
     assert box(process(user={"uid": 1, "gid": 9})).said("id -u; id -g", "--user", "7").split() == ["7", "9"]
 
@@ -351,6 +376,34 @@ def test_the_working_directory_is_not_made(box):
     inside = box(lambda config: config["root"].update(readonly=False), own=True)
     inside.refused("true", options=["--cwd", "/new"])
     assert not (inside.path / "rootfs/new").exists()
+
+
+def test_a_working_directory_that_nobody_may_enter_is_an_error(box):
+    inside = box(mapped(), own=True)
+    (inside.path / "rootfs/home/closed").mkdir(mode=0o700)
+    for user in ("0:0", "1000:1000"):
+        assert "/home/closed" in inside.refused("true", options=["--cwd", "/home/closed", "--user", user])
+
+
+def test_a_working_directory_that_the_user_may_enter_and_root_may_not(box):
+    inside = box(mapped(), own=True)
+    place = inside.path / "rootfs/home/own"
+    place.mkdir(mode=0o700)
+    os.chown(place, 101000, 0)  # a group that is not mapped takes root's rights away
+    assert inside.said("pwd", "--cwd", "/home/own", "--user", "1000:1000") == "/home/own"
+
+
+def test_without_a_mount_namespace_the_root_is_the_containers(box):
+    def change(config):
+        config["linux"]["namespaces"] = [one for one in config["linux"]["namespaces"] if one["type"] != "mount"]
+        for name in ("maskedPaths", "readonlyPaths"):
+            config["linux"].pop(name, None)
+        config["root"]["readonly"] = False
+
+    inside = box(change, own=True)
+    (inside.path / "rootfs/here").touch()
+    assert "here" in inside.said("ls /").split()
+    assert inside("pwd", options=["--tty"]).stdout.split() == ["/"]
 
 
 def test_capabilities_are_added_and_not_inherited_by_the_next_exec(box):

@@ -110,6 +110,31 @@ def _free_id(original):
     return _Instead(original, mkdir=mkdir)
 
 
+def _profile(change):
+    """Change the seccomp profile that the filter is made of."""
+
+    def changed(config):
+        profile = dict(config["linux"]["seccomp"])
+        change(profile)
+        return {**config, "linux": {**config["linux"], "seccomp": profile}}
+
+    return _argument(1, changed)
+
+
+def _calls(change):
+    """Change each entry of /linux/seccomp/syscalls; one that becomes None is left out."""
+
+    def changed(profile):
+        entries = [change(dict(entry)) for entry in profile.get("syscalls") or ()]
+        profile["syscalls"] = [entry for entry in entries if entry is not None]
+
+    return _profile(changed)
+
+
+def _without(*names):
+    return lambda entry: {name: value for name, value in entry.items() if name not in names}
+
+
 def _before_others(original):
     """The hooks of createRuntime before those of prestart."""
 
@@ -276,6 +301,26 @@ ACTIONS = {
         "pyruntime.engine.exec:cgroups",
         _without_calls(open=lambda record: __import__("pyruntime.cgroup").cgroup.Cgroup({}, [])),
         (GROUPS,),
+    ),
+    # ---- seccomp ----
+    **{
+        f"filter-{name}": ("pyruntime.engine.seccomp:prepare", change, ("config-linux.md#seccomp",))
+        for name, change in {
+            "without-architectures": _profile(lambda profile: profile.pop("architectures", None)),
+            "allows-by-default": _profile(lambda profile: profile.update(defaultAction="SCMP_ACT_ALLOW")),
+            "without-default-errno": _profile(lambda profile: profile.pop("defaultErrnoRet", None)),
+            "without-its-last-names": _calls(
+                lambda entry: {**entry, "names": entry["names"][:-1]} if entry["names"][1:] else None
+            ),
+            "without-errno": _calls(_without("errnoRet")),
+            "without-conditions": _calls(_without("args")),
+            "with-its-first-condition-alone": _calls(lambda entry: {**entry, "args": (entry.get("args") or [])[:1]}),
+        }.items()
+    },
+    "agent-without-metadata": (
+        "pyruntime.engine.seccomp:prepare",
+        _profile(lambda profile: profile.pop("listenerMetadata", None)),
+        ("config-linux.md#the-container-process-state",),
     ),
     # ---- plans as a whole ----
     "mounts-reversed": (

@@ -48,7 +48,7 @@ STEPS = {
     "root": "source flags propagation rec_propagation",
     "sched_setaffinity": "cpus",
     "sched_setattr": "policy flags nice priority runtime deadline period",
-    "seccomp": "default architectures syscalls flags listener capabilities",
+    "seccomp": "flags listener capabilities",
     "set_mempolicy": "mode nodes",
     "setattr": "path attr_set propagation rec_propagation",
     "setns": "path",
@@ -74,6 +74,9 @@ NOT_VARIED = {
     "resctrl_schemata.group": "the group of resctrl_group",
     "resctrl_group.must_be": "a word for which no other is right",
     "clone.namespace": "another namespace instead is one left out and one more: the step is left out",
+    "seccomp.default": "only printed: the filter is made of the profile, which actions.py varies",
+    "seccomp.architectures": "only printed, as its default is",
+    "seccomp.syscalls": "only printed, as its default is",
     "setns.namespace": "the kernel compares it with the descriptor",
     "mask.fstype": "the stub mounts tmpfs whatever it says",
     "mask.source": "a name that only mountinfo shows",
@@ -129,6 +132,8 @@ def changes(op, name, value):
     """Return label -> what argument `name` of `op` becomes; nothing for a value that cannot be changed."""
     if f"{op}.{name}" == "bind.mode":
         found = {"kind": value ^ 0o040000}  # block instead of character; permissions are those of the host's node
+    elif f"{op}.{name}" == "capset.until_exec":
+        found = {"none": 0, "more": value | _ALL_CAPABILITIES}
     elif name in _CAPABILITIES:
         found = _capability_changes(value)
     elif name in _BITS and isinstance(value, int):

@@ -278,7 +278,7 @@ def catch(variation, *rounds):
                 return caught, time.monotonic() - began
             print(f"{caught} fails with the program as it is:\n{again}", file=sys.stderr, flush=True)
             # `left` may name tests without their parameters.
-            left = left[next(at for at, test in enumerate(left, 1) if caught.startswith(test)) :]
+            left = left[next((at for at, test in enumerate(left, 1) if caught.startswith(test)), len(left)) :]
     return "", time.monotonic() - began
 
 
