@@ -47,13 +47,15 @@ LAST_FITTING, LAST_OTHERS = 150, 60  # the same for what has survived those
 
 
 # A wrong runtime may forget every wall: what it runs then must not find the host. Nothing can be written but WORK,
-# which is $0, and what the namespaces of its own have.
+# which is $0, and what the namespaces of its own have. The shell stays as the first process, which adopts orphans and
+# waits for them: pytest would not, and their cgroups could not be removed.
 CAGE = """
 mount --bind "$0" "$0"
 for place in / /dev; do mount -o remount,bind,ro "$place"; done
 mount -t tmpfs tmpfs /run
 ip link set lo up
-exec "$@"
+"$@" || exit $?
+exit 0
 """
 
 
@@ -70,7 +72,8 @@ def packages():
 @functools.cache
 def program(variation, record=""):
     """Return the executable that is wrong as `variation` says, "" for not at all."""
-    folder = WORK / "programs" / (variation.replace("/", "_") or ("recording" if record else "right"))
+    name = f"recording-{Path(record).stem}" if record else variation.replace("/", "_") or "right"
+    folder = WORK / "programs" / name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "pyruntime"
     path.write_text(
@@ -116,11 +119,13 @@ def run_tests(path, tests, *options):
         "TMPDIR": str(WORK / "tmp"),
         "PYRUNTIME_PATIENCE": str(PATIENCE),
         "PYTHONDONTWRITEBYTECODE": "1",
+        # Not in the words of the shell, which would look like a process that a test has left.
+        "PYTEST_ADDOPTS": f"--basetemp={temporary}",
     }
     command = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
     command += ["sh", "-ec", CAGE, str(WORK), "nice", "-n", "19"]
     command += [str(Path(sys.executable).with_name("pytest")), "-v", "--tb=short", f"--timeout={TEST_LIMIT}"]
-    command += ["-p", "no:cacheprovider", f"--basetemp={temporary}", *options, *tests]
+    command += ["-p", "no:cacheprovider", *options, *tests]
     # Not through a pipe: what is left of a wrong runtime may hold it open.
     with tempfile.TemporaryFile() as file:
         process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=file, stderr=file)
@@ -158,41 +163,30 @@ def failures(output):
 # ---- What there is to vary ----
 
 
-def record(jobs):
-    """Run all tests with the program as it is. Return what they have a place for, as an object for JSON.
+def record(file):
+    """Run the tests of `file` with the program as it is. Return what they have a place for, as an object for JSON.
 
-    variations  name -> [sections, change -> tests]; a change is a hash of what would be changed
-    seconds     test -> how long it took
-    failing     tests that do not count
+    places   [test, variation, section, hash of what would be changed]
+    seconds  test -> how long it took
+    failing  tests that do not count
     """
-    files = [
-        str(path.relative_to(PROJECT)) for folder in FOLDERS for path in sorted((PROJECT / folder).glob("test_*.py"))
-    ]
-    log = WORK / "record.txt"
+    log = WORK / "record" / f"{Path(file).stem}.txt"
     log.unlink(missing_ok=True)
-    right = program("", str(log))
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        outputs = list(pool.map(lambda file: run_tests(right, [file], "--durations=0", "-rs"), files))
-    (WORK / "record.log").write_text("".join(outputs))
-    failing, seconds = [], {}
-    for file, output in zip(files, outputs, strict=True):
-        if not complete(output):
-            raise SystemExit(f"{output}\n{file}: not run to its end")
-        failing += failures(output)
-        for spent, test in DURATION.findall(output):
-            seconds[test] = round(seconds.get(test, 0) + float(spent), 2)
-    table = {}
-    for line in log.read_text().splitlines():
-        test, name, section, change = line.split("\t")
-        if name and test:
-            sections, changes = table.setdefault(name, ({}, {}))
-            sections[section] = None
-            changes.setdefault(change, {})[test] = None
-    variations = {
-        name: [list(sections), {change: list(tests) for change, tests in changes.items()}]
-        for name, (sections, changes) in table.items()
+    output = run_tests(program("", str(log)), [file], "--durations=0")
+    log.with_suffix(".log").write_text(output)
+    if not complete(output):
+        raise SystemExit(f"{output}\n{file}: not run to its end")
+    seconds = {}
+    for spent, test in DURATION.findall(output):
+        seconds[test] = round(seconds.get(test, 0) + float(spent), 2)
+    lines = log.read_text().splitlines() if log.exists() else []
+    places = dict.fromkeys(tuple(line.split("\t")) for line in lines)
+    log.unlink(missing_ok=True)
+    return {
+        "places": [place for place in places if place[0] and place[1]],
+        "seconds": seconds,
+        "failing": failures(output),
     }
-    return {"variations": variations, "seconds": seconds, "failing": failing}
 
 
 def complete(output):
@@ -201,19 +195,43 @@ def complete(output):
 
 
 def recorded(jobs, again):
-    """Return what `record` found, from the file of an earlier run unless `again`."""
-    path = WORK / "record.json"
-    if again or not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record(jobs)))
-    return json.loads(path.read_text())
+    """Return what `record` finds in all files; those that are as they were are not run anew unless `again`.
+
+    variations  name -> (sections, change -> tests)
+    seconds, failing   of all files
+    """
+    folder = WORK / "record"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [path for name in FOLDERS for path in sorted((PROJECT / name).glob("test_*.py"))]
+    kept = {path: folder / f"{path.stem}.json" for path in files}
+
+    def renew(path):
+        kept[path].write_text(json.dumps(record(str(path.relative_to(PROJECT)))))
+
+    stale = [
+        path
+        for path, one in kept.items()
+        if again or not one.exists() or one.stat().st_mtime_ns < path.stat().st_mtime_ns
+    ]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(renew, stale))
+    variations, seconds, failing = {}, {}, set()
+    for one in kept.values():
+        found = json.loads(one.read_text())
+        seconds.update(found["seconds"])
+        failing.update(found["failing"])
+        for test, name, section, change in found["places"]:
+            sections, changes = variations.setdefault(name, ({}, {}))
+            sections[section] = None
+            changes.setdefault(change, {})[test] = None
+    return {"variations": variations, "seconds": seconds, "failing": failing}
 
 
 def fitting(entry, known, marks, before):
     """Return the tests that a variation runs against, in two rounds.
 
-    entry   the variation's of `record`
-    known   all that `record` returned
+    entry   the variation's of `recorded`
+    known   all that `recorded` returned
     marks   section -> tests
     before  the test that caught it in an earlier run, or ""
     """
@@ -286,16 +304,16 @@ def main():
     """Run the variations; exit with 1 where one survives that survivors.txt does not explain, or cannot be run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--again", action="store_true", help="record anew which tests have a place for what")
+    parser.add_argument("--again", action="store_true", help="record anew what the tests have a place for")
     parser.add_argument("--list", action="store_true", help="print the variations and how many tests each has")
     parser.add_argument("--new", action="store_true", help="only those without a result of an earlier run")
     parser.add_argument("patterns", nargs="*", default=["*"])
     options = parser.parse_args()
+    program("")  # and with it the copy of the package, before there are threads
     known = recorded(options.jobs, options.again)
     missing = [name for name in actions.ACTIONS if name not in known["variations"]]
     if missing:
         raise SystemExit(f"no test has a place for {', '.join(missing)}")
-    program("")  # and with it the copy of the package, before there are threads
     marks = section_marks()
     before = WORK / "results.json"
     results = json.loads(before.read_text()) if before.exists() else {}
