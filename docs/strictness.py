@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,22 +46,64 @@ LATER = (
     "domainname", "exec-cpu-affinity", "io-priority", "memory-policy", "net-device", "scheduler", "time-offset",
 )  # fmt: skip
 
-FALSE = {"path": "/bin/false"}
+# It reads its state first: whether a runtime dies of a hook that does not is a race.
+FALSE = {"path": "/bin/sh", "args": ["sh", "-c", "cat; exit 1"]}
 NOTE = {"path": "/bin/sh", "args": ["sh", "-c", "cat > {note}"]}
+RAN = {"path": "/bin/sh", "args": ["sh", "-c", "cat; echo ran > {note}"]}
 TMPFS = {"destination": "/home", "type": "tmpfs", "source": "tmpfs"}
+ENDED = ["create -b . ID", "start ID", "kill ID KILL", "wait ID"]
+EXEC = ["create -b . ID", "start ID", "exec -p process.json ID"]
+NO_CAPABILITIES: "dict[str, list[str]]" = {
+    name: [] for name in ("bounding", "effective", "permitted", "inheritable", "ambient")
+}
+KILL, BOTH = ["CAP_KILL"], ["CAP_KILL", "CAP_CHOWN"]
 
-# Clause, what is changed in a good configuration (null removes), what is called. ID stands for a container's id.
-CASES: "list[tuple[str, dict[str, Any], list[str]]]" = [
+
+def capabilities(**sets: "list[str]") -> "dict[str, Any]":
+    """Return the change of a configuration that sets those of `sets`, and empties the others."""
+    return {"process": {"capabilities": {**NO_CAPABILITIES, **sets}}}
+
+
+# Clause, what is changed in a good configuration (null removes), what is called. ID stands for a container's id, and
+# "wait ID" for waiting until it has stopped. A process of exec is in process.json: the configuration's, changed by the
+# fourth member.
+CASES: "list[tuple[Any, ...]]" = [
     ("runtime.md#delete/not-stopped", {}, ["create -b . ID", "delete ID"]),
+    ("runtime.md#start/not-created", {}, ["create -b . ID", "pause ID", "start ID"]),
+    ("runtime.md#kill/signal-sent", {}, ["create -b . ID", "start ID", "kill ID NOSUCH"]),
     ("runtime.md#start/process-missing", {"process": None}, ["create -b . ID", "start ID"]),
+    *(
+        (f"runtime.md#lifecycle/{clause}-fails", {"hooks": {kind: [FALSE], "poststop": [NOTE]}}, ["create -b . ID"])
+        for clause, kind in (
+            ("prestart", "prestart"), ("create-runtime", "createRuntime"), ("create-container", "createContainer"),
+        )
+    ),
+    ("runtime.md#lifecycle/poststop-fails", {"hooks": {"poststop": [FALSE, RAN]}}, [*ENDED, "delete ID"]),
+    ("runtime.md#lifecycle/environment-error", {"linux": {"resources": {"rdma": {"mlx5_1": {"hcaHandles": 3}}}}},
+     ["create -b . ID"]),
     ("runtime.md#lifecycle/start-container-fails", {"hooks": {"startContainer": [FALSE], "poststop": [NOTE]}},
-     ["create -b . ID", "start ID"]),
+     ["create -b . ID", "start ID", "wait ID"]),
     ("runtime.md#lifecycle/poststart-fails", {"hooks": {"poststart": [FALSE], "poststop": [NOTE]}},
      ["create -b . ID", "start ID"]),
     ("config.md#poststart/when", {"hooks": {"poststart": [NOTE]}}, ["create -b . ID"]),
     ("runtime.md#state/status", {"hooks": {"createRuntime": [NOTE]}}, ["create -b . ID"]),
     ("config.md#linux-process/capability-warning", {"process": {"capabilities": {"bounding": ["CAP_NOSUCH"]}}},
      ["create -b . ID"]),
+    ("config.md#linux-process/capability-warning", capabilities(bounding=KILL, permitted=KILL, ambient=KILL),
+     ["create -b . ID"]),
+    ("config.md#linux-process/capability-no-failure",
+     capabilities(bounding=KILL, permitted=BOTH, effective=KILL, inheritable=BOTH), ["create -b . ID"]),
+    ("config.md#linux-process/capability-no-failure", capabilities(bounding=BOTH, permitted=KILL, effective=BOTH),
+     ["create -b . ID"]),
+    ("config.md#process/cwd-absolute", {}, EXEC, {"cwd": "tmp", "args": ["true"]}),
+    ("config.md#posix-process/rlimit-type-once", {}, EXEC,
+     {"args": ["true"], "rlimits": [{"type": "RLIMIT_CORE", "soft": soft, "hard": 1} for soft in (0, 1)]}),
+    ("config.md#linux-process/oom-score-set", {}, EXEC,
+     {"args": ["grep", "-qx", "321", "/proc/self/oom_score_adj"], "oomScoreAdj": 321}),
+    ("config.md#linux-mount-options/idmap-without-mappings",
+     {"mounts": [{"destination": "/home", "source": "/bin", "options": ["bind", "idmap"]}]}, ["create -b . ID"]),
+    ("config-linux.md#intelrdt/no-resctrl", {"linux": {"intelRdt": {"l3CacheSchema": "L3:0=f"}}}, ["create -b . ID"]),
+    ("config-linux.md#intelrdt/no-resctrl", {"linux": {"intelRdt": {}}}, ["create -b . ID"]),
     ("config.md#process/console-size-ignored", {"process": {"consoleSize": {"height": "x"}}}, ["create -b . ID"]),
     ("config-linux.md#default-filesystems/available", {"mounts": None}, ["create -b . ID"]),
     ("config-linux.md#default-filesystems/available",
@@ -200,7 +243,7 @@ def patched(config: "Any", patch: "Any") -> "Any":
     for name, value in patch.items():
         if value is None:
             result.pop(name, None)
-        elif name == "mounts" and value[0] == value[0] | TMPFS:
+        elif name == "mounts" and value[0]["destination"] == TMPFS["destination"]:
             result[name] = config[name] + value
         elif isinstance(value, dict):
             result[name] = patched(result.get(name, {}), value)
@@ -209,17 +252,40 @@ def patched(config: "Any", patch: "Any") -> "Any":
     return result
 
 
-def lived(program: str, case: "tuple[str, dict[str, Any], list[str]]", bundle: Path, good: "Any", work: Path) -> str:
+def await_end(command: "list[str]") -> None:
+    """Wait until the container has stopped; a runtime that does not know it any more has nothing to wait for."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        state = subprocess.run([*command, "state", ID], capture_output=True, check=False, timeout=20)
+        if state.returncode or json.loads(state.stdout)["status"] == "stopped":
+            return
+        time.sleep(0.02)
+
+
+def said_by_hooks(text: str) -> str:
+    """Return in words what hooks have noted: the state that they were given, or that they ran."""
+    try:
+        return f"the hook was told {json.loads(text).get('status')}"
+    except ValueError:
+        return f"the hooks wrote {' '.join(text.split())}"
+
+
+def lived(program: str, case: "tuple[Any, ...]", bundle: Path, good: "Any", work: Path) -> str:
     """Carry out a case in `bundle`, and return in words what every call did and what is left."""
-    _, patch, calls = case
+    _, patch, calls, *process = case
     note = work / "note"
     note.unlink(missing_ok=True)
-    text = json.dumps(patched(good, patch)).replace("{note}", str(note)).replace("/ID", f"/{ID}")
+    config = patched(good, patch)
+    text = json.dumps(config).replace("{note}", str(note)).replace("/ID", f"/{ID}")
     (bundle / "config.json").write_text(text)
+    (bundle / "process.json").write_text(json.dumps(patched(good["process"], process[0] if process else {})))
     command = [program, "--root", str(work / Path(program).name)]
     words = []
     for call in calls:
         verb, *rest = call.replace("ID", ID).split()
+        if verb == "wait":
+            await_end(command)
+            continue
         with open(work / "said", "w+b") as said:
             done = subprocess.run(
                 [*command, verb, *rest], cwd=bundle, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False,
@@ -229,7 +295,7 @@ def lived(program: str, case: "tuple[str, dict[str, Any], list[str]]", bundle: P
     state = subprocess.run([*command, "state", ID], capture_output=True, check=False, timeout=20)
     words.append(json.loads(state.stdout)["status"] if not state.returncode else "nothing left")
     if note.exists():
-        words.append(f"the hook was told {json.loads(note.read_text()).get('status')}")
+        words.append(said_by_hooks(note.read_text()))
     for name in (f"{ID}-two", ID):
         subprocess.run([*command, "delete", "--force", name], capture_output=True, check=False, timeout=20)
     return ", ".join(words)
@@ -241,6 +307,8 @@ def cases(bundle: Path, good: "Any", work: Path) -> "list[str]":
     for case in CASES:
         seen = [lived(program, case, bundle, good, work) for program in RUNTIMES.values()]
         change = json.dumps(case[1]) if case[1] else ""
+        if len(case) > 3:
+            change = f"process.json: {json.dumps(case[3])}"
         calls = ", ".join(f"`{call}`" for call in case[2])
         lines.append(f"| {case[0]} | {f'`{change}`' if change else ''} | {calls} | {' | '.join(seen)} |")
     return lines
