@@ -51,9 +51,13 @@ def mounts(context: "Context") -> "Iterator[Step]":
     destinations = [container_path(mount["destination"]) for mount in configured]
     yield from _defaults(context, destinations, ("/proc", "/sys"))
     late: list[Step] = []
+    in_dev = ("/dev/pts", "/dev/shm")
     for index, mount in enumerate(configured):
+        if destinations[index].startswith("/dev/shm/"):
+            yield from _defaults(context, destinations, in_dev)  # what is mounted in it comes after it
+            in_dev = ()
         yield from _mount(context, index, mount, destinations[index], late)
-    yield from _defaults(context, destinations, ("/dev/pts", "/dev/shm"))
+    yield from _defaults(context, destinations, in_dev)
     context.late.extend(late)
 
 
@@ -224,8 +228,36 @@ _DEFAULT_FILESYSTEMS = {
 }
 
 
+# What a default filesystem has of itself for others to be mounted on: the kernel makes no place in it for any other.
+_PLACES = {
+    "/proc": tuple(f"/proc/{name}" for name in "cpuinfo diskstats loadavg meminfo stat swaps sys uptime".split()),
+    "/sys": (
+        *(f"/sys/fs/{name}" for name in ("bpf", "cgroup", "fuse/connections", "pstore", "resctrl", "selinux")),
+        *(f"/sys/kernel/{name}" for name in ("config", "debug", "security", "tracing")),
+    ),
+    "/dev/pts": (),
+}
+
+
+def _takes(path: str, destinations: "list[str]") -> bool:
+    """Tell whether the default filesystem at `path` can have those of `destinations` in it that lie below it."""
+    places = _PLACES.get(path)
+    if places is None:  # any place can be made in a tmpfs
+        return True
+    held: list[str] = []
+    for destination in destinations:
+        if destination in places:
+            held.append(destination)
+        elif destination.startswith(f"{path}/") and not any(destination.startswith(f"{place}/") for place in held):
+            return False
+    return True
+
+
 def _defaults(context: "Context", destinations: "list[str]", paths: "tuple[str, ...]") -> "Iterator[Step]":
-    """Yield the filesystems that SHOULD be there and that /mounts neither names, nor covers, nor mounts into.
+    """Yield the filesystems that SHOULD be there and that /mounts neither names nor covers.
+
+    Where /mounts has something below that the default filesystem has no place for, it is left out: what is asked for
+    goes before what SHOULD be. /sys/fs/cgroup is such a place.
 
     Upholds config-linux.md#default-filesystems/available.
     """
@@ -233,7 +265,7 @@ def _defaults(context: "Context", destinations: "list[str]", paths: "tuple[str, 
         return
     binds = [container_path(m["destination"]) for m in context.config.get("mounts") or () if is_bind(m)]
     for path in paths:
-        if any(_below(destination, path) for destination in destinations):
+        if path in destinations or not _takes(path, destinations):
             continue
         if any(_below(path, bind) for bind in binds):
             continue

@@ -343,6 +343,25 @@ def test_default_filesystems_are_there_without_being_listed(containers, path, fs
     assert found[path] == fstype
 
 
+@pytest.mark.clause("config-linux.md#default-filesystems/available")
+def test_a_default_filesystem_is_below_what_is_listed_in_it(containers):
+    """Also in /dev/shm, which comes after a listed /dev."""
+    listed = mount("/sys/fs/cgroup", "cgroup", "cgroup"), mount("/dev/shm/mine", "tmpfs", "tmpfs")
+    container = containers.start(nothing_mounted, *listed, writable, own=True)
+    found = [(one.path, one.type) for one in mounts(container.proc("mountinfo").read_text())]
+    assert found.index(("/sys", "sysfs")) < next(found.index(one) for one in found if one[0] == "/sys/fs/cgroup")
+    assert found.index(("/dev/shm", "tmpfs")) < found.index(("/dev/shm/mine", "tmpfs"))
+    assert container.exec("ls", "/sys/class/net").stdout.split() == ["lo"]
+
+
+@DEFAULT_FILESYSTEMS
+def test_a_default_filesystem_without_the_place_for_what_is_listed_gives_way(containers):
+    container = containers.start(nothing_mounted, mount("/sys/mine", "tmpfs", "tmpfs"), writable, own=True)
+    found = [one.path for one in mounts(container.proc("mountinfo").read_text())]
+    assert "/sys/mine" in found
+    assert "/sys" not in found
+
+
 @DEFAULT_FILESYSTEMS
 def test_listed_filesystems_are_not_mounted_twice(containers):
     container = containers.start()

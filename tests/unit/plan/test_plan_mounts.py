@@ -142,10 +142,47 @@ def test_default_filesystems_where_nothing_is_mounted():
     assert all(step.args["flags"] & lib.STEP_OPTIONAL for step in found.values())
 
 
-@pytest.mark.parametrize("path", ["/proc", "/sys", "/dev/pts", "/dev/shm", "/sys/fs/cgroup", "proc", "//dev//shm/"])
+@pytest.mark.parametrize("path", ["/proc", "/sys", "/dev/pts", "/dev/shm", "proc", "//dev//shm/"])
 def test_what_is_configured_is_not_mounted_by_default(path):
     found = defaults(mounts=[{"destination": path, "type": "tmpfs"}])
-    assert not any(container_path(path).startswith(one) for one in found)
+    assert set(found) == {"/proc", "/sys", "/dev/pts", "/dev/shm"} - {container_path(path)}
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["/sys/fs/cgroup"],
+        ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/kernel/tracing"],
+        ["/proc/meminfo"],
+        ["/proc/sys/../stat"],
+        ["/dev/shm/a"],
+        ["/system", "/process"],
+    ],
+)
+@pytest.mark.clause("config-linux.md#default-filesystems/available")
+def test_a_default_filesystem_lies_below_what_is_mounted_in_it(paths):
+    found = plan(config(mounts=[{"destination": path, "type": "tmpfs"} for path in paths])).build
+    order = [step.args["path"] for step in found if step.op == "mount"]
+    assert len(order) == 4 + len(paths)
+    for path in map(container_path, paths):
+        for default in ("/proc", "/sys", "/dev/pts", "/dev/shm"):
+            assert not path.startswith(f"{default}/") or order.index(default) < order.index(path)
+
+
+@pytest.mark.parametrize(
+    ("paths", "default"),
+    [
+        (["/sys/fs/other"], "/sys"),
+        (["/sys/fs/cgroup/memory"], "/sys"),
+        (["/sys/fs/cgroup/memory", "/sys/fs/cgroup"], "/sys"),
+        (["/sys/fs/cgroup", "/sys/a"], "/sys"),
+        (["/proc/a"], "/proc"),
+        (["/dev/pts/a"], "/dev/pts"),
+    ],
+)
+def test_a_default_filesystem_without_the_place_for_what_is_configured_gives_way(paths, default):
+    found = defaults(mounts=[{"destination": path, "type": "tmpfs"} for path in paths])
+    assert set(found) == {"/proc", "/sys", "/dev/pts", "/dev/shm"} - {default}
 
 
 def test_a_bound_directory_is_left_alone():
