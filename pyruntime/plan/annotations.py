@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["CLAUSE", "HOOKS_STDERR", "HOOKS_STDOUT", "MOUNT_CONTEXT_TYPE", "PIDFD_RECEIVER", "pointer", "read", "value"]
 
 KEEP_GROUPS = "run.oci.keep_original_groups"
+_SUBGROUP = "run.oci.systemd.subgroup"
 
 # Annotations that would make another container of this one: what is done instead of obeying.
 _WITHOUT_EFFECT = {
@@ -48,6 +49,11 @@ def read(context: "Context") -> None:
     for name in annotations:
         if name in _WITHOUT_EFFECT:
             context.warnings.append(f"{name} has no effect: {_WITHOUT_EFFECT[name]} ({pointer(name)}, {CLAUSE})")
+    # crun's own driver of cgroupfs does not look at it either, and the empty value asks for what is done.
+    if annotations.get(_SUBGROUP) and context.systemd_cgroup:
+        context.warnings.append(
+            f"{_SUBGROUP} has no effect: the container is in the scope itself ({pointer(_SUBGROUP)}, {CLAUSE})"
+        )
     context.keep_groups = (annotations.get(KEEP_GROUPS) or "0") != "0"
     if context.keep_groups and context.user.get("additionalGids"):
         context.warnings.append(

@@ -230,10 +230,10 @@ _DEFAULT_FILESYSTEMS = {
 
 # What a default filesystem has of itself for others to be mounted on: the kernel makes no place in it for any other.
 _PLACES = {
-    "/proc": tuple(f"/proc/{name}" for name in "cpuinfo diskstats loadavg meminfo stat swaps sys uptime".split()),
+    "/proc": ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "sys", "uptime"),
     "/sys": (
-        *(f"/sys/fs/{name}" for name in ("bpf", "cgroup", "fuse/connections", "pstore", "resctrl", "selinux")),
-        *(f"/sys/kernel/{name}" for name in ("config", "debug", "security", "tracing")),
+        *("fs/bpf", "fs/cgroup", "fs/fuse/connections", "fs/pstore", "fs/resctrl", "fs/selinux"),
+        *("kernel/config", "kernel/debug", "kernel/security", "kernel/tracing"),
     ),
     "/dev/pts": (),
 }
@@ -241,9 +241,9 @@ _PLACES = {
 
 def _takes(path: str, destinations: "list[str]") -> bool:
     """Tell whether the default filesystem at `path` can have those of `destinations` in it that lie below it."""
-    places = _PLACES.get(path)
-    if places is None:  # any place can be made in a tmpfs
+    if path not in _PLACES:  # any place can be made in a tmpfs
         return True
+    places = [f"{path}/{name}" for name in _PLACES[path]]
     held: list[str] = []
     for destination in destinations:
         if destination in places:

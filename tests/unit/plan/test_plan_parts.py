@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from invented import NAMESPACES, at, config, context, facts, only, plan
+from invented import NAMESPACES, V2, at, config, context, facts, only, plan
 from pyruntime._stub import lib
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.devices import DEFAULT_DEVICES
@@ -422,3 +422,23 @@ def test_without_final_cpus_exec_sets_none_after_the_cgroup(final, cpus):
     found = compile_exec(configured, plan().cgroup)
     assert [step.args["cpus"] for step in found.affinity] == [[0]]
     assert [step.args["cpus"] for step in only(found.process, "sched_setaffinity")] == cpus
+
+
+# ---- Annotations of crun's that have no effect ----
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "systemd", "warned"),
+    [
+        ("run.oci.delegate-cgroup", "mine", True, True),
+        ("run.oci.delegate-cgroup", "mine", False, True),
+        ("run.oci.systemd.subgroup", "mine", True, True),
+        ("run.oci.systemd.subgroup", "", True, False),
+        ("run.oci.systemd.subgroup", "mine", False, False),
+        ("run.oci.unheard.of", "mine", True, False),
+    ],
+)
+def test_who_asks_for_a_group_that_is_not_made_is_told(name, value, systemd, warned):
+    found = plan(config(annotations={name: value}), facts(V2), systemd_cgroup=systemd)
+    assert [warning.partition(" ")[0] for warning in found.warnings] == [name] * warned
+    assert all(f"/annotations/{name}, config.md#annotations" in warning for warning in found.warnings)
