@@ -51,7 +51,7 @@ def mounts(context: "Context") -> "Iterator[Step]":
     destinations = [container_path(mount["destination"]) for mount in configured]
     yield from _defaults(context, destinations, ("/proc", "/sys"))
     late: list[Step] = []
-    in_dev = ("/dev/pts", "/dev/shm")
+    in_dev: tuple[str, ...] = ("/dev/pts", "/dev/shm")
     for index, mount in enumerate(configured):
         if destinations[index].startswith("/dev/shm/"):
             yield from _defaults(context, destinations, in_dev)  # what is mounted in it comes after it
