@@ -4,6 +4,7 @@ import errno
 import stat
 
 from pyruntime import os
+from pyruntime.plan.mounts import container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +19,15 @@ def make(rootfs: int, config: "Config", bundle: str) -> None:
     A place on a tmpfs or in another mount is not the root filesystem's: CRIU makes the one, and the other has it. Where
     a link or a file is on the way, or nothing can be written, CRIU says what it misses.
     """
-    above: list[str] = []
+    covered: set[str] = set()
     for mount in config.get("mounts") or ():
-        destination = os.path.normpath(f"/{mount['destination']}")
-        if not any(destination.startswith(f"{place}/") for place in above):
+        destination = container_path(mount["destination"])
+        above = destination
+        while above and above not in covered:
+            above = above.rpartition("/")[0]
+        if not above:
             _make(rootfs, destination, _is_file(mount, bundle))
-        above.append(destination)
+        covered.add(destination)
 
 
 def _is_file(mount: "Mount", bundle: str) -> bool:

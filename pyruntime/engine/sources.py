@@ -90,6 +90,7 @@ class Sources:
         source that is not there.
         """
         privileged = facts.holds("CAP_SYS_ADMIN")
+        groups = _groups(plan)
         for step in plan.namespaces:
             if step.op == "setns":
                 self.joins.append((self._namespace(step), TYPES[step.args["namespace"]][0]))
@@ -97,7 +98,7 @@ class Sources:
         for step in plan.build:
             if step.op == "root":
                 step.args["source"] = self._rootfs(step, program, bundle, privileged)
-            elif step.op == "bind" and step.args["source"] not in _groups(plan):
+            elif step.op == "bind" and step.args["source"] not in groups:
                 self._bind(step, program, privileged)
             if "uid_mappings" in step.args:
                 from pyruntime.engine import idmap

@@ -53,7 +53,7 @@ def mounts(context: "Context") -> "Iterator[Step]":
     late: list[Step] = []
     in_dev: tuple[str, ...] = ("/dev/pts", "/dev/shm")
     for index, mount in enumerate(configured):
-        if destinations[index].startswith("/dev/shm/"):
+        if in_dev and destinations[index].startswith("/dev/shm/"):
             yield from _defaults(context, destinations, in_dev)  # what is mounted in it comes after it
             in_dev = ()
         yield from _mount(context, index, mount, destinations[index], late)
