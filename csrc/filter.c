@@ -3,10 +3,10 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "process.h"
+#include "sockets.h"
 #include "stub.h"
 
 #ifndef SECCOMP_GET_ACTION_AVAIL
@@ -35,18 +35,10 @@ static int refused(struct filter *filter, const char *call) {
    config-linux.md#seccomp/listener-fails, config-linux.md#the-container-process-state/json-and-rights,
    config-linux.md#the-container-process-state/rights-first. */
 static int hand_over(struct filter *filter, int fd) {
-    union {
-        char buffer[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
+    union passed room = {0};
     struct iovec vector = {.iov_base = (void *)(uintptr_t)filter->message, .iov_len = filter->size};
-    struct msghdr message = {
-        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.buffer, .msg_controllen = sizeof control.buffer};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    pass_descriptor(&message, &room, fd);
     while (vector.iov_len > 0) {
         ssize_t sent = sendmsg(filter->agent, &message, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)

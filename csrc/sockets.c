@@ -1,7 +1,6 @@
 /* Unix sockets: between host and child, for the start gate, and to pass descriptors. */
 #include "sockets.h"
 
-#include <sys/socket.h>
 #include <sys/un.h>
 
 #include "stub.h"
@@ -63,17 +62,9 @@ int pyr_accept(int sock) {
 
 int pyr_send_fd(int sock, int fd, const char *data, uint32_t size) {
     struct iovec vector = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
-    union {
-        char buffer[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
-    struct msghdr message = {
-        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.buffer, .msg_controllen = sizeof control.buffer};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    union passed room = {0};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    pass_descriptor(&message, &room, fd);
     ssize_t sent;
     do
         sent = sendmsg(sock, &message, MSG_NOSIGNAL);
@@ -85,12 +76,10 @@ int pyr_send_fd(int sock, int fd, const char *data, uint32_t size) {
 int pyr_recv_fd(int sock) {
     char data[4096];
     struct iovec vector = {.iov_base = data, .iov_len = sizeof data};
-    union {
-        char buffer[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
+    union passed room = {0};
+    /* CMSG_SPACE is rounded up: a second descriptor would fit, and stay open. */
     struct msghdr message = {
-        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.buffer, .msg_controllen = sizeof control.buffer};
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = room.buffer, .msg_controllen = CMSG_LEN(sizeof(int))};
     ssize_t size;
     do
         size = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
@@ -98,7 +87,7 @@ int pyr_recv_fd(int sock) {
     if (size < 0)
         return -errno;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (!header || header->cmsg_type != SCM_RIGHTS)
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
         return -ENOMSG;
     int fd;
     memcpy(&fd, CMSG_DATA(header), sizeof fd);

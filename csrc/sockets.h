@@ -3,6 +3,25 @@
 #define PYRUNTIME_SOCKETS_H
 
 #include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Where the control message with one descriptor lies. */
+union passed {
+    char buffer[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+};
+
+/* Makes `fd` a part of `message`. */
+static inline void pass_descriptor(struct msghdr *message, union passed *room, int fd) {
+    message->msg_control = room->buffer;
+    message->msg_controllen = sizeof room->buffer;
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+}
 
 /* cdef: from here on the text is also read by cffi. */
 

@@ -1,9 +1,14 @@
 """What tests share about terminals: the master that arrives at a console socket, and waiting for what it says."""
 
 import array
+import fcntl
 import os
+import pty
 import select
 import socket
+import struct
+import subprocess
+import termios
 
 PATIENCE = 30  # seconds for something that must happen
 
@@ -32,3 +37,33 @@ def read_until(fd, text):
         assert select.select([fd], [], [], PATIENCE)[0], f"{text!r} did not appear after {seen!r}"
         seen += os.read(fd, 65536)
     return seen
+
+
+# What `converse` talks to.
+CONVERSATION = (
+    "stty size; tty; trap 'echo interrupted; exit 9' INT; read line; echo got:$line; while :; do sleep 0.01; done"
+)
+
+
+def converse(command):
+    """Talk at a terminal to `command`, which runs CONVERSATION at one of the container's own and passes it on.
+
+    Size, echo, line editing and control keys are those of the container's terminal, and ours is in the end as it was.
+    """
+    master, slave = pty.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    before = termios.tcgetattr(slave)
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as started:
+        try:
+            read_until(master, b"33 77\r\n/dev/pts/0\r\n")
+            os.write(master, b"hello\r")
+            read_until(master, b"got:hello")
+            fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 55, 0, 0))
+            os.write(master, b"\x03")
+            read_until(master, b"interrupted")
+            assert started.wait(PATIENCE) == 9
+            assert termios.tcgetattr(slave) == before
+        finally:
+            started.kill()
+            os.close(master)
+            os.close(slave)

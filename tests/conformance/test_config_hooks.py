@@ -283,6 +283,14 @@ def test_hooks_of_the_container_run_in_its_namespaces(containers, notes, kind):
     assert (notes / "namespaces").read_text().split() == expected
 
 
+def mounted_and_not_entered(container, notes):
+    """The hook has seen what is mounted at /home of the container, and the host's root as its own."""
+    made = [one.path for one in mounts((notes / "mountinfo").read_text()) if one.source == "made"]
+    assert made == [f"{container.bundle}/rootfs/home"]
+    root = os.stat("/")
+    assert (notes / "root").read_text() == f"{root.st_dev}:{root.st_ino}\n"
+
+
 @each(("prestart", "createRuntime"), "{section}/when")
 def test_hooks_of_create_see_the_environment_made_and_the_root_not_entered(containers, notes, kind):
     script = f"""
@@ -295,11 +303,7 @@ def test_hooks_of_create_see_the_environment_made_and_the_root_not_entered(conta
     container = containers.create(hook(kind, script), mount("/home", "tmpfs", "made"), own=True)
     assert (notes / "net").read_text().strip() == str(container.proc("ns/net").readlink())
     assert container.id in (notes / "cgroup").read_text()
-    made = [one.path for one in mounts((notes / "mountinfo").read_text()) if one.source == "made"]
-    assert made == [f"{container.bundle}/rootfs/home"]
-    # Not yet the root, which is still the host's.
-    root = os.stat("/")
-    assert (notes / "root").read_text() == f"{root.st_dev}:{root.st_ino}\n"
+    mounted_and_not_entered(container, notes)
 
 
 @CREATE_CONTAINER
@@ -308,11 +312,7 @@ def test_create_container_hooks_see_the_mounts_of_the_container_and_the_root_not
     script = f"cat /proc/self/mountinfo > {notes}/mountinfo; stat -c %d:%i / > {notes}/root"
     changes = *shared(notes), mount("/home", "tmpfs", "made"), hook("createContainer", script)
     container = containers.create(*changes, own=True)
-    made = [one.path for one in mounts((notes / "mountinfo").read_text()) if one.source == "made"]
-    assert made == [f"{container.bundle}/rootfs/home"]
-    # Not yet the root, which is still the host's.
-    root = os.stat("/")
-    assert (notes / "root").read_text() == f"{root.st_dev}:{root.st_ino}\n"
+    mounted_and_not_entered(container, notes)
 
 
 @CREATE_CONTAINER

@@ -242,17 +242,19 @@ def capabilities(**kinds):
     return process(capabilities={kind: [f"CAP_{name}" for name in names] for kind, names in kinds.items()})
 
 
+FIVE_SETS = capabilities(
+    bounding=["CHOWN", "KILL", "NET_RAW", "SETUID"],
+    effective=["KILL", "NET_RAW"],
+    permitted=["CHOWN", "KILL", "NET_RAW"],
+    inheritable=["KILL", "NET_RAW"],
+    ambient=["NET_RAW"],
+)
+
+
 @LINUX
 def test_each_of_the_five_sets_is_set_by_itself(inside):
     # An ordinary user, because the kernel gives root's programs their permitted set anew at execve.
-    changes = capabilities(
-        bounding=["CHOWN", "KILL", "NET_RAW", "SETUID"],
-        effective=["KILL", "NET_RAW"],
-        permitted=["CHOWN", "KILL", "NET_RAW"],
-        inheritable=["KILL", "NET_RAW"],
-        ambient=["NET_RAW"],
-    )
-    found = sets(inside("cat /proc/self/status", changes, user(uid=1000, gid=1000)))
+    found = sets(inside("cat /proc/self/status", FIVE_SETS, user(uid=1000, gid=1000)))
     assert found["bounding"] == numbers("CHOWN", "KILL", "NET_RAW", "SETUID")
     assert found["inheritable"] == numbers("KILL", "NET_RAW")
     assert found["ambient"] == numbers("NET_RAW")
@@ -261,14 +263,7 @@ def test_each_of_the_five_sets_is_set_by_itself(inside):
 
 @LINUX
 def test_the_sets_of_init_before_it_executes_the_program(containers):
-    changes = capabilities(
-        bounding=["CHOWN", "KILL", "NET_RAW", "SETUID"],
-        effective=["KILL", "NET_RAW"],
-        permitted=["CHOWN", "KILL", "NET_RAW"],
-        inheritable=["KILL", "NET_RAW"],
-        ambient=["NET_RAW"],
-    )
-    found = sets(containers.create(changes, user(uid=1000, gid=1000)).proc("status").read_text())
+    found = sets(containers.create(FIVE_SETS, user(uid=1000, gid=1000)).proc("status").read_text())
     assert found["permitted"] == numbers("CHOWN", "KILL", "NET_RAW")
     assert found["effective"] == numbers("KILL", "NET_RAW")
     assert found["bounding"] == numbers("CHOWN", "KILL", "NET_RAW", "SETUID")

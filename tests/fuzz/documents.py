@@ -6,6 +6,8 @@ import random
 import re
 from pathlib import Path
 
+from json_places import places
+
 FIXTURES = Path(__file__).parents[2] / "spec-fixtures"
 
 NUMBERS = [-(2**63) - 1, -(2**63), -(2**31), -1001, -1000, -21, -20, -2, -1, 0, 1, 2, 7, 8, 64, 99, 100, 101, 511, 512]
@@ -97,18 +99,6 @@ SCRAPS += [
     "\x0b",
     "\xa0",
 ]
-
-
-def places(value, path=()):
-    """Return the paths of all parts of a JSON value; of long arrays only the first entries."""
-    found = [path]
-    if isinstance(value, dict):
-        for key in value:
-            found += places(value[key], (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value[:8]):
-            found += places(item, (*path, index))
-    return found
 
 
 class Mutator:

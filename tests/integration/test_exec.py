@@ -1,10 +1,8 @@
 """`exec` into real containers: what the process is given, what it joins, how it ends, and when it is refused."""
 
 import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
 import select
 import shutil
@@ -13,14 +11,13 @@ import socket
 import struct
 import subprocess
 import tempfile
-import termios
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import bundle as bundles
-from terminals import read_until, take_terminal
+from terminals import CONVERSATION, converse, read_until, take_terminal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -211,34 +208,7 @@ def test_stdout_and_stderr_are_apart(box):
 
 
 def test_a_session_at_a_terminal(box):
-    """Size, echo, line editing and control keys are those of a terminal of the container's own devpts."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-    before = termios.tcgetattr(slave)
-    script = (
-        "stty size; tty; trap 'echo interrupted; exit 9' INT; read line; echo got:$line; while :; do sleep 0.01; done"
-    )
-    started = subprocess.Popen(
-        box().command("sh", "-c", script, options=["--tty"]),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    )
-    try:
-        read_until(master, b"33 77\r\n/dev/pts/0\r\n")
-        os.write(master, b"hello\r")
-        read_until(master, b"got:hello")
-        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 55, 0, 0))
-        os.write(master, b"\x03")
-        read_until(master, b"interrupted")
-        assert started.wait(TIMEOUT) == 9
-        assert termios.tcgetattr(slave) == before
-    finally:
-        started.kill()
-        started.wait()
-        os.close(master)
-        os.close(slave)
+    converse(box().command("sh", "-c", CONVERSATION, options=["--tty"]))
 
 
 @pytest.mark.parametrize("change", [lambda config: None, mapped()], ids=["plain", "user namespace"])
@@ -269,17 +239,22 @@ def test_a_terminal_needs_somebody_who_takes_it(box, options, said):
 
 
 def test_a_console_socket_that_closes_early_is_an_error_and_leaves_nothing(box, tmp_path):
+    """In a paused container the process stands still from its first moment until the socket is closed."""
     inside = box()
+    inside.runtime("pause", inside.id)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "console"))
         listener.listen()
-        options = ["--tty", "--detach", "--console-socket", tmp_path / "console"]
+        options = ["--ignore-paused", "--tty", "--detach", "--console-socket", tmp_path / "console"]
         command = inside.command("sleep", "4711", options=options)
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as started:
             listener.accept()[0].close()
+            inside.runtime("resume", inside.id)
             said = started.stderr.read()
-        # Whether the socket's buffer took the terminal before the end is a matter of time.
-        assert (started.returncode == 0) == ("console socket" not in said)
+    assert started.returncode == FAILED
+    assert "cannot send the terminal over the console socket" in said
+    assert "EPIPE" in said or "ECONNRESET" in said
+    assert json.loads(inside.runtime("ps", "-f", "json", inside.id).stdout) == [inside.pid]
 
 
 # ---- The process: options, the pattern, process.json ----

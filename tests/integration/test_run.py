@@ -1,18 +1,14 @@
 """`run` of real containers in the foreground and detached: status, signals, terminal, and what is left."""
 
-import fcntl
 import json
 import os
-import pty
 import signal
 import socket
-import struct
 import subprocess
-import termios
 
 import pytest
 
-from terminals import read_until, take_terminal
+from terminals import CONVERSATION, converse, read_until, take_terminal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -113,34 +109,7 @@ def test_the_program_starts_with_no_signal_blocked_or_ignored(runtime, bundle):
 
 
 def test_a_session_at_a_terminal(runtime, bundle):
-    """Size, echo, line editing and control keys are those of the container's own terminal."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-    before = termios.tcgetattr(slave)
-    script = (
-        "stty size; tty; trap 'echo interrupted; exit 9' INT; read line; echo got:$line; while :; do sleep 0.01; done"
-    )
-    path = bundle(shell(script, True))
-    started = subprocess.Popen(
-        runtime.command("run", "-b", path, runtime.id()),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    )
-    try:
-        read_until(master, b"33 77\r\n/dev/pts/0\r\n")
-        os.write(master, b"hello\r")
-        read_until(master, b"got:hello")
-        os.write(master, b"\x03")
-        read_until(master, b"interrupted")
-        assert started.wait(TIMEOUT) == 9
-        assert termios.tcgetattr(slave) == before
-    finally:
-        started.kill()
-        started.wait()
-        os.close(master)
-        os.close(slave)
+    converse(runtime.command("run", "-b", bundle(shell(CONVERSATION, True)), runtime.id()))
 
 
 def test_the_terminal_of_a_detached_container_goes_to_the_console_socket(runtime, bundle, tmp_path):

@@ -302,7 +302,9 @@ def _release(controllers: set[str]) -> None:
         for name in left:
             script = f"mount -t cgroup -o {name} cgroup {CGROUPS} && umount {CGROUPS}"
             subprocess.run(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], check=False)
-        time.sleep(0.5)  # the kernel forgets in its own time, and tells nobody
+        # A group that is removed is forgotten by a work queue after grace periods of RCU. Nothing tells of that: what
+        # /proc/cgroups says changes without an event, and each further try costs a mount and an unmount.
+        time.sleep(0.5)
 
 
 def _remove_cgroups() -> None:

@@ -9,6 +9,7 @@ import corpus
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from json_places import places
 
 import pyruntime.spec
 from pyruntime.spec import _checks, explain, rules
@@ -26,18 +27,6 @@ scalars = (
     | st.text(max_size=5)
 )
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner))
-
-
-def places(value, path=()):
-    """Return the paths of all parts of a JSON value."""
-    found = [path]
-    if isinstance(value, dict):
-        for key in value:
-            found += places(value[key], (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value[:5]):
-            found += places(item, (*path, index))
-    return found
 
 
 @st.composite
