@@ -165,4 +165,6 @@ def _found(text: str, offset: int) -> str:
         return "the end"
     match = _TOKEN.match(text, offset)
     token = match.group() if match else text[offset]
-    return token if len(token) <= 40 else token[:39] + "…"
+    shown = token if len(token) <= 40 else token[:39] + "…"
+    # Control characters would reach the terminal.
+    return shown if shown.isprintable() else ascii(shown)

@@ -69,7 +69,8 @@ def fuzz(name, flags):
 def run(name, seconds):
     """Run one target in a process of its own; return what it reported."""
     command = [sys.executable, __file__, "--one", name, f"-max_total_time={seconds}", "-print_final_stats=1"]
-    command += [f"-max_len={LONGEST}", "-len_control=0", f"-timeout={SLOWEST}", "-rss_limit_mb=4096"]
+    command += [f"-artifact_prefix={FINDINGS}/", f"-report_slow_units={SLOWEST}", f"-max_len={LONGEST}"]
+    command += ["-len_control=0", f"-timeout={SLOWEST}", "-rss_limit_mb=4096"]
     began = time.monotonic()
     log = CACHE / f"{name}.log"
     CACHE.mkdir(parents=True, exist_ok=True)

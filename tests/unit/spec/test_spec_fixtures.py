@@ -4,6 +4,7 @@ import corpus
 import findings
 import jsonschema
 import pytest
+import unreadable
 
 from pyruntime import spec
 from pyruntime.errors import Error, InvalidConfig
@@ -86,3 +87,7 @@ def test_a_features_document_with_nulls_obeys_its_schema():
 
 def test_the_findings_about_bad_configurations_are_worded_as_in_the_file():
     assert findings.text() == findings.FILE.read_text(), "run findings.py, and read what has changed"
+
+
+def test_what_is_said_of_documents_that_are_not_json_is_worded_as_in_the_file():
+    assert unreadable.text() == unreadable.FILE.read_text(), "run unreadable.py, and read what has changed"

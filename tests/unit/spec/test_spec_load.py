@@ -174,3 +174,45 @@ def test_a_long_or_deep_value_is_shortened_in_the_error(tmp_path):
         spec.load_config(bundle(tmp_path, json.dumps(config)))
     assert len(str(caught.value)) < 500
     assert all(len(repr(problem.value)) < 1000 for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a FIFO"),
+        (lambda path: path.mkdir(), "a directory"),
+        (lambda path: path.symlink_to("/dev/null"), "a character device"),
+    ],
+)
+def test_what_is_no_regular_file_is_told_by_its_kind(tmp_path, make, kind):
+    make(tmp_path / "config.json")
+    error = refusal(tmp_path)
+    name = f"{tmp_path}/config.json"
+    assert str(error) == f"cannot read {name}: it is {kind}, not a regular file (bundle.md#container-format)"
+
+
+def test_a_file_of_just_the_limit_is_read_and_one_byte_more_is_too_much(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_bytes(b" " * load.LIMIT)
+    assert len(load.read(str(path))) == load.LIMIT
+    with path.open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(Error) as caught:
+        load.read(str(path), name="it")
+    assert str(caught.value) == "cannot read it: it is larger than 16 MiB (bundle.md#container-format)"
+
+
+def test_an_integer_of_400_digits_is_the_longest():
+    assert load.parse(b"9" * 400, "") == int("9" * 400)
+    assert load.parse(b"-" + b"9" * 399, "") == -int("9" * 399)
+    with pytest.raises(Error, match="an integer of 401 digits"):
+        load.parse(b"9" * 401, "")
+
+
+def test_a_descriptor_is_not_inherited_and_no_terminal_is_taken(tmp_path, monkeypatch):
+    seen = []
+    opened = os.open
+    monkeypatch.setattr(load.os, "open", lambda path, flags, **more: seen.append(flags) or opened(path, flags, **more))
+    (tmp_path / "x").write_bytes(b"{}")
+    load.read(str(tmp_path / "x"))
+    assert seen == [os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY]
