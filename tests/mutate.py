@@ -5,6 +5,7 @@ mutants holds the collected tests, and each child runs those that call its funct
 have killed others, then the quickest.
 """
 
+import importlib
 import os
 import sys
 from collections import Counter
@@ -15,9 +16,12 @@ from typing import Any
 import _pytest.config
 import mutmut.__main__ as mutmut
 import pytest
+from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.runners.harness import PytestRunner
+from mutmut.state import state
 from mutmut.utils.file_utils import change_cwd
-from mutmut.workers.isolation import ForkRunner
+from mutmut.utils.format_utils import mangled_name_from_mutant_name
+from mutmut.workers.isolation import ForkRunner, run_in_fork_with_result
 
 # Below mutants/: the test that killed each mutant so far, a line each.
 _KILLERS = Path("killers.txt")
@@ -28,6 +32,7 @@ class CollectedOnce(PytestRunner):
 
     session: pytest.Session
     items: dict[str, pytest.Item]
+    at_import: set[str]
 
     def collect(self) -> None:
         """Collect all tests; after this, `run_tests` of a mutant is of use."""
@@ -42,6 +47,7 @@ class CollectedOnce(PytestRunner):
             config._tmp_path_factory.getbasetemp()
             config.pluginmanager.unregister(name="terminalreporter")
         self.items = {item.nodeid: item for item in self.session.items}
+        self.at_import = run_in_fork_with_result(_called_at_import)
 
     def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
         """Return 0 if the mutant survives, as pytest's exit status would be."""
@@ -49,11 +55,30 @@ class CollectedOnce(PytestRunner):
             return super().run_tests(mutant_name=mutant_name, tests=tests)
         with change_cwd("mutants"):
             kills = Counter(_KILLERS.read_text().splitlines() if _KILLERS.exists() else ())
+            function = mangled_name_from_mutant_name(mutant_name)
+            if function in self.at_import:
+                # What it made is in the module already: make it anew, with the mutant.
+                module = function.rpartition(".")[0]
+                try:
+                    importlib.reload(sys.modules[module])
+                except Exception:
+                    return 1
+                known = state().tests_by_mangled_function_name
+                tests = set().union(*(known[name] for name in known if name.startswith(f"{module}.x")))
             items = [self.items[name] for name in sorted(tests, key=lambda name: -kills[name])]
             self.session.config.pluginmanager.register(_EndsAtFirstFailure())
             for item, following in zip(items, [*items[1:], None], strict=True):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         return 0
+
+
+def _called_at_import() -> set[str]:
+    """Return the functions that modules call while they are imported: imports what is loaded already once more."""
+    set_mutant_under_test("stats")
+    for name in sorted(sys.modules):
+        if name.startswith(("pyruntime.plan.", "pyruntime.spec.")):
+            importlib.reload(sys.modules[name])
+    return set(state()._stats)
 
 
 class _EndsAtFirstFailure:

@@ -1,7 +1,7 @@
 """What a schema cannot say: small pure functions, each yielding an Error for every place that breaks its clause.
 
-A rule gets a document that its schema accepts, so it need not look at types, only at what is present. The pointers
-it reports start at `at`, the pointer of the part it is given.
+A rule gets a document that its schema accepts and that has a property which the rule is about, so it need not look at
+types. The pointers it reports start at `at`, the pointer of the part it is given.
 """
 
 TYPE_CHECKING = False
@@ -94,15 +94,13 @@ def state(state: "State") -> "Iterator[Error]":
 
 
 def _process(config: "Config") -> "Iterator[Error]":
-    if "process" in config:
-        yield from process(config["process"], "/process")
+    yield from process(config["process"], "/process")
 
 
 def _resources(config: "Config") -> "Iterator[Error]":
-    if "resources" in config.get("linux", ()):
-        whole = config["linux"]["resources"]
-        yield from resources(whole, "/linux/resources")
-        yield from _findings(WHOLE_RESOURCES, {*whole}, whole, "/linux/resources")
+    whole = config["linux"]["resources"]
+    yield from resources(whole, "/linux/resources")
+    yield from _findings(WHOLE_RESOURCES, {*whole}, whole, "/linux/resources")
 
 
 def survivors(ruleset: "Rules", document: object) -> "Iterator[Error]":

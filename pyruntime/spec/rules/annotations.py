@@ -24,7 +24,7 @@ CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")  # mount(8
 
 def annotations(config: "Config") -> "Iterator[Error]":
     """A known annotation has a value that makes sense."""
-    for name, text in config.get("annotations", {}).items():
+    for name, text in config["annotations"].items():
         reason = _CHECKS[name](text) if name in _CHECKS else ""
         if reason:
             yield Error(

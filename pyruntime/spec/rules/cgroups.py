@@ -16,7 +16,7 @@ def cgroups_path(config: "Config") -> "Iterator[Error]":
 
     Upholds config-linux.md#cgroups-path/invalid-is-error.
     """
-    path = config.get("linux", {}).get("cgroupsPath", "")
+    path = config["linux"]["cgroupsPath"]
     parts = {*path.split("/")}
     if ".." in parts:
         reason = 'expected a path without ".."'
@@ -38,7 +38,7 @@ def cpu(resources: "Resources", at: str = "") -> "Iterator[Error]":
 
     Upholds config-linux.md#cpu/burst-within-quota.
     """
-    settings = resources.get("cpu", {})
+    settings = resources["cpu"]
     clause = "config-linux.md#cpu"
     for name, value in (("cpus", settings.get("cpus", "")), ("mems", settings.get("mems", ""))):
         if not is_list(value):
@@ -62,7 +62,7 @@ def cpu(resources: "Resources", at: str = "") -> "Iterator[Error]":
 
 def memory(resources: "Resources", at: str = "") -> "Iterator[Error]":
     """`swap` limits memory and swap together, so it is not below the limit of memory alone."""
-    settings = resources.get("memory", {})
+    settings = resources["memory"]
     swap, limit = settings.get("swap", 0), settings.get("limit", 0)
     if swap > 0 and (limit == -1 or swap < limit):
         expected = "-1" if limit == -1 else f"at least memory.limit, {limit}"
@@ -77,7 +77,7 @@ def memory(resources: "Resources", at: str = "") -> "Iterator[Error]":
 
 def swap_with_limit(resources: "Resources", at: str = "") -> "Iterator[Error]":
     """`swap` needs the limit of memory that is a part of it. An update has that of the container."""
-    settings = resources.get("memory", {})
+    settings = resources["memory"]
     swap = settings.get("swap", 0)
     if swap > 0 and not settings.get("limit"):
         yield Error(
@@ -91,7 +91,7 @@ def swap_with_limit(resources: "Resources", at: str = "") -> "Iterator[Error]":
 
 def rdma(resources: "Resources", at: str = "") -> "Iterator[Error]":
     """Each key is the name of a device, which stands before its limits in one line of `rdma.max`."""
-    for name in resources.get("rdma", ()):
+    for name in resources["rdma"]:
         if name.split() != [name]:
             yield Error(
                 f'rdma has the key "{name[:60]}"',
@@ -103,7 +103,7 @@ def rdma(resources: "Resources", at: str = "") -> "Iterator[Error]":
 
 def unified(resources: "Resources", at: str = "") -> "Iterator[Error]":
     """Each key is a file CONTROLLER.PARAMETER in the container's own cgroup, not a path to another."""
-    for name in resources.get("unified", ()):
+    for name in resources["unified"]:
         if "/" in name or not name.partition(".")[0] or "." not in name:
             yield Error(
                 f'unified has the key "{name[:60]}"',

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def devices(config: "Config") -> "Iterator[Error]":
     """One path is one device: the second of two different ones would meet a file that is not it."""
     seen: dict[str, int] = {}
-    entries = config.get("linux", {}).get("devices", [])
+    entries = config["linux"]["devices"]
     for index, device in enumerate(entries):
         first = seen.setdefault(device["path"], index)
         # A privileged container with one device named again repeats it unchanged, which harms nobody.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def intel_rdt(config: "Config") -> "Iterator[Error]":
     """A class of service is the name of a sub-directory of resctrl, or "/" for its root."""
-    name = config.get("linux", {}).get("intelRdt", {}).get("closID", "")
+    name = config["linux"]["intelRdt"].get("closID", "")
     if name in (".", "..") or ("/" in name and name != "/"):
         yield Error(
             f'linux.intelRdt.closID is "{name[:60]}"',

@@ -18,8 +18,6 @@ _WITH_NODES = ("MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL
 
 def memory_policy(config: "Config") -> "Iterator[Error]":
     """The nodes are a list, and there are some exactly where the mode needs them; two flags exclude each other."""
-    if "memoryPolicy" not in config.get("linux", ()):
-        return
     policy = config["linux"]["memoryPolicy"]
     mode, nodes, flags = policy["mode"], policy.get("nodes", ""), policy.get("flags", ())
     if not is_list(nodes):

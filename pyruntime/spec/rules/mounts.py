@@ -19,7 +19,7 @@ def mounts(config: "Config") -> "Iterator[Error]":
     Nothing is mounted over the root. An idmapped mount is a new one, and has both mappings, or a user namespace to take
     them from.
     """
-    for index, mount in enumerate(config.get("mounts", ())):
+    for index, mount in enumerate(config["mounts"]):
         at = f"/mounts/{index}"
         options = mount.get("options", [])
         bind = "bind" in options or "rbind" in options or mount.get("type") == "bind"

@@ -69,7 +69,7 @@ def names_need_uts(config: "Config") -> "Iterator[Error]":
 
 def time_offsets(config: "Config") -> "Iterator[Error]":
     """Offsets are set before the first process enters a time namespace, so only in a new one."""
-    if not config.get("linux", {}).get("timeOffsets"):
+    if not config["linux"]["timeOffsets"]:
         return
     path = types(config).get("time")
     if path is None:
@@ -91,7 +91,7 @@ def time_offsets(config: "Config") -> "Iterator[Error]":
 
 def hidden_paths(config: "Config") -> "Iterator[Error]":
     """Paths are hidden by mounts, which in the runtime's own mount namespace would hide the host's."""
-    linux = config.get("linux", {})
+    linux = config["linux"]
     for name, paths, clause in (
         ("maskedPaths", linux.get("maskedPaths"), "config-linux.md#masked-paths"),
         ("readonlyPaths", linux.get("readonlyPaths"), "config-linux.md#readonly-paths"),

@@ -34,7 +34,7 @@ def net_devices(config: "Config") -> "Iterator[Error]":
 
     Upholds config-linux.md#network-devices/name-taken.
     """
-    entries = config.get("linux", {}).get("netDevices", {})
+    entries = config["linux"]["netDevices"]
     clause = "config-linux.md#network-devices"
     if entries and "network" not in types(config):
         yield Error(
@@ -80,7 +80,7 @@ def net_devices(config: "Config") -> "Iterator[Error]":
 
 def priorities(resources: "Resources", at: str = "") -> "Iterator[Error]":
     """Priorities are for network devices."""
-    for index, entry in enumerate(resources.get("network", {}).get("priorities", ())):
+    for index, entry in enumerate(resources["network"].get("priorities", ())):
         if not is_interface(entry["name"]):
             yield Error(
                 f'"{entry["name"][:60]}" is not a name of a network device',

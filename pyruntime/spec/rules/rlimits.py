@@ -17,7 +17,7 @@ def rlimits(process: "Process", at: str = "") -> "Iterator[Error]":
     Upholds config.md#posix-process/rlimit-type-once.
     """
     seen: dict[str, int] = {}
-    for index, limit in enumerate(process.get("rlimits", ())):
+    for index, limit in enumerate(process["rlimits"]):
         kind = limit["type"]
         if kind in seen:
             yield Error(

@@ -59,7 +59,7 @@ def scheduler(process: "Process", at: str = "") -> "Iterator[Error]":
 
 def exec_cpu_affinity(process: "Process", at: str = "") -> "Iterator[Error]":
     """Both affinities are lists of CPUs."""
-    affinity = process.get("execCPUAffinity", {})
+    affinity = process["execCPUAffinity"]
     for name, value in (("initial", affinity.get("initial", "")), ("final", affinity.get("final", ""))):
         if not is_list(value):
             yield Error(

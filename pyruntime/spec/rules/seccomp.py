@@ -19,8 +19,6 @@ def seccomp(config: "Config") -> "Iterator[Error]":
 
     Upholds config-linux.md#seccomp/errno-without-use, config-linux.md#seccomp/metadata-needs-listener.
     """
-    if "seccomp" not in config.get("linux", ()):
-        return
     settings = config["linux"]["seccomp"]
     at = "/linux/seccomp"
     if settings["defaultAction"] == _NOTIFY:

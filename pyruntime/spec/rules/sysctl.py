@@ -56,7 +56,7 @@ def sysctl(config: "Config") -> "Iterator[Error]":
     What stands after the first newline the kernel drops from a text and takes for more numbers in a list of those.
     A newline at the end says nothing: it is how a shell writes.
     """
-    for key, value in config.get("linux", {}).get("sysctl", {}).items():
+    for key, value in config["linux"]["sysctl"].items():
         name = dotted(key)
         kind = namespace_of(name)
         parts = name.split(".")

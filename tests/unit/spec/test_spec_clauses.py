@@ -5,8 +5,8 @@ import copy
 import corpus
 import pytest
 
-from pyruntime.errors import InvalidConfig
-from pyruntime.spec import check_config
+from pyruntime.errors import Error, InvalidConfig
+from pyruntime.spec import check_config, clauses
 from pyruntime.spec.clauses import catalogue
 
 BASE = corpus.good_configs()["every-property"]
@@ -210,3 +210,26 @@ def test_an_unknown_property_is_ignored_wherever_it_stands(pointer, value):
     config = copy.deepcopy(BASE)
     put(config, f"{pointer}/org.example.unknown", value)
     check_config(config)
+
+
+def test_the_catalogue_is_in_the_order_of_the_files_and_its_other_data_are_beside_it():
+    files = [name.partition(".md#")[0] for name in clauses.catalogue()]
+    assert list(dict.fromkeys(files)) == list(clauses.FILES)
+    assert clauses.evidence() == clauses.read("evidence") != {}
+    assert clauses.properties() == clauses.read("properties") != {}
+    assert set(next(iter(clauses.evidence().values()))) == {"code", "tests"}
+    assert "type" in clauses.properties()["/ociVersion"]
+
+
+def test_a_frozen_program_finds_the_catalogue_on_the_path(tmp_path, monkeypatch):
+    folder = tmp_path / "pyruntime/spec/clauses"
+    folder.mkdir(parents=True)
+    (folder / "found.json").write_text('{"é": 1}', encoding="utf-8")
+    monkeypatch.delattr(clauses, "__file__")
+    monkeypatch.setattr("sys.path", [str(tmp_path / "nothing"), str(tmp_path)])
+    assert clauses.read("found") == {"é": 1}
+    with pytest.raises(Error) as caught:
+        clauses.read("missing")
+    assert str(caught.value) == (
+        "cannot read the catalogue of clauses: pyruntime/spec/clauses/missing.json is not installed"
+    )

@@ -97,6 +97,25 @@ def test_what_is_wrong_in_resources_is_wrong_in_an_update(subtests):
     assert seen > 100
 
 
+def test_what_a_rule_finds_is_told_beside_what_the_schema_refuses_elsewhere(subtests):
+    """One run shows all that is wrong: in a configuration, a process document, the resources of an update."""
+    for entry in CONFIG:
+        wanted = expected(entry)
+        if "rule" not in entry or "root" not in entry["bad"]:
+            continue
+        with subtests.test(name_of(entry), bad=entry["bad"]):
+            bad = {**entry["bad"], "root": {**entry["bad"]["root"], "readonly": 7}}
+            assert found(spec.check_config, bad) == sorted([*wanted, ("/root/readonly", "config.md#root")])
+            if entry["rule"] in rules.PROCESS:
+                relative = [(pointer.removeprefix("/process"), clause) for pointer, clause in wanted]
+                bad = {**entry["bad"]["process"], "terminal": 7}
+                assert found(spec.check_process, bad) == sorted([*relative, ("/terminal", "config.md#process")])
+            if entry["rule"] in rules.RESOURCES:
+                relative = [(pointer.removeprefix("/linux/resources"), clause) for pointer, clause in wanted]
+                bad = {**entry["bad"]["linux"]["resources"], "pids": {"limit": "x"}}
+                assert found(spec.check_resources, bad) == sorted([*relative, ("/pids/limit", "config-linux.md#pids")])
+
+
 def test_only_a_section_for_another_platform_has_no_good_one():
     without = {entry["errors"][0]["pointer"] for entry in [*CONFIG, *STATE, *FEATURES] if entry["good"] is None}
     assert without == {"/freebsd", "/solaris", "/vm", "/windows", "/zos"}

@@ -1,11 +1,14 @@
 """Documents that are parts of a configuration, and the helpers that rules share."""
 
 import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from pyruntime import spec
-from pyruntime.errors import InvalidConfig
+from pyruntime.errors import Error, InvalidConfig
 from pyruntime.spec import pointer, template
 from pyruntime.spec.rules import lists, network, sysctl, version
 
@@ -58,6 +61,86 @@ def test_resources_are_checked_alone():
 def test_the_configurations_that_the_spec_verb_writes_are_valid():
     spec.check_config(template.default_config())
     spec.check_config(template.for_user(template.default_config(), 1000, 1000))
+
+
+def test_the_configurations_that_the_spec_verb_writes_are_those_of_the_file():
+    written = {"root": template.default_config(), "user": template.for_user(template.default_config(), 1000, 1001)}
+    assert written == json.loads(Path(__file__).with_name("template.json").read_text())
+
+
+def test_a_users_configuration_gets_a_user_namespace_once_and_mounts_without_ids():
+    config = template.default_config()
+    config["linux"]["namespaces"] = [{"type": "user", "path": "/ns"}, {"type": "network"}, {"type": "pid"}]
+    options = ["uid=1", "gid=2", "nogid=3", "mode=755"]
+    config["mounts"] = [{"destination": "/m", "type": "tmpfs", "source": "s", "options": options}]
+    changed = template.for_user(config, 1, 2)
+    assert changed["linux"]["namespaces"] == [{"type": "pid"}, {"type": "user"}]
+    assert changed["mounts"] == [
+        {"destination": "/m", "type": "tmpfs", "source": "s", "options": ["nogid=3", "mode=755"]}
+    ]
+
+
+def test_what_is_refused_is_named_as_what_it_is(tmp_path):
+    for check, value, name in (
+        (spec.check_config, {}, "config.json"),
+        (spec.check_process, {}, "process"),
+        (spec.check_resources, {"pids": 1}, "resources"),
+        (spec.load_state, b"{}", "state.json"),
+        (lambda _: spec.check_resources({"pids": 1}, "these"), None, "these"),
+    ):
+        with pytest.raises(InvalidConfig) as caught:
+            check(value)
+        assert str(caught.value).startswith(f"{name} is not valid: ")
+    path = tmp_path / "process.json"
+    path.write_text("x")
+    with pytest.raises(Error, match=f"{path} is not JSON"):
+        spec.load_process(str(path))
+    with pytest.raises(Error, match=r"^state\.json is not JSON"):
+        spec.load_state(b"x")
+
+
+def test_a_bundle_is_named_without_its_last_slashes_and_a_descriptor_is_not(tmp_path):
+    (tmp_path / "config.json").write_text("x")
+    descriptor = os.open(tmp_path, os.O_PATH)
+    try:
+        for fd in (None, descriptor):
+            with pytest.raises(Error) as caught:
+                spec.load_config(f"{tmp_path}//", fd=fd)
+            assert caught.value.doing == f"{tmp_path}/config.json is not JSON"
+        (tmp_path / "config.json").unlink()
+        with pytest.raises(Error) as caught:
+            spec.load_config(f"{tmp_path}/", fd=descriptor)
+        assert caught.value.doing == f"cannot read {tmp_path}/config.json"
+    finally:
+        os.close(descriptor)
+
+
+def test_without_jsonschema_it_is_said_that_the_schema_is_broken_and_what_would_tell_more(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyruntime.spec.explain", None)
+    monkeypatch.delattr(spec, "explain", raising=False)
+    with pytest.raises(InvalidConfig) as caught:
+        spec.check_config({})
+    (problem,) = caught.value.problems
+    assert str(caught.value).startswith("config.json is not valid: 1 error\n  it breaks the schema: the details need ")
+    assert problem.advice == "install jsonschema: with it, every finding is listed"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("", {"a": [1, {"b/~": 2}]}),
+        ("/a/0", 1),
+        ("/a/1/b~1~0", 2),
+        ("/a/2", None),
+        ("/a/x", None),
+        ("/a/-1", None),
+        ("/a/0/x", None),
+        ("/b", None),
+        ("/b/c", None),
+    ],
+)
+def test_the_element_at_a_pointer(place, value):
+    assert pointer.element({"a": [1, {"b/~": 2}]}, place) == value
 
 
 class Text(str):
