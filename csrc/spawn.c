@@ -34,6 +34,30 @@ static pid_t clone3(uint64_t flags, int *pidfd, int cgroup) {
     return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
 }
 
+#ifdef __x86_64__
+/* clone3 for a child that borrows this process's memory, stack included; returns -errno. The child leaves other return
+ * addresses on the stack, so this one is kept in a register meanwhile. */
+__attribute__((returns_twice)) long pyr_borrow(struct clone3_arguments *arguments, size_t size);
+__asm__(".pushsection .text\n"
+        ".hidden pyr_borrow\n"
+        ".globl pyr_borrow\n"
+        ".type pyr_borrow, @function\n"
+        "pyr_borrow:\n"
+        "    popq %rdx\n"
+        "    movl $435, %eax\n" /* clone3 */
+        "    syscall\n"
+        "    pushq %rdx\n"
+        "    ret\n"
+        ".size pyr_borrow, . - pyr_borrow\n"
+        ".popsection\n");
+#else
+static long pyr_borrow(struct clone3_arguments *arguments, size_t size) {
+    arguments->flags &= ~(uint64_t)(CLONE_VM | CLONE_VFORK);
+    long pid = syscall(SYS_clone3, arguments, size);
+    return pid < 0 ? -errno : pid;
+}
+#endif
+
 static void report(int sync, struct message_step *message) {
     /* A host that is gone needs no report. */
     (void)!send(sync, message, sizeof *message, MSG_NOSIGNAL);
@@ -182,8 +206,9 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
     return 0;
 }
 
-/* In the intermediate process; returns only in init, its sibling. */
-static void pass_through(const struct spawn *spawn, struct stub *stub) {
+/* In the intermediate process; returns only in init, its sibling. A function of its own also for the compiler, because
+ * the frame of its caller may be the host's: see spawn_via. */
+static __attribute__((noinline)) void pass_through(const struct spawn *spawn, struct stub *stub) {
     cleanup_close int offsets = open_time_offsets(spawn);
     open_proc(spawn, stub);
     /* Whoever is in the namespaces to join must not trace this process, nor init, which inherits it: both hold
@@ -211,17 +236,46 @@ static void pass_through(const struct spawn *spawn, struct stub *stub) {
     _exit(0);
 }
 
+/* To copy all memory for the few calls of the intermediate process takes as long as they do. So it borrows the host's,
+ * which sleeps until it has ended (vfork(2)). Not where it must be accompanied or becomes somebody else, nor with the
+ * clocks, which the kernel does not change for memory that is shared. */
+static bool can_borrow(const struct spawn *spawn) {
+    uint64_t kinds = spawn->clone_flags;
+    for (uint32_t i = 0; i < spawn->join_count; i++)
+        kinds |= (uint64_t)spawn->joins[i].type;
+    return !(kinds & (CLONE_NEWUSER | CLONE_NEWTIME));
+}
+
+/* Through the intermediate process; as pyr_spawn. The one that borrows never leaves this function, whose frame is also
+ * the host's. */
+static int spawn_via(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, int *pidfd) {
+    struct clone3_arguments arguments = {
+        .flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
+    volatile int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    long pid;
+    if (can_borrow(spawn)) {
+        arguments.flags |= CLONE_VM | CLONE_VFORK;
+        pid = pyr_borrow(&arguments, sizeof arguments);
+        /* A property of the memory, which the borrower has taken away while it could be looked at. */
+        if (pid != 0 && dumpable == 1)
+            prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    } else {
+        pid = clone3(0, pidfd, -1);
+        if (pid < 0)
+            pid = -errno;
+    }
+    if (pid != 0)
+        return (int)pid;
+    pass_through(spawn, stub);
+    return init(spawn, stub, steps, count, false);
+}
+
 /* Returns the pid of the child (init, or the intermediate process with SPAWN_VIA) in the host, 0 in init once the
  * steps are done, or -errno. In init it does not return when something failed: that was reported on `sync`. */
 /* Upholds config-linux.md#namespaces/no-path-is-new. */
 int pyr_spawn(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, int *pidfd) {
-    if (spawn->flags & SPAWN_VIA) {
-        pid_t pid = clone3(0, pidfd, -1);
-        if (pid != 0)
-            return pid < 0 ? -errno : pid;
-        pass_through(spawn, stub);
-        return init(spawn, stub, steps, count, false);
-    }
+    if (spawn->flags & SPAWN_VIA)
+        return spawn_via(spawn, stub, steps, count, pidfd);
     pid_t pid = clone3(spawn->clone_flags & ~late_ipc(spawn), pidfd, spawn->cgroup);
     if (pid != 0)
         return pid < 0 ? -errno : pid;
