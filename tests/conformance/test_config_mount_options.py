@@ -72,6 +72,12 @@ def test_attributes_of_a_new_filesystem(mounted, option):
     assert ATTRIBUTES[option] in mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).options
 
 
+@each(ATTRIBUTES)
+def test_attributes_of_a_new_filesystem_with_an_option_that_only_mount_2_takes(mounted, option):
+    found = mounted("/home", mount("/home", "tmpfs", "tmpfs", "silent", option))
+    assert ATTRIBUTES[option] in found.options
+
+
 @each(RECURSIVE)
 def test_recursive_attributes_of_a_new_filesystem(mounted, option):
     assert RECURSIVE[option] in mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).options

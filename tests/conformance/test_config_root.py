@@ -204,6 +204,39 @@ def test_otherwise_mounts_pass_between_host_and_container_in_no_direction(contai
 
 
 @PROPAGATION
+def test_what_is_mounted_below_the_root_is_cut_off_from_the_host_too(containers, tmp_path, rootfs):
+    with shared_rootfs(tmp_path / "root", rootfs) as root:
+        on_host(root / "home")
+        (root / "home/sub").mkdir()
+        script = "mount -t tmpfs from-inside /home/sub && sleep 1000"
+        container = containers.start(top(root={"path": str(root)}), capable("SYS_ADMIN"), script=script)
+        until(lambda: " /home/sub " in container.proc("mountinfo").read_text(), "the mount inside")
+        outside = mounted_on_host(root / "home/sub")
+        container.delete("--force")
+    assert not outside
+
+
+# A host whose mounts are all shared, as systemd makes them: the mount tables before and after what follows.
+SHARED = """
+mount --make-rshared /
+cat /proc/self/mountinfo > "$1/before"
+place=$1
+shift
+"$@" < /dev/null > /dev/null 2> "$place/said"
+cat /proc/self/mountinfo > "$place/after"
+"""
+
+
+@PROPAGATION
+@pytest.mark.parametrize("propagation", ["shared", "rshared", "slave", "rslave", "private", "unbindable", None])
+def test_nothing_that_is_mounted_for_a_container_reaches_a_host_with_shared_mounts(containers, tmp_path, propagation):
+    changes = [linux(rootfsPropagation=propagation)] if propagation else []
+    words = containers.runtime.command("create", "-b", containers.bundle("true", *changes), containers.runtime.id())
+    subprocess.run(["unshare", "--mount", "sh", "-ec", SHARED, "sh", tmp_path, *words], check=True, timeout=60)
+    assert (tmp_path / "after").read_text() == (tmp_path / "before").read_text()
+
+
+@PROPAGATION
 def test_unbindable_mounts_cannot_be_bound(containers, inside):
     script = "mkdir -p /dev/shm/place && mount --bind / /dev/shm/place 2>&1 && echo bound || echo refused"
     assert "refused" in inside(script, capable("SYS_ADMIN"), linux(rootfsPropagation="unbindable"))

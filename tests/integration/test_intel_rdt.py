@@ -1,6 +1,11 @@
-"""The resctrl file system, played by a directory: groups made, compared, entered, removed."""
+"""The resctrl file system, played by a directory: groups made, compared, entered, removed.
 
+Where the verbs themselves are run, a cgroup hierarchy plays it as well: there, too, a new directory has a file `tasks`.
+"""
+
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -235,3 +240,114 @@ def test_a_host_without_resctrl_refuses_the_container(runtime, bundle):
     assert "no resctrl file system is mounted" in done.stderr
     assert "/linux/intelRdt" in done.stderr
     assert not (runtime.root / name).exists()
+
+
+# ---- The verbs ----
+
+SYSTEMD = Path("/sys/fs/cgroup/systemd")
+# Runs a command that takes the directory $1 for where resctrl is mounted: what it reads as its own mountinfo says so.
+# The hierarchy that plays it is not mounted for the command, so that it puts nothing else into it.
+PRETENDING = """
+grep -v /cgroup/systemd /proc/self/mountinfo > "$2"
+echo "1 1 0:1 / $1 rw - resctrl resctrl rw" >> "$2"
+mount --bind "$2" /proc/$$/mountinfo
+shift 2
+exec "$@"
+"""
+
+
+@pytest.fixture
+def pretended(runtime, bundle, tmp_path):
+    """pretended(place, **intelRdt): create a container on a host where resctrl is mounted at `place`; return its id."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    said = tmp_path / "mountinfo"
+
+    def create(place, check=True, **asked):
+        def change(config):
+            config["process"]["args"] = ["sleep", "1000"]
+            config["linux"]["intelRdt"] = asked
+
+        name = runtime.id()
+        words = runtime.command("create", "-b", bundle(change), name)
+        command = ["unshare", "--mount", "sh", "-ec", PRETENDING, "sh", place, said, *words]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=tmp_path.joinpath("said").open("w+"),
+            check=False,
+            timeout=60,
+        )
+        text = tmp_path.joinpath("said").read_text()
+        assert (done.returncode == 0) == check, text
+        return name if check else text
+
+    return create
+
+
+def pid_of(runtime, name):
+    return json.loads(runtime("state", name).stdout)["pid"]
+
+
+@pytest.fixture
+def hierarchy(session):
+    """A directory of cgroup v1 in the place of resctrl."""
+    if not SYSTEMD.is_dir():
+        pytest.skip("needs the hierarchy name=systemd of cgroup v1")
+    place = SYSTEMD / f"{session}-resctrl"
+    place.mkdir()
+    yield place
+    for path, _, _ in os.walk(place, topdown=False):
+        os.rmdir(path)
+
+
+@pytest.mark.clause("config-linux.md#intelrdt/own-class", "config-linux.md#intelrdt/own-class-removed")
+def test_a_container_is_in_a_class_of_its_own_until_it_is_deleted(runtime, pretended, hierarchy):
+    name = pretended(hierarchy)
+    assert (hierarchy / name / "tasks").read_text().split() == [str(pid_of(runtime, name))]
+    runtime("delete", "--force", name)
+    assert not (hierarchy / name).exists()
+
+
+@pytest.mark.clause("config-linux.md#intelrdt/foreign-class-kept")
+def test_a_container_is_in_the_class_that_is_named(runtime, pretended, hierarchy):
+    (hierarchy / "gold").mkdir()
+    name = pretended(hierarchy, closID="gold")
+    assert (hierarchy / "gold/tasks").read_text().split() == [str(pid_of(runtime, name))]
+    runtime("delete", "--force", name)
+    assert (hierarchy / "gold").exists()
+
+
+@pytest.mark.clause("config-linux.md#intelrdt/monitoring-group", "config-linux.md#intelrdt/monitoring-group-removed")
+def test_a_container_is_in_a_monitoring_group_of_its_own(runtime, pretended, hierarchy):
+    (hierarchy / "mon_groups").mkdir()
+    name = pretended(hierarchy, closID="/", enableMonitoring=True)
+    assert (hierarchy / "mon_groups" / name / "tasks").read_text().split() == [str(pid_of(runtime, name))]
+    runtime("delete", "--force", name)
+    assert not (hierarchy / "mon_groups" / name).exists()
+
+
+@pytest.fixture
+def gold(tmp_path):
+    """A class with schemata, in a directory."""
+    place = tmp_path / "resctrl/gold"
+    place.mkdir(parents=True)
+    (place / "tasks").touch()
+    (place / "schemata").write_text(f"{MB}\n{L3}\n")
+    return place
+
+
+@pytest.mark.clause("config-linux.md#intelrdt/both-schemas")
+def test_the_schemata_of_a_container_are_written(runtime, pretended, gold):
+    name = pretended(gold.parent, closID="gold", l3CacheSchema=L3, memBwSchema=MB)
+    assert (gold / "schemata").read_text() == f"{L3}\n{MB}\n"
+    assert (gold / "tasks").read_text() == str(pid_of(runtime, name))
+
+
+@pytest.mark.clause("config-linux.md#intelrdt/class-compared")
+def test_a_container_does_not_change_a_class_that_is_another(pretended, gold):
+    said = pretended(gold.parent, check=False, closID="gold", l3CacheSchema="L3:0=1")
+    assert "/linux/intelRdt" in said
+    assert "does not agree" in said
+    assert (gold / "schemata").read_text() == f"{MB}\n{L3}\n"

@@ -80,6 +80,13 @@ def test_a_variation_changes_its_step_and_no_other(steps):
     assert all(steps.varied("create", plan(), name) != plan() for name in names)
 
 
+def test_what_no_test_has_a_place_for_is_reported(steps):
+    missing = steps.without_place(["create/mkdir", "create/hook[prestart]", "exec/umask.mask=other"])
+    assert not {"mkdir", "hook", "umask.mask"} & set(missing)
+    assert missing["umask"] == missing["mkdir.path"] == ""
+    assert missing["label.text"] == steps.ELSEWHERE["label"]
+
+
 def test_each_action_that_is_made_wrong_is_there():
     actions = load("actions")
     for target, _, sections in actions.ACTIONS.values():

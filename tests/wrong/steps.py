@@ -89,6 +89,29 @@ NOT_VARIED = {
     "hook.kind": "only for the words of an error",
 }
 
+# The same -> why the tests have no place for it on some hosts. What else has none is reported.
+ELSEWHERE = {
+    "attach_device_filter": "cgroup v2 alone",
+    "check_memory_usage": "cgroup v2 alone",
+    "chown_cgroup": "cgroup v2 alone",
+    "label": "SELinux or AppArmor",
+    "mount.label": "SELinux",
+    "write_cgroup.again_after": "cgroup v1",
+    "write_cgroup.instead": "a kernel without the file that is written first",
+    "write_cgroup.levels": "cgroup v1 with real time for groups",
+    "write_cgroup.optional": "a kernel without the file",
+}
+
+
+def without_place(found):
+    """Return operation, or operation and argument -> the reason or "", where none of the names `found` is of it."""
+    seen = {name.partition("/")[2].partition("=")[0] for name in found if "/" in name}
+    seen |= {name.partition("[")[0] for name in seen}
+    wanted = [name for op, names in STEPS.items() for name in (op, *(f"{op}.{one}" for one in names.split()))]
+    return {
+        name: ELSEWHERE.get(name) or ELSEWHERE.get(name.partition(".")[0], "") for name in wanted if name not in seen
+    }
+
 
 def _more(value):
     return value + 1

@@ -30,6 +30,7 @@ import time
 from pathlib import Path
 
 import actions
+import steps
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -311,9 +312,10 @@ def main():
     options = parser.parse_args()
     program("")  # and with it the copy of the package, before there are threads
     known = recorded(options.jobs, options.again)
-    missing = [name for name in actions.ACTIONS if name not in known["variations"]]
-    if missing:
-        raise SystemExit(f"no test has a place for {', '.join(missing)}")
+    missing = dict.fromkeys((name for name in actions.ACTIONS if name not in known["variations"]), "")
+    missing |= steps.without_place(known["variations"])
+    for name, reason in missing.items():
+        print(f"no test has a place for {name}: {reason or 'no reason is known'}")
     marks = section_marks()
     before = WORK / "results.json"
     results = json.loads(before.read_text()) if before.exists() else {}
@@ -351,7 +353,7 @@ def main():
         f"{len(work)} variations: {len(ran) - len(survivors)} caught, {len(survivors) - len(bare)} survived as "
         f"explained, {len(bare)} survived, {len(failed)} not run"
     )
-    return 1 if bare or failed else 0
+    return 1 if bare or failed or not all(missing.values()) else 0
 
 
 def reasons():
