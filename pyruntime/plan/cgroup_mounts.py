@@ -41,7 +41,6 @@ def expand(index: int, mount: "Mount", config: "Config", host: "CgroupHost", pla
                 f"cannot mount {destination}",
                 "the host has no unified (v2) cgroup hierarchy",
                 pointer=f"{pointer}/type",
-                value=mount.get("type"),
                 clause=CLAUSE,
             )
         yield _unified(pointer, mount, destination, options, namespaces, host, plan)
@@ -51,7 +50,6 @@ def expand(index: int, mount: "Mount", config: "Config", host: "CgroupHost", pla
             f"cannot mount {destination}",
             f"a cgroup v1 mount takes no options of a file system: {', '.join(options.data)[:200]}",
             pointer=f"{pointer}/options",
-            value=mount.get("options"),
             clause="config.md#linux-mount-options",
         )
     yield from _hierarchies(pointer, destination, options, "cgroup" in namespaces, host, plan)

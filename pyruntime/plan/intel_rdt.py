@@ -69,8 +69,10 @@ def disagreement(wanted: str, schemata: str, granularity: int) -> str:
         if found != resource:
             continue
         for cache, value in values.items():
-            if not _same(resource, value, current.get(cache, ""), granularity):
-                return f"{resource}:{cache}={current[cache]}" if cache in current else f"no {resource}:{cache}"
+            if cache not in current:
+                return f"no {resource}:{cache}"
+            if not _same(resource, value, current[cache], granularity):
+                return f"{resource}:{cache}={current[cache]}"
         return ""
     return f"no {resource}"
 

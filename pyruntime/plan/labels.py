@@ -75,7 +75,6 @@ def _disabled(module: str, what: str, pointer: str, value: str, clause: str) -> 
         f"cannot apply {what} {value}",
         f"{module} is not enabled on this host",
         pointer=pointer,
-        value=value,
         clause=clause,
         advice=f"leave it out, or enable {module} in the kernel",
     )

@@ -91,7 +91,6 @@ def _refuse_newer(pointer: str, mount: "Mount", options: mount_options.MountOpti
         f"cannot {what} at {mount['destination']}",
         "the kernel has no mount_setattr: it needs Linux 5.12",
         pointer=f"{pointer}/{name}",
-        value=mount.get(name),
         clause="config.md#linux-mount-options",
     )
 

@@ -123,6 +123,6 @@ def _list(text: str, limit: int, kind: str, pointer: str, clause: str) -> "list[
     for part in text.split(",") if text else ():
         first, _, last = part.partition("-")
         if int(last or first) >= limit:
-            raise Error(f"there is no {kind} {last or first}", pointer=pointer, value=text, clause=clause)
+            raise Error(f"there is no {kind} {last or first}", pointer=pointer, clause=clause)
         numbers.extend(range(int(first), int(last or first) + 1))
     return numbers

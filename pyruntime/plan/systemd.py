@@ -73,7 +73,7 @@ def compile_unit(
         raise _error("a container is in a scope, not in a slice" if name else "the name is empty", configured)
     if len(unit) > _LONGEST_NAME or not set(unit) <= _NAME_CHARACTERS:
         raise _error(f"{unit!r} is not the name of a systemd unit", configured)
-    path = f"{expand_slice(slice_, configured)}/{unit}"
+    path = f"{expand_slice(slice_)}/{unit}"
     if rootless:
         path = _manager(host.own.get("", "/")) + path
     properties: list[Property] = [
@@ -89,7 +89,7 @@ def compile_unit(
     return SystemdUnit(unit, slice_, properties, rootless), path
 
 
-def expand_slice(slice_: str, configured: str = "") -> str:
+def expand_slice(slice_: str) -> str:
     """Return a slice's path: "a-b.slice" is below "a.slice" (systemd.slice(5)): "/a.slice/a-b.slice"; "-.slice" is "".
 
     Raises Error for what is not a slice's name.
@@ -99,7 +99,7 @@ def expand_slice(slice_: str, configured: str = "") -> str:
         return ""
     parts = stem.split("-")
     if stem == slice_ or not all(parts) or "/" in slice_ or not set(slice_) <= _NAME_CHARACTERS:
-        raise _error(f"{slice_!r} is not the name of a slice", configured or slice_)
+        raise _error(f"{slice_!r} is not the name of a slice", slice_)
     return "".join(f"/{'-'.join(parts[:count])}.slice" for count in range(1, len(parts) + 1))
 
 
@@ -110,18 +110,14 @@ def _manager(own: str) -> str:
     """
     parts = own.split("/")
     for index, part in enumerate(parts):
-        if part.startswith("user@") and part.endswith(".service"):
-            return "/".join(parts[: index + 1])
         if part.startswith("user-") and part.endswith(".slice"):
             user = part[len("user-") : -len(".slice")]
             return "/".join([*parts[: index + 1], f"user@{user}.service"])
     return ""
 
 
-def _error(reason: str, value: object) -> Error:
-    return Error(
-        "cannot make the container's cgroup", reason, pointer=POINTER if value else "", value=value, clause=CLAUSE
-    )
+def _error(reason: str, configured: str) -> Error:
+    return Error("cannot make the container's cgroup", reason, pointer=POINTER if configured else "", clause=CLAUSE)
 
 
 # ---- Limits ----
@@ -163,7 +159,7 @@ def _number(name: str, least: int = 0) -> "Callable[[str], list[Property]]":
 def _decimal(text: str) -> int:
     """Return the number of D-Bus's type t that `text` is. Raises ValueError for anything else, "+1" and "1_0" too."""
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(INFINITY)) and int(text) <= INFINITY):
-        raise ValueError(text)
+        raise ValueError
     return int(text)
 
 
@@ -172,7 +168,7 @@ def _quota(value: str) -> "list[Property]":
     microseconds = _decimal(period or "100000")
     per_second = INFINITY
     if not microseconds:
-        raise ValueError(value)
+        raise ValueError
     if quota != "max":
         # systemd counts in whole percents of a CPU: rounded up, so that it never allows less than the file does.
         per_second = min(-(-_decimal(quota) * 1000000 // microseconds // 10000) * 10000, INFINITY)
@@ -186,7 +182,7 @@ def _mask(name: str) -> "Callable[[str], list[Property]]":
             first, _, last = part.strip().partition("-")
             low, high = _decimal(first), _decimal(last or first)
             if not low <= high < _MOST_CPUS:
-                raise ValueError(part)
+                raise ValueError
             bits |= (1 << high + 1) - (1 << low)
         return [(name, "ay", bits.to_bytes((bits.bit_length() + 7) // 8, "little"))]
 
@@ -219,27 +215,26 @@ def _annotated(annotations: "dict[str, str]") -> "list[Property]":
             continue
         pointer = f"/annotations/{key.replace('~', '~0').replace('/', '~1')}"
         if not (name.isascii() and name.isalnum()):
-            raise _annotation_error("not the name of a systemd property", pointer, key)
+            raise _annotation_error(f"{name[:_SHOWN]!r} is not the name of a systemd property", pointer)
         from pyruntime.plan import gvariant
 
         try:
             signature, value = gvariant.parse(text)
         except ValueError as error:
-            raise _annotation_error(str(error), pointer, text) from error
+            raise _annotation_error(str(error), pointer) from error
         if name.endswith("Sec") and name[-4:-3].islower():
             # Documented in seconds as TimeoutStopSec, but on the bus there is only TimeoutStopUSec.
             if signature not in "ynqiuxtd" or not 0 <= value * 1000000 <= INFINITY:
-                raise _annotation_error("expected a number of seconds", pointer, text)
+                raise _annotation_error("expected a number of seconds", pointer)
             name, signature, value = f"{name[:-3]}USec", "t", int(value * 1000000)
         properties.append((name, signature, value))
     return properties
 
 
-def _annotation_error(reason: str, pointer: str, value: str) -> Error:
+def _annotation_error(reason: str, pointer: str) -> Error:
     return Error(
         "cannot set a property of the systemd unit",
         reason,
         pointer=pointer,
-        value=value,
         clause="config.md#annotations",
     )

@@ -94,6 +94,55 @@ def test_an_error_repeats_no_more_than_the_beginning_of_a_long_text():
 
 
 @pytest.mark.parametrize(
+    ("text", "place", "expected"),
+    [
+        ("[1, 'a']", 4, "a value of type i"),
+        ("[1 2]", 3, "',' or ']'"),
+        ("[[]]", 3, "the type of the empty array, as in @as []"),
+        ("@s [1]", 3, "a value of type s"),
+        ("@s (1,)", 3, "a value of type s"),
+        ("(1 2)", 3, "',' or ')'"),
+        ("@(ii) (1, 2, 3)", 13, "')'"),
+        ("@(ii) (1,)", 10, "a value of type i"),
+        ("()", 2, "a value: D-Bus has no empty structures"),
+        ("<1", 2, "'>'"),
+        (r"'\u12'", 7, "4 hexadecimal digits of a character"),
+        (r"'\U0001f6'", 11, "8 hexadecimal digits of a character"),
+        (r"'\ud800'", 7, "a string that UTF-8 can write"),
+        ("objectpath 'a'", 13, "an object path"),
+        ("objectpath '/a b'", 16, "an object path"),
+        ("signature 'z'", 12, "a signature"),
+        ("'open", 5, "the closing '"),
+        ("5 6", 2, "the end"),
+        ("@z 1", 2, "type signature"),
+        ("@s @u 1", 5, "type s"),
+        ("@i <1>", 3, "a value of type i"),
+        ("@i true", 7, "a value of type i"),
+        ("@i uint32 1", 9, "a value of type i"),
+        ("uint32 -1", 9, "a number from 0 to 4294967295"),
+        ("int16 32768", 11, "a number from -32768 to 32767"),
+        ("1.2.3", 5, "a value"),
+        ("<" * 33 + "1", 33, "less nesting"),
+        ("[" * 33 + "1", 33, "less nesting"),
+        ("(" * 33 + "1", 33, "less nesting"),
+        (f"({'1,' * 256})", 514, "a type of at most 255 characters"),
+        (f"@{'(' * 33}i{')' * 33} 1", 68, "type signature"),
+    ],
+)
+def test_what_was_expected_and_where(text, place, expected):
+    with pytest.raises(ValueError, match="expected") as raised:
+        parse(text)
+    assert str(raised.value) == f"expected {expected} at character {place} of {text[:200]!r}"
+
+
+def test_nesting_to_the_last_level():
+    for opening, closing, signature in (("[", "]", "a" * 32 + "i"), ("(", ",)", "(" * 32 + "i" + ")" * 32)):
+        assert parse(opening * 32 + "1" + closing * 32)[0] == signature
+    assert parse("<" * 32 + "1" + ">" * 32)[0] == "v"
+    assert parse(f"@a{'(' * 31}i{')' * 31} []") == (f"a{'(' * 31}i{')' * 31}", [])
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("", "@", "abc", "5 6", "'open", "[1, 'a']", "[]", "(1", "(1 2)", "[1", "uint32 -1", "byte 256", "2147483648"),

@@ -243,9 +243,12 @@ def systemd():
         {"cpu": {"quota": -1}},
         *({"cpu": {"cpus": text}} for text in ("0,2-3,9", "8-15", "0-65535", "0-65536")),
         {"cpu": {"mems": "1"}},
-        *({"unified": {"memory.high": text}} for text in ("max", "3", "+3", "1_0", "-1", "much", "٣", " 5 ")),
+        *({"unified": {"memory.high": text}} for text in ("max", "3", "0", "+3", "1_0", "-1", "much", "٣", " 5 ")),
         *({"unified": {"memory.min": text}} for text in (f"{2**64 - 1}", f"{2**64}", "9" * 300)),
-        *({"unified": {"cpu.max": text}} for text in ("max", "max 5", "7", "7 0", "7 x", "x 7", f"{2**64 - 1} 1")),
+        *(
+            {"unified": {"cpu.max": text}}
+            for text in ("max", "max 5", "7", "7 0", "7 x", "x 7", f"{2**64 - 1} 1", "100000000")
+        ),
         *({"unified": {"cpuset.cpus": text}} for text in ("", "3-1", "0-99999999999", "x", "1-1")),
         {"unified": {"cpu.idle": "1", "cpu.weight": "5", "pids.max": "0", "io.max": "x"}},
         {"unified": {"cpu.idle": "0", "cpu.weight": "5"}},
@@ -265,6 +268,7 @@ def systemd():
         ("XSEC", "5"),
         ("Sec", "5"),
         ("aSec", "5"),
+        ("XaSec", "5"),
         ("Bad-Name/~", "1"),
         ("é", "1"),
         ("", "1"),

@@ -78,8 +78,9 @@ def test_the_monitoring_group_has_the_containers_id_and_lies_in_its_class(asked,
         (L3, "L3:1=01f;0=07f0"),
         ("L3:0=7f0", "L3:0=7f0;1=fff"),
         ("MB:0=25", "MB:0= 30;1=100"),
+        ("MB:0=20", "L2:0=f\nL3:0=f\nMB:0=20"),
     ],
-    ids=["equal", "order and zeros", "one of two", "rounded"],
+    ids=["equal", "order and zeros", "one of two", "rounded", "last"],
 )
 def test_schemata_that_mean_the_same_agree(wanted, found):
     assert disagreement(wanted, found, 10) == ""
@@ -90,6 +91,7 @@ def test_schemata_that_mean_the_same_agree(wanted, found):
     [
         (L3, "L3:0=7f0;1=f", "L3:1=f"),
         (L3, "MB:0=7f0", "no L3"),
+        ("L3:0=", "L3:1=f", "no L3:0"),
         (MB, "MB:0=20", "no MB:1"),
         ("MB:0=20", "MB:0=30", "MB:0=30"),
     ],
@@ -103,3 +105,8 @@ def test_schemata_that_differ_are_told_apart(wanted, found, said):
 def test_one_schema_is_written_alone(name, line):
     assert steps(**{name: line})["resctrl_schemata"]["lines"] == [line]
     assert steps(closID="gold", **{name: line})["resctrl_schemata"]["lines"] == [line]
+
+
+def test_without_a_known_granularity_bandwidths_agree_exactly():
+    assert disagreement("MB:0=25", "MB:0=25", 0) == ""
+    assert disagreement("MB:0=25", "MB:0=30", 0) == "MB:0=30"
