@@ -258,17 +258,20 @@ exec "$@"
 
 @pytest.fixture
 def pretended(runtime, bundle, tmp_path):
-    """pretended(place, **intelRdt): create a container on a host where resctrl is mounted at `place`; return its id."""
+    """pretended(place, **intelRdt): create a container on a host where resctrl is mounted at `place`; return its id.
+
+    With check=False it must fail, and what is said is returned.
+    """
     if os.geteuid() != 0:
         pytest.skip("needs root")
     said = tmp_path / "mountinfo"
 
-    def create(place, check=True, **asked):
+    def create(place, check=True, name=None, **asked):
         def change(config):
             config["process"]["args"] = ["sleep", "1000"]
             config["linux"]["intelRdt"] = asked
 
-        name = runtime.id()
+        name = name or runtime.id()
         words = runtime.command("create", "-b", bundle(change), name)
         command = ["unshare", "--mount", "sh", "-ec", PRETENDING, "sh", place, said, *words]
         done = subprocess.run(
@@ -308,6 +311,20 @@ def test_a_container_is_in_a_class_of_its_own_until_it_is_deleted(runtime, prete
     assert (hierarchy / name / "tasks").read_text().split() == [str(pid_of(runtime, name))]
     runtime("delete", "--force", name)
     assert not (hierarchy / name).exists()
+
+
+@pytest.mark.clause("config-linux.md#intelrdt/own-class")
+def test_a_container_does_not_take_a_class_that_is_there_for_its_own(runtime, pretended, hierarchy):
+    name = runtime.id()
+    (hierarchy / name).mkdir()
+    assert "/linux/intelRdt" in pretended(hierarchy, check=False, name=name)
+    assert (hierarchy / name).exists()
+
+
+@pytest.mark.clause("config-linux.md#intelrdt/class-must-exist")
+def test_a_container_whose_class_is_missing_is_refused(pretended, hierarchy):
+    assert "/linux/intelRdt/closID" in pretended(hierarchy, check=False, closID="silver")
+    assert not (hierarchy / "silver").exists()
 
 
 @pytest.mark.clause("config-linux.md#intelrdt/foreign-class-kept")

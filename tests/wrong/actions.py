@@ -154,6 +154,7 @@ DESCRIPTORS = "runtime-linux.md#file-descriptors"
 # Name -> target ("module:name"), how the replacement is made of the original, sections.
 ACTIONS = {
     # ---- cgroups ----
+    "cgroup-not-made": ("pyruntime.cgroup:Cgroup.make", _nothing, (GROUPS, "config-linux.md#cgroups-path")),
     "limits-not-written": ("pyruntime.cgroup:Cgroup.apply", _nothing, (GROUPS,)),
     "v1-groups-not-joined": (
         "pyruntime.cgroup:Cgroup.task_fds",

@@ -23,10 +23,10 @@ STEPS = {
     "hook": "path argv env timeout",
     "hostname": "data",
     "ioprio_set": "ioclass priority",
-    "keyring": "",
+    "keyring": "name",
     "label": "text attributes",
     "loopback": "",
-    "mask": "path data sb_flags attr_set",
+    "mask": "path fstype data sb_flags attr_set",
     "mkdir": "path",
     "mknod": "path mode dev uid gid",
     "mount": "path fstype source data flags sb_flags attr_set attr_clr propagation rec_propagation label uid_mappings"
@@ -41,10 +41,10 @@ STEPS = {
     "propagation": "rec_propagation",
     "readonly": "path rec_set",
     "remount": "path data sb_flags attr_set attr_clr rec_set rec_clr propagation rec_propagation",
-    "resctrl_compare": "lines",
-    "resctrl_group": "group own",
+    "resctrl_compare": "group lines",
+    "resctrl_group": "group must_be own",
     "resctrl_monitor": "group",
-    "resctrl_schemata": "lines",
+    "resctrl_schemata": "group lines",
     "root": "source flags propagation rec_propagation",
     "sched_setaffinity": "cpus",
     "sched_setattr": "policy flags nice priority runtime deadline period",
@@ -67,18 +67,13 @@ STEPS = {
 # Operation and argument, or operation -> why it is not varied.
 NOT_VARIED = {
     "mkdir_cgroup": "only printed: the directories are Cgroup.make's, which actions.py varies",
-    "start_unit": "only printed: what is sent is plan.cgroup.unit's",
-    "keyring.name": "exec finds it by the same rule, nothing else reads it",
+    "start_unit": "only printed: what is sent is plan.cgroup.unit's, and systemd is in the virtual machine alone",
     "move_net_device.device": "another one is not there",
-    "resctrl_compare.group": "the group of resctrl_group",
-    "resctrl_schemata.group": "the group of resctrl_group",
-    "resctrl_group.must_be": "a word for which no other is right",
     "clone.namespace": "another namespace instead is one left out and one more: the step is left out",
     "seccomp.default": "only printed: the filter is made of the profile, which actions.py varies",
     "seccomp.architectures": "only printed, as its default is",
     "seccomp.syscalls": "only printed, as its default is",
     "setns.namespace": "the kernel compares it with the descriptor",
-    "mask.fstype": "the stub mounts tmpfs whatever it says",
     "mask.source": "a name that only mountinfo shows",
     "prlimit.name": "only for the words of an error",
     "write_cgroup.needs": "only for the words of an error",
@@ -155,6 +150,8 @@ def changes(op, name, value):
     """Return label -> what argument `name` of `op` becomes; nothing for a value that cannot be changed."""
     if f"{op}.{name}" == "bind.mode":
         found = {"kind": value ^ 0o040000}  # block instead of character; permissions are those of the host's node
+    elif f"{op}.{name}" == "resctrl_group.must_be":
+        found = {"other": "any" if value != "any" else "new"}
     elif f"{op}.{name}" == "capset.until_exec":
         found = {"none": 0, "more": value | _ALL_CAPABILITIES}
     elif name in _CAPABILITIES:

@@ -44,6 +44,7 @@ SUITE_LIMIT = 900  # seconds for one run of pytest
 DURATION = re.compile(r"([\d.]+)s (?:setup|call|teardown) +(tests/.*)")
 BEGUN = re.compile(r"(tests/\S+\.py::.*?)(?: (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|SUB\w+).*)?$")
 RESULT = re.compile(r"(tests/\S+\.py::.*?) (?:FAILED|ERROR|SUBFAIL\w*)(?: +\[ *\d+%\])?$")
+COMMON = {"linux", "none", "other", "with", "without", "resources"}  # words of variations that tell nothing
 LAST_FITTING, LAST_OTHERS = 150, 60  # the same for what has survived those
 
 
@@ -228,10 +229,11 @@ def recorded(jobs, again):
     return {"variations": variations, "seconds": seconds, "failing": failing}
 
 
-def fitting(entry, known, marks, before):
+def fitting(name, entry, known, marks, before):
     """Return the tests that a variation runs against, in two rounds.
 
-    entry   the variation's of `recorded`
+    name    the variation's
+    entry   what `recorded` has of it
     known   all that `recorded` returned
     marks   section -> tests
     before  the test that caught it in an earlier run, or ""
@@ -242,8 +244,13 @@ def fitting(entry, known, marks, before):
     for tests in changes.values():
         for test in tests:
             unlike[test] = min(len(tests), unlike.get(test, len(tests)))
-    # Where many tests have the same, the quick ones.
-    touching = sorted(unlike, key=lambda test: (unlike[test], known["seconds"].get(test, 0)))
+    # What is called like it; then where few tests have the same; then what is quick.
+    words = {word for word in re.findall("[a-z]{4,}", name.partition("/")[2] or name) if word not in COMMON}
+
+    def order(test):
+        return -sum(word in test.lower() for word in words), unlike[test], known["seconds"].get(test, 0)
+
+    touching = sorted(unlike, key=order)
     touching = [test for test in touching if test not in known["failing"]]
     fits = [test for test in touching if test.partition("[")[0].removeprefix("tests/") in marked]
     others = [test for test in touching if test not in set(fits)]
@@ -320,7 +327,7 @@ def main():
     before = WORK / "results.json"
     results = json.loads(before.read_text()) if before.exists() else {}
     work = {
-        name: fitting(entry, known, marks, results.get(name, [""])[0])
+        name: fitting(name, entry, known, marks, results.get(name, [""])[0])
         for name, entry in known["variations"].items()
         if any(fnmatch.fnmatchcase(name, one.replace("[", "[[]")) for one in options.patterns)
         and not (options.new and name in results)
