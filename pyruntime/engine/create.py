@@ -15,7 +15,7 @@ from pyruntime.host.facts import facts
 from pyruntime.init import main as init
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
-from pyruntime.spec import load_config
+from pyruntime.spec import read_config
 from pyruntime.store import container as containers
 from pyruntime.store.process import start_time
 
@@ -49,11 +49,11 @@ def make(container_id: str, options: CreateOptions, *, at_once: bool = False) ->
     at_once  its init waits for the caller to start it, at the other end of `child.sync`, and not at the gate
     """
     containers.check_id(container_id)
-    config, plan = prepare(container_id, options)
+    prepared = config, plan, _ = prepare(container_id, options)
     for warning in plan.warnings:
         log.warning(warning)
     with Undo() as undo:
-        creation = Creation(container_id, config, plan, options, undo, at_once)
+        creation = Creation(container_id, prepared, options, undo, at_once)
         try:
             creation.open()
             creation.make()
@@ -75,9 +75,12 @@ def _facts() -> "Facts":
     return _known[0]
 
 
-def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
-    """Load the bundle's configuration and compile its plan; nothing is changed. Raises Error."""
-    config = load_config(options.bundle)
+def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, bytes]":
+    """Load the bundle's configuration and compile its plan; nothing is changed. Raises Error.
+
+    Returns also config.json as it stands in the bundle.
+    """
+    config, document = read_config(options.bundle)
     host = _facts()
     if host.euid != 0 and not any(
         entry["type"] == "user" for entry in (config.get("linux") or {}).get("namespaces") or ()
@@ -108,7 +111,7 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan]":
         new_keyring=not options.no_new_keyring,
         systemd_cgroup=options.systemd_cgroup,
     )
-    return config, compile_plan(context)
+    return config, compile_plan(context), document
 
 
 def new_state(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":
@@ -143,6 +146,7 @@ class Creation:
         "at_once",
         "child",
         "config",
+        "config_text",
         "console",
         "container",
         "container_id",
@@ -159,11 +163,15 @@ class Creation:
     )
 
     def __init__(
-        self, container_id: str, config: "Config", plan: "Plan", options: CreateOptions, undo: Undo, at_once: bool
+        self,
+        container_id: str,
+        prepared: "tuple[Config, Plan, bytes]",
+        options: CreateOptions,
+        undo: Undo,
+        at_once: bool,
     ) -> None:
         self.container_id = container_id
-        self.config = config
-        self.plan = plan
+        self.config, self.plan, self.config_text = prepared
         self.options = options
         self.undo = undo
         self.at_once = at_once
@@ -229,7 +237,7 @@ class Creation:
         # Written before anything else is made, so that whoever finds a container whose creator died knows what to
         # remove.
         self.container.begin(state)
-        self.container.write_config(self.config)
+        self.container.keep_config(self.config_text)
         cgroup.make()
         self.undo.push(cgroup.remove)
         cgroup.apply()

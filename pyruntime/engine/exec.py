@@ -10,6 +10,7 @@ from pyruntime.engine.record import state_document, write_pid_file
 from pyruntime.engine.sources import Sources
 from pyruntime.engine.undo import Undo
 from pyruntime.errors import Error, InvalidConfig
+from pyruntime.host.cgroups import CgroupHost
 from pyruntime.host.facts import facts
 from pyruntime.init import identity
 from pyruntime.init import main as init
@@ -274,8 +275,10 @@ class _Execution:
     def _plan(self, config: "Config", state: "StateFile") -> "Plan":
         # The container's session keyring, found by its name: not that of whoever calls exec.
         keyring = bool(state.get("keyring", True))
-        context = Context(config, facts(), state["bundle"], self.container.container_id, new_keyring=keyring)
-        group = CgroupPlan(context.facts.cgroup.mode, "", {}, [], [], False)
+        # Its groups are in the state; where the others are is nobody's question here.
+        host = facts(CgroupHost("", {}))
+        context = Context(config, host, state["bundle"], self.container.container_id, new_keyring=keyring)
+        group = CgroupPlan(host.cgroup.mode, "", {}, [], [], False)
         if is_tight((config.get("linux") or {}).get("resources") or {}):
             group.tight = "memory" if "memory" in state["cgroup"]["paths"] else UNIFIED, ""
         return compile_exec(context, group)

@@ -66,6 +66,7 @@ class _Restoration:
         self.options = options
         self.images = images
         self.config: Config
+        self.config_text: bytes
         self.plan: Plan
         self.console = -1
         self.cgroup: Cgroup
@@ -75,7 +76,7 @@ class _Restoration:
     def make(self) -> int:
         """Make `container` and return the pid of its init, a child of this process. Raises Error."""
         containers.check_id(self.container_id)
-        self.config, self.plan = prepare(self.container_id, self.options)
+        self.config, self.plan, self.config_text = prepare(self.container_id, self.options)
         request = self.images.request(self.config.get("annotations") or {})
         for warning in self.plan.warnings:
             log.warning(warning)
@@ -112,7 +113,7 @@ class _Restoration:
         self.state = state = new_state(self.container_id, self.config, self.options)
         state["rootfs"], state["cgroup"] = os.readlink(f"/proc/self/fd/{rootfs}"), cgroup.record
         container.begin(state)
-        container.write_config(self.config)
+        container.keep_config(self.config_text)
         cgroup.make()
         undo.push(cgroup.remove)
         cgroup.apply()

@@ -89,8 +89,11 @@ def _has_systemd_of_its_own() -> bool:
     )
 
 
-def facts() -> Facts:
-    """Look at this host (capabilities(7), user_namespaces(7))."""
+def facts(hierarchies: "CgroupHost | None" = None) -> Facts:
+    """Look at this host (capabilities(7), user_namespaces(7)).
+
+    hierarchies  those of cgroups; None looks for them, which is half of the work
+    """
     from pyruntime._stub import ffi, lib
     from pyruntime.host import cgroups
 
@@ -100,7 +103,7 @@ def facts() -> Facts:
     # The initial user namespace maps every id to itself.
     identity = _read("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
     return Facts(
-        cgroups.detect(),
+        cgroups.detect() if hierarchies is None else hierarchies,
         euid=os.geteuid(),
         capabilities=sets[1],
         known_capabilities=(1 << (last + 1)) - 1,

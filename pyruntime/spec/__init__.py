@@ -12,7 +12,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.spec.types import Config, Process, Resources, State
 
-__all__ = ["check_config", "check_process", "check_resources", "load_config", "load_process", "load_state"]
+__all__ = [
+    "check_config",
+    "check_process",
+    "check_resources",
+    "load_config",
+    "load_process",
+    "load_state",
+    "read_config",
+]
 
 
 def load_config(bundle: str, *, fd: "int | None" = None) -> "Config":
@@ -26,11 +34,16 @@ def load_config(bundle: str, *, fd: "int | None" = None) -> "Config":
 
     Upholds bundle.md#container-format/config-json.
     """
+    return read_config(bundle, fd=fd)[0]
+
+
+def read_config(bundle: str, *, fd: "int | None" = None) -> "tuple[Config, bytes]":
+    """Return what `load_config` does, and the document as it stands in the bundle."""
     name = f"{bundle.rstrip('/')}/config.json"
     data = read(name) if fd is None else read("config.json", name=name, dir_fd=fd)
     config: Config = parse(data, name)  # type: ignore[assignment]  # that it is one is about to be checked
     check_config(config, name)
-    return config
+    return config, data
 
 
 def check_config(config: "Config", name: str = "config.json") -> None:

@@ -136,7 +136,10 @@ class Container:
         self._rename_over(name)
 
     def _write_beside(self, name: str, content: bytes) -> None:
-        fd = os.open(_beside(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        self._write(_beside(name), content)
+
+    def _write(self, name: str, content: bytes) -> None:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
         try:
             view = memoryview(content)
             while view:
@@ -169,10 +172,10 @@ class Container:
     def begin(self, state: "StateFile") -> None:
         """Write the first state.json, and keep it beside those that replace it. Raises Error when it cannot be written.
 
-        The second name of one file costs less than another file.
+        The second name of one file costs less than another file, and is only given to one that is whole.
         """
         try:
-            self.write_file(_FIRST, jsonio.dumps(state).encode())
+            self._write(_FIRST, jsonio.dumps(state).encode())
             os.link(_FIRST, _STATE, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except OSError as error:
             raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
@@ -205,11 +208,20 @@ class Container:
             os.close(fd)
         return _parse_state(f"{self.path}/{name}", self.container_id, content, of_any_version)
 
-    def write_config(self, config: "Config") -> None:
+    def keep_config(self, document: bytes) -> None:
         """Keep the configuration of create: later changes of the bundle change nothing (runtime.md#lifecycle).
+
+        Nobody reads it before state.json says that the container is created. Raises Error when it cannot be written.
 
         Upholds runtime.md#lifecycle/config-read-once.
         """
+        try:
+            self._write(_CONFIG, document)
+        except OSError as error:
+            raise Error(f"cannot write {self.path}/{_CONFIG}", errno=error.errno or 0) from None
+
+    def write_config(self, config: "Config") -> None:
+        """Replace the configuration. Raises OSError."""
         self.write_file(_CONFIG, jsonio.dumps(config).encode())
 
     def read_config(self) -> "Config":
@@ -222,7 +234,7 @@ class Container:
                     content += chunk
             finally:
                 os.close(fd)
-            return jsonio.loads(content.decode())  # type: ignore[return-value]  # what write_config wrote
+            return jsonio.loads(content.decode())  # type: ignore[return-value]  # what is kept was checked
         except (OSError, ValueError) as error:
             raise Error(f"cannot read {self.path}/{_CONFIG}", str(error)) from None
 
