@@ -75,6 +75,10 @@ def debug(message: str) -> None:
 def _write(level: str, message: str) -> None:
     """Write one line with one write(2), so that lines of several processes do not mix."""
     if _log.fd == STDERR and not _log.json:
+        if not message.isprintable():
+            from pyruntime.printable import printable
+
+            message = printable(message, "\n" if level == "debug" else "")  # a traceback has lines
         line = f"pyruntime: {level}: {message}\n"
     else:
         line = _as_json(level, message) if _log.json else _as_text(level, message)

@@ -2,6 +2,7 @@
 
 from pyruntime.errors import Error, InvalidConfig
 from pyruntime.jsonio import dumps
+from pyruntime.printable import printable
 
 # A log line is read by programs that show it in one message of their own.
 _MOST_PROBLEMS_IN_A_LOG = 20
@@ -19,12 +20,8 @@ def for_people(error: Error, verb: str) -> str:
             lines += _details(problem, "    ")
     else:
         lines = [head + _first_line(error), *_details(error, "  ")]
-    return "".join(f"{_printable(line)}\n" for line in lines)
-
-
-def _printable(text: str) -> str:
-    """Return `text` with control characters as escapes: what stands in a configuration must not command a terminal."""
-    return "".join(c if (c >= " " and not "\x7f" <= c <= "\x9f") or c == "\n" else repr(c)[1:-1] for c in text)
+    text = "\n".join(lines)
+    return printable(text, "\n") + "\n"
 
 
 def for_a_log(error: Error, verb: str) -> str:

@@ -392,7 +392,8 @@ def save_streams(options: CriuOptions, pid: int) -> None:
 
     try:
         names = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
-        with open(f"{options.images}/{_STREAMS}", "w") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(f"{options.images}/{_STREAMS}", flags, 0o644), "w") as file:
             file.write(dumps(names))
     except OSError as error:
         raise Error(f"cannot write {options.images}/{_STREAMS}", errno=error.errno or 0) from None

@@ -42,6 +42,10 @@ def write_pid_file(path: str, pid: int) -> None:
             os.write(fd, str(pid).encode())
         finally:
             os.close(fd)
-        os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
     except OSError as error:
         raise Error(f"cannot write the pid file {path}", errno=error.errno or 0) from None

@@ -82,12 +82,15 @@ class Relay:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         # A socket's address holds only 107 bytes of path.
         address = f"/proc/self/fd/{container.fd}/{_DIRECTORY}/{_SOCKET}"
+        # The container's users send to it. No chmod: by then the container may have put a link in its place.
+        umask = os.umask(0)
         try:
             self._socket.bind(address)
-            os.chmod(address, 0o777)
         except OSError as error:
             self._socket.close()
             raise Error(f"cannot make {container.path}/{_DIRECTORY}/{_SOCKET}", errno=error.errno or 0) from None
+        finally:
+            os.umask(umask)
         self._pidfd = lib.pyr_pidfd_open(pid)
 
     def forward(self, main_pid: int) -> None:

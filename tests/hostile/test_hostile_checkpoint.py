@@ -56,3 +56,19 @@ def test_a_root_filesystem_that_leads_out_of_the_bundle_is_not_restored(runtime,
     assert not os.listdir(outside)
     assert not (runtime.root / container).exists()
     assert not (criu.place / "requests").exists() or "notify_scripts" not in (criu.place / "requests").read_text()
+
+
+def test_a_link_in_the_directory_of_the_images_is_not_written_through(runtime, bundle, criu, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "file").write_text("of the host")
+    (tmp_path / "images/descriptors.json").symlink_to(tmp_path / "file")
+    container = runtime.id()
+    place = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    null = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.run(runtime.command("run", "-d", "-b", place, container), check=True, timeout=60, **null)
+    words = ("checkpoint", "--image-path", tmp_path / "images", container)
+    done = runtime(*words, env=criu.environment, check=False)
+    assert done.returncode == 1
+    assert "ELOOP" in done.stderr
+    assert (tmp_path / "file").read_text() == "of the host"
+    assert runtime("state", container).returncode == 0

@@ -150,3 +150,41 @@ def test_an_invalid_process_names_the_place_and_runs_nothing(containers, tmp_pat
     assert len(container.cgroups()) and container.status == "running"
     pids = json.loads(containers.runtime("ps", "-f", "json", container.id).stdout)
     assert pids == [container.pid]
+
+
+# ---- What commands a terminal ----
+
+
+def test_control_characters_of_a_configuration_do_not_reach_the_terminal_with_a_warning(containers):
+    option = "x=\x1b]0;title\x07\nerror: forged\x9b31m"
+    mount = {"destination": "/tmp", "type": "bind", "source": "/", "options": ["bind", option]}
+    done = containers.run("true", lambda config: config["mounts"].append(mount))
+    (line,) = [line for line in done.stderr.split("\n") if "x=" in line]
+    assert line.startswith("pyruntime: warning: options without effect")
+    assert line.isprintable()
+    assert r"x=\x1b]0;title\x07\nerror: forged\x9b31m" in line
+
+
+def test_control_characters_of_a_path_do_not_reach_the_terminal_with_a_list(runtime, bundle, tmp_path):
+    place = tmp_path / "bundle\x1b[2J"
+    bundle(lambda config: None).rename(place)
+    container = runtime.id()
+    runtime("create", "-b", place, container)
+    table = runtime("list").stdout
+    assert str(tmp_path / r"bundle\x1b[2J") in table
+    assert "\x1b" not in table
+    assert json.loads(runtime("list", "-f", "json").stdout)[0]["bundle"] == str(place)
+
+
+# ---- The pid file ----
+
+
+@pytest.mark.parametrize("verb", ["create", "exec"])
+def test_a_pid_file_that_cannot_be_leaves_nothing_beside_it(containers, tmp_path, verb):
+    (tmp_path / "pids/pid").mkdir(parents=True)
+    container = containers.start() if verb == "exec" else None
+    words = [container.id, "true"] if container else ["-b", containers.bundle("true"), containers.runtime.id()]
+    done = containers.runtime(verb, "--pid-file", tmp_path / "pids/pid", *words, check=False)
+    assert done.returncode in (1, 255)
+    assert "cannot write the pid file" in done.stderr
+    assert os.listdir(tmp_path / "pids") == ["pid"]

@@ -5,6 +5,7 @@ from pyruntime.cli.output import STDERR, write
 from pyruntime.cli.root import state_root
 from pyruntime.engine.list import containers
 from pyruntime.jsonio import dumps
+from pyruntime.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +36,13 @@ def main(line: "CommandLine") -> int:
     elif line.options["format"] == "json":
         write(dumps([_ordered(document) for document in found]) + "\n")
     else:
-        write(_table([[title for title, _ in _COLUMNS], *([str(d[name]) for _, name in _COLUMNS] for d in found)]))
+        rows = ([printable(str(document[name])) for _, name in _COLUMNS] for document in found)
+        write(_table([[title for title, _ in _COLUMNS], *rows]))
     return 0
 
 
 def _complain(container_id: str, error: "Error") -> None:
-    write(f"load container {container_id}: {for_a_log(error, '')}\n", STDERR)
+    write(printable(f"load container {container_id}: {for_a_log(error, '')}") + "\n", STDERR)
 
 
 def _ordered(document: "dict[str, object]") -> "dict[str, object]":

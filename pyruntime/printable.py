@@ -1,0 +1,8 @@
+"""Text for people: what stands in a configuration or a file name must not command a terminal."""
+
+
+def printable(text: str, also: str = "") -> str:
+    """Return `text` with control characters as escapes, but those in `also`."""
+    if text.isprintable():
+        return text
+    return "".join(c if (c >= " " and not "\x7f" <= c <= "\x9f") or c in also else repr(c)[1:-1] for c in text)
