@@ -41,6 +41,8 @@ def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> No
                     held = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
                     held_path = path
                 os.write(held, args["value"].encode())
+                if "kept" in args:
+                    _check_kept(step, path)
             except OSError as error:
                 if "again_after" in args and error.errno in (errno.EINVAL, errno.EBUSY):
                     refused.append((step, error))
@@ -105,6 +107,22 @@ def _refused(step: "Step", path: str, error: OSError) -> Error:
         errno=error.errno or 0,
         advice=advice,
     )
+
+
+def _check_kept(step: "Step", path: str) -> None:
+    """Refuse a limit that the kernel has accepted and does not have: it shows a higher one.
+
+    Upholds runtime.md#lifecycle/environment-error.
+    """
+    found = read_file(path).strip()
+    if int(found) > int(step.args["value"]):
+        raise Error(
+            f"cannot write {step.args['value']!r} to {path}",
+            f"the kernel takes it and has no such limit any more: it shows {found}",
+            pointer=step.pointer,
+            clause=step.clause,
+            step=step,
+        )
 
 
 def _check_memory_usage(step: "Step", paths: dict[str, str]) -> None:

@@ -30,6 +30,7 @@ class CgroupPlan:
                                     instead=[[file, value]]  other ways, where the kernel has no `file`
                                     optional=True            nothing is lost where the kernel has no `file`
                                     again_after=file         the kernel may refuse until `file` is written: try again
+                                    kept=True                the kernel may take it without effect: read it again
                                     levels=True              also in each parent made for this container, top first
                                     needs=text               what the kernel lacks where it has no `file`
               check_memory_usage    controller, limit (bytes): refuse a limit below what is used now

@@ -163,8 +163,8 @@ def _memory_v1(memory: "Memory", section: _Section, limit: int, swap: int, reser
     for name, file in (("kernel", "memory.kmem.limit_in_bytes"), ("kernelTCP", "memory.kmem.tcp.limit_in_bytes")):
         value: Any = memory.get(name)
         if value:
-            # Accepted as the spec has it; what the kernel still makes of it is the kernel's answer. -1 is the default.
-            section.write("memory", file, value, name, **({"optional": True} if value == -1 else {}))
+            # Later kernels take the limit without a word, and have none. -1 is the default.
+            section.write("memory", file, value, name, **({"optional": True} if value == -1 else {"kept": True}))
     if "useHierarchy" in memory:
         # Since Linux 5.11 always on: the kernel accepts 1 and refuses 0.
         section.write("memory", "memory.use_hierarchy", int(memory["useHierarchy"]), "useHierarchy")

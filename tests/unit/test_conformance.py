@@ -104,6 +104,15 @@ def test_no_tested_clause_is_called_an_exception(generated):
     assert not [name for name, clause in CATALOGUE.items() if clause.get("exception") and found[name]["tests"]]
 
 
+def test_tests_that_an_exception_names_are_there():
+    named = [
+        test for clause in CATALOGUE.values() for test in re.findall(r"(\S+\.py)::(\w+)", clause.get("exception", ""))
+    ]
+    assert len(named) > 3
+    for file, test in named:
+        assert f"def {test}(" in (PROJECT / "tests" / file).read_text(), test
+
+
 @pytest.mark.parametrize("name", ["docs/conformance.md", "evidence.json", "properties.json"])
 def test_what_is_generated_is_what_would_be(generated, name):
     path, text = next((path, text) for path, text in generated.items() if str(path).endswith(name))

@@ -61,7 +61,7 @@ STEPS = {
     "uid_map": "text",
     "umask": "mask",
     "user": "uid gid groups setgroups",
-    "write_cgroup": "value again_after instead optional levels",
+    "write_cgroup": "value again_after instead optional kept levels",
 }
 
 # Operation and argument, or operation -> why it is not varied.
