@@ -18,19 +18,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pyruntime.spec.clauses import FILES
+from pyruntime.spec.clauses import FILES, address
 
 DOCS = Path(__file__).resolve().parent
 PROJECT = DOCS.parent
 DATA = PROJECT / "pyruntime/spec/clauses"
 SCHEMA = "spec-fixtures/schema/config.json"
-SPECIFICATION = "https://github.com/opencontainers/runtime-spec/blob/v1.3.0/"
 
 KEYWORD = re.compile(r"\b(?:MUST|SHOULD|SHALL|REQUIRED|RECOMMENDED)\b(?: NOT\b)?")
 CLAUSE = re.compile(r"\b[a-z-]+\.md#[a-z0-9-]+/[a-z0-9-]+\b")
 QUOTED = re.compile(rf'"({CLAUSE.pattern})"')
-# Folders of tests that a mark counts in: those that run everywhere.
+# Folders of tests that a mark counts in: those that run everywhere, and those that run in a virtual machine.
 TESTS = ("unit", "conformance", "integration", "hostile")
+MACHINE = "vm/inside"
 
 
 def read_catalogue() -> "dict[str, Any]":
@@ -179,14 +179,33 @@ def tests(work: Path) -> "dict[str, list[str]]":
     return dict(json.loads(answer.read_text()))
 
 
+def machine_tests() -> "dict[str, list[str]]":
+    """Return clause or section -> the tests of the virtual machines that carry it as a mark.
+
+    Only there can they be imported, so their sources are read: the mark is a decorator, or stands in one.
+    """
+    found: dict[str, list[str]] = {}
+    for path in sorted((PROJECT / "tests" / MACHINE).glob("test_*.py")):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            calls = [node for one in function.decorator_list for node in ast.walk(one) if isinstance(node, ast.Call)]
+            marks = [one for one in calls if isinstance(one.func, ast.Attribute) and one.func.attr == "clause"]
+            for name in dict.fromkeys(ast.literal_eval(argument) for mark in marks for argument in mark.args):
+                found.setdefault(name, []).append(f"{MACHINE}/{path.name}::{function.name}")
+    return found
+
+
 def evidence(work: Path) -> "dict[str, dict[str, list[str]]]":
     """Return clause -> the code and the tests that name it."""
     catalogue = read_catalogue()
-    functions, marks = code(catalogue), tests(work)
+    functions, marks, machine = code(catalogue), tests(work), machine_tests()
     unknown = [name for name in functions if name not in catalogue]
     if unknown:
         raise SystemExit(f"no clauses: {', '.join(f'{name} ({functions[name][0]})' for name in unknown)}")
-    return {name: {"code": functions[name], "tests": marks.get(name, [])} for name in catalogue}
+    return {
+        name: {"code": functions[name], "tests": [*marks.get(name, ()), *machine.get(name, ())]} for name in catalogue
+    }
 
 
 # ---- The page ----
@@ -219,6 +238,10 @@ def page(found: "dict[str, dict[str, list[str]]]") -> str:
         "`pyruntime explain CLAUSE` prints one with its properties. Where runc and crun read a clause in another way,",
         "[deviations.md](deviations.md) says so.",
         "",
+        "A test is named where it fails when the clause is broken; those with (VM) run in the virtual machines of",
+        "`make vm`, the others everywhere. What binds the author of a configuration is tested as well, because of",
+        "config.md#valid-values/invalid-is-error.",
+        "",
         "| binds | clauses | tested | exceptions |",
         "|---|---|---|---|",
     ]
@@ -233,7 +256,7 @@ def page(found: "dict[str, dict[str, list[str]]]") -> str:
         place = name.partition("/")[0]
         if place != section:
             section = place
-            lines += ["", f"## [{section}]({SPECIFICATION}{section})", "", "| clause | code | tests | status |"]
+            lines += ["", f"## [{section}]({address(section)})", "", "| clause | code | tests | status |"]
             lines.append("|---|---|---|---|")
         cells = [
             f"**{name.partition('/')[2]}** {clause['strength']}: {clause['says']}",
@@ -247,7 +270,7 @@ def page(found: "dict[str, dict[str, list[str]]]") -> str:
 
 def _link(place: str, folder: str) -> str:
     file, _, function = place.partition("::")
-    return f"[{function or Path(file).name}]({folder}/{file})"
+    return f"[{function or Path(file).name}]({folder}/{file}){' (VM)' if file.startswith(MACHINE) else ''}"
 
 
 # ---- What `explain` says of a property ----
@@ -265,7 +288,7 @@ def properties() -> "dict[str, dict[str, Any]]":
         named = generator["_inherited"](template, data["modules"])
         found[template] = {
             "type": _type(template, schema),
-            "default": defaults.get(template, ""),
+            "default": defaults.get(template) or _default(template, schema),
             "clause": clause,
             "modules": named or generator["_best"](generator["_inherited"](template, modules) or []),
             "tests": generator["_inherited"](template, data["tests"]),
@@ -273,28 +296,45 @@ def properties() -> "dict[str, dict[str, Any]]":
     return found
 
 
+def _default(template: str, schema: "dict[str, Any]") -> str:
+    """Return what the default of a property is by its place: none where it is required."""
+    *way, last = template.split("/")[1:]
+    holder = _node(way, schema)
+    if holder and last in holder.get("required", ()):
+        return "none: it is required"
+    return "as in a new cgroup" if template.startswith("/linux/resources/") else ""
+
+
 _PLURALS = {"object": "objects", "string": "strings", "integer": "integers", "boolean": "booleans", "array": "arrays"}
 
 
 def _type(template: str, schema: "dict[str, Any]") -> str:
     """Return the type of a property in words."""
-    node = _resolved(schema, schema)
-    for part in template.split("/")[1:]:
-        child = node.get("properties", {}).get(part) or node.get("items") or node.get("additionalProperties")
-        if not isinstance(child, dict):
-            return ""
-        node = _resolved(child, schema)
+    node = _node(template.split("/")[1:], schema)
+    if node is None:
+        return ""
     kind = str(node.get("type", ""))
+    items, values = node.get("items", {}), node.get("additionalProperties")
     if kind == "array":
-        inner = _resolved(node.get("items", {}), schema)
-        kind = f"array of {_PLURALS.get(inner.get('type', ''), 'values')}"
-    elif kind == "object" and isinstance(node.get("additionalProperties"), dict):
-        kind = "map"
+        kind = f"array of {_PLURALS.get(_resolved(items, schema).get('type', ''), 'values')}"
+    elif kind == "object" and isinstance(values, dict):
+        kind = f"map of {_PLURALS.get(_resolved(values, schema).get('type', ''), 'values')}"
     elif "enum" in node:
         kind = f"string, one of {', '.join(node['enum'])}"
     elif node.get("title"):
-        kind = f"{kind}: {node['title']}"
+        kind = f"{kind}, {node['title']}"
     return kind
+
+
+def _node(way: "list[str]", schema: "dict[str, Any]") -> "dict[str, Any] | None":
+    """Return the schema of what the names of `way` lead to, None where it says nothing of that."""
+    node = _resolved(schema, schema)
+    for part in way:
+        child = node.get("properties", {}).get(part) or node.get("items") or node.get("additionalProperties")
+        if not isinstance(child, dict):
+            return None
+        node = _resolved(child, schema)
+    return node
 
 
 def _resolved(node: "dict[str, Any]", schema: "dict[str, Any]") -> "dict[str, Any]":

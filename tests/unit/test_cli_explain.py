@@ -59,7 +59,12 @@ def test_a_section_without_clauses_is_known_too(explain):
         ("/mounts/3/options", ["array of strings", "config.md#mounts", "plan/mounts.py", "idmap-without-mappings"]),
         ("/mounts/3", ["element of /mounts", "listed-order"]),
         ("/linux/resources/memory/limit", ["int64", "config-linux.md#memory", "plan/cgroup_limits.py"]),
-        ("/linux/sysctl/net.ipv4.ip_forward", ["element of /linux/sysctl", "map"]),
+        ("/linux/sysctl/net.ipv4.ip_forward", ["element of /linux/sysctl", "type          string"]),
+        ("/linux/sysctl", ["map of strings"]),
+        ("/process/cwd", ["none: it is required", "string, an absolute path"]),
+        ("/process/user", ["No clause of its own", "Those of /process:", "uid, gid, umask, additionalGids"]),
+        ("/process/capabilities/ambient", ["Those of /process/capabilities:", "capability-warning", "empty"]),
+        ("/linux/devices/1", ["type          object", "type, path, major, minor, fileMode"]),
         ("/hooks/poststop/0/timeout", ["config.md#posix-platform-hooks/timeout-positive", "default", "none"]),
         ("/root/readonly", ["boolean", "false", "config.md#root/readonly"]),
         ("/linux/resources/rdma/mlx5_1/hcaHandles", ["config-linux.md#rdma"]),
@@ -70,6 +75,15 @@ def test_a_property_is_explained_at_its_place(explain, pointer, words):
     assert status == 0
     assert out.startswith(pointer)
     assert not [word for word in words if word not in out]
+
+
+def test_what_binds_the_specification_itself_is_of_no_interest_at_a_property(explain):
+    assert "reserved-for-later" not in explain("/annotations")[1]
+    assert "binds the specification itself" in explain("config.md#annotations/reserved-for-later")[1]
+
+
+def test_the_address_of_a_section_is_its_anchor_on_the_web(explain):
+    assert explain("runtime-linux.md#dev-symbolic-links")[1].endswith("runtime-linux.md#-dev-symbolic-links\n")
 
 
 def test_options_of_mounts_are_listed_by_their_words(explain):

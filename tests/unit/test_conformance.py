@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clauses import SECTIONS
+from clauses import CLAUSES, SECTIONS
 from pyruntime.spec.clauses import FILES, catalogue, evidence, properties
 
 PROJECT = Path(__file__).parents[2]
@@ -102,6 +102,12 @@ def test_every_clause_that_binds_us_has_code_and_a_test_or_a_reason(generator, g
 def test_no_tested_clause_is_called_an_exception(generated):
     found = json.loads(next(text for path, text in generated.items() if path.name == "evidence.json"))
     assert not [name for name, clause in CATALOGUE.items() if clause.get("exception") and found[name]["tests"]]
+
+
+def test_marks_of_the_virtual_machines_name_what_there_is(generator):
+    found = generator["machine_tests"]()
+    assert len(found) > 5
+    assert found.keys() <= CLAUSES
 
 
 def test_tests_that_an_exception_names_are_there():

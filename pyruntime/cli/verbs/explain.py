@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pyruntime.cli.parse import CommandLine
     from pyruntime.spec.clauses import Clause
 
-SPECIFICATION = f"https://github.com/opencontainers/runtime-spec/blob/v{SPEC_VERSION}/"
-
 _WIDTH = 100
 _BOUND = {
     "runtime": "binds the runtime",
@@ -65,7 +63,7 @@ def _section(name: str, members: "list[str]", catalogue: "dict[str, Clause]") ->
     if not members:
         lines += ["", "  The section has no MUST, SHOULD or REQUIRED."]
     about = [pointer for pointer, known in clauses.properties().items() if known["clause"] == name]
-    return "\n".join([*lines, "", *_rows([("properties", about), ("text", [f"{SPECIFICATION}{name}"])])]) + "\n"
+    return "\n".join([*lines, "", *_rows([("properties", about), ("text", [clauses.address(name)])])]) + "\n"
 
 
 def _clause(name: str, clause: "Clause", evidence: "dict[str, list[str]]") -> str:
@@ -77,9 +75,9 @@ def _clause(name: str, clause: "Clause", evidence: "dict[str, list[str]]") -> st
         ("no test", [exception] if exception else []),
         ("properties", clause.get("pointers", [])),
         ("code", evidence.get("code", [])),
-        ("tests", evidence.get("tests", [])),
+        ("tests", [f"tests/{test}" for test in evidence.get("tests", [])]),
         ("said also in", twins),
-        ("text", [f"{SPECIFICATION}{name.partition('/')[0]}"]),
+        ("text", [clauses.address(name.partition("/")[0])]),
     ]
     lines = [name, f"  {clause['strength']}: {_BOUND[clause['binds']]}", "", *_indented(clause["says"], 2), ""]
     return "\n".join([*lines, *_rows(rows)]) + "\n"
@@ -95,11 +93,12 @@ def explain_pointer(pointer: str) -> str:
     known = table[template]
     catalogue = clauses.catalogue()
     lines = [pointer, *([f"  an {_ELEMENT} of {template}"] if kind == _ELEMENT else [])]
-    about = [
-        name
-        for name, clause in catalogue.items()
-        if clause["binds"] != "platform" and any(_matches(one, template) for one in clause.get("pointers", ()))
-    ]
+    about, of = _nearest(template, catalogue), template
+    while not about and of:
+        of = of.rpartition("/")[0]
+        about = _nearest(of, catalogue)
+    if about and of != template:
+        lines += ["", f"  No clause of its own. Those of {of}:"]
     words = [name.partition(_WORD)[2] for name in about if _WORD in name]
     for name in about:
         if _WORD not in name:
@@ -108,14 +107,40 @@ def explain_pointer(pointer: str) -> str:
         section = next(name for name in about if _WORD in name).partition("/")[0]
         lines += ["", f"  {section}{_WORD}...", *_indented(", ".join(words), 4)]
     rows = [
-        ("type", [known["type"]]),
-        ("default", [known["default"]]),
+        ("type", [_singular(known["type"]) if kind == _ELEMENT else known["type"]]),
+        ("holds", [", ".join(_members(template, table))]),
+        ("default", [known["default"] if not kind else ""]),
         ("section", [known["clause"]]),
-        ("code", known["modules"]),
-        ("tests", known["tests"]),
-        ("text", [f"{SPECIFICATION}{known['clause']}"]),
+        ("code", [f"pyruntime/{module}" for module in known["modules"]]),
+        ("tests", [f"tests/{test}" for test in known["tests"]]),
+        ("text", [clauses.address(known["clause"])]),
     ]
     return "\n".join([*lines, "", *_rows(rows)]) + "\n"
+
+
+def _nearest(template: str, catalogue: "dict[str, Clause]") -> "list[str]":
+    """Return the clauses that are about a property and bind somebody who deals with this runtime."""
+    return [
+        name
+        for name, clause in catalogue.items()
+        if clause["binds"] not in ("platform", "specification")
+        and any(_matches(one, template) for one in clause.get("pointers", ()))
+    ]
+
+
+def _members(template: str, table: "dict[str, Any]") -> "list[str]":
+    """Return the names of the properties of an object, or of each object in a list or map."""
+    inside = (f"{template}/", f"{template}/*/")
+    return [
+        one.rpartition("/")[2]
+        for one in table
+        if any(one.startswith(start) and "/" not in one[len(start) :] for start in inside)
+    ]
+
+
+def _singular(kind: str) -> str:
+    """Return the type of an element of a list or map, from that of the whole: "array of strings"."""
+    return kind.rpartition(" of ")[2].removesuffix("s")
 
 
 def _template(pointer: str, table: "dict[str, Any]") -> "tuple[str, str]":

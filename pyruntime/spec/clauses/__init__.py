@@ -23,6 +23,7 @@ docs/conformance.py writes both.
 import os
 import sys
 
+from pyruntime import SPEC_VERSION
 from pyruntime.errors import Error
 from pyruntime.jsonio import loads
 
@@ -33,6 +34,16 @@ if TYPE_CHECKING:
     Clause = dict[str, Any]
 
 FILES = ("runtime", "bundle", "runtime-linux", "config", "config-linux", "features", "features-linux")
+
+
+SPECIFICATION = f"https://github.com/opencontainers/runtime-spec/blob/v{SPEC_VERSION}/"
+# Section -> its anchor there, where that is another one: this heading has a space before its words.
+_ANCHORS = {"runtime-linux.md#dev-symbolic-links": "runtime-linux.md#-dev-symbolic-links"}
+
+
+def address(section: str) -> str:
+    """Return where a section can be read."""
+    return SPECIFICATION + _ANCHORS.get(section, section)
 
 
 def catalogue() -> "dict[str, Clause]":

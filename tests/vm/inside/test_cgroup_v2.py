@@ -72,6 +72,7 @@ WRITTEN = (
 
 
 @pytest.mark.parametrize("number", range(len(WRITTEN)))
+@pytest.mark.clause("config-linux.md#unified/controllers-enabled", "config-linux.md#unified/unknown-written")
 def test_limits_are_written(either, number):
     limits, expected = WRITTEN[number]
     container = either.start(resources(**limits))
@@ -97,6 +98,7 @@ def test_limits_are_written(either, number):
         ),
     ],
 )
+@pytest.mark.clause("config-linux.md#unified/conversion-impossible", "config-linux.md#unified/controller-missing")
 def test_what_v2_cannot_do_is_an_error_that_says_where(containers, limits, pointer):
     assert pointer in containers.refused(resources(**limits))
 
@@ -187,6 +189,7 @@ DENY = {"allow": False, "access": "rwm"}
         ([DENY, {"allow": True, "type": "b", "major": 10, "minor": 229, "access": "rwm"}], "made"),
     ],
 )
+@pytest.mark.clause("config-linux.md#allowed-device-list/listed-order")
 def test_device_rules_decide(containers, rules, expected):
     def change(config):
         config["linux"]["resources"]["devices"] = rules
@@ -209,6 +212,7 @@ def test_the_default_devices_work_whatever_the_rules_say(either):
 # ---- Where, and whose ----
 
 
+@pytest.mark.clause("config-linux.md#cgroups-path/absolute-below-mount")
 def test_an_absolute_path_is_below_the_mount_point(containers, session):
     container = containers.start(linux(cgroupsPath=f"/{session}-a/b"))
     assert container.group == CGROUPS / f"{session}-a/b"
@@ -216,6 +220,7 @@ def test_an_absolute_path_is_below_the_mount_point(containers, session):
     assert not (CGROUPS / f"{session}-a").exists()
 
 
+@pytest.mark.clause("runtime.md#state/status-extra-values")
 def test_pause_and_delete_go_through_the_freezer(either):
     container = either.start()
     either.runtime(*either.driver, "pause", container.id)
@@ -231,6 +236,9 @@ def test_the_container_sees_its_own_cgroup_as_the_root(either):
     assert either.run(script, resources(pids={"limit": 99})).stdout.split() == ["0::/", "99", "locked"]
 
 
+@pytest.mark.clause(
+    "config-linux.md#cgroup-ownership/needs-writable-mount", "config-linux.md#cgroup-ownership/delegated-files-only"
+)
 def test_a_writable_cgroup_is_given_to_the_containers_root(either):
     def change(config):
         config["linux"]["namespaces"].append({"type": "user"})

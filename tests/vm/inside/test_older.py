@@ -44,6 +44,7 @@ def idmapped(config):
         ("/process/scheduler", "SCHED_ISO", process(scheduler={"policy": "SCHED_ISO"})),
     ],
 )
+@pytest.mark.clause("runtime.md#lifecycle/environment-error")
 def test_what_the_kernel_lacks_is_named(containers, pointer, needs, change):
     said = containers.refused(change)
     assert pointer in said and needs in said, said

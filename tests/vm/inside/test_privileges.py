@@ -30,6 +30,7 @@ def status(text):
     return {name: int(value, 16) for name, value in re.findall(r"^Cap(\w+):\s*(\w+)$", text, re.M)}
 
 
+@pytest.mark.clause("features-linux.md#capabilities/recognized")
 def test_every_capability_can_be_had(containers):
     done = containers.run("cat /proc/self/status", capable(*NAMES))
     assert status(done.stdout) == dict.fromkeys(("Inh", "Prm", "Eff", "Bnd", "Amb"), ALL)
@@ -45,6 +46,7 @@ def test_a_capability_is_the_one_of_its_name(containers, bit):
     assert status(done.stdout) == dict.fromkeys(("Inh", "Prm", "Eff", "Bnd", "Amb"), expected)
 
 
+@pytest.mark.clause("config.md#posix-process/rlimit-soft", "config.md#posix-process/rlimit-hard")
 def test_hard_limits_can_be_raised(containers):
     """With CAP_SYS_RESOURCE, which the process itself does not get."""
     wanted = {
@@ -60,6 +62,7 @@ def test_hard_limits_can_be_raised(containers):
     assert {name: found[name] for name, _ in wanted.values()} == {n: [str(v)] * 2 for n, v in wanted.values()}
 
 
+@pytest.mark.clause("config.md#linux-process/oom-score-set")
 def test_scheduling_that_needs_privilege_can_be_had(containers):
     change = process(
         scheduler={"policy": "SCHED_FIFO", "priority": 7},

@@ -176,6 +176,7 @@ def test_exec_joins_the_cgroup_that_the_users_systemd_made(user):
     assert {os.stat(f"/proc/{one}").st_uid for one in processes} == {USER.pw_uid}
 
 
+@pytest.mark.clause("runtime.md#lifecycle/environment-error")
 def test_a_controller_that_is_not_delegated_is_an_error_that_names_it(user):
     delegated = (MANAGER / "cgroup.controllers").read_text().split()
     assert "memory" in delegated and "io" not in delegated
@@ -200,6 +201,7 @@ def test_a_delegated_cgroup_can_be_limited_without_systemd(user):
     assert text.strip() == "0::/"
 
 
+@pytest.mark.clause("runtime.md#lifecycle/environment-error")
 def test_a_limit_without_a_delegated_cgroup_is_an_error(user):
     def elsewhere(config):
         config["linux"]["cgroupsPath"] = "/not-mine"
