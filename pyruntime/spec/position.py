@@ -30,7 +30,7 @@ class UnpairedSurrogate(ValueError):
     """An escape that is half of a character; `pos` is its offset in characters."""
 
     def __init__(self, pos: int) -> None:
-        super().__init__("unpaired surrogate")
+        super().__init__()
         self.pos = pos
 
 
@@ -109,7 +109,6 @@ def _by_tokens(text: str, doing: str) -> Error:
                 frames[-1][1][0] = int(frames[-1][1][0]) + 1
             expects_name = token in "{," and bool(frames) and frames[-1][0] is not None
         elif match.lastgroup == "string" and expects_name:
-            expects_name = False
             names = frames[-1][0]
             key = _unquoted(token)
             frames[-1][1][0] = key
@@ -163,8 +162,7 @@ def _place(text: str, offset: int) -> str:
 def _found(text: str, offset: int) -> str:
     if offset >= len(text):
         return "the end"
-    match = _TOKEN.match(text, offset)
-    token = match.group() if match else text[offset]
+    token = next(_TOKEN.finditer(text, offset)).group()
     shown = token if len(token) <= 40 else token[:39] + "…"
     # Control characters would reach the terminal.
     return shown if shown.isprintable() else ascii(shown)

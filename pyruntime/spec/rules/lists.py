@@ -14,4 +14,4 @@ def is_list(text: str) -> bool:
 
 def _is_number(text: str) -> bool:
     # Kernels are built for thousands of CPUs; nine digits keep int() short.
-    return 0 < len(text) < 10 and text.isascii() and text.isdigit()
+    return len(text) < 10 and text.isascii() and text.isdigit()

@@ -6,7 +6,7 @@ are there now (+), the kinds of those that are gone (-), warnings (~), or the er
 
 import json
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from invented import NAMESPACES, config, context, facts
@@ -505,12 +505,6 @@ UPDATES = [
 ]
 
 
-def cases():
-    """Yield (host, what the configuration gets) for create."""
-    for group in (memory, processors, others, groups, systemd, mounts, cgroup_mounts, roots, processing):
-        yield from group()
-
-
 def shown(value):
     """Return a value in one line; bytes in hexadecimal."""
     return json.dumps(value, default=bytes.hex)
@@ -588,21 +582,58 @@ def block(title, make, before=()):
     return [f"== {title}", *lines]
 
 
-def blocks():
-    """Return what is to be in plans.txt: a list of lines for each case."""
-    found = []
-    plain = {host: block(host, partial(created, host, {})) for host in HOSTS}
-    first = plain["v1"]
-    found += [lines if host == "v1" else [lines[0], *changed(lines[1:], first[1:])] for host, lines in plain.items()]
-    for host, change in cases():
-        found.append(block(f"{host} {shown(change)}", partial(created, host, change), plain[host][1:]))
+@cache
+def plain(host):
+    """Return the block of the small configuration itself."""
+    return block(host, partial(created, host, {}))
+
+
+def hosts():
+    """Yield what differs between the hosts, which are held against the first."""
+    first, *others = (block(host, partial(created, host, {})) for host in HOSTS)
+    yield first
+    for title, *lines in others:
+        yield [title, *changed(lines, first[1:])]
+
+
+def execs():
+    """Yield the blocks of `exec`."""
     container = block("exec", partial(executed, {}))
-    found.append(container)
-    found += [block(f"exec {shown(change)}", partial(executed, change), container[1:]) for change in EXEC]
-    for host in ("v1", "v2"):
-        found += [block(f"update {host} {shown(change)}", partial(updated, host, change)) for change in UPDATES]
-    return ["".join(f"{line}\n" for line in lines) for lines in found]
+    yield container
+    for change in EXEC:
+        yield block(f"exec {shown(change)}", partial(executed, change), container[1:])
+
+
+def updates():
+    """Yield the blocks of `update`."""
+    for host in BOTH:
+        for change in UPDATES:
+            yield block(f"update {host} {shown(change)}", partial(updated, host, change))
+
+
+def creates(cases):
+    """Yield the blocks of `cases` of `create`."""
+    for host, change in cases():
+        yield block(f"{host} {shown(change)}", partial(created, host, change), plain(host)[1:])
+
+
+# Name -> what yields the blocks of that part of plans.txt, in its order.
+PARTS = {
+    "hosts": hosts,
+    **{
+        cases.__name__: partial(creates, cases)
+        for cases in (memory, processors, others, groups, systemd, mounts, cgroup_mounts, roots, processing)
+    },
+    "exec": execs,
+    "update": updates,
+}
+
+
+def part(name):
+    """Return a part of plans.txt."""
+    text = "\n".join("".join(f"{line}\n" for line in lines) for lines in PARTS[name]())
+    return f"# {name}\n\n{text}"
 
 
 if __name__ == "__main__":
-    FILE.write_text("\n".join(blocks()))
+    FILE.write_text("\n".join(map(part, PARTS)))

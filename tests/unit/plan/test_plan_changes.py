@@ -3,11 +3,17 @@
 import plans
 import pytest
 
+TOLD = {part.split("\n", 1)[0]: part for part in f"\n{plans.FILE.read_text()}".split("\n# ")[1:]}
 
-def test_each_part_of_a_configuration_changes_the_plan_as_in_the_file():
-    told = plans.FILE.read_text().split("\n\n")
-    found = "\n".join(plans.blocks()).split("\n\n")
+
+@pytest.mark.parametrize("name", plans.PARTS)
+def test_the_configuration_changes_the_plan_as_in_the_file(name):
+    told, found = TOLD[name].rstrip("\n").split("\n\n"), plans.part(name)[2:].rstrip("\n").split("\n\n")
     different = [now for before, now in zip(told, found, strict=False) if before != now]
     if different or len(told) != len(found):
         # Without pytest's comparison of long texts, which takes a minute for some.
         pytest.fail("run plans.py, and read what has changed:\n" + "\n\n".join(different[:3]))
+
+
+def test_the_file_has_no_other_parts():
+    assert list(TOLD) == list(plans.PARTS)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 import time
 
 import pytest
@@ -207,6 +208,17 @@ def test_an_integer_of_400_digits_is_the_longest():
     assert load.parse(b"-" + b"9" * 399, "") == -int("9" * 399)
     with pytest.raises(Error, match="an integer of 401 digits"):
         load.parse(b"9" * 401, "")
+
+
+def test_a_syntax_error_is_told_as_well_where_nobody_has_loaded_the_decoder_of_the_library(monkeypatch):
+    told = []
+    for loaded in (True, False):
+        if not loaded:
+            monkeypatch.delitem(sys.modules, "json.decoder")
+        with pytest.raises(Error) as caught:
+            load.parse(b' \n{"a" 1}', "it")
+        told.append(str(caught.value))
+    assert told == ["it is not JSON: line 2, column 6: expecting ':' delimiter (glossary.md#json)"] * 2
 
 
 def test_a_descriptor_is_not_inherited_and_no_terminal_is_taken(tmp_path, monkeypatch):

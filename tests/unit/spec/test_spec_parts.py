@@ -193,10 +193,43 @@ def test_what_is_no_list_of_cpus(text):
         ("net.ipv4.conf.eth0/1.forwarding", "net.ipv4.conf.eth0/1.forwarding"),
         ("x", "x"),
         (".net/ipv4", ".net/ipv4"),
+        ("/net.ipv4", ".net/ipv4"),
     ],
 )
 def test_the_first_separator_of_a_parameter_decides(name, expected):
     assert sysctl.dotted(name) == expected
+
+
+def test_a_parameter_of_the_whole_host_has_no_namespace():
+    assert sysctl.namespace_of("vm.swappiness") == ""
+    assert sysctl.namespace_of("kernel.shmmni") == "ipc"
+    assert sysctl.namespace_of("net.core.somaxconn") == "network"
+
+
+def test_all_that_is_wrong_is_found_behind_what_is_right():
+    namespaces = [{"type": kind} for kind in ("mount", "network", "user")]
+    linux = {
+        "namespaces": namespaces,
+        "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
+        "sysctl": {"net.a": "1", "kernel.sem": "1"},
+    }
+    process = {**PROCESS, "user": {"uid": 5, "gid": 6, "additionalGids": [0, 7]}}
+    annotations = {"run.oci.hooks.stderr": "/a", "run.oci.hooks.stdout": "/a\0", "run.oci.pidfd_receiver": "a"}
+    config = {
+        "ociVersion": "1.3.0",
+        "root": {"path": "r"},
+        "linux": linux,
+        "process": process,
+        "annotations": annotations,
+    }
+    assert findings(spec.check_config, config) == [
+        ("/linux/uidMappings", "config-linux.md#user-namespace-mappings"),
+        ("/process/user/gid", "config.md#posix-platform-user"),
+        ("/process/user/additionalGids/1", "config.md#posix-platform-user"),
+        ("/linux/sysctl/kernel.sem", "config-linux.md#sysctl"),
+        ("/annotations/run.oci.hooks.stdout", "config.md#annotations"),
+        ("/annotations/run.oci.pidfd_receiver", "config.md#annotations"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["eth0", "X", "a" * 15, "...", "lan%d", "é"])

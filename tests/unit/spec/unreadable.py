@@ -8,8 +8,22 @@ from pyruntime.spec.load import parse
 
 FILE = Path(__file__).with_suffix(".txt")
 
+# Nested too deep for the scanner.
+_ARRAYS, _OBJECTS = b"[" * 30_000 + b"]" * 30_000, b'{"a":' * 30_000 + b"1" + b"}" * 30_000
+_FEWER_ARRAYS, _FEWER_OBJECTS = b"[" * 20_000 + b"]" * 20_000, b'{"a":' * 20_000 + b"1" + b"}" * 20_000
+
 # No comma before a bracket: Python has other words for it since 3.13.
 DOCUMENTS = [
+    b"[\n" + _ARRAYS + b",\n" + _ARRAYS + b"]",
+    b"[\n" + _FEWER_OBJECTS + b",\n" + _ARRAYS + b"]",
+    b"[\n" + _ARRAYS + b",\n" + _FEWER_OBJECTS + b"]",
+    b"[\n" + _OBJECTS + b",\n" + _FEWER_ARRAYS + b"]",
+    b"[\n" + _FEWER_ARRAYS + b",\n" + _OBJECTS + b"]",
+    b"[\n" + _ARRAYS + b",[],{}" * 40_000 + b"\n]",
+    b"[\n" + _OBJECTS + b',1,{"a":1}' * 40_000 + b"\n]",
+    b"{} X",
+    b"1 X",
+    b'["a",{"b":1,"b":2}]',
     b"",
     b" \n\t\r",
     b"\xef\xbb\xbf{}",
