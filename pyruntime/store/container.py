@@ -1,9 +1,9 @@
 """One container's directory: its state file, its lock, its start gate.
 
 ROOT/ID/            locked with flock(2) by whoever changes the container
-ROOT/ID/state.json  replaced as a whole, never written in place
-ROOT/ID/first.json  the state as it was before anything was made: what `delete --force` goes by where state.json is
-                    damaged
+ROOT/ID/first.json  the state as it was before anything was made: the container's until there is a state.json, and what
+                    `delete --force` goes by where that is damaged
+ROOT/ID/state.json  the state since the container is created; appears as a whole, never written in place
 ROOT/ID/config.json the configuration as it was at create
 ROOT/ID/holder      who has the lock and runs hooks meanwhile
 ROOT/ID/start.sock  the start gate: the container's init listens here from `created` until it executes the
@@ -170,15 +170,15 @@ class Container:
             raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
 
     def begin(self, state: "StateFile") -> None:
-        """Write the first state.json, and keep it beside those that replace it. Raises Error when it cannot be written.
+        """Write the state of a container that is being created. Raises Error when it cannot be written.
 
-        The second name of one file costs less than another file, and is only given to one that is whole.
+        Not as a state.json that is replaced later: many a file system sends to the disk at once what replaces a file by
+        its name, and waits for the disk when it is removed.
         """
         try:
-            self._write(_FIRST, jsonio.dumps(state).encode())
-            os.link(_FIRST, _STATE, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            self.write_file(_FIRST, jsonio.dumps(state).encode())
         except OSError as error:
-            raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
+            raise Error(f"cannot write {self.path}/{_FIRST}", errno=error.errno or 0) from None
 
     def read_first(self) -> "StateFile | None":
         """Return the state as `begin` wrote it: all that may have been made, but no process. None when unreadable."""
@@ -188,8 +188,9 @@ class Container:
             return None
 
     def read(self) -> "StateFile | None":
-        """Return state.json; None while `create` has not written it yet. Raises Error when it is damaged."""
-        return self._read(_STATE)
+        """Return the state; None while `create` has not written it yet. Raises Error when it is damaged."""
+        state = self._read(_STATE)
+        return self._read(_FIRST) if state is None else state
 
     def _read(self, name: str, of_any_version: bool = False) -> "StateFile | None":
         try:
