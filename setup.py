@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -23,6 +24,16 @@ WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "fre
 # The launcher that loads libpython, in the package.
 SMALL = "launcher"
 SCHEMAS = "spec-fixtures/schema"
+# The objects of libpython that verbs run. Together they share few pages with the compiler, the parser and the codecs.
+HOT = """
+    _iomodule _stat _threadmodule _warnings abstract bltinmodule boolobject bytearrayobject bytes_methods
+    bytesobject call capsule cellobject ceval classobject codecs codeobject descrobject dictobject dynload_shlib
+    enumobject errnomodule errors exceptions fcntlmodule fileobject fileutils floatobject formatter_unicode frame
+    frameobject funcobject gcmodule genobject getargs import importdl initconfig listobject longobject memoryobject
+    methodobject modsupport moduleobject mysnprintf object obmalloc posixmodule pyhash pylifecycle pystate pytime
+    selectmodule setobject signalmodule sliceobject specialize structmember structseq sysmodule thread timemodule
+    traceback tupleobject typeobject unicodectype unicodeobject weakrefobject
+"""
 
 
 class BuildPython(build_py):
@@ -56,12 +67,12 @@ class BuildLauncher(build_scripts):
         snapshot = sys.version_info[:2] == (3, 11)
         if snapshot:
             definitions.append("-DSNAPSHOT")
-        whole = ["-Wl,--whole-archive", str(archive), "-Wl,--no-whole-archive", "-Wl,--export-dynamic"]
+        python = [*objects(archive, target.parent.parent / "libpython"), "-Wl,--export-dynamic"]
         compile_launcher(
             target,
             definitions,
             includes,
-            ["-fno-pie", "-no-pie", *whole, *needed_by_python(), *WRAPPED],
+            ["-fno-pie", "-no-pie", *python, *needed_by_python(), *WRAPPED],
             ["csrc/snapshot.c"],
         )
         if snapshot:
@@ -95,6 +106,15 @@ def static_library():
     return (
         archive if wanted and sys.version_info >= (3, 11) and interpreter()["LIBPYTHON"] and archive.is_file() else None
     )
+
+
+def objects(archive, folder):
+    """Extract the objects of the archive of libpython into `folder`, and return their paths, the HOT ones first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    subprocess.run(["ar", "x", archive.resolve()], cwd=folder, check=True)
+    hot = HOT.split()
+    return sorted(map(str, folder.glob("*.o")), key=lambda path: (Path(path).stem not in hot, path))
 
 
 def needed_by_python():

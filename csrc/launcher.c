@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -295,6 +296,9 @@ static void print_exception(void) {
 static void start_python(void) {
     PyPreConfig before;
     api_PyPreConfig_InitIsolatedConfig(&before);
+#ifdef SNAPSHOT
+    before.allocator = PYMEM_ALLOCATOR_MALLOC; /* for the snapshot: csrc/snapshot.c */
+#endif
     before.utf8_mode = 1; /* paths are bytes: UTF-8 with surrogateescape, whatever the locale */
     check(api_Py_PreInitialize(&before));
 
@@ -329,6 +333,10 @@ static void start_python(void) {
 
 /* Run the program in an interpreter inside this process. Never returns. */
 static _Noreturn void embed(void) {
+    /* A short life: memory is asked for in few pieces and given back at its end. The first must stay smaller than the map
+       of memory of Python's allocator, 256 KiB of zeros, which then costs nothing until it is used. */
+    mallopt(M_TOP_PAD, 192 << 10);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
 #ifdef SNAPSHOT
     if (snapshot_present())
         snapshot_wake();

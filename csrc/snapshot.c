@@ -18,6 +18,7 @@
    For the interpreter, waking up is what it is to be the child of a fork: the same memory, another process. */
 #define Py_BUILD_CORE 1
 #include <Python.h>
+#include <internal/pycore_pymem.h>
 #include <internal/pycore_runtime.h>
 
 #include <errno.h>
@@ -47,15 +48,7 @@ struct header {
     uint64_t begin, end;
 };
 
-static bool in_arena(const void *memory) { return (const char *)memory >= arena && (const char *)memory < arena + used; }
-
-static void *take(size_t size, size_t alignment) {
-    size_t begin = (used + alignment - 1) & -alignment;
-    if (size > ARENA_SIZE - begin)
-        return NULL;
-    used = begin + size;
-    return arena + begin;
-}
+static bool in_arena(const void *memory) { return (const char *)memory > arena && (const char *)memory <= arena + used; }
 
 /* ---- malloc and its like, as the program calls them ---- */
 
@@ -65,29 +58,33 @@ void *__real_realloc(void *memory, size_t size);
 void __real_free(void *memory);
 void __wrap_free(void *memory);
 
-/* Each piece has its size before it. Those given back while the snapshot is taken are used again, so that what is left
-   lies close together; one that is given back later stays where it is. */
+/* Each piece has its usable size before it. Those given back while the snapshot is taken are used again, so that what is
+   left lies close together; one that is given back later stays where it is. */
 #define UNIT 16UL
 #define SPARE 4096
-struct piece {
-    size_t size; /* a multiple of UNIT, without this head */
-    struct piece *next;
-};
-static struct piece *spare[SPARE]; /* by size */
+static void *spare[SPARE]; /* the first of each size with its head, in units; each piece holds the next */
 
-static struct piece *piece_of(void *memory) { return (struct piece *)((char *)memory - UNIT); }
+static size_t *size_of(void *memory) { return (size_t *)memory - 1; }
+
+/* Return the next piece of `size` bytes with its head, or NULL when the arena is full. */
+static void *take(size_t size) {
+    if (size > sizeof arena - UNIT - used)
+        return NULL;
+    used += size;
+    return arena + UNIT + used - size;
+}
 
 void *__wrap_malloc(size_t size) {
     if (!recording)
         return __real_malloc(size);
-    size = size ? (size + UNIT - 1) & -UNIT : UNIT;
-    struct piece *piece = size / UNIT < SPARE ? spare[size / UNIT] : NULL;
-    if (piece)
-        spare[size / UNIT] = piece->next;
-    else if (!(piece = take(UNIT + size, UNIT)))
-        return NULL;
-    piece->size = size;
-    return (char *)piece + UNIT;
+    size_t units = (sizeof(size_t) + size + UNIT - 1) / UNIT;
+    void *memory = units < SPARE ? spare[units] : NULL;
+    if (memory) {
+        spare[units] = *(void **)memory;
+    } else if ((memory = take(units * UNIT))) {
+        *size_of(memory) = units * UNIT - sizeof(size_t);
+    }
+    return memory;
 }
 
 void *__wrap_calloc(size_t count, size_t size) {
@@ -101,7 +98,7 @@ void *__wrap_calloc(size_t count, size_t size) {
 void *__wrap_realloc(void *memory, size_t size) {
     if (!in_arena(memory))
         return memory || !recording ? __real_realloc(memory, size) : __wrap_malloc(size);
-    size_t former = piece_of(memory)->size;
+    size_t former = *size_of(memory);
     if (size <= former)
         return memory;
     void *larger = __wrap_malloc(size);
@@ -115,24 +112,21 @@ void *__wrap_realloc(void *memory, size_t size) {
 void __wrap_free(void *memory) {
     if (!in_arena(memory)) {
         __real_free(memory);
-    } else if (recording && piece_of(memory)->size / UNIT < SPARE) {
-        struct piece *piece = piece_of(memory);
-        memset(memory, 0, piece->size);
-        piece->next = spare[piece->size / UNIT];
-        spare[piece->size / UNIT] = piece;
+    } else if (recording) {
+        size_t size = *size_of(memory), units = (size + sizeof(size_t)) / UNIT;
+        memset(memory, 0, size); /* what is left must not depend on what was there */
+        if (units < SPARE) {
+            *(void **)memory = spare[units];
+            spare[units] = memory;
+        }
     }
 }
 
-/* Locks hold the thread that took them; the numbers that libpython makes of it would be different in each snapshot. */
-pthread_t __real_pthread_self(void);
-pthread_t __wrap_pthread_self(void) { return recording ? 1 : __real_pthread_self(); }
-
-/* ---- What Python's own allocator asks the kernel for ---- */
-
+/* The stack of Python's frames is asked for as memory of the kernel. */
 static void *map(void *context, size_t size) {
     (void)context;
     if (recording)
-        return take(size, 4096);
+        return __wrap_malloc(size);
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
@@ -142,6 +136,10 @@ static void unmap(void *context, void *memory, size_t size) {
     if (!in_arena(memory))
         munmap(memory, size);
 }
+
+/* Locks hold the thread that took them; the numbers that libpython makes of it would be different in each snapshot. */
+pthread_t __real_pthread_self(void);
+pthread_t __wrap_pthread_self(void) { return recording ? 1 : __real_pthread_self(); }
 
 /* ---- Taken and woken ---- */
 
@@ -156,6 +154,9 @@ void snapshot_begin(void) {
 int snapshot_write(const char *path) {
     present = PyThreadState_Get();
     recording = false;
+    /* Until here malloc gave out everything, one piece behind the other (launcher.c): what belongs together lies together.
+       What is allocated from now on comes from Python's own allocator, which passes on what is not its own. */
+    _PyMem_SetupAllocators(PYMEM_ALLOCATOR_PYMALLOC);
     present->native_thread_id = 0; /* of this process, and set anew in each */
     struct header header = {(uintptr_t)&__data_start, (uintptr_t)arena + used};
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

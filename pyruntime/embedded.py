@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# The verbs whose time counts.
-_HOT = ("run", "exec", "create", "start", "state", "kill", "delete")
+# The hot verbs, and what they import late, beyond what a rehearsal does.
+_HOT = """
+    cli.main cli.verbs.run cli.verbs.exec cli.verbs.create cli.verbs.start cli.verbs.state cli.verbs.kill
+    cli.verbs.delete cgroup.v1 cgroup.v2 cgroup.write cgroup.tree cgroup.removal engine.hooks engine.seccomp
+    init.labels store.holder
+"""
 
 
 class _Extensions:
@@ -133,25 +137,21 @@ class _Later:
 
 
 def prepare() -> None:
-    """Import all of the package that the first half of the interpreter can, for a snapshot; and use some of it."""
+    """Import what the hot verbs use, for a snapshot, and use it (pyruntime/rehearsal.py).
+
+    All else is imported when it is needed: what lies among the hot is mapped together with it.
+    """
     from pyruntime._constants import LIB
 
     _replace()
     stub: Any = type(sys)("pyruntime._stub")
     stub.lib, stub.ffi = _Later("lib", LIB), _Later("ffi", {})
     sys.modules[stub.__name__] = stub
-    # The hot ones first, so that they lie close together.
-    for verb in _HOT:
-        _find_and_load(f"pyruntime.cli.verbs.{verb}", __import__)
+    for name in _HOT.split():
+        _find_and_load(f"pyruntime.{name}", __import__)
     from pyruntime.rehearsal import rehearse
 
     rehearse()
-    for name in _imp._frozen_module_names():  # type: ignore[attr-defined]
-        if name.startswith("pyruntime.") and name not in sys.modules:
-            try:
-                _find_and_load(name, __import__)
-            except ImportError:  # it needs the second half, or an extension module
-                continue
     del sys.modules[stub.__name__]
     gc.collect()
     gc.freeze()

@@ -1,6 +1,7 @@
 """How many system calls a verb makes once it has taken the container's id: counted, because times are not the same."""
 
 import os
+from pathlib import Path
 
 import killing
 import pytest
@@ -18,3 +19,14 @@ def test_a_run_makes_no_more_system_calls_than_it_needs(bundle, runtime):
     assert 0 < first < stops
     # Each call stops twice.
     assert (stops - first) // 2 <= MOST
+
+
+# An interpreter that is started makes some sixty before it runs anything, and half of these are the dynamic linker's.
+MOST_TO_FIND_NOTHING = 58
+
+
+def test_a_verb_does_not_start_the_interpreter_again(runtime, pyruntime):
+    if b"--snapshot" not in Path(pyruntime).read_bytes():
+        pytest.skip("libpython is not part of the program")
+    stops, _ = killing.run(runtime.command("state", runtime.id()))
+    assert 0 < stops // 2 <= MOST_TO_FIND_NOTHING
