@@ -4,6 +4,7 @@ Whoever does not know an annotation ignores it (config.md#annotations); docs/ver
 One that is known and makes no sense is an error of config.json (spec/rules/annotations.py).
 """
 
+from pyruntime.spec.pointer import join
 from pyruntime.spec.rules.annotations import (
     CLAUSE,
     HOOKS_STDERR,
@@ -35,7 +36,7 @@ _WITHOUT_EFFECT = {
 
 def pointer(name: str) -> str:
     """Return the JSON pointer of the annotation `name`."""
-    return f"/annotations/{name.replace('~', '~0').replace('/', '~1')}"
+    return join("/annotations", name)
 
 
 def value(config: "Config", name: str) -> str:

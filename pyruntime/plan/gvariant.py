@@ -191,9 +191,9 @@ class _Reader:
         return "a" + element, bytes(values) if element == "y" else values
 
     def tuple(self, wanted: str, depth: int) -> "Typed":
-        types = _parts(wanted[1:-1]) if wanted[:1] == "(" else []
         if wanted and wanted[0] != "(":
             raise self.error(f"a value of type {wanted}")
+        types = _parts(wanted[1:-1])
         values: list[Any] = []
         found: list[str] = []
         self.position += 1
@@ -219,7 +219,7 @@ def _end(signature: str, start: int, depth: int = 0) -> int:
     first = signature[start : start + 1]
     if first == "v" or first in _BASIC:
         return start + 1
-    if depth == _DEEPEST:
+    if depth >= _DEEPEST:
         return 0
     if first == "a":
         return _end(signature, start + 1, depth + 1)

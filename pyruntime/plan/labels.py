@@ -67,7 +67,7 @@ def mount_label(context: "Context", fstype: str, data: "list[str]") -> "list[str
 
 def root_label(context: "Context", fstype: str) -> str:
     """Return linux.mountLabel where it belongs on the root of a new filesystem and not in its options, else ""."""
-    return (context.config["linux"].get("mountLabel") or "") if fstype in _LABELLED_BY_ROOT else ""
+    return context.config["linux"]["mountLabel"] if fstype in _LABELLED_BY_ROOT else ""
 
 
 def _disabled(module: str, what: str, pointer: str, value: str, clause: str) -> Error:

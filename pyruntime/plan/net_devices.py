@@ -1,6 +1,7 @@
 """Network devices of the host that the container gets (config-linux.md#network-devices)."""
 
 from pyruntime.plan.step import Step
+from pyruntime.spec.pointer import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,5 +20,4 @@ def net_devices(context: "Context") -> "Iterator[Step]":
     """
     entries = (context.config.get("linux") or {}).get("netDevices") or {}
     for device, entry in entries.items():
-        pointer = f"{POINTER}/{device.replace('~', '~0').replace('/', '~1')}"
-        yield Step("move_net_device", pointer, CLAUSE, device=device, name=entry.get("name") or device)
+        yield Step("move_net_device", join(POINTER, device), CLAUSE, device=device, name=entry.get("name") or device)

@@ -2,6 +2,7 @@
 
 from pyruntime.errors import Error
 from pyruntime.plan.step import Step
+from pyruntime.spec.pointer import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _annotated(annotations: "dict[str, str]") -> "list[Property]":
         name = key.removeprefix(ANNOTATION)
         if name == key:
             continue
-        pointer = f"/annotations/{key.replace('~', '~0').replace('/', '~1')}"
+        pointer = join("/annotations", key)
         if not (name.isascii() and name.isalnum()):
             raise _annotation_error(f"{name[:_SHOWN]!r} is not the name of a systemd property", pointer)
         from pyruntime.plan import gvariant

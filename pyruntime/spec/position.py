@@ -71,8 +71,8 @@ def explain(data: bytes, name: str, error: BaseException) -> Error:
         return Error(doing, f"{_place(text, offset)}: expected a value, found {_found(text, offset)}", clause=CLAUSE)
     offset = getattr(error, "pos", None)
     if offset is not None:
-        reason = str(getattr(error, "msg", error))
-        return Error(doing, f"{_place(text, offset)}: {reason[:1].lower()}{reason[1:]}", clause=CLAUSE)
+        said: str = error.msg  # type: ignore[attr-defined]  # json's own error has both
+        return Error(doing, f"{_place(text, offset)}: {said[:1].lower()}{said[1:]}", clause=CLAUSE)
     return _by_tokens(text, doing)
 
 

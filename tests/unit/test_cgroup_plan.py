@@ -90,6 +90,11 @@ def test_update_writes_only_what_it_is_given():
     assert [(step.args["file"], step.args["value"]) for step in plan.steps] == [("pids.max", "7")]
 
 
+def test_an_update_of_nothing_needs_no_group():
+    plan = compile_update({}, V1, {})
+    assert (plan.path, plan.groups, plan.steps, plan.required) == ("", {}, [], True)
+
+
 # ---- Ownership ----
 
 

@@ -133,7 +133,7 @@ def processors():
     yield from limits(
         BOTH,
         *({"cpu": {"shares": value}} for value in (0, 1, 2, 3, 1024, 2000, 262143, 262144, 262145)),
-        *({"cpu": {"quota": value}} for value in (0, -1, -2, 50000)),
+        *({"cpu": {"quota": value}} for value in (0, -1, -2, 1, 50000)),
         {"cpu": {"period": 5}},
         {"cpu": {"period": 0}},
         {"cpu": {"quota": 7, "period": 5}},
@@ -518,7 +518,7 @@ def told(error):
 def steps(plan, warnings=()):
     """Return all of a plan, a line for each step."""
     lines = [
-        f"{by} {step.op} {shown(step.args)} {step.pointer or '-'} {step.clause}"
+        f"{by} {step.op} {shown(step.args)} {'-' if step.pointer == '' else step.pointer} {step.clause}"
         for by, found in plan.phases()
         for step in found
     ]
