@@ -33,7 +33,7 @@ def intel_rdt(config: "Config", container_id: str) -> "Iterator[Step]":
         return
     asked = linux["intelRdt"]
     caches = [asked[name] for name in ("l3CacheSchema", "memBwSchema") if asked.get(name)]
-    lines = [line for text in [*caches, *(asked.get("schemata") or ())] for line in text.splitlines() if line.strip()]
+    lines = _lines(*caches, *(asked.get("schemata") or ()))
     name = asked.get("closID") or ""
     group = "" if name == "/" else name or container_id
     must_be = NEW if not name else ANY if lines else PRESENT
@@ -46,13 +46,18 @@ def intel_rdt(config: "Config", container_id: str) -> "Iterator[Step]":
             POINTER,
             CLAUSE,
             group=group,
-            lines=[line for text in caches for line in text.splitlines() if line.strip()],
+            lines=_lines(*caches),
         )
     if lines:
         yield Step("resctrl_schemata", POINTER, CLAUSE, group=group, lines=lines)
     if asked.get("enableMonitoring"):
         path = f"{group}/mon_groups/{container_id}".lstrip("/")
         yield Step("resctrl_monitor", f"{POINTER}/enableMonitoring", CLAUSE, group=path)
+
+
+def _lines(*texts: str) -> "list[str]":
+    """Return the lines of `texts` that say something, as the kernel parts them: at the newline and nowhere else."""
+    return [line for text in texts for line in text.split("\n") if line.strip()]
 
 
 def disagreement(wanted: str, schemata: str, granularity: int) -> str:

@@ -223,6 +223,8 @@ def _annotated(annotations: "dict[str, str]") -> "list[Property]":
             signature, value = gvariant.parse(text)
         except ValueError as error:
             raise _annotation_error(str(error), pointer) from error
+        if _parts_lines(value):
+            raise _annotation_error("expected text of one line: systemd writes it into a unit file", pointer)
         if name.endswith("Sec") and name[-4:-3].islower():
             # Documented in seconds as TimeoutStopSec, but on the bus there is only TimeoutStopUSec.
             if signature not in "ynqiuxtd" or not 0 <= value * 1000000 <= INFINITY:
@@ -230,6 +232,13 @@ def _annotated(annotations: "dict[str, str]") -> "list[Property]":
             name, signature, value = f"{name[:-3]}USec", "t", int(value * 1000000)
         properties.append((name, signature, value))
     return properties
+
+
+def _parts_lines(value: "Any") -> bool:
+    """Tell whether a text somewhere in `value` has a newline."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_parts_lines, value))
+    return isinstance(value, str) and "\n" in value
 
 
 def _annotation_error(reason: str, pointer: str) -> Error:

@@ -130,6 +130,8 @@ def test_an_update_that_cannot_be_kept_is_taken_back(runtime, running):
         (["--pids-limit", "many"], "--pids-limit many"),
         (["--cpu-period", "-5"], "/cpu/period"),
         (["--l3-cache-schema", "L3:0=f"], "Intel RDT"),
+        (["--mem-bw-schema", "MB:0=10\nL3:0=f"], "one line"),
+        (["--mem-bw-schema", "L3:0=f"], 'starts with "MB:"'),
         (["-r", "/no/such/file"], "/no/such/file"),
     ],
 )

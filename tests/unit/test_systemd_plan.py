@@ -155,7 +155,19 @@ def test_documented_seconds_become_the_microseconds_of_the_bus(text, microsecond
     assert annotated(text, "TimeoutStopSec") == ("TimeoutStopUSec", "t", microseconds)
 
 
-@pytest.mark.parametrize(("name", "text"), [("Bad-Name", "1"), ("X", "nonsense"), ("TimeoutStopSec", "'5'"), ("", "1")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Bad-Name", "1"),
+        ("X", "nonsense"),
+        ("TimeoutStopSec", "'5'"),
+        ("", "1"),
+        ("Description", r"'one\nOnFailure=other.service'"),
+        ("Description", "'one\nOnFailure=other.service'"),
+        ("Documentation", r"['man:a', 'man:b\n']"),
+        ("X", r"[('a', <('b\n',)>)]"),
+    ],
+)
 def test_annotation_that_is_no_property_is_an_error_at_its_place(name, text):
     with pytest.raises(Error) as raised:
         annotated(text, name)

@@ -26,6 +26,13 @@ def main(line: "CommandLine") -> int:
     """Update the container named by the argument."""
     options = line.options
     resources = _from_file(options["resources"]) if options["resources"] else _from_options(options)
+    bandwidth = options["mem-bw-schema"]
+    if bandwidth and (not bandwidth.startswith("MB:") or "\n" in bandwidth):
+        raise Error(
+            f"--mem-bw-schema {bandwidth}",
+            'expected one line that starts with "MB:"',
+            clause="config-linux.md#intelrdt",
+        )
     schemata = [options[name] for name in ("l3-cache-schema", "mem-bw-schema") if options[name]]
     update_container(state_root(line.shared["root"]), line.arguments[0], resources, schemata)
     return 0

@@ -49,6 +49,15 @@ def test_schemata_are_written_in_the_order_of_the_specification():
     ]
 
 
+@pytest.mark.parametrize("separator", ["\r", "\v", "\f", "\x1c", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_what_the_kernel_takes_for_no_end_of_a_line_is_none(separator):
+    """Else a line that may only be about the memory bandwidth could bring another one with it."""
+    text = f"MB:0=20{separator}L3:0=f"
+    assert steps(closID="gold", memBwSchema=text)["resctrl_schemata"]["lines"] == [text]
+    assert steps(closID="gold", memBwSchema=text)["resctrl_compare"]["lines"] == [text]
+    assert steps(schemata=[text])["resctrl_schemata"]["lines"] == [text]
+
+
 @pytest.mark.clause("config-linux.md#intelrdt/rules-applied", "config-linux.md#intelrdt/no-schemata")
 def test_without_schemata_none_are_written():
     assert "resctrl_schemata" not in steps(closID="gold", enableMonitoring=True)
