@@ -183,9 +183,12 @@ static bool is_same_file(int one, int other) {
  * namespace may search. */
 static int root_place(struct stub *stub, const struct step *step, int tree) {
     int place = open(stub_string(stub, step->source), O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (step->flags & STEP_IN_PLACE || (place >= 0 && is_same_file(place, tree)))
+    if (place >= 0 && !is_same_file(place, tree)) {
+        close_fd(&place); /* what lies there now is the host's */
+        errno = ESTALE;
+    }
+    if (place >= 0 || step->flags & STEP_IN_PLACE)
         return place;
-    close_fd(&place);
     return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 

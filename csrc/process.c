@@ -181,18 +181,26 @@ int pyr_set_mempolicy(int mode, const unsigned long *nodes, unsigned long bits) 
     return answer(syscall(SYS_set_mempolicy, mode, bits ? nodes : NULL, bits));
 }
 
-/* Unmounts what is mounted at `path`, with all below, in this mount namespace (-1) or in another one. */
-int pyr_unmount(int mount_namespace, const char *path) {
-    if (mount_namespace < 0)
-        return answer(umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW));
-    pid_t pid = fork();
+static int unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode) {
+    if (mount_namespace >= 0 && setns(mount_namespace, CLONE_NEWNS) < 0)
+        return errno;
+    cleanup_close int place = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat status;
+    if (place < 0 || fstat(place, &status) < 0)
+        return errno;
+    if (inode && (status.st_dev != device || status.st_ino != inode))
+        return ESTALE;
+    return fchdir(place) < 0 || umount2(".", MNT_DETACH) < 0 ? errno : 0;
+}
+
+/* Unmounts what is mounted at `path`, with all below, in this mount namespace (-1) or in another one: the directory
+ * `inode` of `device`, unless that is 0. The path is resolved once. 0 or -errno: -ESTALE where another one lies there. */
+int pyr_unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode) {
+    pid_t pid = fork(); /* for its working directory */
     if (pid < 0)
         return -errno;
-    if (pid == 0) {
-        if (setns(mount_namespace, CLONE_NEWNS) < 0 || umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-            _exit(errno);
-        _exit(0);
-    }
+    if (pid == 0)
+        _exit(unmount(mount_namespace, path, device, inode));
     int status;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)

@@ -22,7 +22,7 @@ int pyr_sched_setattr(uint32_t policy, uint64_t flags, int32_t nice, uint32_t pr
 int pyr_ioprio_set(int ioclass, int priority);
 int pyr_set_mempolicy(int mode, const unsigned long *nodes, unsigned long bits);
 int pyr_namespace_type(int fd);
-int pyr_unmount(int mount_namespace, const char *path);
+int pyr_unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode);
 int pyr_user_namespace_process(void);
 int pyr_pidfd_open(int pid);
 int pyr_pidfd_send_signal(int pidfd, int number);

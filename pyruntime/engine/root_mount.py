@@ -20,7 +20,14 @@ def expect(path: str, plan: "Plan") -> "RootMount":
     """Return what `remove` needs to know before the root filesystem `path` is mounted over itself."""
     joined = next((s.args["path"] for s in plan.namespaces if s.op == "setns" and s.args["namespace"] == "mount"), "")
     inode = os.stat(joined).st_ino if joined else 0
-    return {"path": path, "namespace": joined, "inode": inode, "below": 0 if joined else _mount_id(path)}
+    root = os.stat(path)
+    return {
+        "path": path,
+        "namespace": joined,
+        "inode": inode,
+        "below": 0 if joined else _mount_id(path),
+        "root": [root.st_dev, root.st_ino],
+    }
 
 
 def remove(record: "RootMount") -> None:
@@ -33,13 +40,19 @@ def remove(record: "RootMount") -> None:
                 return
         elif _mount_id(record["path"]) == record["below"]:
             return
-        error = -lib.pyr_unmount(namespace, os.fsencode(record["path"]))
+        # The path may have changed what it leads to: only the root filesystem itself is unmounted.
+        device, root = record.get("root") or (0, 0)
+        error = -lib.pyr_unmount(namespace, os.fsencode(record["path"]), device, root)
     except FileNotFoundError:
         return  # the namespace, or the root filesystem, is gone with everything in it
     finally:
         if namespace >= 0:
             os.close(namespace)
-    if error not in (0, errno.EINVAL, errno.ENOENT):  # nothing is mounted there, or the namespace has no such place
+    if error in (errno.ENOTDIR, errno.ELOOP, errno.ESTALE):
+        from pyruntime import log
+
+        log.warning(f"the mount of the root filesystem is left: {record['path']} leads elsewhere by now")
+    elif error not in (0, errno.EINVAL, errno.ENOENT):  # nothing is mounted there, or the namespace has no such place
         raise Error(f"cannot unmount the root filesystem {record['path']}", step="umount2", errno=error)
 
 

@@ -389,6 +389,7 @@ class RootMount(TypedDict):
     namespace: str
     inode: int
     below: int
+    root: list[int]
 
 
 class StateFile(TypedDict):

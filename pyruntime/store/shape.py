@@ -86,7 +86,13 @@ def _is_root_mount(value: object) -> bool:
     if type(value) is not dict:
         return value is None
     paths, numbers = ("path", "namespace"), ("inode", "below")
-    return all(_is_path(value.get(name)) for name in paths) and all(_is_number(value.get(name)) for name in numbers)
+    root = value.get("root", [0, 0])  # which states of before have not
+    return (
+        all(_is_path(value.get(name)) for name in paths)
+        and all(_is_number(value.get(name)) for name in numbers)
+        and _are(_is_number, root)
+        and len(root) == 2
+    )
 
 
 def _is_hook(value: object) -> bool:

@@ -4,6 +4,7 @@
 
 import ctypes
 import os
+import subprocess
 import threading
 
 import pytest
@@ -90,3 +91,47 @@ def test_procfs_is_where_it_is_masked_although_its_place_turns_into_a_link(host,
     swapping(bundle / "rootfs/proc", bundle / "rootfs/link")
     for _ in range(ROUNDS):
         assert "Linux" not in host.runtime("run", "-b", bundle, host.runtime.id(), check=False).stdout
+
+
+def in_the_hosts_mount_namespace(config) -> None:
+    config["process"]["args"] = ["true"]
+    config["root"]["readonly"] = False
+    config["mounts"] = []
+    linux = config["linux"]
+    linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != "mount"]
+    for name in ("maskedPaths", "readonlyPaths"):
+        linux.pop(name, None)
+
+
+def test_a_root_filesystem_that_turns_into_a_link_is_mounted_over_no_other_directory(host, swapping):
+    """Without a mount namespace of its own the root filesystem is mounted over itself, on the host."""
+    bundle = host.bundle(in_the_hosts_mount_namespace, own=True)
+    (bundle / "link").symlink_to(host.outside / "directory")
+    swapping(bundle / "rootfs", bundle / "link")
+    ends = [host.runtime("run", "-b", bundle, host.runtime.id(), check=False).returncode for _ in range(5 * ROUNDS)]
+    assert set(ends) == {0, 1}
+    # Where delete met the link, its own mount is left, under one of the two names.
+    names = {str(bundle / "rootfs"), str(bundle / "link")}
+    while names & {line.split()[4] for line in host.mounts()}:
+        words = [f"--mount=/proc/{host.keeper}/ns/mnt", "umount", "--lazy", "--no-canonicalize", bundle / "rootfs"]
+        subprocess.run(["nsenter", *words], stderr=subprocess.DEVNULL, check=False)
+
+
+def test_delete_unmounts_the_root_filesystem_and_nothing_else_where_its_path_leads_by_then(host):
+    """What the owner of a bundle would have root unmount: the mount at `elsewhere/rootfs`, by the bundle's name."""
+    bundle = host.bundle(in_the_hosts_mount_namespace, own=True)
+    name = host.runtime.id()
+    elsewhere = host.outside.with_name("elsewhere")
+    (elsewhere / "rootfs").mkdir(parents=True)
+    inside = ["nsenter", f"--mount=/proc/{host.keeper}/ns/mnt"]
+    subprocess.run([*inside, "mount", "-t", "tmpfs", "kept", elsewhere / "rootfs"], check=True)
+    host.runtime("create", "-b", bundle, name)
+    moved = bundle.with_name("moved")
+    bundle.rename(moved)
+    bundle.symlink_to(elsewhere)
+    assert "is left" in host.runtime("delete", "--force", name).stderr
+    assert [line for line in host.mounts() if " kept " in line]
+    subprocess.run([*inside, "umount", elsewhere / "rootfs"], check=True)
+    subprocess.run([*inside, "umount", "--lazy", moved / "rootfs"], check=True)
+    bundle.unlink()
+    moved.rename(bundle)

@@ -15,7 +15,7 @@ HOOK = {"path": "/bin/true", "args": ["true"], "env": ["A=b"], "timeout": 1}
 FULL = {
     "cgroup": {"paths": {"": "/sys/fs/cgroup/c"}, "made": [], "unit": {"name": "c.scope", "user": True}},
     "intel_rdt": {"tasks": ["/sys/fs/resctrl/c"], "remove": []},
-    "root_mount": {"path": "/rootfs", "namespace": "", "inode": 0, "below": 7},
+    "root_mount": {"path": "/rootfs", "namespace": "", "inode": 0, "below": 7, "root": [1, 2]},
     "hooks": {"poststart": [HOOK], "poststop": [{"path": "/bin/true"}]},
     "annotations": {"key": "a value, with NUL: \0"},
     "pid": 4194304,
@@ -67,6 +67,8 @@ def test_what_older_versions_did_not_write_may_be_missing_and_nothing_else(name)
         ("intel_rdt", {"tasks": [1], "remove": []}),
         ("root_mount", {"path": "/", "namespace": "", "inode": 0}),
         ("root_mount", {"path": "/", "inode": 0, "below": 0}),
+        ("root_mount", {"path": "/", "namespace": "", "inode": 0, "below": 0, "root": [1]}),
+        ("root_mount", {"path": "/", "namespace": "", "inode": 0, "below": 0, "root": ["1", 2]}),
         ("root_mount", {"path": "/", "namespace": "", "inode": "0", "below": 0}),
         ("hooks", {"poststop": {}}),
         ("hooks", {"poststop": [{}]}),
