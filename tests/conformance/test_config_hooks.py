@@ -176,11 +176,11 @@ def test_the_state_is_on_stdin(containers, notes, kind):
         script="sleep 1000",
         own=True,
     )
-    pid = container.pid
+    pid, version = container.pid, container.state()["ociVersion"]
     container.start()
     container.delete("--force")
     state = json.loads((notes / "state").read_text())
-    assert state["ociVersion"]
+    assert state["ociVersion"] == version
     assert state["id"] == container.id
     assert state["bundle"] == str(container.bundle)
     assert state["annotations"] == {"a": "b"}

@@ -84,6 +84,14 @@ def test_the_environment_is_that_of_the_configuration_and_no_other(containers):
 
 
 @PROCESS
+def test_of_several_paths_the_last_one_counts(containers):
+    # As with runc, and as the environment of execvp(3) would have it after each of them is set.
+    words = ["echo", "found"]
+    assert containers.run("", process(args=words, env=["PATH=/nowhere", "PATH=/bin"])).stdout == "found\n"
+    assert "/process/args/0" in containers.refused(process(args=words, env=["PATH=/bin", "PATH=/nowhere"]))
+
+
+@PROCESS
 def test_cwd(inside):
     assert inside("pwd; readlink /proc/self/cwd", process(cwd="/usr/bin")).split()[-1] == "/bin"
     assert inside("pwd", process(cwd="/tmp")) == "/tmp"
@@ -137,6 +145,14 @@ def test_a_cwd_that_the_user_may_enter_and_root_may_not(inside, tmp_path):
     os.chown(tmp_path / "own", 101000, 0)
     changes = bind(tmp_path / "own", "/home"), mapped(), user(uid=1000, gid=1000), process(cwd="/home")
     assert inside("pwd", *changes) == "/home"
+
+
+@PROCESS
+def test_the_null_device_of_the_caller_is_the_containers_own(containers):
+    # That of the host is a file outside, which the process could look at.
+    container = containers.start()
+    assert os.path.samestat(container.proc("fd/0").stat(), container.path("/dev/null").stat())
+    assert not os.path.samestat(container.proc("fd/0").stat(), os.stat("/dev/null"))
 
 
 # ---- user ----

@@ -368,6 +368,14 @@ def test_a_working_directory_that_the_user_may_enter_and_root_may_not(box):
     assert inside.said("pwd", "--cwd", "/home/own", "--user", "1000:1000") == "/home/own"
 
 
+def test_no_link_of_procfs_leads_the_working_directory_outside(box):
+    def change(config):
+        config["linux"]["namespaces"] = [one for one in config["linux"]["namespaces"] if one["type"] != "pid"]
+
+    said = box(change).refused("true", options=["--cwd", f"/proc/{os.getpid()}/root"])
+    assert "it is outside of the container" in said
+
+
 def test_without_a_mount_namespace_the_root_is_the_containers(box):
     def change(config):
         config["linux"]["namespaces"] = [one for one in config["linux"]["namespaces"] if one["type"] != "mount"]

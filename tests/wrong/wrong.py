@@ -38,14 +38,15 @@ WORK = PROJECT / ".cache/wrong"
 FOLDERS = ("tests/conformance", "tests/integration")
 PATIENCE = 4  # seconds for what a right runtime does in milliseconds
 TEST_LIMIT = 25  # seconds for one test, in which a wrong runtime may hang
+FIRST = 5  # tests that are tried before others
 FITTING, OTHERS = 24, 8  # at most so many tests of a variation's sections, and of others
-SUITE_LIMIT = 900  # seconds for one run of pytest
+SUITE_LIMIT = 400  # seconds for one run of pytest
 # Of pytest's verbose output: how long a test took, which one it begins, and how that ended.
 DURATION = re.compile(r"([\d.]+)s (?:setup|call|teardown) +(tests/.*)")
 BEGUN = re.compile(r"(tests/\S+\.py::.*?)(?: (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|SUB\w+).*)?$")
 RESULT = re.compile(r"(tests/\S+\.py::.*?) (?:FAILED|ERROR|SUBFAIL\w*)(?: +\[ *\d+%\])?$")
 COMMON = {"linux", "none", "other", "with", "without", "resources"}  # words of variations that tell nothing
-LAST_FITTING, LAST_OTHERS = 150, 60  # the same for what has survived those
+LAST_FITTING, LAST_OTHERS = 150, 150  # the same for what has survived those
 
 
 # A wrong runtime may forget every wall: what it runs then must not find the host. Nothing can be written but WORK,
@@ -230,7 +231,7 @@ def recorded(jobs, again):
 
 
 def fitting(name, entry, known, marks, before):
-    """Return the tests that a variation runs against, in two rounds.
+    """Return the tests that a variation runs against, in three rounds: the first is of few files, and soon collected.
 
     name    the variation's
     entry   what `recorded` has of it
@@ -248,17 +249,20 @@ def fitting(name, entry, known, marks, before):
     words = {word for word in re.findall("[a-z]{4,}", name.partition("/")[2] or name) if word not in COMMON}
 
     def order(test):
-        return -sum(word in test.lower() for word in words), unlike[test], known["seconds"].get(test, 0)
+        return -sum(word.rstrip("s") in test.lower() for word in words), unlike[test], known["seconds"].get(test, 0)
 
     touching = sorted(unlike, key=order)
     touching = [test for test in touching if test not in known["failing"]]
     fits = [test for test in touching if test.partition("[")[0].removeprefix("tests/") in marked]
-    others = [test for test in touching if test not in set(fits)]
+    near = {test.partition("::")[0] for test in fits}
+    others = sorted(
+        (test for test in touching if test not in set(fits)), key=lambda test: test.partition("::")[0] not in near
+    )
     first = _some(fits, FITTING) + _some(others, OTHERS)
     if before in touching:
         first = [before, *(test for test in first if test != before)]
     last = [test for test in _some(fits, LAST_FITTING) + _some(others, LAST_OTHERS) if test not in set(first)]
-    return first, last
+    return first[:FIRST], first[FIRST:], last
 
 
 def _some(tests, most):
@@ -333,8 +337,8 @@ def main():
         and not (options.new and name in results)
     }
     if options.list:
-        for name, (first, last) in work.items():
-            print(f"{len(first):3} + {len(last):3}", name)
+        for name, rounds in work.items():
+            print(*(f"{len(tests):3}" for tests in rounds), name)
         print(
             f"{len(work)} variations; {len(known['failing'])} tests fail with the program as it is: {known['failing']}"
         )
