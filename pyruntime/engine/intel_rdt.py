@@ -179,6 +179,7 @@ def remove(record: "dict[str, Any]") -> None:
 
 
 def _check(step: "Step", path: str) -> None:
+    # Upholds config-linux.md#intelrdt/class-must-exist.
     there, must_be = os.path.isdir(path), step.args["must_be"]
     if must_be == PRESENT and not there:
         raise Error(

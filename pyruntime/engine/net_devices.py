@@ -56,7 +56,7 @@ def move(steps: "list[Step]", namespace: int, undo: "Undo") -> None:
     Each keeps its permanent addresses of global scope. Nothing is moved unless all can be; a device that was moved
     goes back through `undo`. Raises Error.
 
-    Upholds config-linux.md#network-devices/available, config-linux.md#network-devices/set-up,
+    Upholds config-linux.md#network-devices/available, config-linux.md#network-devices/move-checked,
     config-linux.md#namespace-lifecycle-and-container-termination/not-managed,
     config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back.
     """
@@ -71,6 +71,7 @@ def move(steps: "list[Step]", namespace: int, undo: "Undo") -> None:
 
 
 def _check_foreign(namespace: int, step: "Step") -> None:
+    # Upholds config-linux.md#network-devices/move-checked.
     there, here = os.fstat(namespace), os.stat(_OWN)
     if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
         raise Error(
@@ -152,6 +153,7 @@ class _Device:
         return self._index
 
     def _restore(self, target: "_Socket", index: int) -> None:
+        # Upholds config-linux.md#network-devices/attributes-kept.
         present = target.call(self._step, lambda link: list(link.get_addr(index=index)))
         there = {(message["family"], message["prefixlen"], message.get_attr("IFA_ADDRESS")) for message in present}
         for message in self._addresses:

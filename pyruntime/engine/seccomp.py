@@ -52,6 +52,9 @@ class Filter:
 
         pid    of the process that the filter is for, as the runtime sees it
         state  of the container
+
+        Upholds config-linux.md#seccomp/seccomp-fd, config-linux.md#the-container-process-state/version,
+        config-linux.md#the-container-process-state/pid, config-linux.md#the-container-process-state/state.
         """
         if self.listener < 0:
             return
@@ -67,8 +70,7 @@ class Filter:
 def open_filter(step: "Step", config: "Config", root: str, sources: "Sources") -> Filter:
     """Return the filter of a "seccomp" step, its agent's socket connected and owned by `sources`. Raises Error.
 
-    Upholds config-linux.md#seccomp/seccomp-fd, config-linux.md#the-container-process-state/version,
-    config-linux.md#the-container-process-state/pid, config-linux.md#the-container-process-state/state.
+    Upholds config-linux.md#seccomp/listener-fails.
     """
     path = step.args["listener"]
     agent = open_socket(path) if path else -1

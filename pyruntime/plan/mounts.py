@@ -34,7 +34,10 @@ def container_path(path: str) -> str:
 
 
 def is_bind(mount: "Mount") -> bool:
-    """Tell whether `mount` is a bind mount: by option as the spec says, or by type as runc's callers write it."""
+    """Tell whether `mount` is a bind mount: by option as the spec says, or by type as runc's callers write it.
+
+    Upholds config.md#linux-mount-options/option-bind, config.md#linux-mount-options/option-rbind.
+    """
     options = mount.get("options") or ()
     return "bind" in options or "rbind" in options or mount.get("type") == "bind"
 

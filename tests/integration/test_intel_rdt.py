@@ -327,7 +327,7 @@ def test_a_container_whose_class_is_missing_is_refused(pretended, hierarchy):
     assert not (hierarchy / "silver").exists()
 
 
-@pytest.mark.clause("config-linux.md#intelrdt/foreign-class-kept")
+@pytest.mark.clause("config-linux.md#intelrdt/task-written", "config-linux.md#intelrdt/foreign-class-kept")
 def test_a_container_is_in_the_class_that_is_named(runtime, pretended, hierarchy):
     (hierarchy / "gold").mkdir()
     name = pretended(hierarchy, closID="gold")
