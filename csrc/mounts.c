@@ -184,7 +184,8 @@ static bool is_same_file(int one, int other) {
 static int root_place(struct stub *stub, const struct step *step, int tree) {
     int place = open(stub_string(stub, step->source), O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (place >= 0 && !is_same_file(place, tree)) {
-        close_fd(&place); /* what lies there now is the host's */
+        close_fd(&place);
+        place = -1; /* what lies there now is the host's */
         errno = ESTALE;
     }
     if (place >= 0 || step->flags & STEP_IN_PLACE)
