@@ -76,7 +76,7 @@ def compile_unit(
         raise _error(f"{unit!r} is not the name of a systemd unit", configured)
     path = f"{expand_slice(slice_)}/{unit}"
     if rootless:
-        path = _manager(host.own.get("", "/")) + path
+        path = _manager(host.own.get("", "")) + path
     properties: list[Property] = [
         ("Description", "s", f"pyruntime container {container_id}"),
         ("Slice", "s", slice_),
@@ -99,7 +99,7 @@ def expand_slice(slice_: str) -> str:
     if slice_ == "-.slice":
         return ""
     parts = stem.split("-")
-    if stem == slice_ or not all(parts) or "/" in slice_ or not set(slice_) <= _NAME_CHARACTERS:
+    if stem == slice_ or not all(parts) or not set(slice_) <= _NAME_CHARACTERS:
         raise _error(f"{slice_!r} is not the name of a slice", slice_)
     return "".join(f"/{'-'.join(parts[:count])}.slice" for count in range(1, len(parts) + 1))
 

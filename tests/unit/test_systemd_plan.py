@@ -64,8 +64,9 @@ def test_user_s_scope_is_below_the_user_s_systemd(own):
 
 
 def test_where_no_systemd_of_the_user_is_in_sight_the_scope_is_at_the_top():
-    plan = compiled("user.slice:podman:3f", CgroupHost("v2", {}, "/c", {"": "/user@1.service"}), rootless=True)
-    assert plan.groups[""] == ("/c", "/user.slice/podman-3f.scope")
+    for own in ({"": "/user@1.service"}, {}):
+        plan = compiled("user.slice:podman:3f", CgroupHost("v2", {}, "/c", own), rootless=True)
+        assert plan.groups[""] == ("/c", "/user.slice/podman-3f.scope")
 
 
 def test_scope_is_delegated_and_accounted():

@@ -27,9 +27,7 @@ def annotations(config: "Config") -> "Iterator[Error]":
     for name, text in config["annotations"].items():
         reason = _CHECKS[name](text) if name in _CHECKS else ""
         if reason:
-            yield Error(
-                f"annotation {name}", reason, pointer=join("/annotations", name), value=text[:200], clause=CLAUSE
-            )
+            yield Error(f"annotation {name}", reason, pointer=join("/annotations", name), value=text, clause=CLAUSE)
 
 
 def _absolute(text: str) -> str:

@@ -28,7 +28,7 @@ def cgroups_path(config: "Config") -> "Iterator[Error]":
         f'linux.cgroupsPath is "{path[:60]}"',
         reason,
         pointer="/linux/cgroupsPath",
-        value=path[:200],
+        value=path,
         clause="config-linux.md#cgroups-path",
     )
 
@@ -46,7 +46,7 @@ def cpu(resources: "Resources", at: str = "") -> "Iterator[Error]":
                 f'cpu.{name} is "{value[:60]}"',
                 'expected a list like "0-3,7"',
                 pointer=f"{at}/cpu/{name}",
-                value=value[:200],
+                value=value,
                 clause=clause,
             )
     burst, quota = settings.get("burst", 0), settings.get("quota", 0)

@@ -21,7 +21,7 @@ def devices(config: "Config") -> "Iterator[Error]":
                 f"{device['path']} is two different devices",
                 f"linux.devices[{first}] has that path already",
                 pointer=f"/linux/devices/{index}/path",
-                value=device["path"][:200],
+                value=device["path"],
                 clause="config-linux.md#devices",
             )
 

@@ -17,6 +17,6 @@ def intel_rdt(config: "Config") -> "Iterator[Error]":
             f'linux.intelRdt.closID is "{name[:60]}"',
             'expected the name of a directory without slashes, or "/"',
             pointer="/linux/intelRdt/closID",
-            value=name[:200],
+            value=name,
             clause="config-linux.md#intelrdt",
         )

@@ -30,7 +30,7 @@ def memory_policy(config: "Config") -> "Iterator[Error]":
         reason = ""
     if reason:
         doing = f'linux.memoryPolicy.nodes is "{nodes[:60]}"' if nodes else "linux.memoryPolicy.nodes is empty"
-        yield Error(doing, reason, pointer="/linux/memoryPolicy/nodes", value=nodes[:200], clause=CLAUSE)
+        yield Error(doing, reason, pointer="/linux/memoryPolicy/nodes", value=nodes, clause=CLAUSE)
     if "MPOL_F_STATIC_NODES" in flags and "MPOL_F_RELATIVE_NODES" in flags:
         yield Error(
             "linux.memoryPolicy.flags has both MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES",

@@ -46,7 +46,7 @@ def names_need_uts(config: "Config") -> "Iterator[Error]":
                 f"{name} is set, but the container has no UTS namespace",
                 'expected a namespace of type "uts" in linux.namespaces: without one it would rename the host',
                 pointer=f"/{name}",
-                value=value[:200],
+                value=value,
                 clause=f"config.md#{name}",
             )
         if any(letter < " " or letter == "\x7f" for letter in value):
@@ -54,7 +54,7 @@ def names_need_uts(config: "Config") -> "Iterator[Error]":
                 f"{name} has a control character",
                 "expected letters, digits, dots and dashes: hostname(7)",
                 pointer=f"/{name}",
-                value=value[:200],
+                value=value,
                 clause=f"config.md#{name}",
             )
         if len(value.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
@@ -62,7 +62,7 @@ def names_need_uts(config: "Config") -> "Iterator[Error]":
                 f"{name} is longer than the kernel takes",
                 f"expected at most {_LONGEST_NAME} bytes",
                 pointer=f"/{name}",
-                value=value[:200],
+                value=value,
                 clause=f"config.md#{name}",
             )
 

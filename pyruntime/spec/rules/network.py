@@ -54,7 +54,7 @@ def net_devices(config: "Config") -> "Iterator[Error]":
                 f'"{name[:60]}" is not a name for a network device',
                 _EXPECTED,
                 pointer=f"{place}/name",
-                value=name[:200],
+                value=name,
                 clause=clause,
             )
         inside = name or host
@@ -64,7 +64,7 @@ def net_devices(config: "Config") -> "Iterator[Error]":
                     f'"{inside[:60]}" is not a name for a network device',
                     "a template has one %d and no other %",
                     pointer=f"{place}/name" if name else place,
-                    value=inside[:200],
+                    value=inside,
                     clause=clause,
                 )
         elif inside in given:
@@ -72,7 +72,7 @@ def net_devices(config: "Config") -> "Iterator[Error]":
                 f'two network devices cannot have the name "{inside[:60]}"',
                 f'it is given to "{given[inside][:60]}" too',
                 pointer=place,
-                value=inside[:200],
+                value=inside,
                 clause=clause,
             )
         given[inside] = host
@@ -86,6 +86,6 @@ def priorities(resources: "Resources", at: str = "") -> "Iterator[Error]":
                 f'"{entry["name"][:60]}" is not a name of a network device',
                 _EXPECTED,
                 pointer=f"{at}/network/priorities/{index}/name",
-                value=entry["name"][:200],
+                value=entry["name"],
                 clause="config-linux.md#network",
             )

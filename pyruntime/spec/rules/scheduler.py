@@ -66,6 +66,6 @@ def exec_cpu_affinity(process: "Process", at: str = "") -> "Iterator[Error]":
                 f'process.execCPUAffinity.{name} is "{value[:60]}"',
                 'expected a list of CPUs like "0-3,7"',
                 pointer=f"{at}/execCPUAffinity/{name}",
-                value=value[:200],
+                value=value,
                 clause=CLAUSE,
             )

@@ -74,4 +74,4 @@ def sysctl(config: "Config") -> "Iterator[Error]":
         else:
             continue
         place = join("/linux/sysctl", key)
-        yield Error(f'linux.sysctl has "{key[:60]}"', reason, pointer=place, value=value[:200], clause=CLAUSE)
+        yield Error(f'linux.sysctl has "{key[:60]}"', reason, pointer=place, value=value, clause=CLAUSE)

@@ -46,7 +46,7 @@ def oci_version(document: "Config | State", clause: str = "runtime.md#state") ->
     if semver(version) is None:
         reason = 'expected a version in SemVer 2.0.0 format, like "1.3.0"'
         doing = f'ociVersion is "{version[:60]}"'
-        yield Error(doing, reason, pointer="/ociVersion", value=version[:200], clause=clause)
+        yield Error(doing, reason, pointer="/ociVersion", value=version, clause=clause)
 
 
 def supported(config: "Config") -> "Iterator[Error]":

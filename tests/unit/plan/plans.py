@@ -231,7 +231,7 @@ def systemd():
         yield from linuxes(host, *({"cgroupsPath": path} for path in paths))
     paths = ("a--b.slice:b:c", "-a.slice:b:c", "a.slice:b:c d", "a:b:c", "a/b.slice:b:c", f"a.slice:b:{'c' * 247}")
     yield from linuxes("systemd", *({"cgroupsPath": path} for path in (*paths, f"a.slice:b:{'c' * 248}")))
-    yield "systemd-v1", {}
+    yield from linuxes("systemd-v1", {}, {"cgroupsPath": "a.slice:b:c"})
     yield from limits(
         "systemd",
         {"memory": {"limit": 100, "swap": 300, "reservation": 5}},
@@ -464,7 +464,7 @@ def processing():
         {"memBwSchema": "MB:0=20", "schemata": ["L2:0=f", " "], "enableMonitoring": True},
         {"closID": "/", "l3CacheSchema": "L3:0=f", "enableMonitoring": True},
         {"closID": "g", "schemata": ["L2:0=f"], "enableMonitoring": False},
-        {"closID": "g", "enableMonitoring": True},
+        {"closID": "X", "enableMonitoring": True},
     ]
     yield from linuxes("v1", *({"intelRdt": entry} for entry in rdt))
     for more in ({}, {"args": ["a", "b"], "env": ["X=1"], "timeout": 9}, {"args": [], "env": []}):
