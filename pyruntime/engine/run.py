@@ -29,9 +29,14 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
     return foreground.accompany(options, subreaper, lambda: _run_in_foreground(container_id, options, keep))
 
 
+# The last one, because taking it apart at the end would be time and copied pages for nothing: the process ends, too.
+_made: "list[Creation]" = []
+
+
 def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) -> int:
     """Create and start the container, wait for its end, and delete it unless `keep`; return its exit status."""
     creation, master = foreground.with_terminal(options, lambda: make(container_id, options, at_once=True))
+    _made[:] = [creation]
     child = creation.child
     try:
         if master >= 0:
