@@ -27,6 +27,7 @@ _STATE = "state.json"
 _FIRST = "first.json"
 _CONFIG = "config.json"
 _GATE = "start.sock"
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
 # What malloc(3) takes from the heap; more would be a mapping of its own.
@@ -352,7 +353,7 @@ def create(root: str, container_id: str) -> Container:
         os.makedirs(root, 0o711, exist_ok=True)
         os.mkdir(path, 0o700)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(path, _OPEN)
         except OSError:
             os.rmdir(path)
             raise
@@ -382,7 +383,7 @@ def open_container(root: str, container_id: str) -> Container:
     check_id(container_id)
     path = f"{root}/{container_id}"
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(path, _OPEN)
     except (FileNotFoundError, NotADirectoryError):
         raise _unknown(container_id) from None
     except OSError as error:

@@ -72,6 +72,19 @@ def test_a_path_longer_than_the_column_does_not_move_the_others(made, capfd):
     assert "/mounts/0" in lines[line + 1]
 
 
+def test_no_name_in_the_configuration_forges_a_line_or_commands_the_terminal(made, capfd):
+    config = default_config()
+    plain = run(capfd, "plan", "-b", made(config)).out.count("\n")
+    config["mounts"].append({"destination": "/a\x1b[2J\n99  host  forged", "type": "tmpfs"})
+    config["linux"]["sysctl"] = {"net.\x1b[8m": "1\x9b"}
+    said = run(capfd, "plan", "-b", made(config)).out
+    assert r"path=/a\x1b[2J\n99" in said
+    assert r"/linux/sysctl/net.\x1b[8m" in said
+    assert said.replace("\n", "").isprintable()
+    assert not [line for line in said.splitlines() if line.startswith("99")]
+    assert said.count("\n") == plain + 2
+
+
 def test_every_step_names_a_clause(made, capfd):
     for entry in json.loads(run(capfd, "plan", "--format", "json", "-b", made(default_config())).out):
         assert "#" in entry["clause"], entry

@@ -7,6 +7,7 @@ from pyruntime.jsonio import dumps
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
 from pyruntime.plan.step_text import step_text
+from pyruntime.printable import printable
 from pyruntime.spec import load_config
 
 TYPE_CHECKING = False
@@ -34,7 +35,9 @@ def main(line: "CommandLine") -> int:
 def as_text(plan: "Plan") -> str:
     """Return a line for each step: number, who carries it out, the call, what asks for it, and which clause."""
     rows = [
-        (where, _folded(step_text(step)), step.pointer, step.clause) for where, steps in plan.phases() for step in steps
+        (where, _folded(printable(step_text(step))), printable(step.pointer), step.clause)
+        for where, steps in plan.phases()
+        for step in steps
     ]
     number = len(str(len(rows)))
     call = min(max((len(line) for row in rows for line in row[1]), default=0), _WIDEST_CALL)
