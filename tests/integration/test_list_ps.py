@@ -1,8 +1,10 @@
 """`list` and `ps`, in the forms that callers of runc take apart."""
 
+import datetime
 import json
 import os
 import pwd
+import time
 
 import pytest
 
@@ -36,6 +38,18 @@ def test_list_prints_json(runtime, running):
     state = json.loads(runtime("state", running).stdout)
     assert entry == {**state, "owner": pwd.getpwuid(0).pw_name}
     assert list(entry) == ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner"]
+
+
+def test_the_state_has_what_runc_adds(runtime, bundle):
+    name = runtime.id()
+    path = bundle(sleeper)
+    before = time.time_ns() // 10**9
+    runtime("create", "-b", path, name)
+    state = json.loads(runtime("state", name).stdout)
+    assert state["rootfs"] == json.loads((path / "config.json").read_text())["root"]["path"]
+    made = datetime.datetime.fromisoformat(state["created"][:19]).replace(tzinfo=datetime.timezone.utc)
+    assert before <= made.timestamp() <= time.time()
+    assert state["owner"] == ""
 
 
 def test_list_prints_ids_only(runtime, running):

@@ -12,6 +12,7 @@ HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", 
 LIST = "ls /proc/self/fd | tr '\\n' ' '"
 
 
+@pytest.mark.clause("runtime-linux.md#file-descriptors")
 def test_hooks_do_not_get_the_callers_descriptors(runtime, bundle, tmp_path):
     said = tmp_path / "said"
 
@@ -60,6 +61,7 @@ def test_hooks_are_not_told_of_the_sockets_of_a_service_manager(runtime, bundle,
     assert "OTHER" in names and not {name for name in names if name.startswith("LISTEN_")}
 
 
+@pytest.mark.clause("config.md#posix-process")
 @pytest.mark.parametrize(("soft", "hard"), [(0, 0), (3, 3), (3, 4096), (7, 10), (63, 63), (1024, 4096)])
 def test_a_limit_of_descriptors_is_the_programs_and_does_not_hinder_init(runtime, bundle, soft, hard):
     def change(config):
