@@ -29,8 +29,11 @@ def test_a_clause_is_printed_with_all_that_is_known_of_it(explain):
     assert out.rstrip().endswith("blob/v1.3.0/config.md#posix-process")
 
 
-def test_a_clause_that_no_test_shows_says_why(explain):
-    assert "no test" in explain("config.md#root/path-conventional")[1]
+def test_a_clause_that_no_test_shows_says_why_and_does_not_promise_more(explain):
+    out = explain("config.md#root/path-conventional")[1]
+    assert "no test" in out
+    assert "refuses" not in out
+    assert "the runtime refuses what breaks it" in explain("config.md#root/path-required")[1]
 
 
 def test_twins_are_named(explain):
@@ -44,6 +47,7 @@ def test_a_section_lists_its_clauses_and_properties(explain):
     for name in catalogue():
         assert (name in out) == name.startswith("config.md#root/")
     assert "/root/readonly" in out
+    assert "On Windows the path is that of a volume. (binds runtimes of other platforms)" in " ".join(out.split())
 
 
 def test_a_section_without_clauses_is_known_too(explain):

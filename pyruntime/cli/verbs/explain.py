@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 _BOUND = {
     "runtime": "binds the runtime",
-    "author": "binds whoever writes config.json; the runtime refuses what breaks it",
+    "author": "binds whoever writes config.json",
     "caller": "binds the caller of the runtime",
     "consumer": "binds whoever reads what the runtime writes",
     "platform": "binds runtimes of other platforms",
@@ -59,7 +59,9 @@ def explain_clause(name: str) -> str:
 def _section(name: str, members: "list[str]", catalogue: "dict[str, Clause]") -> str:
     lines = [name]
     for member in members:
-        lines += ["", f"  {member}", *_indented(f"{catalogue[member]['strength']}: {catalogue[member]['says']}", 4)]
+        clause = catalogue[member]
+        bound = "" if clause["binds"] in ("runtime", "author") else f" ({_BOUND[clause['binds']]})"
+        lines += ["", f"  {member}", *_indented(f"{clause['strength']}: {clause['says']}{bound}", 4)]
     if not members:
         lines += ["", "  The section has no MUST, SHOULD or REQUIRED."]
     about = [pointer for pointer, known in clauses.properties().items() if known["clause"] == name]
@@ -79,7 +81,10 @@ def _clause(name: str, clause: "Clause", evidence: "dict[str, list[str]]") -> st
         ("said also in", twins),
         ("text", [clauses.address(name.partition("/")[0])]),
     ]
-    lines = [name, f"  {clause['strength']}: {_BOUND[clause['binds']]}", "", *_indented(clause["says"], 2), ""]
+    bound = _BOUND[clause["binds"]]
+    if clause["binds"] == "author" and not exception:
+        bound += "; the runtime refuses what breaks it"
+    lines = [name, f"  {clause['strength']}: {bound}", "", *_indented(clause["says"], 2), ""]
     return "\n".join([*lines, *_rows(rows)]) + "\n"
 
 
