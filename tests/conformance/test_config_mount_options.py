@@ -223,7 +223,12 @@ def test_of_contradicting_recursive_options_the_last_one_holds(inside, tree, opt
 
 
 # tmpfs refuses what it does not know, so what is accepted did not reach it.
-@each(["defaults", "async", "noiversion", "nolazytime", "loud", "norelatime", "nostrictatime"])
+@each(
+    [
+        *("defaults", "async", "noiversion", "nolazytime", "loud"),
+        *("norelatime", "nostrictatime", "rnorelatime", "rnostrictatime"),
+    ]
+)
 def test_options_that_ask_for_what_is_so_anyway_are_accepted(mounted, option):
     assert mounted("/home", mount("/home", "tmpfs", "tmpfs", option)).type == "tmpfs"
 
