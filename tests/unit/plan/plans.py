@@ -99,7 +99,7 @@ def memory():
         *(
             {"memory": {name: value}}
             for name in ("limit", "reservation", "kernel", "kernelTCP")
-            for value in (0, -1, 7)
+            for value in (0, -1, 1, 7)
         ),
         *({"memory": {"limit": 8, "swap": value}} for value in (-1, 0, 8, 9)),
         *({"memory": {"limit": -1, "swap": value}} for value in (-1, 0)),
@@ -109,6 +109,7 @@ def memory():
         *({"memory": {"checkBeforeUpdate": True, **more}} for more in ({}, {"limit": 9}, {"limit": 9, "swap": -1})),
         {"memory": {"checkBeforeUpdate": True, "limit": 8, "swap": 9}},
         {"memory": {"checkBeforeUpdate": True, "limit": -1}},
+        {"memory": {"checkBeforeUpdate": True, "limit": 1, "swap": 1}},
         {"memory": {"checkBeforeUpdate": False, "limit": 8}},
         {"memory": {"limit": 8, "reservation": 4, "swap": 16, "kernel": -1, "swappiness": 3}},
         *({"memory": {"limit": value}} for value in (4 << 20, (4 << 20) - 1)),
@@ -120,6 +121,7 @@ def memory():
         {"memory": {"swappiness": 0}},
         {"memory": {"checkBeforeUpdate": True}},
         {"memory": {"reservation": 0, "kernel": 5}},
+        {"memory": {"reservation": -1, "swap": -1, "kernel": -1, "kernelTCP": -1}},
     )
     yield from limits("hybrid", {"memory": {"limit": 8}}, {"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]})
     copied = {"mounts": [{"destination": "/m", "type": "tmpfs", "options": ["tmpcopyup"]}]}
@@ -186,7 +188,7 @@ def others():
         ("v2", "hybrid", "v1"),
         {"unified": {"memory.max": "5", "pids.max": "7", "cgroup.freeze": "0", "irq.pressure": "x"}},
         {"unified": {"io.max": "8:0 rbps=1\n8:16 rbps=2\n"}},
-        *({"unified": {"memory.low": text}} for text in ("", "\n", "a\n\nb")),
+        *({"unified": {"memory.low": text}} for text in ("", "\n", " ", "a\n\nb", "X\nX")),
         *({"unified": {name: "1"}} for name in ("foo.bar", "foo~.bar", "cpu.max")),
     )
     yield from limits(
@@ -498,7 +500,9 @@ UPDATES = [
     {"memory": {"limit": 8, "swap": 9}},
     {"memory": {"limit": -1}, "cpu": {"shares": 5}},
     {"cpu": {"burst": 9, "period": 5}},
+    {"cpu": {"burst": 2, "quota": 1}},
     {"memory": {"swap": 9}},
+    {"memory": {"swap": 1, "checkBeforeUpdate": True}},
     {"memory": {"swap": 9, "limit": -1}},
     {"devices": [{"allow": True, "type": "c", "major": 7, "access": "r"}]},
     {"devices": []},
