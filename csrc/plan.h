@@ -110,7 +110,7 @@ struct spawn {
 /* One message of the child to the host; Python's init sends the same shape. */
 enum message {
     MESSAGE_MAPS = 'U',       /* in its user namespace, waits for the maps */
-    MESSAGE_PID = 'P',        /* the intermediate process tells init's pid */
+    MESSAGE_PID = 'P',        /* the intermediate process tells init's pid, in decimal digits */
     MESSAGE_STEP = 'E',       /* a step failed */
     MESSAGE_SPAWN = 'S'       /* something before the first step failed */
 };
@@ -119,7 +119,6 @@ struct message_step {
     uint32_t kind;
     int32_t index;            /* of the step; of the join for MESSAGE_SPAWN, or -1 */
     int32_t error;            /* errno */
-    int32_t pid;
     char call[32];
     char text[512];
 };

@@ -230,11 +230,11 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
         id_maps.write(child.pid, plan.maps)
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_VIA:
-        report = messages.Report(expect(child, plan, bytes([lib.MESSAGE_PID])))
+        pid = int(expect(child, plan, bytes([lib.MESSAGE_PID]))[1:])
         _reap(child.pid)
         os.close(child.pidfd)
-        child.pid = report.pid
-        child.pidfd = lib.pyr_pidfd_open(report.pid)
+        child.pid = pid
+        child.pidfd = lib.pyr_pidfd_open(pid)
         messages.send(child.sync, messages.GO)
 
 

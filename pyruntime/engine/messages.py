@@ -86,7 +86,7 @@ def step_error(step: "Step", error: int, call: str, text: str) -> Error:
 class Report:
     """A message of the stub, decoded."""
 
-    __slots__ = ("call", "error", "index", "kind", "pid", "text")
+    __slots__ = ("call", "error", "index", "kind", "text")
 
     def __init__(self, message: bytes) -> None:
         raw = ffi.new("struct message_step *")
@@ -94,7 +94,6 @@ class Report:
         self.kind = raw.kind
         self.index = raw.index
         self.error = raw.error
-        self.pid = raw.pid
         self.call = os.fsdecode(ffi.string(raw.call))
         self.text = os.fsdecode(ffi.string(raw.text))
 
