@@ -294,6 +294,20 @@ def test_changes_of_config_json_after_create_have_no_effect(containers, tmp_path
 
 @CREATE
 @pytest.mark.clause("runtime.md#lifecycle/config-read-once")
+def test_changes_of_config_json_reach_neither_exec_nor_the_hooks_of_delete(containers, tmp_path):
+    container = containers.start(process(env=["PATH=/bin", "WORD=first"]))
+    path = container.bundle / "config.json"
+    config = json.loads(path.read_text())
+    process(env=["PATH=/bin", "WORD=second"], user={"uid": 5, "gid": 5})(config)
+    hook("poststop", f"touch {tmp_path}/poststop")(config)
+    path.write_text(json.dumps(config))
+    assert container.exec("sh", "-c", "echo $WORD; id -u").stdout.split() == ["first", "0"]
+    container.delete("--force")
+    assert not (tmp_path / "poststop").exists()
+
+
+@CREATE
+@pytest.mark.clause("runtime.md#lifecycle/config-read-once")
 def test_a_bundle_that_is_gone_after_create_does_not_matter(containers, tmp_path):
     container = containers.create(
         bind(tmp_path, "/home"), hook("poststop", f"touch {tmp_path}/poststop"), script="touch /home/ran"
