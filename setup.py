@@ -64,19 +64,15 @@ class BuildLauncher(build_scripts):
         # The small one is what is copied where the other one cannot be sealed in place (csrc/launcher.c).
         compile_launcher(package / SMALL, definitions, includes)
         definitions += ["-DSTATIC_PYTHON", f'-DSMALL="{SMALL}"']
-        snapshot = sys.version_info[:2] == (3, 11)
-        if snapshot:
-            definitions.append("-DSNAPSHOT")
         python = [*objects(archive, target.parent.parent / "libpython"), "-Wl,--export-dynamic"]
-        compile_launcher(
-            target,
-            definitions,
-            includes,
-            ["-fno-pie", "-no-pie", *python, *needed_by_python(), *WRAPPED],
-            ["csrc/snapshot.c"],
-        )
-        if snapshot:
+        libraries = ["-fno-pie", "-no-pie", *python, *needed_by_python()]
+        # It needs to know the insides of the interpreter, and the dynamic linker's tables for the processor.
+        if sys.version_info[:2] == (3, 11) and sysconfig.get_config_var("MULTIARCH") == "x86_64-linux-gnu":
+            definitions.append("-DSNAPSHOT")
+            compile_launcher(target, definitions, includes, [*libraries, *WRAPPED], ["csrc/snapshot.c"])
             runpy.run_path("csrc/snapshot.py")["store"](target)
+        else:
+            compile_launcher(target, definitions, includes, libraries)
 
 
 class Wheel(bdist_wheel):
@@ -137,7 +133,8 @@ def interpreter():
         "STDLIB": sysconfig.get_path("stdlib"),
         "DYNLOAD": sysconfig.get_config_var("DESTSHARED"),
         "PREFIX": sys.base_prefix,
-        "SYSTEM_PACKAGES": sysconfig.get_path("purelib", "deb_system") if debian else "",
+        # The system's, and not what lies in the same place of a virtual environment in which this is built.
+        "SYSTEM_PACKAGES": sysconfig.get_path("purelib", "deb_system", {"base": sys.base_prefix}) if debian else "",
     }
 
 

@@ -34,8 +34,9 @@
 _Noreturn void fail(const char *what, const char *detail);
 
 /* Behind everything else that the program has, so that what is not used of it need not be stored. */
+#define PAGE 4096UL
 #define ARENA_SIZE (64UL << 20)
-static char arena[ARENA_SIZE] __attribute__((section(".lbss,\"aw\",@nobits#"), aligned(4096)));
+static char arena[ARENA_SIZE] __attribute__((section(".lbss,\"aw\",@nobits#"), aligned(PAGE)));
 static size_t used;
 static bool recording;
 static PyThreadState *present;
@@ -158,7 +159,8 @@ int snapshot_write(const char *path) {
        What is allocated from now on comes from Python's own allocator, which passes on what is not its own. */
     _PyMem_SetupAllocators(PYMEM_ALLOCATOR_PYMALLOC);
     present->native_thread_id = 0; /* of this process, and set anew in each */
-    struct header header = {(uintptr_t)&__data_start, (uintptr_t)arena + used};
+    /* The last piece ends beyond `used`, by the head of a next one; the rest of its page is part of it as well. */
+    struct header header = {(uintptr_t)&__data_start, ((uintptr_t)arena + used + UNIT + PAGE - 1) & -PAGE};
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0 || write(file, &header, sizeof header) != sizeof header)
         return -1;

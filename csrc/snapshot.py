@@ -4,6 +4,7 @@ The program is an ELF executable whose last segment is its writable data, initia
 knew what is in it. What the linker made stays; that segment's part of the file becomes longer.
 """
 
+import ctypes
 import struct
 import subprocess
 import tempfile
@@ -19,6 +20,14 @@ RELOCATION = struct.Struct("<QQq")
 LOAD, WRITABLE, ALLOCATED = 1, 2, 2
 PROGBITS, RELA, NOBITS = 1, 4, 8
 COPY = 5  # R_X86_64_COPY: a variable of the C library that the dynamic linker moves into the program
+
+
+# personality(2). Who may not ask for it builds where addresses are random: that is a container's filter.
+ADDR_COMPAT_LAYOUT = 0x0200000
+
+
+def _other_layout() -> None:
+    ctypes.CDLL(None).personality(ADDR_COMPAT_LAYOUT)
 
 
 class Program:
@@ -49,12 +58,22 @@ class Program:
                     if info & 0xFFFFFFFF == COPY:
                         yield address
 
-    def take(self) -> tuple[int, bytes]:
-        """Return the address and the bytes of a snapshot that the program takes of itself."""
+    def take(self, *, elsewhere: bool = False) -> tuple[int, bytes]:
+        """Return the address and the bytes of a snapshot that the program takes of itself.
+
+        elsewhere  with the C library and the stack at other addresses, also where the kernel does not randomize them
+        """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "snapshot")
+            word = f"{folder}{'/' * (1000 if elsewhere else 1)}snapshot"
             # Nothing of who builds it gets into it.
-            subprocess.run([self.path.resolve(), "--snapshot", path], env={}, cwd="/", check=True)
+            subprocess.run(
+                [self.path.resolve(), "--snapshot", word],
+                env={"TZ": "UTC0"},
+                cwd="/",
+                check=True,
+                preexec_fn=_other_layout if elsewhere else None,
+            )
             data = path.read_bytes()
         begin, end = struct.unpack_from("<QQ", data)
         snapshot = bytearray(data[16:])
@@ -91,6 +110,6 @@ def store(path: Path) -> None:
     """Make the program at `path` hold a snapshot of itself. Raises RuntimeError where two of them differ."""
     program = Program(path)
     begin, snapshot = program.take()
-    if program.take() != (begin, snapshot):
+    if program.take(elsewhere=True) != (begin, snapshot):
         raise RuntimeError(f"two snapshots of {path} differ: something in them is of one process alone")
     path.write_bytes(program.with_snapshot(begin, snapshot))

@@ -50,7 +50,16 @@ __asm__(".pushsection .text\n"
         "    ret\n"
         ".size pyr_borrow, . - pyr_borrow\n"
         ".popsection\n");
+
+/* Where the kernel keeps a second stack of return addresses, the child's would be seen as forged in the parent. */
+static bool has_shadow_stack(void) {
+    uint64_t pointer = 0;
+    __asm__("rdsspq %0" : "+r"(pointer)); /* does nothing where there is none */
+    return pointer != 0;
+}
 #else
+static bool has_shadow_stack(void) { return false; }
+
 static long pyr_borrow(struct clone3_arguments *arguments, size_t size) {
     arguments->flags &= ~(uint64_t)(CLONE_VM | CLONE_VFORK);
     long pid = syscall(SYS_clone3, arguments, size);
@@ -242,6 +251,8 @@ static __attribute__((noinline)) void pass_through(const struct spawn *spawn, st
  * which sleeps until it has ended (vfork(2)). Not where it must be accompanied or becomes somebody else, nor with the
  * clocks, which the kernel does not change for memory that is shared. */
 static bool can_borrow(const struct spawn *spawn) {
+    if (has_shadow_stack())
+        return false;
     uint64_t kinds = spawn->clone_flags;
     for (uint32_t i = 0; i < spawn->join_count; i++)
         kinds |= (uint64_t)spawn->joins[i].type;

@@ -12,7 +12,9 @@ import _frozen_importlib as importlib
 import _imp
 import builtins
 import gc
+import posix
 import sys
+import time
 
 from pyruntime import os
 
@@ -91,6 +93,8 @@ def finish() -> None:
     # Its own imports must not come back here.
     _Rest.done = True
     second_half()
+    # What `time` knows of the time zone may be from a snapshot.
+    time.tzset()
     # Frozen packages have no directory, and all codecs but UTF-8 are files in it.
     sys.modules["encodings"].__path__[:] = [f"{sys.path[0]}/encodings"]
 
@@ -153,6 +157,8 @@ def prepare() -> None:
 
     rehearse()
     del sys.modules[stub.__name__]
+    # Of the process that takes the snapshot.
+    posix.environ.clear()
     gc.collect()
     gc.freeze()
 

@@ -1,13 +1,20 @@
 """A program that holds a snapshot of itself (csrc/snapshot.py), tried on one that is smaller than the launcher."""
 
+import os
 import runpy
 import shutil
 import subprocess
+import sys
+import time
+import types
 from pathlib import Path
 
 import pytest
 
-STORE = runpy.run_path(str(Path(__file__).parents[2] / "csrc" / "snapshot.py"))["store"]
+from pyruntime import embedded
+
+SOURCE = str(Path(__file__).parents[2] / "csrc" / "snapshot.py")
+STORE = runpy.run_path(SOURCE)["store"]
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -27,13 +34,13 @@ int main(int count, char **words) {
     if (count == 3 && strcmp(words[1], "--snapshot") == 0) {
         initialized++;
         strcpy(zero + 90000, "from the snapshot");
-        if (PLACE)
-            place = words;
+        place = PLACE;
         uint64_t header[2] = {(uintptr_t)&__data_start, (uintptr_t)&end};
         int file = open(words[2], O_WRONLY | O_CREAT | O_EXCL, 0600);
         write(file, header, sizeof header);
         write(file, &__data_start, header[1] - header[0]);
-        _exit(getenv("PATH") ? 1 : 0);
+        /* The caller's environment is not there; the machine's time zone is not asked for. */
+        _exit(getenv("PATH") || !getenv("TZ"));
     }
     fprintf(stdout, "%d %s %s %d\n", initialized, zero + 90000, getenv("PATH"), place != NULL);
     return 0;
@@ -43,11 +50,11 @@ int main(int count, char **words) {
 
 @pytest.fixture
 def program(tmp_path):
-    """A function that compiles the program; it keeps an address of its own stack if `place`."""
+    """A function that compiles the program; it keeps the address `place`."""
 
-    def compiled(*, place):
+    def compiled(*, place="NULL"):
         path = tmp_path / "program"
-        options = ["-O1", "-w", "-D_GNU_SOURCE", f"-DPLACE={int(place)}", "-no-pie", "-fno-pie"]
+        options = ["-O1", "-w", "-D_GNU_SOURCE", f"-DPLACE={place}", "-no-pie", "-fno-pie"]
         subprocess.run(["cc", *options, "-x", "c", "-", "-o", path], input=PROGRAM, text=True, check=True)
         return path
 
@@ -55,14 +62,14 @@ def program(tmp_path):
 
 
 def test_it_goes_on_where_the_snapshot_was_taken_with_what_is_of_its_own_process(program):
-    path = program(place=False)
+    path = program()
     STORE(path)
     done = subprocess.run([path], env={"PATH": "/mine"}, capture_output=True, text=True, check=True)
     assert done.stdout == "42 from the snapshot /mine 0\n"
 
 
 def test_a_debugger_still_finds_the_sections(program):
-    path = program(place=False)
+    path = program()
     before = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True).stdout
     STORE(path)
     after = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True)
@@ -73,17 +80,64 @@ def test_a_debugger_still_finds_the_sections(program):
 
 
 def test_the_same_program_comes_of_the_same_sources(program):
-    path = program(place=False)
+    path = program()
     STORE(path)
     first = path.read_bytes()
-    path = program(place=False)
+    path = program()
     STORE(path)
     assert path.read_bytes() == first
 
 
-def test_what_is_of_one_process_alone_is_refused(program):
-    path = program(place=True)
+# On the stack, and in the C library.
+PLACES = {"stack": "words", "library": "stdout"}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_what_is_of_one_process_alone_is_refused(program, place):
+    path = program(place=place)
     before = path.read_bytes()
     with pytest.raises(RuntimeError, match="differ"):
         STORE(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(shutil.which("setarch") is None, reason="no setarch")
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_it_is_refused_where_the_kernel_randomizes_no_addresses(program, place):
+    path = program(place=place)
+    store = f"import runpy; runpy.run_path({SOURCE!r})['store'](__import__('pathlib').Path({str(path)!r}))"
+    done = subprocess.run(["setarch", "-R", sys.executable, "-c", store], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "differ" in done.stderr
+
+
+def test_nothing_of_the_build_is_in_the_program(pyruntime):
+    data = pyruntime.read_bytes()
+    repository = os.fsencode(Path(__file__).parents[2])
+    assert repository not in data
+    assert repository.decode().encode("utf-32-le") not in data
+    assert b"TZ=UTC0" not in data
+    assert b"\0UTC0\0" not in data
+
+
+def test_a_snapshot_ends_with_a_page(pyruntime):
+    if b"--snapshot" not in pyruntime.read_bytes():
+        pytest.skip("libpython is not part of the program")
+    lines = subprocess.run(["readelf", "-lW", pyruntime], capture_output=True, text=True, check=True).stdout
+    writable = next(line.split() for line in lines.splitlines() if "LOAD" in line and " RW " in line)
+    address, in_file, in_memory = (int(writable[column], 16) for column in (2, 4, 5))
+    assert in_file == in_memory
+    assert (address + in_memory) % 4096 == 0
+
+
+def test_the_second_half_of_the_start_knows_the_time_zone(monkeypatch):
+    encodings = sys.modules["encodings"]
+    monkeypatch.setattr(encodings, "__path__", list(encodings.__path__))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, embedded._Rest])
+    monkeypatch.setattr(embedded._Rest, "done", False)
+    monkeypatch.setitem(sys.modules, "_launcher", types.SimpleNamespace(finish=lambda: None))
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "XYZ-3")
+        embedded.finish()
+        assert (time.tzname[0], time.timezone) == ("XYZ", -3 * 3600)
+    time.tzset()
