@@ -275,6 +275,9 @@ def systemd():
         ("é", "1"),
         ("", "1"),
         ("X", "nonsense"),
+        ("X", r"'a\nb'"),
+        ("X", r"['\n', 'a']"),
+        ("X", r"['a', 'a\nb']"),
     )
     yield "systemd", {"annotations": {"other": "1", "org.systemd.property.A": "1", "org.systemd.property.B": "2"}}
 
