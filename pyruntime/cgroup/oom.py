@@ -59,8 +59,8 @@ class OomNotices:
                 count = os.eventfd_read(self.fd)
             except BlockingIOError:
                 return 0
-            # The removal of the group is an event too.
-            return count if os.access(self._path, os.F_OK) else 0
+            # The removal of the group is one event more, told soon after it: what came before was memory.
+            return count if os.access(self._path, os.F_OK) else count - 1
         try:
             os.pread(self.fd, 4096, 0)
         except OSError:
