@@ -120,13 +120,17 @@ class _Restoration:
         mountpoints.make(rootfs, self.config, self.options.bundle)
         pid = self._run(container.path, rootfs, request, streams)
         undo.push(_end, pid)
-        cgroup.settle()
-        state["status"], state["created"], state["cgroup"] = "created", now(), cgroup.record
+        return pid
+
+    def _record(self, pid: int) -> None:
+        """Say what the container is, before its processes go on: they may be heard of at once."""
+        self.cgroup.settle()
+        state = self.state
+        state["status"], state["created"], state["cgroup"] = "created", now(), self.cgroup.record
         state["pid"], state["start_time"] = pid, start_time(pid)
-        container.write(state)
+        self.container.write(state)
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, pid)
-        return pid
 
     def _run(self, directory: str, rootfs: int, request: "Message", streams: "list[str]") -> int:
         """Let CRIU make the processes; return the pid of the first."""
@@ -189,6 +193,8 @@ class _Restoration:
             document = state_document(self.container_id, "created", pid, self.options.bundle, self.config)
             hooks.run(self.plan.hooks["prestart"], document)
             hooks.run(self.plan.hooks["createRuntime"], document)
+        elif step == "post-restore":
+            self._record(pid)
         elif step == "orphan-pts-master" and descriptor >= 0:
             if self.console < 0:
                 raise Error(
