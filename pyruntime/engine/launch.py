@@ -38,6 +38,9 @@ class Child:
         """End the process, wait for its end, and let go of it. For a container that is given up."""
         if self.pidfd >= 0:
             lib.pyr_pidfd_send_signal(self.pidfd, _KILL)
+        elif self.pid > 0:
+            # Nobody has waited for it yet, so that the number is its own.
+            os.kill(self.pid, _KILL)
         if self.pid > 0:
             _reap(self.pid)
             self.pid = 0
@@ -233,8 +236,9 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
         pid = int(expect(child, plan, bytes([lib.MESSAGE_PID]))[1:])
         _reap(child.pid)
         os.close(child.pidfd)
-        child.pid = pid
-        child.pidfd = lib.pyr_pidfd_open(pid)
+        child.pid, child.pidfd = pid, lib.pyr_pidfd_open(pid)
+        if child.pidfd < 0:
+            raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-child.pidfd)
         messages.send(child.sync, messages.GO)
 
 

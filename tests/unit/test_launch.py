@@ -1,0 +1,60 @@
+"""engine.launch: what the host holds of a process that it has made."""
+
+import os
+import signal
+import types
+
+import pytest
+
+from pyruntime.engine import launch, messages
+from pyruntime.errors import Error
+
+
+@pytest.fixture
+def waiting():
+    """The pid of a child that waits for the end of a socket that the parent holds, and that socket."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(theirs)
+        os.read(ours, 1)
+        os._exit(0)
+    os.close(ours)
+    yield pid, theirs
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+
+
+def test_a_process_without_a_pidfd_is_ended_as_well(waiting):
+    child = launch.Child(waiting[1])
+    child.pid, child.pidfd = waiting[0], -24
+    signal.alarm(10)
+    child.kill()
+    signal.alarm(0)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(waiting[0], os.WNOHANG)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(waiting[1])
+
+
+def test_an_init_that_cannot_be_held_on_to_is_an_error(waiting, monkeypatch):
+    def answer(pid):
+        return launch.lib.pyr_pidfd_open(pid) if pid != waiting[0] else -23
+
+    names = ("SPAWN_MAPS", "SPAWN_VIA", "MESSAGE_PID", "pyr_pidfd_send_signal")
+    lib = types.SimpleNamespace(**{name: getattr(launch.lib, name) for name in names}, pyr_pidfd_open=answer)
+    child = launch.Child(waiting[1])
+    child.pid = os.fork()  # the one that passes through
+    if child.pid == 0:
+        os._exit(0)
+    child.pidfd = launch.lib.pyr_pidfd_open(child.pid)
+    monkeypatch.setattr(launch, "lib", lib)
+    monkeypatch.setattr(messages, "read", lambda sync: bytes([lib.MESSAGE_PID]) + str(waiting[0]).encode())
+    with pytest.raises(Error) as error:
+        launch._accompany(child, None, types.SimpleNamespace(flags=lib.SPAWN_VIA))
+    assert error.value.errno == 23
+    assert (child.pid, child.pidfd) == (waiting[0], -23)
+    child.kill()
