@@ -142,7 +142,7 @@ def _memory(memory: "Memory", limits: _Limits) -> None:
 
 def _asks(name: str, value: "Any") -> bool:
     """Whether a property of memory asks for something that a host without the controller does not give."""
-    if name in ("limit", "reservation", "swap", "kernel", "kernelTCP"):
+    if name in ("limit", "reservation", "kernel", "kernelTCP"):  # swap asks for nothing without the limit
         return value not in (0, -1)
     return name == "swappiness" or (name in ("disableOOMKiller", "useHierarchy") and bool(value))
 
@@ -184,7 +184,7 @@ def _memory_v2(memory: "Memory", section: _Section, limit: int, swap: int, reser
     ):
         if refused:
             raise section.error(name, "cgroup v2 has nothing to convert it to")
-    if memory.get("checkBeforeUpdate") and (limit > 0 or swap > 0):
+    if memory.get("checkBeforeUpdate") and limit > 0:
         pointer = f"{section.at}/checkBeforeUpdate"
         lower = min(value for value in (limit, swap) if value > 0)
         section.limits.steps.append(

@@ -75,7 +75,14 @@ UNSENDABLE = [
         "objectpath '/a-b'",
         "objectpath '/a//b'",
     ),
-    *("signature 'z'", "signature 'a'", "signature '(s'", "signature '()'", f"signature '{'i' * 256}'"),
+    *(
+        "signature 'zi)'",
+        "signature 'z'",
+        "signature 'a'",
+        "signature '(s'",
+        "signature '()'",
+        f"signature '{'i' * 256}'",
+    ),
     *(f"@{'a' * 33}i []", f"({'1, ' * 254})", f"<({'1, ' * 254})>"),
 ]
 

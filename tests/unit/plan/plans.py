@@ -110,6 +110,7 @@ def memory():
         {"memory": {"checkBeforeUpdate": True, "limit": 8, "swap": 9}},
         {"memory": {"checkBeforeUpdate": True, "limit": -1}},
         {"memory": {"checkBeforeUpdate": True, "limit": 1, "swap": 1}},
+        {"memory": {"checkBeforeUpdate": True, "limit": 1}},
         {"memory": {"checkBeforeUpdate": False, "limit": 8}},
         {"memory": {"limit": 8, "reservation": 4, "swap": 16, "kernel": -1, "swappiness": 3}},
         *({"memory": {"limit": value}} for value in (4 << 20, (4 << 20) - 1)),
@@ -121,6 +122,8 @@ def memory():
         {"memory": {"swappiness": 0}},
         {"memory": {"checkBeforeUpdate": True}},
         {"memory": {"reservation": 0, "kernel": 5}},
+        {"memory": {"reservation": 1}},
+        {"memory": {"kernelTCP": 1}},
         {"memory": {"reservation": -1, "swap": -1, "kernel": -1, "kernelTCP": -1}},
     )
     yield from limits("hybrid", {"memory": {"limit": 8}}, {"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]})
@@ -188,7 +191,7 @@ def others():
         ("v2", "hybrid", "v1"),
         {"unified": {"memory.max": "5", "pids.max": "7", "cgroup.freeze": "0", "irq.pressure": "x"}},
         {"unified": {"io.max": "8:0 rbps=1\n8:16 rbps=2\n"}},
-        *({"unified": {"memory.low": text}} for text in ("", "\n", " ", "a\n\nb", "X\nX")),
+        *({"unified": {"memory.low": text}} for text in ("", "\n", " \n ", "a\n\nb", "X\nX")),
         *({"unified": {name: "1"}} for name in ("foo.bar", "foo~.bar", "cpu.max")),
     )
     yield from limits(

@@ -88,8 +88,9 @@ def test_the_monitoring_group_has_the_containers_id_and_lies_in_its_class(asked,
         ("L3:0=7f0", "L3:0=7f0;1=fff"),
         ("MB:0=25", "MB:0= 30;1=100"),
         ("MB:0=20", "L2:0=f\nL3:0=f\nMB:0=20"),
+        ("X:0=word", "X:0=word"),
     ],
-    ids=["equal", "order and zeros", "one of two", "rounded", "last"],
+    ids=["equal", "order and zeros", "one of two", "rounded", "last", "no number"],
 )
 def test_schemata_that_mean_the_same_agree(wanted, found):
     assert disagreement(wanted, found, 10) == ""

@@ -26,6 +26,7 @@ DOCUMENTS = [
     b"\v",
     b"1 X",
     b'["a",{"b":1,"b":2}]',
+    b'["x","a",{"b":1,"b":2}]',
     b"",
     b" \n\t\r",
     b"\xef\xbb\xbf{}",
