@@ -142,6 +142,7 @@ _SPECIAL = {
     "argv": lambda value: [*value, "more"],
     "persona": lambda value: value ^ 8,
 }
+_PRESENCE = {"levels", "kept"}  # whose value tells nothing: they are left out
 _BITS = {"flags", "attr_set", "attr_clr", "rec_set", "rec_clr", "propagation", "rec_propagation", "sb_flags"}
 _CAPABILITIES = {"keep", "effective", "permitted", "inheritable", "ambient"}
 
@@ -152,6 +153,8 @@ def changes(op, name, value):
         found = {"kind": value ^ 0o040000}  # block instead of character; permissions are those of the host's node
     elif f"{op}.{name}" == "resctrl_group.must_be":
         found = {"other": "any" if value != "any" else "new"}
+    elif name in _PRESENCE:
+        found = {"none": None}
     elif f"{op}.{name}" == "capset.until_exec":
         found = {"none": 0, "more": value | _ALL_CAPABILITIES}
     elif name in _CAPABILITIES:
@@ -202,7 +205,9 @@ def varied(where, steps, variation):
             if "=" not in variation:
                 continue
             name, _, label = variation.rpartition(".")[2].partition("=")
-            step.args[name] = changes(step.op, name, step.args[name])[label]
+            new = changes(step.op, name, step.args.pop(name))[label]
+            if new is not None or name not in _PRESENCE:
+                step.args[name] = new
         found.append(step)
     return found
 
