@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,11 @@ class Runtime:
     def __call__(self, *words, check=True, timeout=PATIENCE, **options) -> "subprocess.CompletedProcess[str]":
         """Run `words` to the end, captured as text. With `check` a status other than 0 fails the test.
 
-        The output goes through files: a container that is still running holds them open, and a pipe would not end.
+        The output goes through files: a container that is still running holds them open, and a pipe would not end. Each
+        call has its own, which what an earlier container still writes does not reach.
         """
         options.setdefault("stdin", subprocess.DEVNULL)
-        self.root.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.root.parent / "stdout", "w+b") as stdout, open(self.root.parent / "stderr", "w+b") as stderr:
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             done = subprocess.run(
                 self.command(*words), stdout=stdout, stderr=stderr, timeout=timeout, check=False, **options
             )

@@ -13,9 +13,11 @@ def program() -> None:
     Leaves by _exit, because tearing the interpreter down takes time and nothing is left to be flushed: all output
     is written with write(2).
     """
-    occupy_standard_descriptors()
-    status = main(sys.argv[1:])
-    os._exit(status)
+    try:
+        occupy_standard_descriptors()
+    except OSError as error:
+        os._exit(_report(Error("cannot open /dev/null", errno=error.errno or 0), ""))
+    os._exit(main(sys.argv[1:]))
 
 
 def occupy_standard_descriptors() -> None:

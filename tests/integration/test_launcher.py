@@ -287,3 +287,12 @@ def test_proc_self_exe_is_a_sealed_copy_with_python_m_too(runtime, bundle, pyrun
 def test_no_option_before_the_verb_hides_the_verb(sealed, bundle, options, tmp_path):
     program = [sealed.program, *options]
     assert is_sealed(*exe_of_a_running(sealed, bundle, program=program, cwd=tmp_path))
+
+
+@needs_root
+def test_without_dev_null_it_says_so(pyruntime, tmp_path):
+    script = 'mount -t tmpfs tmpfs /dev && exec "$0" state some'
+    result = call("unshare", "--mount", "sh", "-c", script, pyruntime)
+    assert result.returncode == 1
+    assert "cannot open /dev/null" in result.stderr
+    assert "Traceback" not in result.stderr
