@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import bundle as bundles
+from pyruntime.store import process as processes
 from terminals import CONVERSATION, converse, read_until, take_terminal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -790,14 +791,20 @@ def ordinary(runtime, rootfs, session):
     shutil.rmtree(place)
 
 
-def test_an_ordinary_user_execs_in_its_own_container(ordinary):
-    runtime, place, as_user = ordinary
+def created(runtime, place, as_user):
+    """Create a container of the ordinary user, whose process sleeps; return its id and its configuration."""
     runtime("spec", "--rootless", "-b", place / "bundle", **as_user)
     config = json.loads((place / "bundle/config.json").read_text())
     config["process"].update(terminal=False, args=["sleep", "1000"])
     (place / "bundle/config.json").write_text(json.dumps(config))
     container = runtime.id()
     runtime("create", "-b", place / "bundle", container, **as_user)
+    return container, config
+
+
+def test_an_ordinary_user_execs_in_its_own_container(ordinary):
+    runtime, place, as_user = ordinary
+    container, config = created(*ordinary)
     inside = Box(runtime, place / "bundle", container)
     assert "start it first" in inside("true", check=False, **as_user).stderr
     runtime("start", container, **as_user)
@@ -806,6 +813,17 @@ def test_an_ordinary_user_execs_in_its_own_container(ordinary):
         same_place(inside, pid)
     assert inside("tty", options=["--tty"], **as_user).stdout.strip() == "/dev/pts/0"
     runtime("delete", "--force", container, **as_user)
+
+
+@pytest.mark.clause("runtime.md#delete/resources-deleted")
+def test_delete_ends_a_process_that_is_in_no_cgroup_of_its_own(ordinary):
+    runtime, _, as_user = ordinary
+    container, _ = created(*ordinary)
+    state = json.loads((runtime.root / container / "state.json").read_text())
+    assert not state["cgroup"].get("paths")
+    runtime("start", container, **as_user)
+    runtime("delete", "--force", container, **as_user)
+    assert not processes.alive(state["pid"], state["start_time"])
 
 
 # ---- Many ----

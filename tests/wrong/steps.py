@@ -155,6 +155,8 @@ def changes(op, name, value):
         found = {"other": "any" if value != "any" else "new"}
     elif name in _PRESENCE:
         found = {"none": None}
+    elif f"{op}.{name}" == "seccomp.capabilities":
+        found = {"none": 0}  # more would be masked by those that init has kept
     elif f"{op}.{name}" == "capset.until_exec":
         found = {"none": 0, "more": value | _ALL_CAPABILITIES}
     elif name in _CAPABILITIES:
