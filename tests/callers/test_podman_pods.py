@@ -57,6 +57,8 @@ def test_the_containers_of_a_pod_share_namespaces(podman, session, removed_group
     assert "sleep 1000" in done.stdout
     assert podman("exec", "sleeper", "sh", "-c", _NAMESPACES).stdout in done.stdout
     podman("pod", "stop", "--time", "0", "together")
+    # "stopped" until Podman has cleaned up behind it.
+    podman("wait", "--condition", "exited", "sleeper")
     assert podman("inspect", "--format", "{{.State.Status}}", "sleeper").stdout == "exited\n"
     podman("pod", "rm", "together")
 
