@@ -123,6 +123,7 @@ def test_owner_is_the_host_user_that_the_container_user_maps_to():
         ],
     }
     assert owned(linux=linux, uid=0) == [(100000, "/mounts/0")]
+    assert owned(linux=linux, uid=1) == [(200000, "/mounts/0")]
     assert owned(linux=linux, uid=1000) == [(200999, "/mounts/0")]
     assert owned(linux=linux, uid=70000) == []
 

@@ -25,6 +25,7 @@ def tmpfs(path, *options):
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
+        ("/a/b/c/../d", "/a/b/d"),
         ("/a", "/a"),
         ("a/b", "/a/b"),
         ("/a//b/./c/", "/a/b/c"),
@@ -204,6 +205,9 @@ def test_in_a_user_namespace_the_kernel_decides_who_gets_proc_and_sysfs():
     ) == {"/dev/pts", "/dev/shm"}
     everything = [{"type": kind} for kind in (*NAMESPACES, "user")]
     assert len(defaults(linux=maps | {"namespaces": everything})) == 4
+    for kind, path in ("pid", "/proc"), ("network", "/sys"):
+        others = [entry for entry in everything if entry["type"] != kind]
+        assert set(defaults(linux=maps | {"namespaces": others})) == {"/proc", "/sys", "/dev/pts", "/dev/shm"} - {path}
 
 
 def test_the_default_proc_comes_first_and_the_default_pts_after_dev():

@@ -316,6 +316,14 @@ def test_a_new_user_namespace_has_every_capability_that_the_kernel_knows():
     assert only(found, "capset")[0].args["permitted"] == bits("SYS_TIME")
 
 
+def test_a_set_never_gets_what_only_its_limit_has():
+    sets = capabilities(bounding=["KILL"], permitted=["KILL", "SETUID"], effective=["KILL", "CHOWN", "SETGID"])
+    found = plan(config(process={"capabilities": sets}))
+    assert only(found.process, "capset")[0].args["effective"] == bits("KILL")
+    (warning,) = found.warnings
+    assert "not granted in the effective one: CAP_CHOWN, CAP_SETGID (" in warning
+
+
 EVERY_SET = ("bounding", "permitted", "effective", "inheritable", "ambient")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pyruntime import spec
 from pyruntime.errors import Error, InvalidConfig
-from pyruntime.spec import load
+from pyruntime.spec import explain, load
 
 MINIMAL = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}}
 
@@ -29,7 +29,7 @@ def refusal(path, **options):
 
 def test_a_missing_file_is_named_with_its_errno(tmp_path):
     error = refusal(tmp_path)
-    assert error.errno == errno.ENOENT
+    assert (error.errno, error.clause) == (errno.ENOENT, "bundle.md#container-format")
     assert f"{tmp_path}/config.json" in str(error)
 
 
@@ -38,7 +38,19 @@ def test_a_missing_bundle_is_named(tmp_path):
 
 
 def test_a_bundle_path_with_nul_is_an_error():
-    assert "null" in str(refusal("/tmp/\0"))
+    error = refusal("/tmp/\0")
+    assert "cannot read" in str(error) and "null" in str(error)
+    assert error.clause == "bundle.md#container-format"
+
+
+def test_a_file_that_cannot_be_read_is_named_with_its_errno(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.EIO, "not readable")
+
+    monkeypatch.setattr(load.os, "read", fail)
+    error = refusal(bundle(tmp_path, json.dumps(MINIMAL)))
+    assert (error.errno, error.clause) == (errno.EIO, "bundle.md#container-format")
+    assert f"cannot read {tmp_path}/config.json" in str(error)
 
 
 def test_a_directory_is_refused(tmp_path):
@@ -139,6 +151,26 @@ def test_a_surrogate_pair_is_one_character(tmp_path):
     assert loaded["annotations"]["com.example.face"] == "\U0001f600"
 
 
+@pytest.mark.parametrize("half", ["\\ud800", "\\uD800", "\\uDfff"])
+def test_half_of_a_surrogate_pair_is_refused_however_it_is_written(tmp_path, half):
+    config = '{"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "annotations": {"a": "' + half + '"}}'
+    assert "surrogate" in str(refusal(bundle(tmp_path, config)))
+
+
+@pytest.mark.parametrize("version", ["1..0", "1.3.", ".3.0"])
+def test_a_version_has_three_numbers(tmp_path, version):
+    with pytest.raises(InvalidConfig) as caught:
+        spec.load_config(bundle(tmp_path, json.dumps({**MINIMAL, "ociVersion": version})))
+    assert [problem.pointer for problem in caught.value.problems] == ["/ociVersion"]
+
+
+def test_a_key_of_unified_is_no_path(tmp_path):
+    config = {**MINIMAL, "linux": {"resources": {"unified": {"memory/x.max": "1"}}}}
+    with pytest.raises(InvalidConfig) as caught:
+        spec.load_config(bundle(tmp_path, json.dumps(config)))
+    assert [problem.pointer for problem in caught.value.problems] == ["/linux/resources/unified/memory~1x.max"]
+
+
 def test_an_escaped_backslash_before_what_looks_like_a_surrogate_is_text(tmp_path):
     config = '{"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "annotations": {"a": "\\\\ud800"}}'
     assert spec.load_config(bundle(tmp_path, config))["annotations"]["a"] == "\\ud800"
@@ -228,3 +260,26 @@ def test_a_descriptor_is_not_inherited_and_no_terminal_is_taken(tmp_path, monkey
     (tmp_path / "x").write_bytes(b"{}")
     load.read(str(tmp_path / "x"))
     assert seen == [os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY]
+
+
+def test_what_is_shown_of_a_value_has_a_bound_to_the_character():
+    at_most = explain._LONGEST_STRING
+    assert explain.shown("é" * at_most) == '"' + "é" * at_most + '"'
+    assert explain.shown("é" * (at_most + 1)) == '"' + "é" * (at_most - 1) + '…"'
+    longest = explain._LONGEST_VALUE
+    assert explain.shown(10 ** (longest - 1)) == "1" + "0" * (longest - 1)
+    assert explain.shown(10**longest) == "1" + "0" * (longest - 2) + "…"
+    assert explain._shortened("x" * longest) == "x" * longest
+    assert explain._shortened("x" * (longest + 1)) == "x" * (longest - 1) + "…"
+    lists, objects = 1, 1
+    for _ in range(explain._DEEPEST_VALUE):
+        assert explain._shortened(lists) == lists and explain._shortened(objects) == objects
+        lists, objects = [lists], {"a": objects}
+    lists, objects = [lists], {"a": objects}
+    assert json.dumps(explain._shortened(lists)).count("[") == explain._DEEPEST_VALUE
+    assert json.dumps(explain._shortened(objects), ensure_ascii=False).count('{"a"') == explain._DEEPEST_VALUE
+    assert "…" in json.dumps(explain._shortened(lists), ensure_ascii=False)
+    place = "/" + "a" * (longest - 1)
+    assert explain._dotted(place) == "a" * (longest - 1)
+    assert explain._dotted("/" + "a" * longest) == "a" * longest
+    assert explain._dotted("/b" + "a" * longest) == "…" + "a" * (longest - 1)
