@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# The hot verbs, and what they import late, beyond what a rehearsal does.
+# The verbs that callers use all the time, and what they import late, beyond what a rehearsal does.
 _HOT = """
     cli.main cli.verbs.run cli.verbs.exec cli.verbs.create cli.verbs.start cli.verbs.state cli.verbs.kill
     cli.verbs.delete cgroup.v1 cgroup.v2 cgroup.write cgroup.tree cgroup.removal engine.hooks engine.seccomp
-    init.labels store.holder
+    init.labels store.holder cli.verbs.events cli.verbs.list cli.verbs.ps
 """
 
 

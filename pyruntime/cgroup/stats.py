@@ -1,5 +1,6 @@
 """What a container uses, as runc's `events --stats` prints it: one form for both cgroup versions."""
 
+from pyruntime import os
 from pyruntime.cgroup import UNIFIED, Cgroup
 
 TYPE_CHECKING = False
@@ -50,9 +51,15 @@ def said(values: "Stats", always: "tuple[str, ...]" = ()) -> "Stats":
 
 def read(path: str) -> str:
     """Return a whole control file; "" where there is none, or the group is gone, or the kernel does not count this."""
+    pieces = []
     try:
-        with open(path, "rb") as file:
-            return file.read().decode()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while piece := os.read(fd, 1 << 16):
+                pieces.append(piece)
+        finally:
+            os.close(fd)
+        return b"".join(pieces).decode()
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -77,8 +84,6 @@ def table(path: str) -> "dict[str, int]":
 
 def page_sizes() -> "list[str]":
     """Return the sizes of huge pages on this host as cgroup files spell them: "2MB", "1GB"."""
-    from pyruntime import os
-
     try:
         names = os.listdir("/sys/kernel/mm/hugepages")
     except FileNotFoundError:

@@ -1,5 +1,6 @@
 """`ps ID [PS-OPTION...]`: the processes in a container, as the host's ps shows them."""
 
+from pyruntime import os
 from pyruntime.cli.output import write
 from pyruntime.cli.root import state_root
 from pyruntime.engine.processes import processes
@@ -9,6 +10,9 @@ from pyruntime.jsonio import dumps
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.cli.parse import CommandLine
+
+# Signals that the launcher ignores, and a program does not expect to: SIGPIPE, SIGXFSZ.
+_IGNORED = (13, 25)
 
 
 def main(line: "CommandLine") -> int:
@@ -24,15 +28,23 @@ def main(line: "CommandLine") -> int:
 
 def _ps(options: "list[str]") -> str:
     """Return what ps prints. Raises Error when it fails, with what it says."""
-    import subprocess
-
+    reader, writer = os.pipe()
+    streams = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, writer, 2)]
     try:
-        done = subprocess.run(["ps", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        pid = os.posix_spawnp("ps", ["ps", *options], os.environ, file_actions=streams, setsigdef=_IGNORED)
     except OSError as error:
+        os.close(reader)
         raise Error("cannot run ps", errno=error.errno or 0) from None
-    output = done.stdout.decode("utf-8", "surrogateescape")
-    if done.returncode:
-        raise Error(f"ps {' '.join(options)} failed", f"exit status {done.returncode}", log=output.strip())
+    finally:
+        os.close(writer)
+    pieces = []
+    while piece := os.read(reader, 1 << 16):
+        pieces.append(piece)
+    os.close(reader)
+    output = b"".join(pieces).decode("utf-8", "surrogateescape")
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        raise Error(f"ps {' '.join(options)} failed", f"exit status {status}", log=output.strip())
     return output
 
 
