@@ -55,6 +55,7 @@ def read(path: str) -> str:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            # The long ones come a page at a time. `open` would start the rest of the interpreter (embedded.py).
             while piece := os.read(fd, 1 << 16):
                 pieces.append(piece)
         finally:

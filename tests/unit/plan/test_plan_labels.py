@@ -2,9 +2,8 @@
 
 import pytest
 
+from invented import V2, facts
 from pyruntime.errors import Error
-from pyruntime.host.cgroups import CgroupHost
-from pyruntime.host.facts import Facts
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
 from pyruntime.spec.template import default_config
@@ -15,16 +14,8 @@ LABEL = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
 def plan(change, *, apparmor=False, selinux=False, new_keyring=True):
     config = default_config()
     change(config)
-    facts = Facts(
-        CgroupHost("v2", {}, "/sys/fs/cgroup", {"": "/"}, frozenset()),
-        euid=0,
-        capabilities=(1 << 41) - 1,
-        known_capabilities=(1 << 41) - 1,
-        in_user_namespace=False,
-        apparmor=apparmor,
-        selinux=selinux,
-    )
-    return compile_plan(Context(config, facts, "/bundle", "c1", new_keyring=new_keyring))
+    host = facts(V2, apparmor=apparmor, selinux=selinux)
+    return compile_plan(Context(config, host, "/bundle", "c1", new_keyring=new_keyring))
 
 
 def process(**values):
