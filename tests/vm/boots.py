@@ -23,6 +23,7 @@ V2 = (
         )
     ),
     "tests/integration/test_labels.py",
+    "tests/integration/test_memory_limit.py",
     "tests/integration/test_pause.py",
     "tests/integration/test_systemd_driver.py",
 )
