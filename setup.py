@@ -100,7 +100,9 @@ def static_library():
     archive = Path(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "")
     wanted = os.environ.get("PYRUNTIME_LINK") != "shared" and "deb_system" in sysconfig.get_scheme_names()
     return (
-        archive if wanted and sys.version_info >= (3, 11) and interpreter()["LIBPYTHON"] and archive.is_file() else None
+        archive
+        if wanted and sys.version_info[:2] == (3, 11) and interpreter()["LIBPYTHON"] and archive.is_file()
+        else None
     )
 
 

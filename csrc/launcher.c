@@ -40,8 +40,9 @@
 #define PYTHON_X_Y "python" STRING(PY_MAJOR_VERSION) "." STRING(PY_MINOR_VERSION)
 
 /* The modules of the package, as the build found them: csrc/freeze.py wrote this. Where Python is embedded they come
-   from here and not from files; 3.10 keeps its own boot modules in the same table and so does without. */
-#define FROZEN_START (PY_VERSION_HEX >= 0x030b0000)
+   from here and not from files; 3.10 keeps its own boot modules in the same table and so does without, and 3.13 no longer
+   starts in two halves. */
+#define FROZEN_START (PY_VERSION_HEX >= 0x030b0000 && PY_VERSION_HEX < 0x030d0000)
 #if FROZEN_START
 #include "frozen.h"
 #endif
@@ -136,11 +137,17 @@ static void find_packages(const char *origin, char packages[PATH_MAX]) {
     use(PyPreConfig_InitIsolatedConfig) use(Py_PreInitialize) use(PyConfig_InitIsolatedConfig)                        \
         use(PyConfig_SetBytesString) use(PyConfig_SetBytesArgv) use(PyWideStringList_Append) use(Py_DecodeLocale)     \
             use(Py_InitializeFromConfig) use(PyStatus_Exception) use(PyGC_Disable) use(PyRun_SimpleStringFlags)       \
-                use(_Py_InitializeMain) use(PyImport_AppendInittab) use(PyModule_Create2) use(Py_BuildValue)          \
-                    use(PyImport_ImportModule) use(PyObject_CallMethod) use(PyUnicode_DecodeFSDefault)                \
-                        use(PySys_SetObject) use(PyList_New) use(PyList_Append) use(PyErr_Fetch) use(PyErr_Restore)   \
-                            use(PyErr_Print) use(PyImport_Inittab) use(PyArg_ParseTuple)                              \
-                                use(PyInterpreterState_Get) use(_PyInterpreterState_GetConfig)
+                PYTHON_API_OF_HALVES(use)
+#if FROZEN_START
+#define PYTHON_API_OF_HALVES(use)                                                                                     \
+    use(_Py_InitializeMain) use(PyImport_AppendInittab) use(PyModule_Create2) use(Py_BuildValue)                      \
+        use(PyImport_ImportModule) use(PyObject_CallMethod) use(PyUnicode_DecodeFSDefault) use(PySys_SetObject)       \
+            use(PyList_New) use(PyList_Append) use(PyErr_Fetch) use(PyErr_Restore) use(PyErr_Print)                   \
+                use(PyImport_Inittab) use(PyArg_ParseTuple) use(PyInterpreterState_Get)                               \
+                    use(_PyInterpreterState_GetConfig)
+#else
+#define PYTHON_API_OF_HALVES(use)
+#endif
 #define DECLARE(name) static __typeof__(&name) api_##name;
 PYTHON_API(DECLARE)
 
