@@ -47,7 +47,7 @@ def test_a_section_lists_its_clauses_and_properties(explain):
     for name in catalogue():
         assert (name in out) == name.startswith("config.md#root/")
     assert "/root/readonly" in out
-    assert "On Windows the path is that of a volume. (binds runtimes of other platforms)" in " ".join(out.split())
+    assert "On Windows, the path must be that of a volume. (binds runtimes of other platforms)" in " ".join(out.split())
 
 
 def test_a_section_without_clauses_is_known_too(explain):

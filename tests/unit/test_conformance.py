@@ -77,6 +77,16 @@ def test_what_is_wrong_with_a_catalogue_is_found(generator, record, change, said
     assert any(said in one for one in generator["uncovered"](table, record["sections"]))
 
 
+def _has_strength(says, strength):
+    """Tell whether a sentence alone tells how strong the clause is: "must not" for MUST NOT, and so on."""
+    words = {"MUST": "must", "REQUIRED": "must", "SHOULD": "should", "RECOMMENDED": "should"}
+    for keyword in strength.split(", "):
+        verb, _, negation = keyword.partition(" ")
+        if not re.search(rf"\b{words[verb]}{' not' * bool(negation)}\b", says):
+            return False
+    return True
+
+
 def test_every_clause_is_written_as_the_catalogue_says(subtests):
     known = properties()
     for name, clause in CATALOGUE.items():
@@ -86,6 +96,7 @@ def test_every_clause_is_written_as_the_catalogue_says(subtests):
             assert clause.keys() <= KEYS
             assert clause["binds"] in BINDS
             assert clause["says"].endswith(".") and len(clause["says"]) > 15
+            assert _has_strength(clause["says"], clause["strength"]), clause["says"]
             # What binds the runtime is done in some way; of what nobody can test there is a reason.
             assert clause.get("does") or clause.get("exception") or clause["binds"] != "runtime"
             for pointer in clause.get("pointers", ()):
