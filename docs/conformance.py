@@ -18,14 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pyruntime.spec.clauses import FILES, address
+from pyruntime.spec.clauses import FILES, address, sentences
 
 DOCS = Path(__file__).resolve().parent
 PROJECT = DOCS.parent
 DATA = PROJECT / "pyruntime/spec/clauses"
 SCHEMA = "spec-fixtures/schema/config.json"
 
-KEYWORD = re.compile(r"\b(?:MUST|SHOULD|SHALL|REQUIRED|RECOMMENDED)\b(?: NOT\b)?")
 CLAUSE = re.compile(r"\b[a-z-]+\.md#[a-z0-9-]+/[a-z0-9-]+\b")
 QUOTED = re.compile(rf'"({CLAUSE.pattern})"')
 # Folders of tests that a mark counts in: those that run everywhere, and those that run in a virtual machine.
@@ -45,23 +44,8 @@ def read_catalogue() -> "dict[str, Any]":
 
 
 def keywords(folder: Path) -> "dict[str, list[str]]":
-    """Return section -> its keywords of RFC 2119, from the Markdown in `folder`.
-
-    An example belongs to the section before it, so a heading "Example" opens none.
-    """
-    found: dict[str, list[str]] = {}
-    for name in FILES:
-        section, code = "", False
-        for line in (folder / f"{name}.md").read_text().splitlines():
-            code ^= line.lstrip().startswith("```")
-            heading = re.match(r"#+ (.*)", line)
-            if heading and not code:
-                title = re.sub(r"<[^>]*>", "", heading[1]).strip()
-                if not title.startswith("Example"):
-                    section = f"{name}.md#{re.sub(r'[^a-z0-9_ -]', '', title.lower()).replace(' ', '-')}"
-            for keyword in KEYWORD.findall(line):
-                found.setdefault(section, []).append(keyword)
-    return found
+    """Return section -> its keywords of RFC 2119, from the Markdown in `folder`."""
+    return {section: [word for word, _ in words] for section, words in sentences.keywords(str(folder)).items()}
 
 
 def uncovered(catalogue: "dict[str, Any]", sections: "dict[str, list[str]]") -> "list[str]":

@@ -342,13 +342,18 @@ the runtime-spec that says so. Only reads: needs no privileges and makes nothing
     ),
     Verb(
         "explain",
-        "explain a clause of the runtime-spec or a property of config.json",
-        usage="CLAUSE|POINTER",
+        "explain a clause of the runtime-spec, a property of config.json, or a word",
+        usage="CLAUSE|POINTER|WORD...",
+        arguments=(1, 100),
+        options=lambda: (
+            Option("spec", "quote the specification from this clone of it (default: $PYRUNTIME_SPEC)", metavar="DIR"),
+        ),
         details="""\
 CLAUSE is what errors and plans name: a section, like config.md#mounts, or one of its
 clauses, config.md#mounts/listed-order. POINTER is a place in config.json, like
 /mounts/3/options. Shown is what the runtime-spec says of it, in other words, what
-pyruntime does about it, and the code and tests that answer for that.""",
+pyruntime does about it, and the code and tests that answer for that. Other words, like
+seccomp, CAP_NET_ADMIN or those of an error, are looked for in all of these.""",
     ),
     Verb(
         "features",

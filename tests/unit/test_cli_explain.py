@@ -2,8 +2,9 @@
 
 import pytest
 
+from pyruntime import SPEC_VERSION
 from pyruntime.cli.main import main
-from pyruntime.spec.clauses import catalogue, properties
+from pyruntime.spec.clauses import FILES, catalogue, properties
 
 
 @pytest.fixture
@@ -126,3 +127,73 @@ def test_what_is_none_is_an_error_that_names_the_nearest(explain, word, near):
 def test_what_is_like_nothing_is_an_error(explain, word):
     status, out, _ = explain(word)
     assert (status, out) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("word", "there"),
+    [
+        ("seccomp", ["/linux/seccomp", "config-linux.md#seccomp"]),
+        ("memory", ["/linux/resources/memory/limit", "config-linux.md#memory/check-before-update"]),
+        ("mounts", ["/mounts", "config.md#mounts/listed-order"]),
+        ("nosuid", ["config.md#linux-mount-options/option-nosuid"]),
+        ("CAP_NET_ADMIN", ["capability 12", "/process/capabilities/bounding", "linux-process/capability-warning"]),
+        ("net_admin", ["CAP_NET_ADMIN", "capability 12"]),
+        ("SCMP_ACT_ERRNO", ["/linux/seccomp/defaultAction"]),
+        ("expected an absolute path", ["/process/cwd", "config.md#mounts/destination-absolute"]),
+    ],
+)
+def test_a_word_is_found_where_it_belongs(explain, word, there):
+    status, out, _ = explain(word)
+    assert status == 0
+    assert not [name for name in there if name not in out]
+
+
+@pytest.fixture
+def specification(tmp_path):
+    """A directory that looks like a clone of the specification, with one clause in it."""
+    (tmp_path / "specs-go").mkdir()
+    for name in FILES:
+        (tmp_path / f"{name}.md").write_text("")
+    (tmp_path / "config.md").write_text(
+        "# Root\n\n* one is REQUIRED\n* MUST NOT\n* REQUIRED three\n    1. The fourth, REQUIRED.\n"
+        "## Example\n```\n# MUST\n```\n"
+    )
+    write_version(tmp_path, SPEC_VERSION, "")
+    return tmp_path
+
+
+def write_version(folder, version, development):
+    numbers = zip(("Major", "Minor", "Patch"), version.split("."), strict=True)
+    lines = [f"\tVersion{name} = {number}" for name, number in numbers]
+    (folder / "specs-go/version.go").write_text("\n".join([*lines, f'\tVersionDev = "{development}"']))
+
+
+def test_the_specification_itself_is_quoted_from_the_readers_clone(explain, specification, monkeypatch):
+    assert "> " not in explain("config.md#root/path-required")[1]
+    monkeypatch.setenv("PYRUNTIME_SPEC", str(specification))
+    assert "\n  > The fourth, REQUIRED.\n" in explain("config.md#root/path-required")[1]
+    assert "\n  > REQUIRED three\n" in explain("config.md#root/required")[1]
+    assert main(["explain", "--spec", str(specification), "config.md#root/required"]) == 0
+
+
+def test_only_the_version_that_is_followed_is_quoted(explain, specification, monkeypatch):
+    monkeypatch.setenv("PYRUNTIME_SPEC", str(specification))
+    write_version(specification, SPEC_VERSION, "+dev")
+    status, out, err = explain("config.md#root/path-required")
+    assert (status, out) == (1, "")
+    assert f"version {SPEC_VERSION}+dev" in err and f"checkout v{SPEC_VERSION}" in err
+
+
+@pytest.mark.parametrize("missing", ["specs-go/version.go", "config.md"])
+def test_a_directory_without_a_specification_is_an_error(explain, specification, monkeypatch, missing):
+    monkeypatch.setenv("PYRUNTIME_SPEC", str(specification))
+    (specification / missing).unlink()
+    status, out, err = explain("config.md#root/path-required")
+    assert (status, out) == (1, "")
+    assert f"{specification} has no runtime-spec" in err
+
+
+def test_a_specification_with_fewer_keywords_is_an_error(explain, specification, monkeypatch):
+    monkeypatch.setenv("PYRUNTIME_SPEC", str(specification))
+    (specification / "config.md").write_text("# Root\n\n* REQUIRED\n")
+    assert "config.md#root has 1 keywords" in explain("config.md#root/path-required")[2]

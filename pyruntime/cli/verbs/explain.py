@@ -1,8 +1,11 @@
-"""`explain`: what a clause of the runtime-spec demands or a property of config.json means, and what is done for it."""
+"""`explain`: what a clause of the runtime-spec demands or a property of config.json means, and what is done for it.
+
+A word that is neither is looked for in all of them.
+"""
 
 from textwrap import wrap
 
-from pyruntime import SPEC_VERSION
+from pyruntime import SPEC_VERSION, os
 from pyruntime.cli.output import write
 from pyruntime.errors import Error
 from pyruntime.spec import clauses
@@ -25,50 +28,62 @@ _BOUND = {
 }
 # Of clauses that are about one word each there are many, so they are listed by the word.
 _WORD = "/option-"
+# How many of a kind are shown of what a word was found in.
+_MOST = 12
 # An element of a list, or the value of a key that anybody may choose.
 _ELEMENT = "element"
 
 
 def main(line: "CommandLine") -> int:
-    """Print what is known of a clause, of a section with its clauses, or of a property.
+    """Print what is known of a clause, of a section with its clauses, of a property, or where a word belongs.
 
     Raises Error for what is none of these, with the nearest that is.
     """
-    word = line.arguments[0]
-    write(explain_pointer(word) if word.startswith("/") else explain_clause(word))
+    word = " ".join(line.arguments)
+    folder = line.options["spec"] or os.environ.get("PYRUNTIME_SPEC", "")
+    if word.startswith("/"):
+        write(explain_pointer(word))
+    elif ".md#" in word:
+        write(explain_clause(word, folder))
+    else:
+        write(explain_word(word))
     return 0
 
 
 # ---- A clause, or a section ----
 
 
-def explain_clause(name: str) -> str:
-    """Return the explanation of the clause or section `name`. Raises Error where there is none."""
+def explain_clause(name: str, folder: str = "") -> str:
+    """Return the explanation of the clause or section `name`; with `folder`, a clone of the spec, its own sentences.
+
+    Raises Error where there is no such clause or section, and where `folder` is no specification of our version.
+    """
     catalogue, evidence = clauses.catalogue(), clauses.evidence()
     if name in catalogue:
-        return _clause(name, catalogue[name], evidence.get(name, {}))
+        return _clause(name, catalogue[name], evidence.get(name, {}), folder)
     section = [known for known in catalogue if known.startswith((f"{name}/", f"{name}#"))]
     if not section:
         sections = {known.partition("/")[0] for known in catalogue}
         if name in {properties["clause"] for properties in clauses.properties().values()} - sections:
-            return _section(name, [], catalogue)
+            return _section(name, [], catalogue, folder)
         raise _unknown("clause", name, [*catalogue, *sorted(sections)])
-    return _section(name, section, catalogue)
+    return _section(name, section, catalogue, folder)
 
 
-def _section(name: str, members: "list[str]", catalogue: "dict[str, Clause]") -> str:
+def _section(name: str, members: "list[str]", catalogue: "dict[str, Clause]", folder: str) -> str:
     lines = [name]
     for member in members:
         clause = catalogue[member]
         bound = "" if clause["binds"] in ("runtime", "author") else f" ({_BOUND[clause['binds']]})"
         lines += ["", f"  {member}", *_indented(f"{clause['strength']}: {clause['says']}{bound}", 4)]
+        lines += _quoted(clause, folder, 4)
     if not members:
         lines += ["", "  The section has no MUST, SHOULD or REQUIRED."]
     about = [pointer for pointer, known in clauses.properties().items() if known["clause"] == name]
     return "\n".join([*lines, "", *_rows([("properties", about), ("text", [clauses.address(name)])])]) + "\n"
 
 
-def _clause(name: str, clause: "Clause", evidence: "dict[str, list[str]]") -> str:
+def _clause(name: str, clause: "Clause", evidence: "dict[str, list[str]]", folder: str) -> str:
     does = clause.get("does") or ("Refuses a configuration that breaks it." if clause["binds"] == "author" else "")
     exception = clause.get("exception")
     twins = [section for section in clause["covers"] if section != name.partition("/")[0]]
@@ -85,7 +100,49 @@ def _clause(name: str, clause: "Clause", evidence: "dict[str, list[str]]") -> st
     if clause["binds"] == "author" and not exception:
         bound += "; the runtime refuses what breaks it"
     lines = [name, f"  {clause['strength']}: {bound}", "", *_indented(clause["says"], 2), ""]
+    if folder:
+        lines += [*_quoted(clause, folder, 2), ""]
     return "\n".join([*lines, *_rows(rows)]) + "\n"
+
+
+def _quoted(clause: "Clause", folder: str, by: int) -> "list[str]":
+    """Return the specification's own sentences, marked as quoted; nothing without a folder."""
+    if not folder:
+        return []
+    from pyruntime.spec.clauses import sentences
+
+    return [line for said in sentences.quote(folder, clause["covers"]) for line in _indented(said, by, "> ")]
+
+
+# ---- A word ----
+
+
+def explain_word(word: str) -> str:
+    """Return the properties, sections and clauses that a word is found in. Raises Error where there are none."""
+    from pyruntime.plan.capabilities import NUMBERS
+    from pyruntime.spec.clauses.search import search
+
+    lines, found = [word], search(word)
+    capability = word.upper() if word.upper() in NUMBERS else f"CAP_{word.upper()}"
+    if capability in NUMBERS:
+        lines = [capability, f"  capability {NUMBERS[capability]} of Linux, described in capabilities(7)"]
+        found = search("capabilities")
+        found.clauses += search("capability").clauses
+    if not found:
+        raise _unknown("clause", word, [*clauses.catalogue(), *clauses.properties()])
+    catalogue = clauses.catalogue()
+    rows = _rows([("properties", _first(found.properties)), ("sections", _first(found.sections))])
+    lines += ["", *rows] if rows else []
+    for name in found.clauses[:_MOST]:
+        lines += ["", f"  {name}", *_indented(f"{catalogue[name]['strength']}: {catalogue[name]['says']}", 4)]
+    more = len(found.clauses) - _MOST
+    lines += ["", f"  and {more} more clauses"] if more > 0 else []
+    return "\n".join([*lines, "", "  Each of these names can be explained: pyruntime explain NAME"]) + "\n"
+
+
+def _first(names: "list[str]") -> "list[str]":
+    more = len(names) - _MOST
+    return [*names[:_MOST], *([f"and {more} more"] if more > 0 else [])]
 
 
 # ---- A property ----
@@ -193,5 +250,8 @@ def _rows(rows: "list[tuple[str, list[str]]]") -> "list[str]":
     return lines
 
 
-def _indented(text: str, by: int) -> "list[str]":
-    return wrap(text, _WIDTH, initial_indent=" " * by, subsequent_indent=" " * by, break_on_hyphens=False)
+def _indented(text: str, by: int, mark: str = "") -> "list[str]":
+    margin = " " * by + mark
+    return wrap(
+        text, _WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False, break_long_words=False
+    )
