@@ -27,7 +27,7 @@ SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fi
 all: $(VENV)/built
 
 run: all
-	@$(VENV)/bin/python tests/bundle.py $(HELLO)
+	@$(VENV)/bin/python tests/support/bundle.py $(HELLO)
 	@$(VENV)/bin/pyruntime --root $(CURDIR)/.cache/root run --bundle $(HELLO) hello-$$$$
 
 # These need much more than the others, and have targets of their own.
@@ -64,10 +64,10 @@ MUTATED := .cache/mutate
 
 mutate: all $(VENV)/tools $(VENV)/mutate-tools
 	rm -rf $(MUTATED) && mkdir -p $(MUTATED)
-	cp -a $(VENV)/lib/python3*/site-packages/pyruntime tests spec-fixtures csrc docs share $(MUTATED)
+	cp -a $(VENV)/lib/python3*/site-packages/pyruntime tests spec-fixtures csrc docs examples generate $(MUTATED)
 	cp -a setup.cfg setup.py Makefile README.md $(MUTATED)
 	cd $(MUTATED) && export PATH=$(CURDIR)/$(VENV)/bin:$$PATH && \
-		nice -n 19 python tests/mutate.py run --max-children 2 $(MUTANTS) && mutmut results
+		nice -n 19 python tests/mutate/mutate.py run --max-children 2 $(MUTANTS) && mutmut results
 
 # Which wrong runtimes: names with * for any part, and how many at once: docs/testing.md.
 WRONG ?= "*"
@@ -90,7 +90,7 @@ install: all
 		--prefix $(DESTDIR)$(PREFIX)/lib/pyruntime $(WHEEL)/*.whl
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	ln -sf ../lib/pyruntime/bin/pyruntime $(DESTDIR)$(PREFIX)/bin/pyruntime
-	$(VENV)/bin/python share/generate.py $(DESTDIR)$(PREFIX)/share
+	$(VENV)/bin/python generate/share.py $(DESTDIR)$(PREFIX)/share
 
 clean:
 	rm -rf $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache

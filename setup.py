@@ -17,9 +17,9 @@ try:
 except ImportError:  # it moved from distutils into setuptools with version 69
     from distutils.command.build_scripts import build_scripts
 
-LAUNCHER = "csrc/launcher.c"
-SOURCES = [LAUNCHER, "csrc/seal.c", "csrc/sockets.c"]
-# What csrc/snapshot.c answers in the place of the C library.
+LAUNCHER = "csrc/launcher/launcher.c"
+SOURCES = [LAUNCHER, "csrc/launcher/seal.c", "csrc/stub/sockets.c"]
+# What csrc/launcher/snapshot.c answers in the place of the C library.
 WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free", "pthread_self")]
 # The launcher that loads libpython, in the package.
 SMALL = "launcher"
@@ -54,14 +54,14 @@ class BuildLauncher(build_scripts):
         target.parent.mkdir(parents=True, exist_ok=True)
         frozen = target.parent.parent / "frozen.h"
         package = Path(self.get_finalized_command("build_py").build_lib, "pyruntime")
-        runpy.run_path("csrc/freeze.py")["write_header"](package, frozen)
+        runpy.run_path("csrc/build/freeze.py")["write_header"](package, frozen)
         definitions = [f'-D{name}="{value}"' for name, value in interpreter().items()]
-        includes = [f"-I{sysconfig.get_path('include')}", f"-I{frozen.parent}"]
+        includes = [f"-I{sysconfig.get_path('include')}", f"-I{frozen.parent}", "-Icsrc/stub"]
         archive = static_library()
         if archive is None:
             compile_launcher(target, definitions, includes)
             return
-        # The small one is what is copied where the other one cannot be sealed in place (csrc/launcher.c).
+        # The small one is what is copied where the other one cannot be sealed in place (csrc/launcher/launcher.c).
         compile_launcher(package / SMALL, definitions, includes)
         definitions += ["-DSTATIC_PYTHON", f'-DSMALL="{SMALL}"']
         python = [*objects(archive, target.parent.parent / "libpython"), "-Wl,--export-dynamic"]
@@ -69,8 +69,8 @@ class BuildLauncher(build_scripts):
         # It needs to know the insides of the interpreter, and the dynamic linker's tables for the processor.
         if sys.version_info[:2] == (3, 11) and sysconfig.get_config_var("MULTIARCH") == "x86_64-linux-gnu":
             definitions.append("-DSNAPSHOT")
-            compile_launcher(target, definitions, includes, [*libraries, *WRAPPED], ["csrc/snapshot.c"])
-            runpy.run_path("csrc/snapshot.py")["store"](target)
+            compile_launcher(target, definitions, includes, [*libraries, *WRAPPED], ["csrc/launcher/snapshot.c"])
+            runpy.run_path("csrc/build/snapshot.py")["store"](target)
         else:
             compile_launcher(target, definitions, includes, libraries)
 
@@ -125,7 +125,7 @@ def needed_by_python():
 
 
 def interpreter():
-    """Return what csrc/launcher.c is told about the interpreter: the names of its macros with their values."""
+    """Return what csrc/launcher/launcher.c is told about the interpreter: the names of its macros with their values."""
     shared = sysconfig.get_config_var("Py_ENABLE_SHARED")
     library = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "")
     debian = "deb_system" in sysconfig.get_scheme_names()
@@ -141,7 +141,7 @@ def interpreter():
 
 
 setup(
-    cffi_modules=["csrc/build_stub.py:ffibuilder", "csrc/build_seccomp.py:ffibuilder"],
+    cffi_modules=["csrc/build/stub.py:ffibuilder", "csrc/build/seccomp.py:ffibuilder"],
     scripts=[LAUNCHER],
     cmdclass={"build_py": BuildPython, "build_scripts": BuildLauncher, "bdist_wheel": Wheel},
 )

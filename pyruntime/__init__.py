@@ -10,37 +10,37 @@ SPEC_VERSION = "1.3.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.engine.create import create as create
-    from pyruntime.engine.delete import delete as delete
-    from pyruntime.engine.exec import ExecOptions as ExecOptions
-    from pyruntime.engine.exec import exec_process as exec_process
-    from pyruntime.engine.kill import kill as kill
-    from pyruntime.engine.options import CreateOptions as CreateOptions
-    from pyruntime.engine.run import run as run
-    from pyruntime.engine.start import start as start
-    from pyruntime.engine.state import state as state
-    from pyruntime.errors import Error as Error
-    from pyruntime.errors import InvalidConfig as InvalidConfig
-    from pyruntime.host.sealed import ensure_sealed as ensure_sealed
+    from pyruntime.base.errors import Error as Error
+    from pyruntime.base.errors import InvalidConfig as InvalidConfig
+    from pyruntime.engine.caller.options import CreateOptions as CreateOptions
+    from pyruntime.operations.create import create as create
+    from pyruntime.operations.delete import delete as delete
+    from pyruntime.operations.exec import ExecOptions as ExecOptions
+    from pyruntime.operations.exec import exec_process as exec_process
+    from pyruntime.operations.kill import kill as kill
+    from pyruntime.operations.run import run as run
+    from pyruntime.operations.start import start as start
+    from pyruntime.operations.state import state as state
     from pyruntime.spec import load_config as load_config
-    from pyruntime.spec.template import default_config as default_config
+    from pyruntime.spec.default_config import default_config as default_config
+    from pyruntime.startup.sealed import ensure_sealed as ensure_sealed
 
 # Name -> the module that has it.
 _PUBLIC = {
-    "CreateOptions": "engine.options",
-    "Error": "errors",
-    "ExecOptions": "engine.exec",
-    "InvalidConfig": "errors",
-    "create": "engine.create",
-    "default_config": "spec.template",
-    "delete": "engine.delete",
-    "ensure_sealed": "host.sealed",
-    "exec_process": "engine.exec",
-    "kill": "engine.kill",
+    "CreateOptions": "engine.caller.options",
+    "Error": "base.errors",
+    "ExecOptions": "operations.exec",
+    "InvalidConfig": "base.errors",
+    "create": "operations.create",
+    "default_config": "spec.default_config",
+    "delete": "operations.delete",
+    "ensure_sealed": "startup.sealed",
+    "exec_process": "operations.exec",
+    "kill": "operations.kill",
     "load_config": "spec",
-    "run": "engine.run",
-    "start": "engine.start",
-    "state": "engine.state",
+    "run": "operations.run",
+    "start": "operations.start",
+    "state": "operations.state",
 }
 
 

@@ -1,7 +1,7 @@
 """`python3 -m pyruntime`: the command line, as the installed program runs it."""
 
 from pyruntime.cli.main import program
-from pyruntime.host.sealed import ensure_sealed
+from pyruntime.startup.sealed import ensure_sealed
 
 if __name__ == "__main__":
     ensure_sealed()

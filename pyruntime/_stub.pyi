@@ -1,4 +1,4 @@
-"""What csrc/build_stub.py builds, for type checkers: constants and functions of the headers in csrc/."""
+"""What csrc/build/stub.py builds, for type checkers: constants and functions of the headers in csrc/."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).with_name("support")))
 from containers import PATIENCE, Containers
 
 import bundle as bundles
@@ -130,7 +130,7 @@ def runtime(pyruntime, tmp_path):
 
 @pytest.fixture(params=["in place", "by a copy"])
 def sealed(request, runtime, tmp_path):
-    """`runtime` with a program that seals itself in one of the two ways of csrc/seal.c."""
+    """`runtime` with a program that seals itself in one of the two ways of csrc/launcher/seal.c."""
     if request.param == "by a copy":
         # No overlay has a layer within another. So this is the program of a prefix which is the packages' directory.
         packages = tmp_path / "packages"

@@ -1,6 +1,6 @@
 """The device filter of cgroup v2: ordered rules as an eBPF program (cgroup-v2.rst, "Device controller")."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +99,6 @@ def attach(directory: int, rules: "list[list[Any]]") -> None:
         said = ffi.string(log).decode("utf-8", "replace").strip()
         if said:
             raise Error("cannot attach the device filter", "the kernel's verifier refused it", errno=-result, log=said)
-        from pyruntime import os
+        from pyruntime.base import lean_os as os
 
         raise OSError(-result, os.strerror(-result), f"bpf({ffi.string(call[0]).decode()})")

@@ -2,10 +2,10 @@
 
 import select
 
-from pyruntime import os
-from pyruntime.cgroup import CLAUSE, UNIFIED, Cgroup
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup.cgroup import CLAUSE, UNIFIED, Cgroup
 from pyruntime.cgroup.stats import table
-from pyruntime.errors import Error
 
 
 def kills(groups: "dict[str, tuple[str, str]]") -> int:

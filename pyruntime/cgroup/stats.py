@@ -1,7 +1,7 @@
 """What a container uses, as runc's `events --stats` prints it: one form for both cgroup versions."""
 
-from pyruntime import os
-from pyruntime.cgroup import UNIFIED, Cgroup
+from pyruntime.base import lean_os as os
+from pyruntime.cgroup.cgroup import UNIFIED, Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

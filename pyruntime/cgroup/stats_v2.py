@@ -1,6 +1,6 @@
 """Statistics from the control files of cgroup v2 (cgroup-v2.rst), in the form of cgroup/stats.py."""
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
 from pyruntime.cgroup.stats import MOST, cpuset_entry, memory_entry, number, page_sizes, read, said, table
 
 TYPE_CHECKING = False

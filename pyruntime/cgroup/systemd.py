@@ -4,15 +4,15 @@ A scope has to have a process from its first moment, and the container's is not 
 by clone3. So a keeper, a copy of this process that does nothing, holds the scope until settle().
 """
 
-from pyruntime import os
-from pyruntime.cgroup import CLAUSE, SIGKILL, UNIFIED, Cgroup, write_file
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup.cgroup import CLAUSE, SIGKILL, UNIFIED, Cgroup, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.plan.systemd import Property
+    from pyruntime.plan.cgroup.systemd import Property
 
 _SECONDS = 30.0  # how long systemd may take for one job, as with runc
 _SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
@@ -110,7 +110,7 @@ def _allow(cgroup: Cgroup, more: int) -> None:
 
 def tell(cgroup: Cgroup) -> None:
     """Tell systemd the limits of another plan than the one the unit started with. Raises Error."""
-    from pyruntime.plan.systemd import limit_properties
+    from pyruntime.plan.cgroup.systemd import limit_properties
 
     plan, unit = cgroup.plan, cgroup.unit
     assert plan is not None and unit is not None

@@ -1,7 +1,7 @@
 """Other limits for groups that exist: all of them, or none."""
 
-from pyruntime.cgroup import Cgroup, read_file, write_file
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
+from pyruntime.cgroup.cgroup import Cgroup, read_file, write_file
 from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False

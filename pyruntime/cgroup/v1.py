@@ -3,9 +3,9 @@
 import errno
 import time
 
-from pyruntime import os
-from pyruntime.cgroup import read_file, write_file
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup.cgroup import read_file, write_file
 
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 

@@ -2,9 +2,9 @@
 
 import errno
 
-from pyruntime import os
-from pyruntime.cgroup import read_file, write_file
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup.cgroup import read_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def enable_controllers(mountpoint: str, path: str, needed: list[str], steps: "li
     for part in path.split("/")[1:]:
         file = directory + "/cgroup.subtree_control"
         for controller in _lacks(directory, missing):
-            from pyruntime.plan.cgroup_limits import not_enabled
+            from pyruntime.plan.cgroup.limits import not_enabled
 
             raise _refused(controller, steps, not_enabled(controller, directory))
         enabled = read_file(file).split()

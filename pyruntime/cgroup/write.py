@@ -2,9 +2,9 @@
 
 import errno
 
-from pyruntime import os
-from pyruntime.cgroup import UNIFIED, in_user_namespace, read_file, write_file
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup.cgroup import UNIFIED, in_user_namespace, read_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

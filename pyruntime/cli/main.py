@@ -2,9 +2,10 @@
 
 import sys
 
-from pyruntime import log, os
+from pyruntime.base import lean_os as os
+from pyruntime.base import log
+from pyruntime.base.errors import Error
 from pyruntime.cli.parse import parse_global, parse_verb
-from pyruntime.errors import Error
 
 
 def program() -> None:
@@ -52,7 +53,7 @@ def main(words: list[str]) -> int:
 
 def _report(error: Error, verb: str) -> int:
     """Print `error` for people on stderr and for the caller in the log; return the exit status."""
-    from pyruntime.cli.explain import for_a_log, for_people
+    from pyruntime.cli.error_text import for_a_log, for_people
     from pyruntime.cli.output import STDERR, write
     from pyruntime.cli.parse import UsageError
 

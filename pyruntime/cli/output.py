@@ -1,7 +1,7 @@
 """Words to stdout and stderr, whole or not at all."""
 
-from pyruntime import os
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 
 STDOUT, STDERR = 1, 2
 

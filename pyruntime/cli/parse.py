@@ -5,8 +5,8 @@ value or as `--flag=false`; `--` ends them. Global options stand before the verb
 arguments, except where an argument may begin with a dash.
 """
 
+from pyruntime.base.errors import Error
 from pyruntime.cli.options import FLAG, GLOBAL_OPTIONS, LIST, NUMBER, VERBS, Option, options_of
-from pyruntime.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

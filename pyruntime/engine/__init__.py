@@ -1,1 +1,1 @@
-"""The host side: one module a verb, and what they share."""
+"""The machinery that the operations share, a folder a subject."""

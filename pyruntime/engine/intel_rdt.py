@@ -2,15 +2,15 @@
 
 import errno
 
-from pyruntime import os
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 from pyruntime.plan.intel_rdt import ANY, CLAUSE, NEW, POINTER, PRESENT, disagreement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.engine.undo import Undo
+    from pyruntime.base.undo import Undo
     from pyruntime.plan.step import Step
 
 _CUSTOMARY = "/sys/fs/resctrl"

@@ -6,14 +6,14 @@ that one unmount at delete takes it all away (config-linux.md#namespaces, runtim
 
 import errno
 
-from pyruntime import os
 from pyruntime._stub import lib
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.plan.plan import Plan
-    from pyruntime.spec.types import RootMount
+    from pyruntime.spec.json_types import RootMount
 
 
 def expect(path: str, plan: "Plan") -> "RootMount":
@@ -49,7 +49,7 @@ def remove(record: "RootMount") -> None:
         if namespace >= 0:
             os.close(namespace)
     if error in (errno.ENOTDIR, errno.ELOOP, errno.ESTALE):
-        from pyruntime import log
+        from pyruntime.base import log
 
         log.warning(f"the mount of the root filesystem is left: {record['path']} leads elsewhere by now")
     elif error not in (0, errno.EINVAL, errno.ENOENT):  # nothing is mounted there, or the namespace has no such place

@@ -1,6 +1,6 @@
 """The cgroup hierarchies of this host: where each controller is mounted and where this process is (cgroups(7))."""
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What this host is and allows: capabilities, user, cgroups, kernel. Read once, handed to the plan."""
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
 from pyruntime.plan.capabilities import NUMBERS
 
 TYPE_CHECKING = False

@@ -3,16 +3,16 @@
 import _stat as stat
 import errno
 
-from pyruntime import os
 from pyruntime._stub import ffi, lib
-from pyruntime.engine import messages
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.protocol import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.engine.seccomp import Filter
+    from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.step import Step
 
 _POINTER, _CLAUSE = "/process/args/0", "config.md#process"

@@ -5,7 +5,7 @@ The spec says nothing of it (config.md#process); Docker, containerd and Kubernet
 
 import _stat as stat
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
 
 _PASSWD = "/etc/passwd"
 _DEFAULT = b"/"

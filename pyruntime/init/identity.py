@@ -3,9 +3,9 @@
 import _stat as stat
 import errno
 
-from pyruntime import os
 from pyruntime._stub import ffi, lib
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

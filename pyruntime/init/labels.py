@@ -7,9 +7,9 @@ the hooks of startContainer, which are the container's own programs, run under t
 
 import errno
 
-from pyruntime import os
 from pyruntime._stub import lib
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ every import would read the container's files, so importing is switched off firs
 import fcntl
 import sys
 
-from pyruntime import os
 from pyruntime._stub import ffi, lib
-from pyruntime.engine import limits, messages
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 from pyruntime.init import execute, home, identity
+from pyruntime.protocol import limits, messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.engine.seccomp import Filter
+    from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
 
 NOWHERE = (-1, -1)
@@ -36,7 +36,7 @@ class Orders:
     seccomp       the filter to load before the program, or None
     hook_files    where hooks in the container write to, by annotations: stdout and stderr, -1 for neither
 
-    Added when the process is made (engine/launch.py):
+    Added when the process is made (engine/child/launch.py):
     stub          `struct stub` of the steps that built the root filesystem
     enter         array of the plan's `enter` steps
     sync          socket to the host's create
@@ -92,7 +92,7 @@ def _load(plan: "Plan") -> None:
     if plan.labels:
         from pyruntime.init import labels  # noqa: F401  # for init
     if plan.hooks["createContainer"] or plan.hooks["startContainer"]:
-        from pyruntime.engine import hooks  # noqa: F401  # for init
+        from pyruntime.protocol import hooks  # noqa: F401  # for init
 
 
 def main(orders: Orders) -> None:
@@ -126,7 +126,7 @@ def main(orders: Orders) -> None:
 
 def _switch_imports_off() -> None:
     sys.meta_path.clear()
-    # In the launcher there are none, as long as nothing needed them (pyruntime/embedded.py).
+    # In the launcher there are none, as long as nothing needed them (pyruntime/startup/embedded.py).
     for name in ("path_hooks", "path"):
         getattr(sys, name, []).clear()
 
@@ -161,7 +161,7 @@ def _create(orders: Orders) -> None:
         messages.send(orders.sync, messages.MOUNTED)
         _await_host(orders.sync)
     if plan.hooks["createContainer"]:
-        from pyruntime.engine import hooks
+        from pyruntime.protocol import hooks
 
         hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()}, orders.hook_files)
     done = lib.pyr_run(stub, orders.enter, len(plan.enter))
@@ -262,7 +262,7 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
         if seccomp is not None:
             execute.load(seccomp)
             seccomp = None
-        from pyruntime.engine import hooks
+        from pyruntime.protocol import hooks
 
         state = {**orders.state, "status": "created", "pid": os.getpid()}
         hooks.run(plan.hooks["startContainer"], state, orders.hook_files)

@@ -16,7 +16,7 @@ from pyruntime.spec.rules.annotations import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.plan.context import Context
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.json_types import Config
 
 __all__ = ["CLAUSE", "HOOKS_STDERR", "HOOKS_STDOUT", "MOUNT_CONTEXT_TYPE", "PIDFD_RECEIVER", "pointer", "read", "value"]
 

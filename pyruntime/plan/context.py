@@ -3,9 +3,9 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.host.facts import Facts
-    from pyruntime.plan.cgroup import CgroupPlan
+    from pyruntime.plan.cgroup.cgroup import CgroupPlan
     from pyruntime.plan.step import Step
-    from pyruntime.spec.types import Config, User
+    from pyruntime.spec.json_types import Config, User
 
 
 class Context:

@@ -1,7 +1,8 @@
 """The plan of create: from the whole configuration to an ordered list of kernel steps (runtime.md#create)."""
 
-from pyruntime.errors import Error
-from pyruntime.plan import cgroup, devices, hidden_paths, kernel, mounts, namespaces, process, root
+from pyruntime.base.errors import Error
+from pyruntime.plan import devices, masked_paths, mounts, namespaces, process, root, sysctl
+from pyruntime.plan.cgroup import cgroup
 from pyruntime.plan.exec import add_process
 from pyruntime.plan.plan import Plan
 
@@ -52,7 +53,7 @@ def _compile(context: "Context") -> Plan:
         plan.net_devices = list(net_devices(context))
     plan.build = [
         *root.take(context),
-        *kernel.parameters(context),
+        *sysctl.parameters(context),
         *mounts.mounts(context),
         *devices.devices(context),
         *devices.console(context),
@@ -64,8 +65,8 @@ def _compile(context: "Context") -> Plan:
     add_process(context, plan)
     plan.enter = [
         *process.working_directory(context),
-        *hidden_paths.readonly_paths(context),
-        *hidden_paths.masked_paths(context),
+        *masked_paths.readonly_paths(context),
+        *masked_paths.masked_paths(context),
         *context.late,
         *root.enter(context),
     ]

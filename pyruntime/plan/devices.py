@@ -1,7 +1,7 @@
 """Device nodes and the links in /dev (config-linux.md#devices, runtime-linux.md#dev-symbolic-links)."""
 
-from pyruntime import os
 from pyruntime._stub import lib
+from pyruntime.base import lean_os as os
 from pyruntime.plan.mounts import container_path, is_bind
 from pyruntime.plan.step import Step
 

@@ -6,7 +6,7 @@ from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.plan.cgroup import CgroupPlan
+    from pyruntime.plan.cgroup.cgroup import CgroupPlan
     from pyruntime.plan.context import Context
 
 

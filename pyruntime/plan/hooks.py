@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config, Hook
+    from pyruntime.spec.json_types import Config, Hook
 
 # Kind -> clause. The order is that of the lifecycle (runtime.md#lifecycle).
 KINDS = {

@@ -1,6 +1,6 @@
 """The labels of Linux security modules: of the process, and of its mounts (config.md#linux-process, #mount-label)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.plan import annotations
 from pyruntime.plan.step import Step
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyruntime.plan.context import Context
-    from pyruntime.spec.types import Process
+    from pyruntime.spec.json_types import Process
 
 PROCESS_CLAUSE = "config.md#linux-process"
 MOUNT_CLAUSE = "config-linux.md#mount-label"

@@ -1,7 +1,7 @@
 """The configured mounts and the default filesystems (config.md#mounts, config-linux.md#default-filesystems)."""
 
 from pyruntime._stub import lib
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.plan import mount_options
 from pyruntime.plan.step import Step
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.plan.context import Context
-    from pyruntime.spec.types import Mount
+    from pyruntime.spec.json_types import Mount
 
 CLAUSE = "config.md#mounts"
 DEFAULTS_CLAUSE = "config-linux.md#default-filesystems"
@@ -75,7 +75,7 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
     elif is_bind(mount):
         yield _bind(context, pointer, mount, destination, options)
     elif fstype in ("cgroup", "cgroup2"):
-        from pyruntime.plan.cgroup_mounts import expand
+        from pyruntime.plan.cgroup.mounts import expand
 
         yield from expand(index, mount, context.config, context.facts.cgroup, context.cgroup)
     else:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyruntime.plan.context import Context
-    from pyruntime.spec.types import IDMapping
+    from pyruntime.spec.json_types import IDMapping
 
 CLAUSE = "config-linux.md#namespaces"
 MAPPINGS_CLAUSE = "config-linux.md#user-namespace-mappings"

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.plan.cgroup import CgroupPlan
+    from pyruntime.plan.cgroup.cgroup import CgroupPlan
 
 # The kinds of hooks, in the order of the lifecycle (runtime.md#lifecycle).
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyruntime.plan.context import Context
-    from pyruntime.spec.types import Process
+    from pyruntime.spec.json_types import Process
 
 LINUX_CLAUSE = "config.md#linux-process"
 USER_CLAUSE = "config.md#posix-platform-user"

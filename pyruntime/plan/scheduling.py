@@ -1,6 +1,6 @@
 """How the process is run: scheduler, I/O priority, personality, memory policy (config.md#linux-process)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
-    from pyruntime.spec.types import Config, Process
+    from pyruntime.spec.json_types import Config, Process
 
 _PROCESS = "config.md#linux-process"
 

@@ -1,6 +1,6 @@
 """The system call filter of the container's process (config-linux.md#seccomp)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.step import Step
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyruntime.plan.context import Context
-    from pyruntime.spec.types import Seccomp
+    from pyruntime.spec.json_types import Seccomp
 
 CLAUSE = "config-linux.md#seccomp"
 POINTER = "/linux/seccomp"

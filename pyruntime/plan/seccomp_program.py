@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Seccomp, Syscall
+    from pyruntime.spec.json_types import Seccomp, Syscall
 
     # (argument, operator, first value, second value)
     Condition = tuple[int, int, int, int]

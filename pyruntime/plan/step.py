@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 class Step:
     """One entry of a plan.
 
-    op       name of what is done: a stub operation of csrc/plan.h ("mount", "bind", "mknod"), or a host or init
+    op       name of what is done: a stub operation of csrc/stub/plan.h ("mount", "bind", "mknod"), or a host or init
              action ("write_cgroup", "setns", "capset"); named after the system call where there is one
-    args     what it is done with: keyword names are those of `struct step` in csrc/plan.h for stub operations
+    args     what it is done with: keyword names are those of `struct step` in csrc/stub/plan.h for stub operations
     pointer  JSON pointer of the element that asks for it; "" where the spec asks for it whatever the config says
     clause   "config.md#mounts": file and anchor in the runtime-spec
     """
@@ -26,7 +26,7 @@ class Step:
     def __str__(self) -> str:
         """The step as a call, in the words of `pyruntime plan`: `mount(path=/proc, fstype=proc)`.
 
-        Not for init, which imports nothing: it names a step by its place in the plan (engine/messages.py).
+        Not for init, which imports nothing: it names a step by its place in the plan (protocol/messages.py).
         """
         from pyruntime.plan.step_text import step_text
 

@@ -1,7 +1,7 @@
 """A step of the plan as a call that people can read: flags by name, modes in octal, devices as major:minor."""
 
-from pyruntime import os
 from pyruntime._stub import lib
+from pyruntime.base import lean_os as os
 from pyruntime.plan import capabilities
 from pyruntime.plan.step import Step
 

@@ -4,13 +4,13 @@ What is right passes through compiled checks and plain functions; what is wrong 
 imported only then. A document that these functions return needs no further checking of types, ranges or enums.
 """
 
-from pyruntime.errors import Error, InvalidConfig
+from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.spec import _checks, rules
 from pyruntime.spec.load import parse, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.spec.types import Config, Process, Resources, State
+    from pyruntime.spec.json_types import Config, Process, Resources, State
 
 __all__ = [
     "check_config",
@@ -110,13 +110,13 @@ def _refuse(
     """Raise InvalidConfig with the findings of schema and rules."""
     if not passed:
         try:
-            from pyruntime.spec import explain
+            from pyruntime.spec import schema_errors
         except ImportError as error:
             advice = "install jsonschema: with it, every finding is listed"
             raise InvalidConfig(
                 f"{name} is not valid", [Error("it breaks the schema", f"the details need {error.name}", advice=advice)]
             ) from None
-        problems = explain.findings(schema, definition, value)
+        problems = schema_errors.findings(schema, definition, value)
         # What a rule finds in a part that the schema refuses as a whole is no news, or no sense.
         refused = tuple(f"{problem.pointer}/" for problem in problems)
         problems += [

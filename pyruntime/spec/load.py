@@ -1,7 +1,7 @@
 """JSON documents of users, read strictly (glossary.md#json): one file in, one value or one error with its place out."""
 
-from pyruntime import os
-from pyruntime.errors import Error
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 
 # More than any caller sends (a request to containerd ends at 16 MiB) and few enough bytes for a bomb to stay small.
 LIMIT = 16 * 1024 * 1024
@@ -57,7 +57,7 @@ class _Settings:
 
 
 def _scan(text: str, start: int) -> "tuple[object, int]":
-    """Scan one value; the first call puts the C scanner in the place of this function (as in pyruntime/jsonio.py).
+    """Scan one value; the first call puts the C scanner in the place of this function (as in pyruntime/base/jsonio.py).
 
     It is taken without the package around it, whose import costs more than all else here. Where it finds a syntax error
     it wants to raise json.decoder.JSONDecodeError, but does not import that: then it raises SystemError.
@@ -120,16 +120,16 @@ def parse(data: bytes, name: str) -> object:
         text = data.decode()
         # Only an escape can make a surrogate, and callers escape little but <, > and &.
         if "\\u" in text and ("\\ud" in text or "\\uD" in text):
-            from pyruntime.spec import position
+            from pyruntime.spec import json_syntax
 
-            position.refuse_surrogates(text)
+            json_syntax.refuse_surrogates(text)
         value, end = _scan(text, 0 if text[:1] == "{" else len(text) - len(text.lstrip(_SPACE)))
         if end != len(text) and text[end:].strip(_SPACE):
             raise ValueError
     except (ValueError, StopIteration, RecursionError, SystemError, _DuplicateName, _NotANumber) as error:
-        from pyruntime.spec import position
+        from pyruntime.spec import json_syntax
 
-        raise position.explain(data, name, error) from None
+        raise json_syntax.explain(data, name, error) from None
     return value
 
 

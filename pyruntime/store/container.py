@@ -14,13 +14,14 @@ ROOT/ID/start.sock  the start gate: the container's init listens here from `crea
 import errno
 import fcntl
 
-from pyruntime import calls, jsonio, os
-from pyruntime.errors import Error
-from pyruntime.store import process, shape
+from pyruntime.base import jsonio, syscalls
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.store import process, state_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.spec.types import Config, StateFile
+    from pyruntime.spec.json_types import Config, StateFile
 
 VERSION = 1
 _STATE = "state.json"
@@ -88,9 +89,9 @@ class Container:
 
     def _forget(self) -> None:
         if self.noted:
-            from pyruntime.store import holder
+            from pyruntime.store import lock_holder
 
-            holder.forget(self.fd)
+            lock_holder.forget(self.fd)
             self.noted = False
 
     def __enter__(self) -> "Container":
@@ -106,11 +107,11 @@ class Container:
             raise _unknown(self.container_id)
 
     def hold(self) -> None:
-        """Take the lock for work that may last, because of hooks: `delete --force` may end it (store/holder.py)."""
+        """Take the lock for work that may last, because of hooks: `delete --force` may end it (lock_holder.py)."""
         self.lock()
-        from pyruntime.store import holder
+        from pyruntime.store import lock_holder
 
-        holder.note(self.fd)
+        lock_holder.note(self.fd)
         self.noted = True
 
     def try_lock(self) -> bool:
@@ -255,7 +256,7 @@ class Container:
 
     def connect(self) -> int:
         """Return a connection to the waiting init, which the caller owns, or -1 when none waits."""
-        sock = calls.connect(self.gate().encode())
+        sock = syscalls.connect(self.gate().encode())
         if sock < 0 and -sock not in (errno.ECONNREFUSED, errno.ENOENT):
             raise Error("cannot reach the container's init", errno=-sock)
         return max(sock, -1)
@@ -296,7 +297,7 @@ class Container:
             try:
                 os.unlink(name, dir_fd=self.fd)
             except IsADirectoryError:
-                from pyruntime.store.directory import remove
+                from pyruntime.store.remove_tree import remove
 
                 remove(name, self.fd)
         os.rmdir(self.path)
@@ -332,7 +333,7 @@ def _parse_state(path: str, container_id: str, content: bytes, of_any_version: b
         raise Error(doing, "it is damaged: not a state of pyruntime", advice=advice)
     if state["version"] != VERSION and not of_any_version:
         raise Error(doing, f"it has version {state['version']}, this pyruntime reads {VERSION}", advice=advice)
-    wrong = shape.misfit(state)
+    wrong = state_json.misfit(state)
     if wrong:
         raise Error(doing, f"it is damaged: {wrong} is missing or wrong", advice=advice)
     return state  # type: ignore[return-value]
@@ -365,10 +366,10 @@ def create(root: str, container_id: str) -> Container:
     try:
         container.hold()
     except OSError as error:
-        from pyruntime.store import holder
+        from pyruntime.store import lock_holder
 
         # Not `remove`, which needs a descriptor more to list what is there.
-        holder.forget(fd)
+        lock_holder.forget(fd)
         os.rmdir(path)
         container.close()
         raise Error(f"cannot write into {path}", errno=error.errno or 0) from None

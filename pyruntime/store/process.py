@@ -1,6 +1,6 @@
 """Is that process still the one we made? A pid alone does not say: pids are used again (proc(5))."""
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
 
 
 def _stat_fields(pid: int) -> "list[bytes] | None":

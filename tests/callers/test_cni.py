@@ -9,7 +9,7 @@ import pytest
 from calling import need, until
 from networks import Network
 
-HOOK = Path(__file__).parents[2] / "docs/callers/cni_hook.py"
+HOOK = Path(__file__).parents[2] / "examples/cni_hook.py"
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ FINDINGS = CACHE / "findings"
 LONGEST = 6_000_000  # bytes of a document
 LARGE = 100_000
 SLOWEST = 300  # seconds after which libFuzzer takes an input for a hang
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.with_name("support"))]
 
 
 def fuzz(name, flags):

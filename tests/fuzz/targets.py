@@ -8,23 +8,24 @@ import zlib
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "unit/plan")]
+sys.path[:0] = [str(TESTS / "support"), str(TESTS / "unit/plan")]
 
 from clauses import CLAUSES as OF_THE_SPEC  # noqa: E402
 from invented import V1, V2, config, facts  # noqa: E402
-from pyruntime import jsonio, spec  # noqa: E402
+from pyruntime import spec  # noqa: E402
 from pyruntime._seccomp import lib  # noqa: E402
+from pyruntime.base import jsonio  # noqa: E402
+from pyruntime.base.errors import Error, InvalidConfig  # noqa: E402
 from pyruntime.cli.verbs import plan as printed  # noqa: E402
-from pyruntime.engine import seccomp_compiler  # noqa: E402
-from pyruntime.engine import state as states  # noqa: E402
-from pyruntime.engine.program import Program  # noqa: E402
-from pyruntime.errors import Error, InvalidConfig  # noqa: E402
+from pyruntime.engine.child.step_array import Program  # noqa: E402
+from pyruntime.engine.seccomp import compiler as seccomp_compiler  # noqa: E402
+from pyruntime.operations import state as states  # noqa: E402
 from pyruntime.plan import seccomp_program  # noqa: E402
-from pyruntime.plan.cgroup import CgroupPlan  # noqa: E402
+from pyruntime.plan.cgroup.cgroup import CgroupPlan  # noqa: E402
 from pyruntime.plan.context import Context  # noqa: E402
 from pyruntime.plan.create import compile_plan  # noqa: E402
 from pyruntime.plan.exec import compile_exec  # noqa: E402
-from pyruntime.spec import _checks, explain, load  # noqa: E402
+from pyruntime.spec import _checks, load, schema_errors  # noqa: E402
 from pyruntime.store import container as store  # noqa: E402
 
 # Hosts that configurations are compiled for, with the options of create.
@@ -38,7 +39,7 @@ HOSTS = [
 # Seconds of CPU time that any document may take, and how many more for each byte.
 SECONDS, SECONDS_A_BYTE = 2.0, 10e-6
 
-# What is no JSON breaks no clause with an anchor in the files of tests/clauses.py.
+# What is no JSON breaks no clause with an anchor in the files of tests/support/clauses.py.
 CLAUSES = {*OF_THE_SPEC, "glossary.md#json"}
 
 
@@ -88,7 +89,7 @@ def refused(document, check, compiled, definition):
     passed = compiled(document)
     sampled = zlib.crc32(repr(document).encode("utf-8", "replace")) % 16 == 0
     if not passed or sampled:
-        findings = explain.findings("config", definition, document)
+        findings = schema_errors.findings("config", definition, document)
         assert bool(findings) != passed, f"compiled checks say {passed}, the schema says {[str(f) for f in findings]}"
     try:
         check(document)

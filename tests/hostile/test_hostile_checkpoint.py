@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from criu import criu, images
 
-from pyruntime.engine import criu_rpc as rpc
+from pyruntime.engine.criu import rpc
 
 __all__ = ["criu", "images"]
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pyruntime.engine import service
+from pyruntime.engine.caller import notify_socket
 from pyruntime.store.container import Container
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -74,10 +74,10 @@ def test_a_link_that_the_container_puts_in_the_sockets_place_changes_nothing_on_
         place.symlink_to(target)
         os.chmod(path, *more, **options)
 
-    monkeypatch.setattr(service.os, "chmod", quick)
+    monkeypatch.setattr(notify_socket.os, "chmod", quick)
     umask = os.umask(0o077)
     try:
-        relay = service.Relay(container, os.getpid())
+        relay = notify_socket.Relay(container, os.getpid())
         assert os.umask(0o077) == 0o077
     finally:
         os.umask(umask)

@@ -15,7 +15,7 @@ import sys
 import termios
 from pathlib import Path
 
-from pyruntime.engine import criu_rpc as rpc
+from pyruntime.engine.criu import rpc
 
 CLONE_PARENT, SIGCHLD, SYS_CLONE = 0x00008000, 17, 56
 PLACE = Path(os.environ["FAKE_CRIU"])

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime import cgroup
-from pyruntime.cgroup import tree, v1, v2, write
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
+from pyruntime.cgroup import cgroup, v1, v2, write
+from pyruntime.cgroup import walk as tree
 from pyruntime.host import cgroups
 from pyruntime.host.cgroups import CgroupHost
-from pyruntime.plan.cgroup import compile_cgroup, compile_update
+from pyruntime.plan.cgroup.cgroup import compile_cgroup, compile_update
 
 HOST = cgroups.detect()
 

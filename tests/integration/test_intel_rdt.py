@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pyruntime.base.errors import Error
+from pyruntime.base.undo import Undo
 from pyruntime.engine import intel_rdt
-from pyruntime.engine.undo import Undo
-from pyruntime.errors import Error
 from pyruntime.plan import intel_rdt as plan
 
 L3, MB = "L3:0=7f0;1=1f", "MB:0=20;1=70"

@@ -11,7 +11,7 @@ import pytest
 
 import pyruntime
 from pyruntime._stub import lib
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.host.facts import facts
 from pyruntime.init import labels
 from pyruntime.plan.step import Step
@@ -107,7 +107,7 @@ PRETEND = """
 import sys
 sys.path[:0] = sys.argv[1:3]
 from pyruntime.cli.main import main
-from pyruntime.engine import create
+from pyruntime.operations import create
 from pyruntime.host.facts import facts
 host = facts()
 host.apparmor = host.selinux = True

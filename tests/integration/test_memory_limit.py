@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pyruntime.host.cgroups import CgroupHost
-from pyruntime.plan import cgroup
+from pyruntime.plan.cgroup import cgroup
 
 KIB = 1024
 LITTLE = 512 * KIB

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from pyruntime.engine.start import start
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
+from pyruntime.operations.start import start
 from pyruntime.store import process
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime import cgroup
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
+from pyruntime.cgroup import cgroup
 from pyruntime.host import cgroups
-from pyruntime.plan.cgroup import compile_cgroup
+from pyruntime.plan.cgroup.cgroup import compile_cgroup
 
 HOST = cgroups.detect()
 SYSTEMD = "/lib/systemd/systemd"
@@ -106,10 +106,10 @@ def inside(tmp_path_factory):
 
 PRELUDE = """
 import json, os, signal, subprocess, sys
-from pyruntime import cgroup
-from pyruntime.errors import Error
+from pyruntime.cgroup import cgroup
+from pyruntime.base.errors import Error
 from pyruntime.host import cgroups
-from pyruntime.plan.cgroup import compile_cgroup, compile_update
+from pyruntime.plan.cgroup.cgroup import compile_cgroup, compile_update
 
 HOST = cgroups.detect()
 

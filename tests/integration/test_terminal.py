@@ -19,12 +19,12 @@ import pyruntime
 
 BUILT = Path(pyruntime.__file__).parents[1]
 
-# What engine/run.py does around the foreground part, with an ordinary process for the container.
+# What operations/run.py does around the foreground part, with an ordinary process for the container.
 PROGRAM = """
 import _signal, fcntl, os, sys, termios
 sys.path.insert(0, sys.argv[1])
 from pyruntime.cli.main import occupy_standard_descriptors
-from pyruntime.engine.foreground import hold_signals, prepare, relay, release_signals, wait
+from pyruntime.engine.terminal.foreground import hold_signals, prepare, relay, release_signals, wait
 how, ready, *command = sys.argv[2:]
 occupy_standard_descriptors()
 mask = hold_signals()

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from pyruntime.base.errors import Error
 from pyruntime.cgroup import devices_bpf
-from pyruntime.errors import Error
-from pyruntime.plan import device_rules
+from pyruntime.plan.cgroup import device_rules
 
 LETTERS = {"m": 1, "r": 2, "w": 4}
 DENY_ALL = {"allow": False, "access": "rwm"}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.host.cgroups import CgroupHost
-from pyruntime.plan.cgroup_limits import compile_limits, weight_from_shares
+from pyruntime.plan.cgroup.limits import compile_limits, weight_from_shares
 
 V1_NAMES = ("cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "net_cls", "net_prio", "rdma")
 V1 = CgroupHost("v1", {name: f"/sys/fs/cgroup/{name}" for name in V1_NAMES})

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.host.cgroups import CgroupHost
-from pyruntime.plan import cgroup_mounts
-from pyruntime.plan.cgroup import compile_cgroup
+from pyruntime.plan.cgroup import mounts as cgroup_mounts
+from pyruntime.plan.cgroup.cgroup import compile_cgroup
 
 V1 = CgroupHost(
     "v1",

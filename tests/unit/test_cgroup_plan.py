@@ -2,9 +2,9 @@
 
 import pytest
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.host.cgroups import CgroupHost
-from pyruntime.plan.cgroup import compile_cgroup, compile_update
+from pyruntime.plan.cgroup.cgroup import compile_cgroup, compile_update
 
 V1_MOUNTS = {
     name: f"/sys/fs/cgroup/{name}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyruntime.cgroup import Cgroup
+from pyruntime.cgroup.cgroup import Cgroup
 from pyruntime.cgroup.stats import MOST, stats
 from pyruntime.cli.verbs.events import seconds
 

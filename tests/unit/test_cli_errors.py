@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from pyruntime import log
+from pyruntime.base import log
+from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.cli import main as program
-from pyruntime.cli.explain import for_a_log, for_people
-from pyruntime.errors import Error, InvalidConfig
+from pyruntime.cli.error_text import for_a_log, for_people
 
 MOUNT = {"destination": "/data", "type": "bind", "source": "/srv/data"}
 FULL = Error(

@@ -185,7 +185,7 @@ def test_every_option_says_what_it_does_and_what_its_value_is(subtests):
 
 def test_the_launcher_knows_the_global_options(pytestconfig, subtests):
     """It must find the verb before any Python runs, so it has a table of its own in C."""
-    source = (pytestconfig.rootpath / "csrc/launcher.c").read_text()
+    source = (pytestconfig.rootpath / "csrc/launcher/launcher.c").read_text()
 
     def table(name):
         text = re.search(rf"const {name}\[\] = {{(.*?)NULL}};", source, re.DOTALL)[1]

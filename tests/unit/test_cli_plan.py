@@ -5,11 +5,11 @@ import os
 
 import pytest
 
-import pyruntime.os
+import pyruntime.base.lean_os
 from pyruntime.cli.main import main
 from pyruntime.plan.step import Step
 from pyruntime.plan.step_text import step_text
-from pyruntime.spec.template import default_config, for_user
+from pyruntime.spec.default_config import default_config, for_user
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_planning_leaves_no_trace(made, capfd, monkeypatch):
     bundle = made(default_config())
     before = sorted(os.listdir(bundle))
     for call in ("mkdir", "makedirs", "unlink", "rename"):
-        monkeypatch.setattr(pyruntime.os, call, lambda *_, **__: pytest.fail("something was changed"))
+        monkeypatch.setattr(pyruntime.base.lean_os, call, lambda *_, **__: pytest.fail("something was changed"))
     run(capfd, "plan", "-b", bundle)
     assert sorted(os.listdir(bundle)) == before
 

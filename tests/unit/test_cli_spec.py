@@ -6,9 +6,9 @@ import stat
 
 import pytest
 
-from pyruntime import log
+from pyruntime.base import log
 from pyruntime.cli.main import main
-from pyruntime.spec.template import default_config, for_user
+from pyruntime.spec.default_config import default_config, for_user
 
 
 @pytest.fixture(autouse=True)

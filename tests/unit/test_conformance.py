@@ -18,14 +18,14 @@ KEYS = {"strength", "binds", "says", "does", "pointers", "covers", "schema", "co
 
 @pytest.fixture(scope="module")
 def generator():
-    """The names of docs/conformance.py."""
-    return runpy.run_path(str(PROJECT / "docs/conformance.py"))
+    """The names of generate/conformance.py."""
+    return runpy.run_path(str(PROJECT / "generate/conformance.py"))
 
 
 @pytest.fixture(scope="module")
 def record():
     """What was counted in the specification."""
-    return json.loads((PROJECT / "docs/keywords.json").read_text())
+    return json.loads((PROJECT / "generate/keywords.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_tests_that_an_exception_names_are_there():
 @pytest.mark.parametrize("name", ["docs/conformance.md", "evidence.json", "properties.json"])
 def test_what_is_generated_is_what_would_be(generated, name):
     path, text = next((path, text) for path, text in generated.items() if str(path).endswith(name))
-    assert path.read_text() == text, "run docs/conformance.py"
+    assert path.read_text() == text, "run generate/conformance.py"
 
 
 @pytest.mark.parametrize("name", [*FILES, "evidence", "properties"])

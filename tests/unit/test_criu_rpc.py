@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyruntime.engine import criu_rpc as rpc
+from pyruntime.engine.criu import rpc
 
 TABLE = {"a": (1, None), "b": (2, None), "c": (3, {"a": (1, None)}), "far": (68, None)}
 

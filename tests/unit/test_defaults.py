@@ -1,4 +1,4 @@
-"""docs/defaults.json, what `explain` calls the default of a property: it is one, and it is what the plan does."""
+"""generate/defaults.json, what `explain` calls the default of a property: it is one, and it is what the plan does."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from pyruntime.spec import check_config
 from pyruntime.spec.clauses import properties
 
 PROJECT = Path(__file__).parents[2]
-DEFAULTS = json.loads((PROJECT / "docs/defaults.json").read_text())
+DEFAULTS = json.loads((PROJECT / "generate/defaults.json").read_text())
 EVERY = json.loads((PROJECT / "spec-fixtures/config/good/every-property.json").read_text())
 # Where each of them may be at its default beside the others.
 EVERY["process"]["scheduler"] = {"policy": "SCHED_OTHER"}

@@ -14,18 +14,19 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
+SANDBOX = PROJECT / "examples/sandbox.py"
 PAGES = [PROJECT / "README.md", PROJECT / "csrc/README.md", PROJECT / "spec-fixtures/README.md", *DOCS.rglob("*.md")]
 
 
 @pytest.fixture(scope="module")
 def generator():
-    """The names of docs/generate.py."""
-    return runpy.run_path(str(DOCS / "generate.py"))
+    """The names of generate/pages.py."""
+    return runpy.run_path(str(PROJECT / "generate/pages.py"))
 
 
 @pytest.mark.parametrize("name", ["docs/properties.md", "docs/verbs.md", "docs/validation.md", "README.md"])
 def test_a_generated_page_is_what_would_be_generated(generator, name):
-    assert generator["PAGES"][PROJECT / name]() == (PROJECT / name).read_text(), "run docs/generate.py"
+    assert generator["PAGES"][PROJECT / name]() == (PROJECT / name).read_text(), "run generate/pages.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
@@ -40,9 +41,9 @@ def functions(path):
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
-@pytest.mark.parametrize("page", ["properties.json", "design.md"])
+@pytest.mark.parametrize("page", ["generate/properties.json", "docs/design.md"])
 def test_every_test_that_is_named_is_there(page):
-    named = set(re.findall(r"([\w/]+/test_\w+\.py)(?:::(\w+))?", (DOCS / page).read_text()))
+    named = set(re.findall(r"([\w/]+/test_\w+\.py)(?:::(\w+))?", (PROJECT / page).read_text()))
     assert named
     missing = []
     for file, name in sorted(named):
@@ -61,7 +62,7 @@ def test_every_file_that_the_design_names_is_there():
 
 
 def test_a_module_that_is_named_by_hand_holds_the_name_of_the_property():
-    for pointer, modules in json.loads((DOCS / "properties.json").read_text())["modules"].items():
+    for pointer, modules in json.loads((PROJECT / "generate/properties.json").read_text())["modules"].items():
         for module in modules:
             if module.endswith(".py"):
                 assert pointer.rpartition("/")[2] in (PROJECT / "pyruntime" / module).read_text(), (pointer, module)
@@ -96,7 +97,7 @@ def test_the_package_itself_imports_nothing():
 
 
 def test_the_example_stands_in_the_page_as_it_is():
-    assert f"```python\n{(DOCS / 'sandbox.py').read_text()}```" in (DOCS / "library.md").read_text()
+    assert f"```python\n{SANDBOX.read_text()}```" in (DOCS / "library.md").read_text()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -111,23 +112,21 @@ def test_the_example_stands_in_the_page_as_it_is():
 )
 def test_the_example_runs_a_command_within_its_limits(rootfs, script, said, status):
     done = subprocess.run(
-        [sys.executable, DOCS / "sandbox.py", rootfs, "sh", "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, SANDBOX, rootfs, "sh", "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{said}{status}\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_the_example_ends_a_command_whose_time_is_over(rootfs):
-    example = runpy.run_path(str(DOCS / "sandbox.py"))
+    example = runpy.run_path(str(SANDBOX))
     example["sandbox"].__globals__["SECONDS"] = 0.2
     assert example["sandbox"](str(rootfs), ["sleep", "1000"]) == -1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_the_example_says_why_a_command_cannot_run(rootfs):
-    done = subprocess.run(
-        [sys.executable, DOCS / "sandbox.py", rootfs, "nosuch"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, SANDBOX, rootfs, "nosuch"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "/process/args/0" in done.stderr
 
 
@@ -142,7 +141,7 @@ def test_each_option_that_an_installed_runtime_has_is_in_the_table(name, subtest
     program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if not program:
         return  # whoever has it installed checks it
-    data = json.loads((DOCS / "verbs.json").read_text())[name]
+    data = json.loads((PROJECT / "generate/verbs.json").read_text())[name]
     for verb in data:
         with subtests.test(verb=verb):
             done = subprocess.run([program, *verb.split(), "--help"], capture_output=True, text=True, check=False)

@@ -8,12 +8,12 @@ import jsonschema
 import pytest
 
 from pyruntime import SPEC_VERSION
+from pyruntime.base.errors import InvalidConfig
 from pyruntime.cli.main import main
-from pyruntime.errors import InvalidConfig
-from pyruntime.host.features import features
+from pyruntime.operations.features import features
 from pyruntime.plan import capabilities, mount_options
 from pyruntime.spec import check_config
-from pyruntime.spec.template import default_config
+from pyruntime.spec.default_config import default_config
 
 SCHEMAS = Path(__file__).parents[2] / "spec-fixtures" / "schema"
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pyruntime.store import filters
+from pyruntime.engine.seccomp import cache as filters
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyruntime.plan.gvariant import parse
+from pyruntime.plan.cgroup.gvariant import parse
 
 VALUES = [
     ("true", ("b", True)),

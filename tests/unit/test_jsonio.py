@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pyruntime import jsonio
+from pyruntime.base import jsonio
 
 VALUES = [
     None,

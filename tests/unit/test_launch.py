@@ -6,8 +6,9 @@ import types
 
 import pytest
 
-from pyruntime.engine import launch, messages
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
+from pyruntime.engine.child import launch
+from pyruntime.protocol import messages
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""pyruntime.os: what stands in for `os` does the same."""
+"""pyruntime.base.lean_os: what stands in for `os` does the same."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pyruntime import os as ours
+from pyruntime.base import lean_os as ours
 
 PATHS = ["", "/", "//", "a", "a/", "/a", "/a/", "a/b", "/a/b/c", "a//b", "/a//", "../a", "/..", "./.", "/a/./b/../c"]
 
@@ -57,8 +57,8 @@ def test_the_environment_is_the_one_the_program_has_changed(monkeypatch):
 
 def test_by_itself_it_has_the_environment_and_does_not_import_os():
     program = (
-        f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(ours.__file__))!r})\n"
-        "from pyruntime import os\n"
+        f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(os.path.dirname(ours.__file__)))!r})\n"
+        "from pyruntime.base import lean_os as os\n"
         "assert (os.environ['A'], os.environ['B']) == ('1', 'caf\\udce9'), os.environ\n"
         "assert 'os' not in sys.modules\n"
         "assert os.walk and os.path.realpath\n"

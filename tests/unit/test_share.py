@@ -9,7 +9,7 @@ import pytest
 
 from pyruntime.cli.options import GLOBAL_OPTIONS, VERBS, options_of
 
-GENERATOR = Path(__file__).parents[2] / "share/generate.py"
+GENERATOR = Path(__file__).parents[2] / "generate/share.py"
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from pyruntime import signals
-from pyruntime.errors import Error
+from pyruntime.base import signals
+from pyruntime.base.errors import Error
 
 
 def test_the_table_agrees_with_the_standard_library(subtests):

@@ -1,4 +1,4 @@
-"""A program that holds a snapshot of itself (csrc/snapshot.py), tried on one that is smaller than the launcher."""
+"""A program that holds a snapshot of itself (csrc/build/snapshot.py), tried on one smaller than the launcher."""
 
 import os
 import runpy
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime import embedded
+from pyruntime.startup import embedded
 
-SOURCE = str(Path(__file__).parents[2] / "csrc" / "snapshot.py")
+SOURCE = str(Path(__file__).parents[2] / "csrc/build/snapshot.py")
 STORE = runpy.run_path(SOURCE)["store"]
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")

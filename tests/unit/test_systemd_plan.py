@@ -2,10 +2,10 @@
 
 import pytest
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.host.cgroups import CgroupHost
-from pyruntime.plan.cgroup import compile_cgroup
-from pyruntime.plan.systemd import INFINITY, expand_slice
+from pyruntime.plan.cgroup.cgroup import compile_cgroup
+from pyruntime.plan.cgroup.systemd import INFINITY, expand_slice
 
 NAMES = frozenset(["cpu", "cpuset", "memory", "pids", "io", "hugetlb"])
 HOST = CgroupHost("v2", {}, "/sys/fs/cgroup", {"": "/user.slice/user-1000.slice/session-1.scope"}, NAMES)

@@ -4,7 +4,7 @@ import pytest
 
 from pyruntime.cgroup.update import former_value
 from pyruntime.cli.verbs.update import number, size
-from pyruntime.engine.update import _merged
+from pyruntime.operations.update import _merged
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def operations(node):
 
 def planned():
     """Yield (operation, names of arguments) for each step that the sources of the planner make."""
-    for path in sorted((PROJECT / "pyruntime/plan").glob("*.py")):
+    for path in sorted((PROJECT / "pyruntime/plan").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Step":
                 names = [keyword.arg for keyword in node.keywords if keyword.arg]

@@ -51,7 +51,7 @@ class Boot:
 def pack(boot: Boot, target: Path) -> None:
     """Write the archive that `boot` needs: the project's tests at /project, `files`, and /vm/start."""
     with tarfile.open(target, "w") as archive:
-        for name in ("tests", "spec-fixtures", "csrc", "docs", "setup.cfg", "README.md"):
+        for name in ("tests", "spec-fixtures", "csrc", "docs", "examples", "generate", "setup.cfg", "README.md"):
             if (PROJECT / name).exists():
                 archive.add(PROJECT / name, f"project/{name}", filter=_ours)
         for inside, outside in boot.files.items():

@@ -53,7 +53,7 @@ def _field(name, value):
 
 def _unless_error(original):
     def wrong(*arguments, **named):
-        from pyruntime.errors import Error
+        from pyruntime.base.errors import Error
 
         try:
             return original(*arguments, **named)
@@ -83,7 +83,7 @@ def _by(module):
 
 def _runs_at_create(original):
     def wrong(orders, channel):
-        from pyruntime import os
+        from pyruntime.base import lean_os as os
         from pyruntime.init import execute
 
         execute.execute(orders.plan.execute[0], os.dup(1), orders.preserve_fds, orders.seccomp)
@@ -154,29 +154,33 @@ DESCRIPTORS = "runtime-linux.md#file-descriptors"
 # Name -> target ("module:name"), how the replacement is made of the original, sections.
 ACTIONS = {
     # ---- cgroups ----
-    "cgroup-not-made": ("pyruntime.cgroup:Cgroup.make", _nothing, (GROUPS, "config-linux.md#cgroups-path")),
-    "limits-not-written": ("pyruntime.cgroup:Cgroup.apply", _nothing, (GROUPS,)),
+    "cgroup-not-made": ("pyruntime.cgroup.cgroup:Cgroup.make", _nothing, (GROUPS, "config-linux.md#cgroups-path")),
+    "limits-not-written": ("pyruntime.cgroup.cgroup:Cgroup.apply", _nothing, (GROUPS,)),
     "v1-groups-not-joined": (
-        "pyruntime.cgroup:Cgroup.task_fds",
+        "pyruntime.cgroup.cgroup:Cgroup.task_fds",
         _returns([]),
         (GROUPS, "config-linux.md#cgroups-path"),
     ),
-    "cgroup-in-use-taken": ("pyruntime.cgroup:Cgroup._check_fit", _nothing, (GROUPS,)),
-    "cgroup-not-removed": ("pyruntime.cgroup:Cgroup.remove", _nothing, (DELETE, GROUPS)),
-    "processes-in-cgroup-not-killed": ("pyruntime.cgroup:Cgroup.kill_all", _nothing, (DELETE, KILL)),
-    "never-frozen": ("pyruntime.cgroup:Cgroup.freeze", _nothing, (STATE,)),
-    "never-thawed": ("pyruntime.cgroup:Cgroup.thaw", _nothing, (STATE,)),
+    "cgroup-in-use-taken": ("pyruntime.cgroup.cgroup:Cgroup._check_fit", _nothing, (GROUPS,)),
+    "cgroup-not-removed": ("pyruntime.cgroup.cgroup:Cgroup.remove", _nothing, (DELETE, GROUPS)),
+    "processes-in-cgroup-not-killed": ("pyruntime.cgroup.cgroup:Cgroup.kill_all", _nothing, (DELETE, KILL)),
+    "never-frozen": ("pyruntime.cgroup.cgroup:Cgroup.freeze", _nothing, (STATE,)),
+    "never-thawed": ("pyruntime.cgroup.cgroup:Cgroup.thaw", _nothing, (STATE,)),
     # ---- create ----
     "id-not-checked": ("pyruntime.store.container:check_id", _nothing, (CREATE, STATE)),
     "id-may-be-taken": ("pyruntime.store.container:os", _free_id, (CREATE, STATE)),
-    "nothing-undone": ("pyruntime.engine.undo:Undo.__exit__", _nothing, (LIFECYCLE,)),
-    "warnings-not-logged": ("pyruntime.log:warning", _nothing, ("runtime.md#warnings",)),
-    "pid-file-not-written": ("pyruntime.engine.record:write_pid_file", _nothing, (CREATE,)),
-    "pid-file-of-another": ("pyruntime.engine.record:write_pid_file", _argument(1, lambda pid: pid + 1), (CREATE,)),
+    "nothing-undone": ("pyruntime.base.undo:Undo.__exit__", _nothing, (LIFECYCLE,)),
+    "warnings-not-logged": ("pyruntime.base.log:warning", _nothing, ("runtime.md#warnings",)),
+    "pid-file-not-written": ("pyruntime.engine.state_document:write_pid_file", _nothing, (CREATE,)),
+    "pid-file-of-another": (
+        "pyruntime.engine.state_document:write_pid_file",
+        _argument(1, lambda pid: pid + 1),
+        (CREATE,),
+    ),
     "program-runs-at-create": ("pyruntime.init.main:_wait_for_start", _runs_at_create, (LIFECYCLE, CREATE)),
     "program-not-looked-for": ("pyruntime.init.execute:check", _nothing, (CREATE, PROCESS)),
     "terminal-not-sent": ("pyruntime.init.main:_send_terminal", _nothing, (PROCESS,)),
-    "pidfd-not-sent": ("pyruntime.engine.pidfd_socket:send", _nothing, (CREATE,)),
+    "pidfd-not-sent": ("pyruntime.engine.caller.pidfd_socket:send", _nothing, (CREATE,)),
     "read-again-from-bundle": ("pyruntime.store.container:Container.read_config", _from_the_bundle, (LIFECYCLE,)),
     "root-mount-left": ("pyruntime.engine.root_mount:remove", _nothing, (DELETE,)),
     # ---- init ----
@@ -203,44 +207,44 @@ ACTIONS = {
     "cwd-may-be-outside": ("pyruntime.init.identity:_inside", _returns(True), (PROCESS,)),
     "host-null-kept": ("pyruntime.init.identity:_use_own_null", _nothing, (PROCESS,)),
     # ---- hooks ----
-    "hooks-reversed": ("pyruntime.engine.hooks:run", _argument(0, lambda steps: steps[::-1]), (HOOKS,)),
+    "hooks-reversed": ("pyruntime.protocol.hooks:run", _argument(0, lambda steps: steps[::-1]), (HOOKS,)),
     "create-runtime-before-prestart": (
         "pyruntime.plan.create:compile_plan",
         _before_others,
         ("config.md#prestart", LIFECYCLE),
     ),
-    "hook-failure-ignored": ("pyruntime.engine.hooks:run", _unless_error, (LIFECYCLE,)),
-    "hook-timeout-ignored": ("pyruntime.engine.hooks:_wait", _argument(1, lambda _: None), (HOOKS,)),
-    "hooks-with-descriptors": ("pyruntime.engine.hooks:lib", _without_calls(pyr_close_range=lambda *_: 0), (HOOKS,)),
-    "poststart-left-out": ("pyruntime.engine.start:_poststart", _nothing, (LIFECYCLE, "config.md#poststart")),
-    "poststop-left-out": ("pyruntime.engine.delete:_poststop", _nothing, (LIFECYCLE, "config.md#poststop")),
-    "no-poststop-after-failure": ("pyruntime.engine.create:_poststop", _nothing, (LIFECYCLE,)),
-    "hooks-without-state": ("pyruntime.engine.hooks:run_one", _argument(1, lambda _: {}), (HOOKS,)),
+    "hook-failure-ignored": ("pyruntime.protocol.hooks:run", _unless_error, (LIFECYCLE,)),
+    "hook-timeout-ignored": ("pyruntime.protocol.hooks:_wait", _argument(1, lambda _: None), (HOOKS,)),
+    "hooks-with-descriptors": ("pyruntime.protocol.hooks:lib", _without_calls(pyr_close_range=lambda *_: 0), (HOOKS,)),
+    "poststart-left-out": ("pyruntime.operations.start:_poststart", _nothing, (LIFECYCLE, "config.md#poststart")),
+    "poststop-left-out": ("pyruntime.operations.delete:_poststop", _nothing, (LIFECYCLE, "config.md#poststop")),
+    "no-poststop-after-failure": ("pyruntime.operations.create:_poststop", _nothing, (LIFECYCLE,)),
+    "hooks-without-state": ("pyruntime.protocol.hooks:run_one", _argument(1, lambda _: {}), (HOOKS,)),
     **{
         f"hooks-with-wrong-{name}": (
-            "pyruntime.engine.hooks:run_one",
+            "pyruntime.protocol.hooks:run_one",
             _argument(1, lambda state, name=name: {**state, name: "wrong" if name != "pid" else 1 << 22}),
             (HOOKS, STATE),
         )
         for name in ("ociVersion", "id", "status", "pid", "bundle")
     },
     "hooks-without-annotations": (
-        "pyruntime.engine.hooks:run_one",
+        "pyruntime.protocol.hooks:run_one",
         _argument(1, lambda state: {**state, "annotations": {}}),
         (HOOKS, STATE, "config.md#annotations"),
     ),
     # ---- start ----
     "failed-start-leaves-container": (
-        "pyruntime.engine.delete:destroy",
-        _by("pyruntime.engine.start"),
+        "pyruntime.operations.delete:destroy",
+        _by("pyruntime.operations.start"),
         (LIFECYCLE,),
     ),
-    "start-does-not-wait-for-the-end": ("pyruntime.engine.start:_await_end", _nothing, (START,)),
-    "start-does-not-listen": ("pyruntime.engine.start:_let_go", _unless_error, (START, LIFECYCLE)),
+    "start-does-not-wait-for-the-end": ("pyruntime.operations.start:_await_end", _nothing, (START,)),
+    "start-does-not-listen": ("pyruntime.operations.start:_let_go", _unless_error, (START, LIFECYCLE)),
     # ---- state ----
     **{
         f"state-with-wrong-{name}": (
-            "pyruntime.engine.state:state",
+            "pyruntime.operations.state:state",
             _field(name, value),
             (STATE, "runtime.md#query-state"),
         )
@@ -257,7 +261,7 @@ ACTIONS = {
         }.items()
     },
     "stopped-keeps-its-pid": (
-        "pyruntime.engine.state:spec_state",
+        "pyruntime.operations.state:spec_state",
         lambda original: lambda state, status: {**original(state, status), "pid": state["pid"]},
         (STATE,),
     ),
@@ -283,29 +287,33 @@ ACTIONS = {
         (STATE, KILL),
     ),
     # ---- kill and delete ----
-    "another-signal": ("pyruntime.engine.kill:send", _argument(2, lambda signal: 9 if signal != 9 else 15), (KILL,)),
-    "no-signal": ("pyruntime.engine.kill:send", _argument(2, lambda signal: 0), (KILL,)),
-    "kill-spares-others": ("pyruntime.engine.kill:_is_first", _returns(True), (KILL,)),
-    "kill-all-is-kill": ("pyruntime.engine.kill:kill", _argument(3, lambda _: False), (KILL,)),
-    "always-forced": ("pyruntime.engine.delete:delete", _argument(2, lambda _: True), (DELETE,)),
-    "never-forced": ("pyruntime.engine.delete:delete", _argument(2, lambda _: False), (DELETE,)),
+    "another-signal": (
+        "pyruntime.operations.kill:send",
+        _argument(2, lambda signal: 9 if signal != 9 else 15),
+        (KILL,),
+    ),
+    "no-signal": ("pyruntime.operations.kill:send", _argument(2, lambda signal: 0), (KILL,)),
+    "kill-spares-others": ("pyruntime.operations.kill:_is_first", _returns(True), (KILL,)),
+    "kill-all-is-kill": ("pyruntime.operations.kill:kill", _argument(3, lambda _: False), (KILL,)),
+    "always-forced": ("pyruntime.operations.delete:delete", _argument(2, lambda _: True), (DELETE,)),
+    "never-forced": ("pyruntime.operations.delete:delete", _argument(2, lambda _: False), (DELETE,)),
     "state-not-removed": ("pyruntime.store.container:Container.remove", _nothing, (DELETE,)),
-    "delete-does-not-kill": ("pyruntime.engine.delete:_end_init", _nothing, (DELETE,)),
+    "delete-does-not-kill": ("pyruntime.operations.delete:_end_init", _nothing, (DELETE,)),
     # ---- exec ----
-    "exec-joins-nothing": ("pyruntime.engine.exec:_Execution._join", _nothing, ("config-linux.md#namespaces",)),
+    "exec-joins-nothing": ("pyruntime.operations.exec:_Execution._join", _nothing, ("config-linux.md#namespaces",)),
     "exec-in-whatever-status": (
-        "pyruntime.engine.exec:_Execution._running",
+        "pyruntime.operations.exec:_Execution._running",
         lambda original: lambda self: self.container.read(),
         (STATE,),
     ),
     "exec-in-the-callers-cgroup": (
-        "pyruntime.engine.exec:cgroups",
-        _without_calls(open=lambda record: __import__("pyruntime.cgroup").cgroup.Cgroup({}, [])),
+        "pyruntime.operations.exec:cgroups",
+        _without_calls(open=lambda record: __import__("pyruntime.cgroup.cgroup").cgroup.cgroup.Cgroup({}, [])),
         (GROUPS,),
     ),
     # ---- seccomp ----
     **{
-        f"filter-{name}": ("pyruntime.engine.seccomp:prepare", change, ("config-linux.md#seccomp",))
+        f"filter-{name}": ("pyruntime.engine.seccomp.filter:prepare", change, ("config-linux.md#seccomp",))
         for name, change in {
             "without-architectures": _profile(lambda profile: profile.pop("architectures", None)),
             "allows-by-default": _profile(lambda profile: profile.update(defaultAction="SCMP_ACT_ALLOW")),
@@ -319,7 +327,7 @@ ACTIONS = {
         }.items()
     },
     "agent-without-metadata": (
-        "pyruntime.engine.seccomp:prepare",
+        "pyruntime.engine.seccomp.filter:prepare",
         _profile(lambda profile: profile.pop("listenerMetadata", None)),
         ("config-linux.md#the-container-process-state",),
     ),
@@ -329,7 +337,11 @@ ACTIONS = {
         lambda original: lambda context: iter(list(original(context))[::-1]),
         ("config.md#mounts",),
     ),
-    "maps-not-written": ("pyruntime.engine.id_maps:write", _nothing, ("config-linux.md#user-namespace-mappings",)),
+    "maps-not-written": (
+        "pyruntime.engine.child.id_maps:write",
+        _nothing,
+        ("config-linux.md#user-namespace-mappings",),
+    ),
 }
 
 
@@ -353,7 +365,7 @@ def install(variation, see):
             if not target.startswith("pyruntime.init."):
                 _replace(target, _listening(target, see))
         # What init does cannot be told from inside the container; its maker's call stands for it.
-        _replace("pyruntime.engine.launch:spawn", _listening("pyruntime.init.", see))
+        _replace("pyruntime.engine.child.launch:spawn", _listening("pyruntime.init.", see))
 
 
 def _listening(target, see):

@@ -275,7 +275,7 @@ def _some(tests, most):
 
 def section_marks():
     """Return section -> tests marked with it or with one of its clauses."""
-    generator = runpy.run_path(str(PROJECT / "docs/conformance.py"))
+    generator = runpy.run_path(str(PROJECT / "generate/conformance.py"))
     found = {}
     with tempfile.TemporaryDirectory() as work:
         for name, tests in generator["tests"](Path(work)).items():

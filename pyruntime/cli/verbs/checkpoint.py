@@ -1,10 +1,10 @@
 """`checkpoint ID`: write a container's processes into images."""
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
 from pyruntime.cli.parse import UsageError
-from pyruntime.cli.root import state_root
-from pyruntime.engine.checkpoint import checkpoint
-from pyruntime.engine.criu import FLAGS, CriuOptions
+from pyruntime.cli.state_root import state_root
+from pyruntime.engine.criu.swrk import FLAGS, CriuOptions
+from pyruntime.operations.checkpoint import checkpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

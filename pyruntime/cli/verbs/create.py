@@ -1,7 +1,7 @@
 """`create ID`: make a container whose process waits for `start`."""
 
-from pyruntime.cli.creation import create_options
-from pyruntime.engine.create import create
+from pyruntime.cli.create_options import create_options
+from pyruntime.operations.create import create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`delete ID`: remove a container and all that was made for it (runtime.md#delete)."""
 
-from pyruntime.cli.root import state_root
-from pyruntime.engine.delete import delete
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.delete import delete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

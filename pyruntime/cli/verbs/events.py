@@ -1,10 +1,10 @@
 """`events ID`: statistics and out-of-memory notices, one JSON object a line."""
 
+from pyruntime.base.jsonio import dumps
 from pyruntime.cli.output import write
 from pyruntime.cli.parse import UsageError
-from pyruntime.cli.root import state_root
-from pyruntime.engine.events import events
-from pyruntime.jsonio import dumps
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.events import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

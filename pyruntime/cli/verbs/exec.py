@@ -1,10 +1,10 @@
 """`exec ID COMMAND`: run one more process in a container."""
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 from pyruntime.cli.parse import UsageError
-from pyruntime.cli.root import state_root
-from pyruntime.engine.exec import ExecOptions, exec_process
-from pyruntime.errors import Error
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.exec import ExecOptions, exec_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ A word that is neither is looked for in all of them.
 
 from textwrap import wrap
 
-from pyruntime import SPEC_VERSION, os
+from pyruntime import SPEC_VERSION
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 from pyruntime.cli.output import write
-from pyruntime.errors import Error
 from pyruntime.spec import clauses
 
 TYPE_CHECKING = False

@@ -1,8 +1,8 @@
 """`features`: print what this build of pyruntime recognizes and can do (features.md)."""
 
+from pyruntime.base.jsonio import dumps
 from pyruntime.cli.output import write
-from pyruntime.host.features import features
-from pyruntime.jsonio import dumps
+from pyruntime.operations.features import features
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

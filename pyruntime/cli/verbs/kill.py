@@ -1,8 +1,8 @@
 """`kill ID [SIGNAL]`: send a signal to a container (runtime.md#kill)."""
 
-from pyruntime import signals
-from pyruntime.cli.root import state_root
-from pyruntime.engine.kill import kill
+from pyruntime.base import signals
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.kill import kill
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

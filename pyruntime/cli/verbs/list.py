@@ -1,16 +1,16 @@
 """`list`: the containers below --root, as a table, as JSON, or their ids alone."""
 
-from pyruntime.cli.explain import for_a_log
+from pyruntime.base.jsonio import dumps
+from pyruntime.base.printable import printable
+from pyruntime.cli.error_text import for_a_log
 from pyruntime.cli.output import STDERR, write
-from pyruntime.cli.root import state_root
-from pyruntime.engine.list import containers
-from pyruntime.jsonio import dumps
-from pyruntime.printable import printable
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.list import containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.base.errors import Error
     from pyruntime.cli.parse import CommandLine
-    from pyruntime.errors import Error
 
 # Title and name in the state.
 _COLUMNS = (

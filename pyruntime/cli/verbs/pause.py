@@ -1,7 +1,7 @@
 """`pause ID`: freeze every process in a container."""
 
-from pyruntime.cli.root import state_root
-from pyruntime.engine.pause import pause
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.pause import pause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,13 +1,14 @@
 """`plan`: print the steps that create would take, without taking any."""
 
-from pyruntime import log, os
+from pyruntime.base import lean_os as os
+from pyruntime.base import log
+from pyruntime.base.jsonio import dumps
+from pyruntime.base.printable import printable
 from pyruntime.cli.output import write
 from pyruntime.host.facts import facts
-from pyruntime.jsonio import dumps
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
 from pyruntime.plan.step_text import step_text
-from pyruntime.printable import printable
 from pyruntime.spec import load_config
 
 TYPE_CHECKING = False

@@ -1,11 +1,11 @@
 """`ps ID [PS-OPTION...]`: the processes in a container, as the host's ps shows them."""
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.base.jsonio import dumps
 from pyruntime.cli.output import write
-from pyruntime.cli.root import state_root
-from pyruntime.engine.processes import processes
-from pyruntime.errors import Error
-from pyruntime.jsonio import dumps
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.ps import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

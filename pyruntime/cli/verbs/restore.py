@@ -1,10 +1,10 @@
 """`restore ID`: make a container from the images of a checkpoint."""
 
-from pyruntime import os
-from pyruntime.cli.root import state_root
+from pyruntime.base import lean_os as os
+from pyruntime.cli.state_root import state_root
 from pyruntime.cli.verbs.checkpoint import criu_options
-from pyruntime.engine.options import CreateOptions
-from pyruntime.engine.restore import restore
+from pyruntime.engine.caller.options import CreateOptions
+from pyruntime.operations.restore import restore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

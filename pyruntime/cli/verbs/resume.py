@@ -1,7 +1,7 @@
 """`resume ID`: let the processes of a paused container go on."""
 
-from pyruntime.cli.root import state_root
-from pyruntime.engine.pause import resume
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.pause import resume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`run ID`: create, start, and without --detach wait for a container and delete it."""
 
-from pyruntime.cli.creation import create_options
-from pyruntime.engine.run import run
+from pyruntime.cli.create_options import create_options
+from pyruntime.operations.run import run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """`spec`: write a config.json to start from."""
 
-from pyruntime import os
-from pyruntime.errors import Error
-from pyruntime.jsonio import dumps
-from pyruntime.spec.template import default_config, for_user
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.base.jsonio import dumps
+from pyruntime.spec.default_config import default_config, for_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`start ID`: let the process of a created container run."""
 
-from pyruntime.cli.root import state_root
-from pyruntime.engine.start import start
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.start import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

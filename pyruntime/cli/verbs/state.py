@@ -1,9 +1,9 @@
 """`state ID`: print the state of a container (runtime.md#query-state)."""
 
+from pyruntime.base.jsonio import dumps
 from pyruntime.cli.output import write
-from pyruntime.cli.root import state_root
-from pyruntime.engine.state import state
-from pyruntime.jsonio import dumps
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.state import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

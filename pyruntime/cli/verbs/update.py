@@ -1,10 +1,10 @@
 """`update ID`: change the limits of a container."""
 
-from pyruntime import os
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 from pyruntime.cli.parse import UsageError
-from pyruntime.cli.root import state_root
-from pyruntime.engine.update import update_container
-from pyruntime.errors import Error
+from pyruntime.cli.state_root import state_root
+from pyruntime.operations.update import update_container
 from pyruntime.spec import check_resources
 from pyruntime.spec.load import parse, read
 

@@ -1,6 +1,7 @@
 """`validate`: check config.json, and do nothing else."""
 
-from pyruntime import SPEC_VERSION, os
+from pyruntime import SPEC_VERSION
+from pyruntime.base import lean_os as os
 from pyruntime.cli.output import write
 from pyruntime.spec import load_config
 

@@ -17,15 +17,15 @@ code       who upholds it where that is a table, which cannot say so itself
 exception  why no test can show it
 
 evidence.json has the functions and tests that name a clause, and properties.json what `explain` says of a property;
-docs/conformance.py writes both.
+generate/conformance.py writes both.
 """
 
 import os
 import sys
 
 from pyruntime import SPEC_VERSION
-from pyruntime.errors import Error
-from pyruntime.jsonio import loads
+from pyruntime.base.errors import Error
+from pyruntime.base.jsonio import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

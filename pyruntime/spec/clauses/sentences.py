@@ -4,7 +4,7 @@ import os
 import re
 
 from pyruntime import SPEC_VERSION
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.clauses import FILES
 
 TYPE_CHECKING = False

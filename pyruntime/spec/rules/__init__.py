@@ -8,8 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pyruntime.errors import Error
-    from pyruntime.spec.types import Config, Process, Resources, State
+    from pyruntime.base.errors import Error
+    from pyruntime.spec.json_types import Config, Process, Resources, State
 
     Rule = Callable[..., Iterator[Error]]
     Rules = dict[str, tuple[str, ...]]
@@ -37,7 +37,7 @@ STATE: "Rules" = {"version.oci_version": ("ociVersion",)}
 # In the order of config.md and config-linux.md, so that errors come in it.
 CONFIG: "Rules" = {
     "version.supported": ("ociVersion",),
-    "platform.linux_only": ("freebsd", "solaris", "vm", "windows", "zos"),
+    "other_platforms.linux_only": ("freebsd", "solaris", "vm", "windows", "zos"),
     "mounts.mounts": ("mounts",),
     "_process": ("process",),
     "namespaces.namespaces": ("linux/namespaces",),

@@ -3,14 +3,14 @@
 Whoever does not know an annotation ignores it, so these bind only a runtime that obeys them.
 """
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.pointer import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.json_types import Config
 
 CLAUSE = "config.md#annotations"
 

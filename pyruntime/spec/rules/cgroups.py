@@ -1,6 +1,6 @@
 """Cgroup paths and limits (config-linux.md#control-groups)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.pointer import join
 from pyruntime.spec.rules.lists import is_list
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config, Resources
+    from pyruntime.spec.json_types import Config, Resources
 
 
 def cgroups_path(config: "Config") -> "Iterator[Error]":

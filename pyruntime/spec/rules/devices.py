@@ -1,12 +1,12 @@
 """Devices in the container (config-linux.md#devices)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config, Device
+    from pyruntime.spec.json_types import Config, Device
 
 
 def devices(config: "Config") -> "Iterator[Error]":

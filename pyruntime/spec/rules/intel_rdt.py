@@ -1,12 +1,12 @@
 """Intel RDT (config-linux.md#intelrdt)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.json_types import Config
 
 
 def intel_rdt(config: "Config") -> "Iterator[Error]":

@@ -1,13 +1,13 @@
 """NUMA memory policy (config-linux.md#memory-policy)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.rules.lists import is_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.json_types import Config
 
 CLAUSE = "config-linux.md#memory-policy"
 

@@ -1,6 +1,6 @@
 """Mounts whose properties depend on each other (config.md#mounts)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.rules.namespaces import types
 from pyruntime.spec.rules.users import overlaps
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config, Mount
+    from pyruntime.spec.json_types import Config, Mount
 
 _NEW_ONLY = "expected one without the other: the kernel maps the owners of a new mount only"
 

@@ -1,12 +1,12 @@
 """Namespaces, and what needs one of its own (config-linux.md#namespaces)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.json_types import Config
 
 _LONGEST_NAME = 64  # __NEW_UTS_LEN of linux/utsname.h, in bytes
 

@@ -1,6 +1,6 @@
 """Names of network devices (config-linux.md#network-devices, #network)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.pointer import join
 from pyruntime.spec.rules.namespaces import types
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config, Resources
+    from pyruntime.spec.json_types import Config, Resources
 
 _LONGEST = 15  # IFNAMSIZ of linux/if.h without its NUL, in bytes
 _EXPECTED = f"expected 1 to {_LONGEST} bytes without slash, colon or white space, other than . and .."

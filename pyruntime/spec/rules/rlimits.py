@@ -1,12 +1,12 @@
 """Resource limits of the process (config.md#posix-process)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Process
+    from pyruntime.spec.json_types import Process
 
 CLAUSE = "config.md#posix-process"
 

@@ -1,13 +1,13 @@
 """Scheduling and CPU affinity of the process (config.md#linux-process)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.rules.lists import is_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Process
+    from pyruntime.spec.json_types import Process
 
 CLAUSE = "config.md#linux-process"
 _REALTIME = ("SCHED_FIFO", "SCHED_RR")

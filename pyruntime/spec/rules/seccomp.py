@@ -1,12 +1,12 @@
 """Seccomp settings that depend on each other (config-linux.md#seccomp)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.json_types import Config
 
 CLAUSE = "config-linux.md#seccomp"
 _WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")

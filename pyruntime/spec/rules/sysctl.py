@@ -1,6 +1,6 @@
 """Kernel parameters (config-linux.md#sysctl): only those that a namespace of the container has for itself."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.pointer import join
 from pyruntime.spec.rules.namespaces import types
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config
+    from pyruntime.spec.json_types import Config
 
 CLAUSE = "config-linux.md#sysctl"
 

@@ -1,13 +1,13 @@
 """User namespace mappings (config-linux.md#user-namespace-mappings)."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.rules.namespaces import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyruntime.spec.types import Config, IDMapping, Linux, User
+    from pyruntime.spec.json_types import Config, IDMapping, Linux, User
 
 CLAUSE = "config-linux.md#user-namespace-mappings"
 _ROOT: "User" = {"uid": 0, "gid": 0}

@@ -1,12 +1,12 @@
 """ociVersion (config.md#specification-version): a semantic version, and one that this runtime supports."""
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config, State
+    from pyruntime.spec.json_types import Config, State
 
 CLAUSE = "config.md#specification-version"
 

@@ -10,9 +10,9 @@ from functools import cache, partial
 from pathlib import Path
 
 from invented import NAMESPACES, config, context, facts
-from pyruntime.errors import Error, InvalidConfig
+from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.host.cgroups import CgroupHost
-from pyruntime.plan.cgroup import compile_update
+from pyruntime.plan.cgroup.cgroup import compile_update
 from pyruntime.plan.create import compile_plan
 from pyruntime.plan.exec import compile_exec
 from pyruntime.spec import check_config, check_process

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from invented import facts
-from pyruntime.engine import mountpoints
-from pyruntime.engine.program import Program
+from pyruntime.engine.child.step_array import Program
+from pyruntime.engine.criu import mountpoints
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
 from pyruntime.spec import load_config

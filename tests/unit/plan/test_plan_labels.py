@@ -3,10 +3,10 @@
 import pytest
 
 from invented import V2, facts
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
-from pyruntime.spec.template import default_config
+from pyruntime.spec.default_config import default_config
 
 LABEL = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from invented import NAMESPACES, V2, at, config, context, facts, only, plan
 from pyruntime._stub import lib
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.plan.mounts import container_path, mounts
 
 

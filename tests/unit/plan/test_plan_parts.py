@@ -9,9 +9,9 @@ from pyruntime._stub import lib
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.devices import DEFAULT_DEVICES
 from pyruntime.plan.exec import compile_exec
-from pyruntime.plan.kernel import sysctl_path
 from pyruntime.plan.namespaces import TYPES, mapping_text
 from pyruntime.plan.process import RLIMITS
+from pyruntime.plan.sysctl import sysctl_path
 
 MAPPED = {
     "namespaces": [{"type": kind} for kind in (*NAMESPACES, "user")],

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from clauses import CLAUSES
 from invented import V1, V2, context, facts, plan
-from pyruntime.engine.program import OPERATIONS
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
+from pyruntime.engine.child.step_array import OPERATIONS
 from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.capabilities import NAMES
 from pyruntime.plan.create import compile_plan

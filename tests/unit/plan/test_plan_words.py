@@ -4,7 +4,7 @@ import pytest
 
 from invented import V2, config, facts, only, plan
 from pyruntime._stub import lib
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.plan import capabilities
 from pyruntime.plan.seccomp_program import newer_calls
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.host.cgroups import CgroupHost
 from pyruntime.host.facts import Facts
 from pyruntime.plan import capabilities

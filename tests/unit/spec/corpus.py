@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jsonschema
 
-from pyruntime.spec import explain
+from pyruntime.spec import schema_errors
 
 FIXTURES = Path(__file__).parents[3] / "spec-fixtures"
 SCHEMAS = FIXTURES / "schema"
@@ -31,6 +31,6 @@ def validator(name, definition=""):
     schema = json.loads((SCHEMAS / f"{name}.json").read_text())
     if definition:
         schema = {"$ref": f"#/definitions/{definition}", "definitions": schema["definitions"]}
-    keywords = {"pattern": explain.STRICT_KEYWORDS["pattern"]}
-    strict = jsonschema.validators.extend(jsonschema.Draft7Validator, keywords, type_checker=explain.STRICT_TYPES)
+    keywords = {"pattern": schema_errors.STRICT_KEYWORDS["pattern"]}
+    strict = jsonschema.validators.extend(jsonschema.Draft7Validator, keywords, type_checker=schema_errors.STRICT_TYPES)
     return strict(schema)

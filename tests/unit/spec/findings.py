@@ -6,7 +6,7 @@ from pathlib import Path
 import corpus
 
 from pyruntime import spec
-from pyruntime.errors import InvalidConfig
+from pyruntime.base.errors import InvalidConfig
 
 FILE = Path(__file__).with_suffix(".txt")
 

@@ -5,7 +5,7 @@ import copy
 import corpus
 import pytest
 
-from pyruntime.errors import Error, InvalidConfig
+from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.spec import check_config, clauses
 from pyruntime.spec.clauses import catalogue
 

@@ -9,7 +9,7 @@ import fastjsonschema
 import jsonschema_rs
 import pytest
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec import _checks, load
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))

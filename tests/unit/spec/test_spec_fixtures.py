@@ -7,7 +7,7 @@ import pytest
 import unreadable
 
 from pyruntime import spec
-from pyruntime.errors import Error, InvalidConfig
+from pyruntime.base.errors import Error, InvalidConfig
 
 CONFIG_INDEX = corpus.index("config/bad")
 STATE_INDEX = corpus.index("state/bad")

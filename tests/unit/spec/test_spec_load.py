@@ -9,8 +9,8 @@ import time
 import pytest
 
 from pyruntime import spec
-from pyruntime.errors import Error, InvalidConfig
-from pyruntime.spec import explain, load
+from pyruntime.base.errors import Error, InvalidConfig
+from pyruntime.spec import load, schema_errors
 
 MINIMAL = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}}
 
@@ -263,23 +263,25 @@ def test_a_descriptor_is_not_inherited_and_no_terminal_is_taken(tmp_path, monkey
 
 
 def test_what_is_shown_of_a_value_has_a_bound_to_the_character():
-    at_most = explain._LONGEST_STRING
-    assert explain.shown("é" * at_most) == '"' + "é" * at_most + '"'
-    assert explain.shown("é" * (at_most + 1)) == '"' + "é" * (at_most - 1) + '…"'
-    longest = explain._LONGEST_VALUE
-    assert explain.shown(10 ** (longest - 1)) == "1" + "0" * (longest - 1)
-    assert explain.shown(10**longest) == "1" + "0" * (longest - 2) + "…"
-    assert explain._shortened("x" * longest) == "x" * longest
-    assert explain._shortened("x" * (longest + 1)) == "x" * (longest - 1) + "…"
+    at_most = schema_errors._LONGEST_STRING
+    assert schema_errors.shown("é" * at_most) == '"' + "é" * at_most + '"'
+    assert schema_errors.shown("é" * (at_most + 1)) == '"' + "é" * (at_most - 1) + '…"'
+    longest = schema_errors._LONGEST_VALUE
+    assert schema_errors.shown(10 ** (longest - 1)) == "1" + "0" * (longest - 1)
+    assert schema_errors.shown(10**longest) == "1" + "0" * (longest - 2) + "…"
+    assert schema_errors._shortened("x" * longest) == "x" * longest
+    assert schema_errors._shortened("x" * (longest + 1)) == "x" * (longest - 1) + "…"
     lists, objects = 1, 1
-    for _ in range(explain._DEEPEST_VALUE):
-        assert explain._shortened(lists) == lists and explain._shortened(objects) == objects
+    for _ in range(schema_errors._DEEPEST_VALUE):
+        assert schema_errors._shortened(lists) == lists and schema_errors._shortened(objects) == objects
         lists, objects = [lists], {"a": objects}
     lists, objects = [lists], {"a": objects}
-    assert json.dumps(explain._shortened(lists)).count("[") == explain._DEEPEST_VALUE
-    assert json.dumps(explain._shortened(objects), ensure_ascii=False).count('{"a"') == explain._DEEPEST_VALUE
-    assert "…" in json.dumps(explain._shortened(lists), ensure_ascii=False)
+    assert json.dumps(schema_errors._shortened(lists)).count("[") == schema_errors._DEEPEST_VALUE
+    assert (
+        json.dumps(schema_errors._shortened(objects), ensure_ascii=False).count('{"a"') == schema_errors._DEEPEST_VALUE
+    )
+    assert "…" in json.dumps(schema_errors._shortened(lists), ensure_ascii=False)
     place = "/" + "a" * (longest - 1)
-    assert explain._dotted(place) == "a" * (longest - 1)
-    assert explain._dotted("/" + "a" * longest) == "a" * longest
-    assert explain._dotted("/b" + "a" * longest) == "…" + "a" * (longest - 1)
+    assert schema_errors._dotted(place) == "a" * (longest - 1)
+    assert schema_errors._dotted("/" + "a" * longest) == "a" * longest
+    assert schema_errors._dotted("/b" + "a" * longest) == "…" + "a" * (longest - 1)

@@ -11,9 +11,9 @@ import corpus
 import pytest
 
 from pyruntime import spec
+from pyruntime.base.errors import InvalidConfig
 from pyruntime.cli.main import main
-from pyruntime.errors import InvalidConfig
-from pyruntime.spec import _checks, explain, rules
+from pyruntime.spec import _checks, rules, schema_errors
 
 MAKER = runpy.run_path(str(corpus.FIXTURES / "make_pairs.py"))
 SCHEMAS = {name: json.loads((corpus.SCHEMAS / f"{name}.json").read_text()) for name in MAKER["BASES"]}
@@ -50,7 +50,7 @@ def check_state(document):
 
 
 def check_features(document):
-    problems = explain.findings("features", "", document)
+    problems = schema_errors.findings("features", "", document)
     if problems:
         raise InvalidConfig("features", problems)
 

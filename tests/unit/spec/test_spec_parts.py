@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pyruntime import spec
-from pyruntime.errors import Error, InvalidConfig
-from pyruntime.spec import pointer, template
+from pyruntime.base.errors import Error, InvalidConfig
+from pyruntime.spec import default_config, pointer
 from pyruntime.spec.rules import lists, network, sysctl, version
 
 PROCESS = {"cwd": "/", "args": ["sh"]}
@@ -59,21 +59,24 @@ def test_resources_are_checked_alone():
 
 
 def test_the_configurations_that_the_spec_verb_writes_are_valid():
-    spec.check_config(template.default_config())
-    spec.check_config(template.for_user(template.default_config(), 1000, 1000))
+    spec.check_config(default_config.default_config())
+    spec.check_config(default_config.for_user(default_config.default_config(), 1000, 1000))
 
 
 def test_the_configurations_that_the_spec_verb_writes_are_those_of_the_file():
-    written = {"root": template.default_config(), "user": template.for_user(template.default_config(), 1000, 1001)}
+    written = {
+        "root": default_config.default_config(),
+        "user": default_config.for_user(default_config.default_config(), 1000, 1001),
+    }
     assert written == json.loads(Path(__file__).with_name("template.json").read_text())
 
 
 def test_a_users_configuration_gets_a_user_namespace_once_and_mounts_without_ids():
-    config = template.default_config()
+    config = default_config.default_config()
     config["linux"]["namespaces"] = [{"type": "user", "path": "/ns"}, {"type": "network"}, {"type": "pid"}]
     options = ["uid=1", "gid=2", "nogid=3", "mode=755"]
     config["mounts"] = [{"destination": "/m", "type": "tmpfs", "source": "s", "options": options}]
-    changed = template.for_user(config, 1, 2)
+    changed = default_config.for_user(config, 1, 2)
     assert changed["linux"]["namespaces"] == [{"type": "pid"}, {"type": "user"}]
     assert changed["mounts"] == [
         {"destination": "/m", "type": "tmpfs", "source": "s", "options": ["nogid=3", "mode=755"]}
@@ -116,8 +119,8 @@ def test_a_bundle_is_named_without_its_last_slashes_and_a_descriptor_is_not(tmp_
 
 
 def test_without_jsonschema_it_is_said_that_the_schema_is_broken_and_what_would_tell_more(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyruntime.spec.explain", None)
-    monkeypatch.delattr(spec, "explain", raising=False)
+    monkeypatch.setitem(sys.modules, "pyruntime.spec.schema_errors", None)
+    monkeypatch.delattr(spec, "schema_errors", raising=False)
     with pytest.raises(InvalidConfig) as caught:
         spec.check_config({})
     (problem,) = caught.value.problems

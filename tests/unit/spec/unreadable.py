@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pyruntime.errors import Error
+from pyruntime.base.errors import Error
 from pyruntime.spec.load import parse
 
 FILE = Path(__file__).with_suffix(".txt")

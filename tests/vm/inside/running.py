@@ -1,4 +1,4 @@
-"""What the tests in the machine share beside tests/containers.py: its systemd, and its Python inside a container."""
+"""What the tests in the machine share beside tests/support: its systemd, and its Python inside a container."""
 
 import subprocess
 

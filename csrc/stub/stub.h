@@ -1,0 +1,94 @@
+/* What the files of the stub share among themselves. */
+#ifndef PYRUNTIME_STUB_H
+#define PYRUNTIME_STUB_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "plan.h"
+
+static inline void close_fd(int *fd) {
+    if (*fd >= 0) {
+        int saved = errno;
+        close(*fd);
+        errno = saved;
+    }
+}
+#define cleanup_close __attribute__((cleanup(close_fd)))
+
+/* A path that names a descriptor to the calls that take only paths. */
+struct fd_path {
+    char text[32];
+};
+static inline struct fd_path fd_path(int fd) {
+    struct fd_path path;
+    snprintf(path.text, sizeof path.text, "/proc/self/fd/%d", fd);
+    return path;
+}
+
+static inline const char *stub_string(const struct stub *stub, uint32_t offset) { return stub->arena + offset; }
+
+/* Every function below returns 0 or a descriptor, or -1 with errno, and names the call that failed in stub->call. */
+static inline int failed(struct stub *stub, const char *call) {
+    stub->call = call;
+    return -1;
+}
+
+/* syscalls.c: calls the C library of the oldest supported system does not wrap */
+int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+int sys_open_tree(int dirfd, const char *path, unsigned flags);
+int sys_move_mount(int from, const char *from_path, int to, const char *to_path, unsigned flags);
+int sys_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clr, uint64_t propagation, int userns);
+int sys_fsopen(const char *fstype);
+int sys_fsconfig(int fd, unsigned command, const char *key, const char *value);
+int sys_fsmount(int fd, unsigned attributes);
+int sys_pivot_root(const char *new_root, const char *put_old);
+
+/* paths.c */
+enum want { WANT_EXISTING, WANT_DIRECTORY, WANT_FILE };
+int resolve(struct stub *stub, const char *path, enum want want, bool follow);
+int resolve_parent(struct stub *stub, const char *path, char name[256]);
+
+/* mounts.c */
+int attach(struct stub *stub, int tree, const struct step *step, int destination);
+int do_root(struct stub *stub, const struct step *step);
+int do_mount(struct stub *stub, const struct step *step);
+int do_bind(struct stub *stub, const struct step *step);
+int do_bind_inside(struct stub *stub, const struct step *step);
+int do_remount(struct stub *stub, const struct step *step);
+int do_setattr(struct stub *stub, const struct step *step);
+int do_mask(struct stub *stub, const struct step *step);
+int do_readonly(struct stub *stub, const struct step *step);
+
+/* copyup.c */
+int copy_up(struct stub *stub, int from, int to, bool with_status);
+
+/* nodes.c */
+int do_mkdir(struct stub *stub, const struct step *step);
+int do_symlink(struct stub *stub, const struct step *step);
+int do_mknod(struct stub *stub, const struct step *step);
+int do_console(struct stub *stub, const struct step *step);
+
+/* root.c */
+int do_propagation(struct stub *stub, const struct step *step);
+int do_pivot_root(struct stub *stub, const struct step *step);
+int do_move_root(struct stub *stub, const struct step *step);
+int do_chroot(struct stub *stub, const struct step *step);
+int do_here(struct stub *stub, const struct step *step);
+
+/* sysctl.c */
+int do_sysctl(struct stub *stub, const struct step *step);
+int do_hostname(struct stub *stub, const struct step *step);
+int do_domainname(struct stub *stub, const struct step *step);
+int do_loopback(struct stub *stub, const struct step *step);
+
+#endif

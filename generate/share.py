@@ -1,0 +1,312 @@
+"""Writes completions for bash, zsh and fish, and the man pages, from the table of options.
+
+`python generate/share.py DIRECTORY` fills DIRECTORY (/usr/local/share, say) in the places where shells and man look.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyruntime import SPEC_VERSION, __version__
+from pyruntime.cli.options import FLAG, GLOBAL_OPTIONS, LIST, VERBS, Option, Verb, options_of
+
+# What a value is, by the name that the help gives it.
+FILES = ("FILE", "PATH", "PROFILE")
+DIRECTORIES = ("DIR",)
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Yield the path and the content of each file."""
+    yield "bash-completion/completions/pyruntime", bash()
+    yield "zsh/site-functions/_pyruntime", zsh()
+    yield "fish/vendor_completions.d/pyruntime.fish", fish()
+    yield "man/man8/pyruntime.8", program_page()
+    for verb in VERBS.values():
+        yield f"man/man8/pyruntime-{verb.name}.8", verb_page(verb)
+
+
+def spellings(option: Option) -> list[str]:
+    """Return how the option can be written."""
+    return [*([f"-{option.short}"] if option.short else []), f"--{option.name}"]
+
+
+def takes_id(verb: Verb) -> bool:
+    """Tell whether the verb's first argument names a container that is there already."""
+    return verb.usage.startswith("ID") and verb.name not in ("create", "run", "restore")
+
+
+# ---- bash ----
+
+BASH = """\
+# bash completion for pyruntime; made from its table of options
+
+_pyruntime() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} verb= id= root=() index
+    local options values verbs=({verbs})
+    COMPREPLY=()
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        case "$verb:${{COMP_WORDS[index]}}" in
+            :--root) root=(--root "${{COMP_WORDS[++index]}}") ;;
+{skipped}
+            *:-*) ;;
+            :*) verb=${{COMP_WORDS[index]}} ;;
+            *) id=${{COMP_WORDS[index]}} ;;
+        esac
+    done
+    case "$verb:$previous" in
+{values}
+    esac
+    case "$verb" in
+{options}
+    esac
+    if [[ $word == -* ]]; then
+        COMPREPLY=($(compgen -W "$options" -- "$word"))
+    elif [[ -z $verb ]]; then
+        COMPREPLY=($(compgen -W "${{verbs[*]}}" -- "$word"))
+    elif [[ -z $id && $verb == @({with_id}) ]]; then
+        COMPREPLY=($(compgen -W "$(pyruntime "${{root[@]}}" list --quiet 2>/dev/null)" -- "$word"))
+    elif [[ $verb == help ]]; then
+        COMPREPLY=($(compgen -W "${{verbs[*]}}" -- "$word"))
+    fi
+}}
+
+complete -F _pyruntime pyruntime
+"""
+
+
+def bash() -> str:
+    """Return the completion for bash."""
+    skipped, values, options = [], [], []
+    for name, table in (("", GLOBAL_OPTIONS), *((verb.name, options_of(verb)) for verb in VERBS.values())):
+        words = " ".join(spelling for option in table for spelling in spellings(option))
+        options.append(f'        "{name}") options="{words}" ;;')
+        valued = [option for option in table if option.kind != FLAG]
+        for option in valued:
+            place = "|".join(f"{name}:{spelling}" for spelling in spellings(option))
+            values.append(f"        {place}) {_bash_value(option)}; return ;;")
+        patterns = "|".join(
+            f"{name}:{spelling}" for option in valued for spelling in spellings(option) if option.name != "root" or name
+        )
+        if patterns:
+            skipped.append(f"            {patterns}) ((index++)) ;;")
+    return BASH.format(
+        verbs=" ".join(VERBS),
+        skipped="\n".join(skipped),
+        values="\n".join(values),
+        options="\n".join(options),
+        with_id="|".join(verb.name for verb in VERBS.values() if takes_id(verb)),
+    )
+
+
+def _bash_value(option: Option) -> str:
+    if option.choices:
+        return f'COMPREPLY=($(compgen -W "{" ".join(option.choices)}" -- "$word"))'
+    if option.metavar in DIRECTORIES:
+        return 'compopt -o filenames; COMPREPLY=($(compgen -d -- "$word"))'
+    if option.metavar in FILES:
+        return 'compopt -o filenames; COMPREPLY=($(compgen -f -- "$word"))'
+    return "true"
+
+
+# ---- zsh ----
+
+ZSH = """\
+#compdef pyruntime
+# zsh completion for pyruntime; made from its table of options
+
+_pyruntime_containers() {{
+    local -a root containers
+    [[ -n ${{opt_args[--root]}} ]] && root=(--root ${{opt_args[--root]}})
+    containers=(${{(f)"$(_call_program containers pyruntime $root list --quiet 2>/dev/null)"}})
+    _describe container containers
+}}
+
+_pyruntime() {{
+    local curcontext=$curcontext state line
+    local -a verbs
+    typeset -A opt_args
+    verbs=(
+{verbs}
+    )
+    _arguments -C \\
+{shared}
+        '1: :->verb' '*:: :->rest' && return
+    case $state in
+        verb) _describe verb verbs ;;
+        rest)
+            curcontext=${{curcontext%:*}}-$words[1]:
+            case $words[1] in
+{cases}
+            esac
+            ;;
+    esac
+}}
+
+_pyruntime "$@"
+"""
+
+
+def zsh() -> str:
+    """Return the completion for zsh."""
+    cases = []
+    for verb in VERBS.values():
+        arguments = [_zsh_option(option) for option in options_of(verb)]
+        if takes_id(verb):
+            arguments.append("'1:container:_pyruntime_containers'")
+        if verb.greedy:
+            arguments.append("'*:argument:_normal'" if verb.name == "exec" else "'*:argument:'")
+        cases.append(f"                {verb.name}) _arguments {' '.join(arguments)} ;;")
+    return ZSH.format(
+        verbs="\n".join(f"        '{verb.name}:{_zsh_text(verb.summary)}'" for verb in VERBS.values()),
+        shared="\n".join(f"        {_zsh_option(option)} \\" for option in GLOBAL_OPTIONS),
+        cases="\n".join(cases),
+    )
+
+
+def _zsh_text(text: str) -> str:
+    return text.replace("'", "'\\''").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
+
+
+def _zsh_option(option: Option) -> str:
+    """Return the specification of an option, as _arguments(1) of zsh takes it."""
+    value = ""
+    if option.kind != FLAG:
+        if option.choices:
+            what = f"({' '.join(option.choices)})"
+        elif option.metavar in DIRECTORIES:
+            what = "_files -/"
+        else:
+            what = "_files" if option.metavar in FILES else " "
+        value = f":{_zsh_text(option.metavar)}:{what}"
+    words = spellings(option)
+    again = "*" if option.kind == LIST else ""
+    names = f"'{again or f'({chr(32).join(words)})'}'" if len(words) > 1 else f"'{again}'" if again else ""
+    alternatives = "{" + ",".join(words) + "}" if len(words) > 1 else words[0]
+    return f"{names}{alternatives}'[{_zsh_text(option.help)}]{value}'"
+
+
+# ---- fish ----
+
+FISH = """\
+# fish completion for pyruntime; made from its table of options
+
+function __pyruntime_containers
+    set -l words (commandline -opc)
+    set -l root
+    if set -l place (contains -i -- --root $words)
+        set root --root $words[(math $place + 1)]
+    end
+    pyruntime $root list --quiet 2>/dev/null
+end
+
+complete -c pyruntime -f
+"""
+
+
+def fish() -> str:
+    """Return the completion for fish."""
+    lines = [_fish_option("__fish_use_subcommand", option) for option in GLOBAL_OPTIONS]
+    for verb in VERBS.values():
+        lines.append(f"complete -c pyruntime -n __fish_use_subcommand -a {verb.name} -d {_fish_text(verb.summary)}")
+        condition = f"__fish_seen_subcommand_from {verb.name}"
+        if takes_id(verb):
+            lines.append(f"complete -c pyruntime -n {_fish_text(condition)} -a '(__pyruntime_containers)'")
+        lines += [_fish_option(condition, option) for option in options_of(verb)]
+    return FISH + "".join(f"{line}\n" for line in lines)
+
+
+def _fish_text(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _fish_option(condition: str, option: Option) -> str:
+    words = ["complete -c pyruntime -n", _fish_text(condition)]
+    words += [f"-s {option.short}"] if option.short else []
+    words.append(f"-l {option.name}")
+    if option.choices:
+        words.append(f"-x -a {_fish_text(' '.join(option.choices))}")
+    elif option.metavar in DIRECTORIES:
+        words.append("-x -a '(__fish_complete_directories)'")
+    elif option.kind != FLAG:
+        words.append("-r -F" if option.metavar in FILES else "-x")
+    return " ".join([*words, "-d", _fish_text(option.help)])
+
+
+# ---- man ----
+
+
+def _roff(text: str) -> str:
+    """Return `text` as roff takes it literally."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "")
+    return "\n".join(f"\\&{line}" if line.startswith((".", "\\(aq")) else line for line in escaped.split("\n"))
+
+
+def _header(name: str, summary: str) -> str:
+    return (
+        f'.TH {name.upper().replace("-", chr(92) + "-")} 8 "" "pyruntime {__version__}" "System Administration"\n'
+        f".SH NAME\n{_roff(name)} \\- {_roff(summary)}\n"
+    )
+
+
+def _option_list(options: tuple[Option, ...]) -> str:
+    lines = []
+    for option in options:
+        value = "" if option.kind == FLAG else f" \\fI{_roff(option.metavar)}\\fR"
+        words = ", ".join(f"\\fB{_roff(spelling)}\\fR{value}" for spelling in spellings(option))
+        default = f" (default: {option.default})" if option.kind != FLAG and option.default not in ("", 0, ()) else ""
+        again = " May be given several times." if option.kind == LIST else ""
+        choices = f" One of: {', '.join(option.choices)}." if option.choices else ""
+        text = f"{option.help[0].upper()}{option.help[1:]}{default}."
+        lines.append(f".TP\n{words}\n{_roff(text + choices + again)}\n")
+    return "".join(lines)
+
+
+def program_page() -> str:
+    """Return pyruntime(8)."""
+    verbs = "".join(f".TP\n\\fB{_roff(verb.name)}\\fR\n{_roff(verb.summary)}\n" for verb in VERBS.values())
+    return (
+        _header("pyruntime", "run containers as the OCI runtime-spec describes them")
+        + ".SH SYNOPSIS\n.B pyruntime\n[\\fIOPTION\\fR...] \\fIVERB\\fR [\\fIOPTION\\fR...] [\\fIARGUMENT\\fR...]\n"
+        + f".SH DESCRIPTION\npyruntime carries out version {SPEC_VERSION} of the runtime\\-spec,\n"
+        + "with the command line of\n.BR runc (8).\n"
+        + "A bundle is a directory with config.json and, as a rule, a root filesystem.\n"
+        + f".SH VERBS\nEach has a page of its own, as \\fBpyruntime\\-run\\fR(8).\n{verbs}"
+        + f".SH OPTIONS\n{_option_list(GLOBAL_OPTIONS)}"
+        + ".SH FILES\n.TP\n.I /run/pyruntime\nThe state of containers; "
+        + "\\fI$XDG_RUNTIME_DIR/pyruntime\\fR for users other than root.\n"
+        + ".SH EXIT STATUS\n0 for success, 1 for a failure, 3 for an unknown verb.\n"
+        + "\\fBrun\\fR and \\fBexec\\fR in the foreground exit with the status of the container\\(aqs process: "
+        + "128+\\fIN\\fR when signal \\fIN\\fR ended it.\n"
+        + ".SH SEE ALSO\n"
+        + ", ".join(f"\\fBpyruntime\\-{_roff(name)}\\fR(8)" for name in VERBS)
+        + "\n"
+    )
+
+
+def verb_page(verb: Verb) -> str:
+    """Return pyruntime-VERB(8)."""
+    name = f"pyruntime-{verb.name}"
+    details = f"{verb.summary[0].upper()}{verb.summary[1:]}."
+    if verb.details:
+        details += f"\n\n{verb.details}"
+    paragraphs = "\n.PP\n".join(_roff(part) for part in details.split("\n\n"))
+    return (
+        _header(name, verb.summary)
+        + f".SH SYNOPSIS\n\\fBpyruntime\\fR [\\fIOPTION\\fR...] \\fB{_roff(verb.name)}\\fR "
+        + f"[\\fIOPTION\\fR...] {_roff(verb.usage)}\n".rstrip(" ")
+        + f".SH DESCRIPTION\n{paragraphs}\n"
+        + f".SH OPTIONS\n{_option_list(options_of(verb))}"
+        + ".SH SEE ALSO\n.BR pyruntime (8)\n"
+    )
+
+
+def main() -> None:
+    """Write all files below the directory named by the only argument."""
+    for path, content in pages():
+        target = Path(sys.argv[1]) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+
+
+if __name__ == "__main__":
+    main()

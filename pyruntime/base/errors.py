@@ -1,0 +1,103 @@
+"""The one error a user meets: what was being done, why it failed, and which element and clause say so."""
+
+# errno's module is built into the interpreter, so this import opens no file.
+import errno as _errno
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyruntime.plan.step import Step
+
+
+_LONGEST = 1000  # characters of what was being done
+
+
+class Error(Exception):
+    """An operation that failed, explained.
+
+    doing    what was being done and on what: "cannot mount /data"
+    reason   why it failed, in the words of the rule or of the caller; may be empty when `errno` says it all
+    pointer  JSON pointer into config.json, "/mounts/7"; empty when no element of it is to blame
+    value    the element found there (any JSON value), or None
+    clause   clause of the runtime-spec, "config.md#mounts"
+    step     the plan's step, or words for it: "move_mount(/data)"
+    call     the system call of the step that failed, where the step makes several
+    errno    the kernel's error number, 0 when the kernel was not the one to refuse
+    advice   one sentence that helps, or empty
+    log      what the kernel's own log (fsopen(2)) or a program that was run said, verbatim
+    log_of   whose words those are
+    """
+
+    # What the program exits with.
+    status = 1
+
+    def __init__(
+        self,
+        doing: str,
+        reason: str = "",
+        *,
+        pointer: str = "",
+        value: object = None,
+        clause: str = "",
+        step: "Step | str" = "",
+        call: str = "",
+        errno: int = 0,
+        advice: str = "",
+        log: str = "",
+        log_of: str = "kernel's log",
+    ) -> None:
+        if len(doing) > _LONGEST:  # a name out of config.json, which `pointer` leads to
+            doing = f"{doing[: _LONGEST - 1]}…"
+        super().__init__(doing)
+        self.doing = doing
+        self.reason = reason
+        self.pointer = pointer
+        self.value = value
+        self.clause = clause
+        self.step = step
+        self.call = call
+        self.errno = errno
+        self.advice = advice
+        self.log = log
+        self.log_of = log_of
+
+    def show(self, config: object) -> None:
+        """Take for `value` what `config` has at `pointer`, where nothing else was found there."""
+        if self.pointer and self.value is None:
+            from pyruntime.spec.pointer import element
+
+            self.value = element(config, self.pointer)
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's answer by name and in words: "ENOENT: no such file or directory"; empty without errno.
+
+        The words begin in lower case as Go's do: Docker and Podman look for them to choose between their exit
+        statuses 125, 126 and 127.
+        """
+        if not self.errno:
+            return ""
+        from pyruntime.base import lean_os as os
+
+        name = _errno.errorcode.get(self.errno, f"errno {self.errno}")
+        words = os.strerror(self.errno)
+        return f"{name}: {words[:1].lower()}{words[1:]}"
+
+    def __str__(self) -> str:
+        """One line that stands alone: callers put it into their own messages and logs."""
+        text = ": ".join(part for part in (self.doing, self.reason, self.kernel, self.log) if part)
+        where = ", ".join(part for part in (self.pointer, self.clause) if part)
+        return f"{text} ({where})" if where else text
+
+
+class InvalidConfig(Error):
+    """A configuration that the spec forbids; `problems` holds every finding as an Error of its own."""
+
+    def __init__(self, doing: str, problems: "Iterable[Error]") -> None:
+        self.problems = list(problems)
+        super().__init__(doing, f"{len(self.problems)} error{'s' if len(self.problems) != 1 else ''}")
+
+    def __str__(self) -> str:
+        """All findings, each on a line of its own after the heading."""
+        return "\n".join([f"{self.doing}: {self.reason}", *(f"  {problem}" for problem in self.problems)])

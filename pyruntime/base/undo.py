@@ -1,0 +1,38 @@
+"""Undo, written next to do: what a failed operation made is unmade in reverse."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Undo:
+    """A stack of actions for the case of failure. Use as a context; `keep` what was done when all went well."""
+
+    __slots__ = ("_actions",)
+
+    def __init__(self) -> None:
+        self._actions: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+
+    def push(self, action: "Callable[..., object]", *args: object) -> None:
+        """Have `action(*args)` done if the operation fails."""
+        self._actions.append((action, args))
+
+    def keep(self) -> None:
+        """The operation succeeded: forget the actions."""
+        self._actions.clear()
+
+    def __enter__(self) -> "Undo":
+        return self
+
+    def __exit__(self, kind: "type[BaseException] | None", *_: object) -> None:
+        # Upholds runtime.md#lifecycle/environment-error, runtime.md#errors/no-trace.
+        while self._actions:
+            action, args = self._actions.pop()
+            if kind is None:
+                continue
+            try:
+                action(*args)
+            except Exception as error:  # the first failure is the one to report; this one must not hide it
+                from pyruntime.base import log
+
+                log.warning(f"while undoing: {error}")

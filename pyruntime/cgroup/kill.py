@@ -1,0 +1,111 @@
+"""Ending all processes of a container's groups, and waiting for the end, by events and pidfds."""
+
+import errno
+import time
+
+from pyruntime.base import lean_os as os
+from pyruntime.cgroup.cgroup import SIGKILL, Cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# More descriptors than this at a time could meet the limit of open files; the rest is waited for in the next round.
+_BATCH = 500
+
+
+def kill_all(cgroup: Cgroup, signal: int) -> None:
+    """Send `signal` to every process; see Cgroup.kill_all."""
+    if signal == SIGKILL and cgroup.unified:
+        from pyruntime.cgroup import v2
+
+        if v2.kill(cgroup.unified):
+            # Whoever had only begun to join when the runtime died is not in the unified group.
+            for pid in cgroup.pids():
+                _send(pid, signal)
+            _let_die(cgroup)
+            return
+    if not cgroup.pids():
+        return
+    # Frozen processes cannot fork, so one list is all of them.
+    was_frozen = cgroup.frozen
+    freezable = bool(cgroup.unified or "freezer" in cgroup.paths)
+    if freezable and not was_frozen:
+        cgroup.freeze()
+    try:
+        for pid in cgroup.pids():
+            _send(pid, signal)
+    finally:
+        if freezable and (not was_frozen or signal == SIGKILL):
+            cgroup.thaw()
+    if not freezable and signal == SIGKILL:
+        # Without a freezer a process may fork meanwhile: again, until a look finds none.
+        while pids := cgroup.pids():
+            for pid in pids:
+                _send(pid, signal)
+            _wait_for(pids, 1.0)
+
+
+def _let_die(cgroup: Cgroup) -> None:
+    """Thaw what v1's freezer holds: unlike the v2 freezer it holds back even SIGKILL."""
+    if "freezer" in cgroup.paths:
+        from pyruntime.cgroup import v1
+
+        if v1.frozen(cgroup.paths["freezer"]):
+            v1.thaw(cgroup.paths["freezer"])
+
+
+def _send(pid: int, signal: int) -> None:
+    try:
+        os.kill(pid, signal)
+    except ProcessLookupError:
+        pass
+
+
+def wait_empty(cgroup: Cgroup, timeout: float) -> bool:
+    """Wait at most `timeout` seconds until no process is left; False when that was not enough."""
+    deadline = time.monotonic() + timeout
+    # By pidfds, because the kernel delays an event of cgroup.events until 10 ms after the one before.
+    if not wait_for_all(cgroup.pids, timeout):
+        return False
+    if cgroup.unified:
+        from pyruntime.cgroup import v2
+
+        # Processes of other pid namespaces have no number here, but they count.
+        return v2.wait_event(cgroup.unified, "populated", False, max(0.0, deadline - time.monotonic()))
+    return True
+
+
+def wait_for_all(pids: "Callable[[], list[int]]", timeout: float) -> bool:
+    """Wait at most `timeout` seconds until the function `pids` finds no process any more."""
+    deadline = time.monotonic() + timeout
+    while found := pids():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        _wait_for(found[:_BATCH], left)
+    return True
+
+
+def _wait_for(pids: list[int], timeout: float) -> None:
+    """Wait until one of the processes ends, at most `timeout` seconds; then the others are likely to have ended too."""
+    import select
+
+    fds: list[int] = []
+    poll = select.poll()
+    try:
+        for pid in pids:
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                return  # this one ended
+            except OSError as error:
+                if error.errno == errno.EMFILE and fds:
+                    break
+                raise
+            fds.append(fd)
+            poll.register(fd, select.POLLIN)
+        poll.poll(timeout * 1000)
+    finally:
+        for fd in fds:
+            os.close(fd)

@@ -1,0 +1,60 @@
+"""Removing a container's groups: those made for it and those it made itself, never others."""
+
+import errno
+import time
+
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup import walk as tree
+from pyruntime.cgroup.cgroup import CLAUSE, Cgroup
+
+
+def remove(cgroup: Cgroup, timeout: float) -> None:
+    """Remove the directories `cgroup.made`; see Cgroup.remove."""
+    leaves = cgroup.directories
+    deadline = time.monotonic() + timeout
+    for directory in reversed(cgroup.made):
+        if directory not in leaves:
+            # A parent made on the way, which another container may use by now.
+            try:
+                os.rmdir(directory)
+            except OSError as error:
+                if error.errno not in (errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT):
+                    raise _failed(directory, error.errno or 0) from error
+            continue
+        try:
+            pause = 0.00005
+            while not tree.remove(directory):
+                if time.monotonic() > deadline:
+                    raise _failed(directory, errno.EBUSY)
+                if not _wait(cgroup, directory, deadline):
+                    # Nothing is in it, but the kernel is not done with the last exit: there is no event for that.
+                    os.sched_yield()
+                    time.sleep(pause)
+                    pause = min(pause * 2, 0.005)
+        except OSError as error:
+            raise _failed(directory, error.errno or 0) from error
+
+
+def _wait(cgroup: Cgroup, directory: str, deadline: float) -> bool:
+    """Wait for processes in the group to end; False where there are none to wait for."""
+    from pyruntime.cgroup import kill as processes
+
+    if not tree.pids(directory):
+        return False
+    left = max(0.0, deadline - time.monotonic())
+    if directory == cgroup.unified:
+        processes.wait_empty(cgroup, left)
+    else:
+        processes.wait_for_all(lambda: tree.pids(directory), left)
+    return True
+
+
+def _failed(directory: str, number: int) -> Error:
+    count = len(tree.pids(directory))
+    return Error(
+        f"cannot remove the cgroup {directory}",
+        f"{count} process{'es are' if count != 1 else ' is'} still in it" if count else "",
+        clause=CLAUSE,
+        errno=number,
+    )

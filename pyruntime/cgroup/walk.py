@@ -1,0 +1,123 @@
+"""A group and those below it, walked by descriptor: a hostile container can nest them deeper than a path is long."""
+
+import errno
+
+from pyruntime.base import lean_os as os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def pids(directory: str, *, recursive: bool = True) -> list[int]:
+    """Processes of the group, and with `recursive` of those below it; [] when it is gone.
+
+    Processes outside this pid namespace, which the kernel shows as 0, are left out. Raises OSError.
+    """
+    found: list[int] = []
+
+    def collect(fd: int) -> None:
+        found.extend(_pids_of(fd))
+
+    _walk(directory, collect, recursive=recursive)
+    return found
+
+
+def remove(directory: str) -> bool:
+    """Remove the group and all below it, children first; False where something is left because it has processes.
+
+    Raises OSError for anything but processes in the way. Gone is removed.
+    """
+    try:
+        os.rmdir(directory)  # nearly always the whole work
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+    _walk(directory, None, recursive=True, removing=True)
+    return _rmdir(directory)
+
+
+def _rmdir(name: str, parent: "int | None" = None) -> bool:
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
+def _walk(directory: str, visit: "Callable[[int], None] | None", *, recursive: bool, removing: bool = False) -> None:
+    """Visit the group and all below it with a descriptor each; with `removing` remove all but the group itself.
+
+    Holds one descriptor whatever the depth, and goes up again by "..", which cannot be moved in a cgroup file system.
+    """
+    try:
+        fd = os.open(directory, _FLAGS)
+    except FileNotFoundError:
+        return
+    names: list[str] = []  # the way down
+    waiting: list[list[str]] = []  # on each level of it, the children still to visit
+    try:
+        arrived = True
+        while True:
+            if arrived:
+                if visit is not None:
+                    visit(fd)
+                waiting.append(_children(fd) if recursive else [])
+            arrived = False
+            while not waiting[-1]:
+                waiting.pop()
+                if not waiting:
+                    return
+                above = os.open("..", _FLAGS, dir_fd=fd)
+                os.close(fd)
+                fd = above
+                name = names.pop()
+                if removing:
+                    _rmdir(name, fd)
+            name = waiting[-1].pop()
+            try:
+                below = os.open(name, _FLAGS, dir_fd=fd)
+            except FileNotFoundError:
+                continue  # gone meanwhile
+            os.close(fd)
+            fd = below
+            names.append(name)
+            arrived = True
+    finally:
+        os.close(fd)
+
+
+def _children(fd: int) -> list[str]:
+    try:
+        with os.scandir(fd) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _pids_of(fd: int) -> list[int]:
+    try:
+        file = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+    except FileNotFoundError:
+        return []
+    try:
+        data = b""
+        while chunk := os.read(file, 65536):
+            data += chunk
+    except OSError as error:
+        # A threaded group has no list of its own, its processes are in that of the group above; or it is gone.
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENODEV):
+            raise
+        return []
+    finally:
+        os.close(file)
+    return [pid for pid in map(int, data.split()) if pid]

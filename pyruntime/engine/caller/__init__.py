@@ -1,0 +1,1 @@
+"""What the caller passes beside the bundle: options, sockets, descriptors."""

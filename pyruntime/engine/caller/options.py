@@ -1,0 +1,62 @@
+"""What the caller decides about a container beside its bundle."""
+
+
+class CreateOptions:
+    """What the caller decides about a container beside its bundle.
+
+    root            state root, absolute
+    bundle          the bundle's directory, absolute
+    console_socket  path of the socket that receives the terminal's master, or None
+    console_fd      instead of it: a connected socket, taken over, or -1
+    pidfd_socket    path of the socket that receives a pidfd of init, or None
+    pid_file        where to write init's pid, or None
+    no_pivot        change the root without pivot_root(2)
+    no_new_keyring  stay in the caller's session keyring
+    preserve_fds    how many descriptors from 3 on the container's process inherits
+    systemd_cgroup  let systemd make the cgroup
+    notify          the container tells the service manager when it is ready (notify_socket.py); found out by create
+    rootless        "true", "false", "auto" or None; accepted as runc's callers pass it, and found out by itself
+    """
+
+    __slots__ = (
+        "bundle",
+        "console_fd",
+        "console_socket",
+        "no_new_keyring",
+        "no_pivot",
+        "notify",
+        "pid_file",
+        "pidfd_socket",
+        "preserve_fds",
+        "root",
+        "rootless",
+        "systemd_cgroup",
+    )
+
+    def __init__(
+        self,
+        root: str,
+        bundle: str,
+        *,
+        console_socket: str | None = None,
+        console_fd: int = -1,
+        pid_file: str | None = None,
+        pidfd_socket: str | None = None,
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+        preserve_fds: int = 0,
+        systemd_cgroup: bool = False,
+        rootless: str | None = None,
+    ) -> None:
+        self.root = root
+        self.bundle = bundle
+        self.console_socket = console_socket
+        self.console_fd = console_fd
+        self.pid_file = pid_file
+        self.pidfd_socket = pidfd_socket
+        self.no_pivot = no_pivot
+        self.no_new_keyring = no_new_keyring
+        self.preserve_fds = preserve_fds
+        self.systemd_cgroup = systemd_cgroup
+        self.rootless = rootless
+        self.notify = False

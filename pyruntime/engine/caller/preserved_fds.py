@@ -1,0 +1,21 @@
+"""The descriptors that the caller passes on to the container's process (--preserve-fds, runc's option; no clause)."""
+
+import errno
+import fcntl
+
+from pyruntime.base.errors import Error
+
+
+def check_preserved(count: int) -> None:
+    """Raise Error unless the `count` descriptors from 3 on are the caller's: ours must not end up among them.
+
+    Whatever we opened ourselves is closed on exec, and what came to us through an exec cannot be. To close it then is
+    not enough: the container's working directory could be named /proc/self/fd/3 (CVE-2024-21626).
+    """
+    for fd in range(3, 3 + count):
+        try:
+            ours = fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+        except OSError:
+            ours = 1
+        if ours:
+            raise Error(f"cannot preserve descriptor {fd}", "--preserve-fds", errno=errno.EBADF)

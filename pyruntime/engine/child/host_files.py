@@ -1,0 +1,210 @@
+"""What the child needs of the host, opened by the host: root filesystem, bind sources, namespaces to join."""
+
+import errno
+
+from pyruntime._stub import lib
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.plan.namespaces import TYPES
+from pyruntime.protocol import messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.engine.child.step_array import Program
+    from pyruntime.host.facts import Facts
+    from pyruntime.plan.plan import Plan
+    from pyruntime.plan.step import Step
+
+_CLAUSE = "config.md#root"
+
+
+def open_rootfs(bundle: str, path: str) -> int:
+    """Return an O_PATH descriptor of the root filesystem of `bundle`; `path` is root.path.
+
+    A relative path must stay inside the bundle, symlinks included: a bundle is a unit (bundle.md). An absolute one is
+    the caller's business. Raises Error when there is no directory.
+
+    Upholds config.md#root/path-is-directory.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    if path.startswith("/"):
+        fd = lib.pyr_openat2(-100, os.fsencode(path), flags, 0, 0)
+    else:
+        folder = os.open(bundle, flags)
+        fd = lib.pyr_openat2(folder, os.fsencode(path), flags, 0, lib.RESOLVE_BENEATH | lib.RESOLVE_NO_MAGICLINKS)
+        os.close(folder)
+    if fd < 0:
+        outside = "it leads out of the bundle" if -fd == errno.EXDEV else ""
+        raise Error(
+            f"cannot use the root filesystem {path}",
+            outside,
+            pointer="/root/path",
+            value=path,
+            clause=_CLAUSE,
+            errno=-fd,
+            advice="an absolute root.path may be anywhere" if outside else "",
+        )
+    return fd
+
+
+def _groups(plan: "Plan") -> "dict[str, str]":
+    """Return the directories of the container's cgroups, each with the controller or one of them."""
+    groups = plan.cgroup.groups if plan.cgroup else {}
+    return {mountpoint + path: controller for controller, (mountpoint, path) in groups.items()}
+
+
+class Sources:
+    """The descriptors that the host opened for the child; `close` when the child has them."""
+
+    __slots__ = ("_fds", "_pinned", "_user_namespaces", "joins")
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+        self._pinned: list[object] = []
+        self._user_namespaces: dict[str, int] = {}
+        self.joins: list[tuple[int, int]] = []  # (descriptor, CLONE_NEW*)
+
+    def own(self, fd: int) -> int:
+        """Take over `fd`; it is closed with the rest."""
+        self._fds.append(fd)
+        return fd
+
+    def pin(self, memory: "Any") -> "Any":
+        """Keep C memory alive as long as this object, and return it."""
+        self._pinned.append(memory)
+        return memory
+
+    def close(self) -> None:
+        """Close everything."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def open(self, plan: "Plan", program: "Program", facts: "Facts", bundle: str) -> None:
+        """Open what the steps of `plan` name, for `program`.
+
+        The trees that the child may not reach, or that must stay peers of the host's mounts ("host_tree"), are cloned
+        here (open_tree(2)) where CAP_SYS_ADMIN allows it. The others the child clones in their turn, so that the mount
+        table of the container has them in the listed order; here their paths are only looked at. Raises Error for a
+        source that is not there.
+        """
+        privileged = facts.holds("CAP_SYS_ADMIN")
+        groups = _groups(plan)
+        for step in plan.namespaces:
+            if step.op == "setns":
+                self.joins.append((self._namespace(step), TYPES[step.args["namespace"]][0]))
+                _check_foreign(self.joins[-1][0], step, plan)
+        for step in plan.build:
+            if step.op == "root":
+                step.args["source"] = self._rootfs(step, program, bundle, privileged)
+            elif step.op == "bind" and step.args["source"] not in groups:
+                self._bind(step, program, privileged)
+            if "uid_mappings" in step.args:
+                from pyruntime.engine.child import idmapped_mounts
+
+                maps = self._maps(step)
+                if id(step) in program.trees:
+                    idmapped_mounts.apply(step, program.trees[id(step)], maps)
+                else:
+                    program.maps[id(step)] = maps
+
+    def open_cgroups(self, plan: "Plan", program: "Program", facts: "Facts", made: bool) -> None:
+        """Open the container's own cgroups, now that they exist, for the steps that bind them. Raises Error.
+
+        made  False for a container that stays in the groups of its caller: then it sees those
+        """
+        groups = _groups(plan)
+        for step in plan.build:
+            if step.op == "bind" and step.args["source"] in groups:
+                if not made:
+                    controller = groups[step.args["source"]]
+                    mountpoint = plan.cgroup.groups[controller][0]
+                    step.args["source"] = mountpoint + facts.cgroup.own.get(controller, "").rstrip("/")
+                self._bind(step, program, facts.holds("CAP_SYS_ADMIN"))
+
+    def _maps(self, step: "Step") -> int:
+        """Return a user namespace with the owners' maps of an idmapped mount: one for all mounts with the same maps."""
+        from pyruntime.engine.child import idmapped_mounts
+
+        maps = repr((step.args["uid_mappings"], step.args["gid_mappings"]))
+        if maps not in self._user_namespaces:
+            joined = next((fd for fd, kind in self.joins if kind == lib.CLONE_NEWUSER), -1)
+            implied = not step.args["uid_mappings"]
+            self._user_namespaces[maps] = joined if implied else self.own(idmapped_mounts.user_namespace(step))
+        return self._user_namespaces[maps]
+
+    def _rootfs(self, step: "Step", program: "Program", bundle: str, privileged: bool) -> str:
+        fd = self.own(open_rootfs(bundle, step.args["source"]))
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        if privileged:
+            program.trees[id(step)] = self._clone(step, fd, "", True)
+        return path
+
+    def _bind(self, step: "Step", program: "Program", privileged: bool) -> None:
+        source = step.args["source"]
+        if privileged and step.args.get("host_tree"):
+            recursive = bool(step.args.get("flags", 0) & lib.STEP_RECURSIVE)
+            program.trees[id(step)] = self._clone(step, -100, source, recursive)
+        else:
+            try:
+                os.stat(source)
+            except OSError as error:
+                raise messages.step_error(step, error.errno or 0, "stat", "") from None
+
+    def _clone(self, step: "Step", dirfd: int, path: str, recursive: bool) -> int:
+        tree = lib.pyr_clone_tree(dirfd, os.fsencode(path), recursive)
+        if tree < 0:
+            raise messages.step_error(step, -tree, "open_tree", "")
+        return self.own(tree)
+
+    def _namespace(self, step: "Step") -> int:
+        # Upholds config-linux.md#namespaces/path-of-other-type.
+        kind, path = step.args["namespace"], step.args["path"]
+        try:
+            fd = self.own(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+        except OSError as error:
+            raise Error(
+                f"cannot join the {kind} namespace {path}",
+                pointer=f"{step.pointer}/path",
+                value=path,
+                clause=step.clause,
+                errno=error.errno or 0,
+            ) from None
+        found = lib.pyr_namespace_type(fd)
+        if found != TYPES[kind][0]:
+            actual = next((name for name, (flag, _) in TYPES.items() if flag == found), "")
+            raise Error(
+                f"cannot join the {kind} namespace {path}",
+                f"it is a namespace of type {actual}" if actual else "it is not a namespace",
+                pointer=f"{step.pointer}/path",
+                value=path,
+                clause=step.clause,
+            )
+        return fd
+
+
+def _check_foreign(fd: int, step: "Step", plan: "Plan") -> None:
+    """Raise Error where a joined namespace is the runtime's own and the plan would change it, and so the host."""
+    kind = step.args["namespace"]
+    changes = [change for change in plan.build if _changes(change, kind)]
+    if not changes:
+        return
+    joined, own = os.fstat(fd), os.stat(f"/proc/self/ns/{TYPES[kind][1]}")
+    if (joined.st_dev, joined.st_ino) == (own.st_dev, own.st_ino):
+        raise Error(
+            messages.describe(changes[0]),
+            f"the {kind} namespace to join, {step.args['path']}, is the host's",
+            pointer=changes[0].pointer,
+            clause=changes[0].clause,
+            advice="give the container a namespace of its own",
+        )
+
+
+def _changes(step: "Step", kind: str) -> bool:
+    """Tell whether `step` sets something in the namespace of type `kind`."""
+    if step.op != "sysctl":
+        return kind == "uts" and step.op in ("hostname", "domainname")
+    from pyruntime.spec.rules import sysctl
+
+    return sysctl.namespace_of(step.args["path"].replace("/", ".")) == kind

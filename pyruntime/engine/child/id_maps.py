@@ -1,0 +1,74 @@
+"""The maps of a new user namespace, by the host (user_namespaces(7), config-linux.md#user-namespace-mappings)."""
+
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.step import Step
+
+
+def write(pid: int, steps: "list[Step]") -> None:
+    """Write uid_map and gid_map of process `pid`, which is alone in its new user namespace.
+
+    Who may not write more than its own id does it with newuidmap(1) and newgidmap(1), as /etc/subuid and /etc/subgid
+    allow. Raises Error naming the mapping.
+
+    Upholds config-linux.md#user-namespace-mappings/ownership-untouched.
+    """
+    for step in steps:
+        if step.op in ("uid_map", "gid_map"):
+            _write_map(pid, step)
+
+
+def _write_map(pid: int, step: "Step") -> None:
+    text = step.args["text"]
+    try:
+        if step.op == "gid_map" and os.geteuid() != 0 and _own_id_only(text):
+            # Without privilege the kernel wants setgroups(2) given up first.
+            _write_file(f"/proc/{pid}/setgroups", "deny")
+        _write_file(f"/proc/{pid}/{step.op}", text)
+    except PermissionError as error:
+        if os.geteuid() == 0:
+            raise _refused(step, error.errno or 0, "") from None
+        _write_by_helper(pid, step)
+    except OSError as error:
+        raise _refused(step, error.errno or 0, "") from None
+
+
+def _own_id_only(text: str) -> bool:
+    lines = text.splitlines()
+    return len(lines) == 1 and lines[0].split()[1:] == [str(os.getegid()), "1"]
+
+
+def _write_file(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _write_by_helper(pid: int, step: "Step") -> None:
+    import shutil
+    import subprocess
+
+    name = "newuidmap" if step.op == "uid_map" else "newgidmap"
+    helper = shutil.which(name)
+    if not helper:
+        raise _refused(step, 0, f"{name} is not installed, and without it an ordinary user can map only its own id")
+    done = subprocess.run([helper, str(pid), *step.args["text"].split()], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _refused(step, 0, f"{name} said: {done.stderr.strip()}")
+
+
+def _refused(step: "Step", error: int, reason: str) -> Error:
+    kind = "user" if step.op == "uid_map" else "group"
+    return Error(
+        f"cannot map the {kind} ids of the user namespace",
+        reason,
+        pointer=step.pointer,
+        clause=step.clause,
+        step=f"write(/proc/PID/{step.op})",
+        errno=error,
+    )

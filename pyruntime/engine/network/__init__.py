@@ -1,0 +1,1 @@
+"""Network devices of the host moved into the container."""

@@ -1,0 +1,263 @@
+"""Moves network devices of the host into the container's network namespace (rtnetlink(7)).
+
+Netlink is spoken by pyroute2, which is loaded here, and so only where a configuration asks for devices.
+"""
+
+from pyruntime._stub import lib
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.plan.net_devices import CLAUSE, POINTER
+from pyruntime.spec.rules.network import is_template
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.base.undo import Undo
+    from pyruntime.engine.child.host_files import Sources
+    from pyruntime.plan.step import Step
+
+_OWN = "/proc/self/ns/net"
+_IFF_UP = 0x1
+_IFF_LOOPBACK = 0x8
+_RT_SCOPE_UNIVERSE = 0
+_IFA_F_PERMANENT = 0x80
+# Of IFA_FLAGS what an address is made with: nodad, homeaddress, managetempaddr, noprefixroute, mcautojoin. The others
+# say how far the kernel has got with it.
+_IFA_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
+
+# What an address consists of -> the library's word for it.
+_ADDRESS = {
+    "IFA_ADDRESS": "address",
+    "IFA_LOCAL": "local",
+    "IFA_BROADCAST": "broadcast",
+    "IFA_ANYCAST": "anycast",
+    "IFA_RT_PRIORITY": "priority",
+}
+
+_REASONS = {
+    17: "a device there has this name, as its own or as an alternative one",  # EEXIST
+    22: "the kernel does not let a device of this kind leave its namespace",  # EINVAL
+    1: "it takes CAP_NET_ADMIN in both namespaces",  # EPERM
+}
+
+
+def joined(sources: "Sources") -> int:
+    """Return a copy of the descriptor of the network namespace that the container joins, -1 when it gets a new one."""
+    for fd, kind in sources.joins:
+        if kind == lib.CLONE_NEWNET:
+            return os.dup(fd)
+    return -1
+
+
+def move(steps: "list[Step]", namespace: int, undo: "Undo") -> None:
+    """Move the devices of `steps` into the network namespace `namespace`, and set them up there.
+
+    Each keeps its permanent addresses of global scope. Nothing is moved unless all can be; a device that was moved
+    goes back through `undo`. Raises Error.
+
+    Upholds config-linux.md#network-devices/available, config-linux.md#network-devices/move-checked,
+    config-linux.md#namespace-lifecycle-and-container-termination/not-managed,
+    config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back.
+    """
+    _check_foreign(namespace, steps[0])
+    with _Socket() as host, _Socket(namespace) as inside:
+        devices = [_Device(step, host) for step in steps]
+        for device in devices:
+            device.check_name(inside)
+        for device in devices:
+            undo.push(device.give_back, namespace)
+            device.move(host, inside, namespace)
+
+
+def _check_foreign(namespace: int, step: "Step") -> None:
+    # Upholds config-linux.md#network-devices/move-checked.
+    there, here = os.fstat(namespace), os.stat(_OWN)
+    if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+        raise Error(
+            f"cannot move the network device {step.args['device']} into the container",
+            "the network namespace to join is the host's",
+            pointer=POINTER,
+            clause=CLAUSE,
+            advice="give the container a network namespace of its own",
+        )
+
+
+class _Device:
+    """A network device, and what of it does not survive the move."""
+
+    __slots__ = ("_addresses", "_index", "_step", "_up")
+
+    def __init__(self, step: "Step", host: "_Socket") -> None:
+        self._step = step
+        self._index, flags = host.device(step.args["device"], step)
+        if flags & _IFF_LOOPBACK:
+            raise self._refused("the loopback device belongs to its namespace")
+        self._up = bool(flags & _IFF_UP)
+        self._addresses = [
+            message
+            for message in host.call(step, lambda link: list(link.get_addr(index=self._index)))
+            if message["scope"] == _RT_SCOPE_UNIVERSE and _flags(message) & _IFA_F_PERMANENT
+        ]
+
+    def check_name(self, inside: "_Socket") -> None:
+        """Raise Error when a device in the container has the name already; a template gets a free number.
+
+        Upholds config-linux.md#network-devices/move-checked, config-linux.md#network-devices/name-taken.
+        """
+        name = self._step.args["name"]
+        if not is_template(name) and inside.has(name, self._step):
+            raise self._refused(f"a device in its network namespace has the name {name}")
+
+    def move(self, host: "_Socket", inside: "_Socket", namespace: int) -> None:
+        """Move the device, give it its name and addresses back, and set it up.
+
+        Upholds config-linux.md#network-devices/available, config-linux.md#network-devices/set-up,
+        config-linux.md#namespace-lifecycle-and-container-termination/not-managed,
+        config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back.
+        """
+        step = self._step
+        index = self._transfer(host, inside, namespace, step.args["name"])
+        self._restore(inside, index)
+        inside.call(step, lambda link: link.link("set", index=index, state="up"))
+
+    def give_back(self, namespace: int) -> None:
+        """Return the device to the host as it was, if it is in the container. Raises Error."""
+        own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with _Socket() as host, _Socket(namespace) as inside:
+                index = self._index
+                if not host.has(self._step.args["device"], self._step):
+                    index = self._transfer(inside, host, own, self._step.args["device"])
+                elif not self._addresses:
+                    return
+                self._restore(host, index)
+                if self._up:
+                    host.call(self._step, lambda link: link.link("set", index=index, state="up"))
+        finally:
+            os.close(own)
+
+    def _transfer(self, origin: "_Socket", target: "_Socket", namespace: int, name: str) -> int:
+        """Move the device to the other socket's namespace under `name`; return its index there.
+
+        In two steps, by way of a name that nobody else has: the index may change with the namespace, and which name
+        a template becomes only the kernel knows.
+
+        Upholds config-linux.md#network-devices/attributes-kept.
+        """
+        step = self._step
+        passing = f"pyr{os.urandom(4).hex()}"
+        origin.call(step, lambda link: link.link("set", index=self._index, net_ns_fd=namespace, ifname=passing))
+        self._index, _ = target.device(passing, step)
+        target.call(step, lambda link: link.link("set", index=self._index, ifname=name))
+        return self._index
+
+    def _restore(self, target: "_Socket", index: int) -> None:
+        # Upholds config-linux.md#network-devices/attributes-kept.
+        present = target.call(self._step, lambda link: list(link.get_addr(index=index)))
+        there = {(message["family"], message["prefixlen"], message.get_attr("IFA_ADDRESS")) for message in present}
+        for message in self._addresses:
+            if (message["family"], message["prefixlen"], message.get_attr("IFA_ADDRESS")) in there:
+                continue
+            words = {
+                word: message.get_attr(name) for name, word in _ADDRESS.items() if message.get_attr(name) is not None
+            }
+            flags = _flags(message) & _IFA_FLAGS
+            if flags:
+                words["flags"] = flags
+            target.call(
+                self._step,
+                lambda link, message=message, words=words: link.addr(
+                    "add", index=index, family=message["family"], prefixlen=message["prefixlen"], **words
+                ),
+            )
+
+    def _refused(self, reason: str) -> Error:
+        return _refused(self._step, reason, 0)
+
+
+def _flags(message: "Any") -> int:
+    """Return an address's flags: all of them, where the kernel sends more than the eight of its header."""
+    flags: int = message.get_attr("IFA_FLAGS") or message["flags"]
+    return flags
+
+
+class _Socket:
+    """A netlink socket in the network namespace of the descriptor, or in this process's own. Use as a context."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, namespace: int = -1) -> None:
+        netns, iproute, _ = _library()
+        if namespace < 0:
+            self._link = iproute()
+            return
+        # A socket stays in the namespace in which it was made.
+        own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            netns.setns(namespace)
+            try:
+                self._link = iproute()
+            finally:
+                netns.setns(own)
+        except OSError as error:
+            raise Error(
+                "cannot enter the container's network namespace",
+                pointer=POINTER,
+                clause=CLAUSE,
+                errno=error.errno or 0,
+            ) from None
+        finally:
+            os.close(own)
+
+    def __enter__(self) -> "_Socket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._link.close()
+
+    def call(self, step: "Step", request: "Any") -> "Any":
+        """Return `request(library's object)`. Raises Error when the kernel refuses."""
+        _, _, refusal = _library()
+        try:
+            return request(self._link)
+        except refusal as error:
+            raise _refused(step, _REASONS.get(error.code, ""), error.code) from None
+
+    def device(self, name: str, step: "Step") -> "tuple[int, int]":
+        """Return index and flags of the device `name`. Raises Error when there is none."""
+        for message in self.call(step, lambda link: list(link.get_links())):
+            if message.get_attr("IFLA_IFNAME") == name:
+                return message["index"], message["flags"]
+        raise _refused(step, "there is no such device", 19)
+
+    def has(self, name: str, step: "Step") -> bool:
+        """Tell whether there is a device `name`."""
+        messages = self.call(step, lambda link: list(link.get_links()))
+        return any(message.get_attr("IFLA_IFNAME") == name for message in messages)
+
+
+def _library() -> "tuple[Any, Any, Any]":
+    """Return pyroute2's namespace functions, its socket class, and the exception for what the kernel refuses."""
+    try:
+        from pyroute2 import IPRoute, netns
+        from pyroute2.netlink.exceptions import NetlinkError
+    except ImportError:
+        raise Error(
+            "cannot move network devices",
+            "the Python package pyroute2 is not installed",
+            pointer=POINTER,
+            clause=CLAUSE,
+        ) from None
+    return netns, IPRoute, NetlinkError
+
+
+def _refused(step: "Step", reason: str, error: int) -> Error:
+    return Error(
+        f"cannot move the network device {step.args['device']} into the container",
+        reason,
+        pointer=step.pointer,
+        clause=step.clause,
+        step=step,
+        errno=error,
+    )

@@ -1,0 +1,114 @@
+"""Compiled seccomp filters, kept by content: libseccomp takes as long for one as a container's making otherwise does.
+
+    ROOT/~seccomp/NN    one filter; "~" is in no container's id
+
+A file is a filter for one key, which it carries whole: what is found is never trusted to a hash. Which of the few
+files a key is looked up in is all that its checksum decides, so two profiles that share one take turns, and the
+directory never grows. Only what its owner alone can write is read; whoever could write there could as well replace
+the container's state. All of it is gone with a reboot, and nothing fails when it cannot be read or written.
+"""
+
+import _stat as stat
+import binascii
+
+from pyruntime.base import lean_os as os
+
+_DIRECTORY = "~seccomp"
+_FILES = 64
+_LARGEST = 16 << 20  # bytes; a profile of 5 MB is a hostile one, and its filter would not fit into the kernel
+_PARTS = 3
+_LENGTH = 4  # bytes, before each part
+
+
+def _open(root: str) -> int:
+    """Return a descriptor of the directory. Raises OSError when there is none, or others can write to it."""
+    fd = os.open(f"{root}/{_DIRECTORY}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        os.close(fd)
+        raise PermissionError(f"{root}/{_DIRECTORY}")
+    return fd
+
+
+def _name(key: bytes) -> str:
+    return f"{binascii.crc32(key) % _FILES:02d}"
+
+
+def _library(path: str) -> bytes:
+    """Return what changes when the library at `path` is another one."""
+    status = os.stat(path)
+    return f"{path}\n{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}".encode()
+
+
+def load(root: str, key: bytes) -> bytes:
+    """Return the program kept for `key` below the state root `root`, b"" when there is none.
+
+    A program made by a library that is not the installed one (any more) is none: a newer one may know better.
+    """
+    try:
+        directory = _open(root)
+        try:
+            fd = os.open(_name(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        finally:
+            os.close(directory)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+                return b""
+            content = os.read(fd, status.st_size)
+        finally:
+            os.close(fd)
+        kept, library, program = _split(content)
+        if kept == key and library == _library(library.partition(b"\n")[0].decode()):
+            return program
+    except (OSError, ValueError):
+        pass
+    return b""
+
+
+def _split(content: bytes) -> "list[bytes]":
+    """Return the parts of a file. Raises ValueError when it is not whole."""
+    position = _PARTS * _LENGTH
+    parts = []
+    for start in range(0, position, _LENGTH):
+        length = int.from_bytes(content[start : start + _LENGTH], "little")
+        parts.append(content[position : position + length])
+        position += length
+    if position != len(content):
+        raise ValueError("not a kept filter")
+    return parts
+
+
+def save(root: str, key: bytes, library: str, program: bytes) -> None:
+    """Keep `program`, made for `key` by the library at path `library`."""
+    try:
+        try:
+            os.mkdir(f"{root}/{_DIRECTORY}", 0o700)
+        except FileExistsError:
+            pass
+        directory = _open(root)
+        try:
+            _write(directory, _name(key), [key, _library(library), program])
+        finally:
+            os.close(directory)
+    except OSError:
+        pass
+
+
+def _write(directory: int, name: str, parts: "list[bytes]") -> None:
+    content = b"".join([*(len(part).to_bytes(_LENGTH, "little") for part in parts), *parts])
+    if len(content) > _LARGEST:
+        return
+    # Each writer has a name of its own, so that a reader sees all of one file or all of the other.
+    temporary = f"{name}.{os.getpid()}"
+    fd = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
+    )
+    try:
+        complete = os.write(fd, content) == len(content)
+    finally:
+        os.close(fd)
+    if complete:
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    else:
+        os.unlink(temporary, dir_fd=directory)

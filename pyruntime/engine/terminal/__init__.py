@@ -1,0 +1,1 @@
+"""A container in the foreground: its terminal, its signals, its end."""

@@ -1,0 +1,183 @@
+"""`run` in the foreground: pass signals on to the container, relay its terminal, and return its exit status.
+
+Signals are not handled but held back (blocked) and taken one by one with sigwait(3): none is lost between making
+the container and waiting for it, and nothing interrupts anything. Whoever makes a process meanwhile, the container
+or a hook, must give it an empty signal mask.
+"""
+
+from pyruntime._stub import ffi, lib
+from pyruntime.base import lean_os as os
+from pyruntime.base import log
+from pyruntime.base.errors import Error
+from pyruntime.base.signals import NUMBERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from pyruntime.engine.caller.options import CreateOptions
+    from pyruntime.engine.terminal.proxy import Terminal
+
+    Made = TypeVar("Made")
+
+_CHLD, _CONT, _WINCH = NUMBERS["CHLD"], NUMBERS["CONT"], NUMBERS["WINCH"]
+
+
+def _set(*names: str) -> int:
+    """Return the set of these signals, as the stub has it: bit n - 1 is signal n."""
+    return sum(1 << NUMBERS[name] - 1 for name in names)
+
+
+# Signals that are left alone: the interpreter ignores the first two, because a failed write(2) says as much, and by
+# the other two the kernel stops us when we touch the terminal of another job, as it should.
+_LEFT_ALONE = _set("PIPE", "XFSZ", "TTIN", "TTOU", "KILL", "STOP")
+
+_EVERY = (1 << 64) - 1
+
+# What ends the wait for a slow reader of the output, once there is no container left to pass it on to.
+_IMPATIENT = frozenset(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
+
+
+def accompany(options: "CreateOptions", subreaper: bool, live: "Callable[[], int]") -> int:
+    """Call `live`, which makes a container and waits for its end, with signals held for it; return what it returns.
+
+    subreaper  wait for processes that the container's own have left behind (prctl(2))
+
+    Raises Error where the container's terminal was to be given to somebody else.
+    """
+    if options.console_socket:
+        raise Error(
+            "nobody would read the console socket",
+            "in the foreground pyruntime itself is the terminal",
+            advice="add --detach, or leave out --console-socket",
+        )
+    if subreaper:
+        lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
+    mask = hold_signals()
+    try:
+        return live()
+    finally:
+        release_signals(mask)
+
+
+def with_terminal(options: "CreateOptions", make: "Callable[[], Made]") -> "tuple[Made, int]":
+    """Call `make`, which makes a container; return what it returns, and the terminal's master, below 0 without one."""
+    pair = ffi.new("int[2]")
+    error = lib.pyr_socketpair(pair)
+    if error:
+        raise Error("cannot make a socket pair", errno=-error)
+    ours, options.console_fd = pair
+    try:
+        # Without a terminal nobody has the other end any more.
+        return make(), lib.pyr_recv_fd(ours)
+    finally:
+        os.close(ours)
+
+
+def hold_signals() -> int:
+    """Hold back every signal that may be passed on, from now until `wait`, `relay` or `release_signals`.
+
+    Signals that we were started to ignore (nohup) stay ignored. Returns the mask to give to `release_signals`.
+    """
+    # Where the caller ignores SIGCHLD, the kernel would throw the container's exit status away.
+    lib.pyr_default_signal(_CHLD)
+    mask: int = lib.pyr_block_signals(_held_signals())
+    return mask
+
+
+def release_signals(mask: int) -> None:
+    """Put the signal mask back; what came too late for the container is dropped."""
+    held = _held_signals()
+    while lib.pyr_take_signal(held, False):
+        pass
+    lib.pyr_set_signal_mask(mask)
+
+
+def wait(pidfd: int, pid: int) -> int:
+    """Pass signals on to the container's init, our child `pid`, until it ends; return its exit status, 128+n for a
+    signal. `pidfd` stays the caller's."""
+    hold_signals()
+    return _supervise(pidfd, pid, None)
+
+
+def prepare(master_fd: int) -> None:
+    """Give the container's terminal the size of ours; to be called before the container's process starts."""
+    from pyruntime.engine.terminal import proxy as terminal
+
+    terminal.prepare(master_fd)
+
+
+def relay(master_fd: int, pidfd: int, pid: int) -> int:
+    """Do as `wait`, and meanwhile be the terminal whose master is `master_fd`: copy stdin to it and what it says to
+    stdout, and give it the size of our own terminal, which is in raw mode until this returns.
+
+    Takes over `master_fd`, which was given to `prepare`. When nobody reads stdout any more, the terminal hangs up.
+    """
+    from pyruntime.engine.terminal.proxy import Terminal
+
+    hold_signals()
+    terminal = Terminal(master_fd)
+    try:
+        terminal.start()
+        return _supervise(pidfd, pid, terminal)
+    finally:
+        terminal.close()
+
+
+def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
+    """Take signals until the container has ended and its last output is written."""
+    held = _held_signals()
+    status = _exit_status(pid)
+    while True:
+        if status is not None:
+            if terminal is None or terminal.drained:
+                return status
+            terminal.finish()
+        number = lib.pyr_take_signal(held, True)
+        if number == _CHLD:
+            status = _exit_status(pid) if status is None else status
+        elif status is not None:
+            if number in _IMPATIENT:
+                return status
+        elif number == _WINCH and terminal:
+            terminal.fit()
+        else:
+            if number == _CONT and terminal:
+                # The shell had the terminal while we were stopped.
+                terminal.enter()
+            _forward(pidfd, number)
+
+
+_held: "list[int]" = []
+
+
+def _held_signals() -> int:
+    """Return the signals that are held back; looked at once, because nothing here changes which are ignored."""
+    if not _held:
+        _held.append(~(lib.pyr_ignored_signals() | _LEFT_ALONE) & _EVERY | _set("CHLD"))
+    return _held[0]
+
+
+def _exit_status(pid: int) -> int | None:
+    """Return the exit status of our child `pid`, 128+n when signal n ended it, None while it lives.
+
+    As a subreaper we also get processes that the container's own have left behind; nobody else waits for them.
+    """
+    status = None
+    try:
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == pid:
+                code = os.waitstatus_to_exitcode(ended[1])
+                status = 128 - code if code < 0 else code
+    except ChildProcessError as error:
+        if status is None:
+            raise Error(f"cannot wait for process {pid}", "it is no child of ours", errno=error.errno or 0) from None
+    return status
+
+
+def _forward(pidfd: int, number: int) -> None:
+    """Send signal `number` to the container's init."""
+    log.debug(f"passing signal {number} on to the container")
+    # A failure means that it has just ended; its SIGCHLD is the next to come.
+    lib.pyr_pidfd_send_signal(pidfd, number)

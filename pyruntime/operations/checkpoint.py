@@ -1,0 +1,117 @@
+"""`checkpoint`: a container's processes written into images by CRIU (runc's verb; no clause)."""
+
+import stat
+
+from pyruntime._stub import lib
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup import cgroup as cgroups
+from pyruntime.cgroup.cgroup import UNIFIED
+from pyruntime.engine.criu import rpc as criu_rpc
+from pyruntime.engine.criu import swrk as criu
+from pyruntime.operations.delete import destroy
+from pyruntime.store import container as containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.criu.rpc import Message
+    from pyruntime.engine.criu.swrk import CriuOptions
+    from pyruntime.spec.json_types import Config, StateFile
+
+_DOING = "cannot checkpoint the container"
+
+
+def checkpoint(root: str, container_id: str, options: "CriuOptions", *, before: bool) -> None:
+    """Write the container into images, and delete it unless it is to go on.
+
+    before  write its memory only, and let it go on: a later checkpoint with `parent` has less to do
+
+    Raises Error when it does not run, or CRIU fails: then it goes on.
+    """
+    with containers.open_container(root, container_id) as container:
+        if container.is_being_created():
+            raise _refused(container_id, "creating")
+        container.lock()
+        state = container.read()
+        status = container.status(state)
+        if state is None or status not in ("running", "paused"):
+            raise _refused(container_id, status)
+        config = container.read_config()
+        request = options.request(config.get("annotations") or {})
+        lazy = "lazy-pages" in options.flags
+        if lazy and options.status_fd >= 0:
+            _check_writable(options.status_fd)
+        criu.check(_DOING, *(["mem_track"] if before else []), *(["lazy_pages"] if lazy else []))
+        criu.make_directories(options)
+        request.update(_of_container(config, state, before))
+        if not before:
+            criu.save_streams(options, state["pid"])
+
+        def notified(step: str, _pid: int, _descriptor: int) -> None:
+            if step == "status-ready" and options.status_fd >= 0:
+                os.write(options.status_fd, b"\0")
+                os.close(options.status_fd)
+
+        criu.run(criu_rpc.PRE_DUMP if before else criu_rpc.DUMP, _DOING, "dump.log", options, request, notified)
+        if not before and "leave-running" not in options.flags:
+            destroy(container, state)
+
+
+def _refused(container_id: str, status: str) -> Error:
+    return Error(f"cannot checkpoint container {container_id!r}", f"container cannot be checkpointed in {status} state")
+
+
+def _check_writable(fd: int) -> None:
+    """Raise Error unless descriptor `fd` is open for writing."""
+    import fcntl
+
+    try:
+        mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError as error:
+        raise Error(f"--status-fd {fd}", errno=error.errno or 0) from None
+    if mode == os.O_RDONLY:
+        raise Error(f"--status-fd {fd}", "it is not open for writing")
+
+
+def _of_container(config: "Config", state: "StateFile", before: bool) -> "Message":
+    """Return what the request says about the container; of its mounts nothing where only memory is written."""
+    pid = state["pid"]
+    request: Message = {"pid": pid, "root": state["rootfs"] or "/"}
+    request["external"] = [
+        f"{name}[{os.stat(f'/proc/{pid}/ns/{name}').st_ino}]:{criu.namespace_key(name)}"
+        for name, _ in criu.external_namespaces(config)
+    ]
+    groups = cgroups.open(state["cgroup"]).paths
+    freezer = groups.get("freezer") or groups.get(UNIFIED)
+    if freezer:
+        request["freeze_cgroup"] = freezer
+    if not before:
+        request["ext_mnt"] = [
+            {"key": destination, "val": destination}
+            for destination, _ in [
+                *criu.external_mounts(config, _masked_files(config, pid)),
+                *criu.cgroup_binds(config, groups),
+            ]
+        ]
+    return request
+
+
+def _masked_files(config: "Config", pid: int) -> "list[str]":
+    """Return the masked paths that are files: over those lies the host's null device."""
+    paths = (config.get("linux") or {}).get("maskedPaths") or ()
+    if not paths:
+        return []
+    files = []
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path in paths:
+            # A link in the container leads to a place in the container.
+            resolve = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
+            place = lib.pyr_openat2(root, os.fsencode(path), os.O_PATH | os.O_CLOEXEC, 0, resolve)
+            if place >= 0:
+                if stat.S_ISCHR(os.fstat(place).st_mode):
+                    files.append(path)
+                os.close(place)
+    finally:
+        os.close(root)
+    return files

@@ -1,0 +1,354 @@
+"""The create operation (runtime.md#create): from a bundle to a container whose process waits for start."""
+
+from pyruntime._stub import lib
+from pyruntime.base import lean_os as os
+from pyruntime.base import log
+from pyruntime.base.errors import Error
+from pyruntime.base.undo import Undo
+from pyruntime.cgroup import cgroup as cgroups
+from pyruntime.cgroup.cgroup import Cgroup
+from pyruntime.engine.caller import console_socket
+from pyruntime.engine.caller.options import CreateOptions
+from pyruntime.engine.child import launch
+from pyruntime.engine.child.host_files import Sources
+from pyruntime.engine.child.step_array import Program
+from pyruntime.engine.state_document import now, state_document, write_pid_file
+from pyruntime.host.facts import facts
+from pyruntime.init import main as init
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
+from pyruntime.protocol import limits, messages
+from pyruntime.spec import read_config
+from pyruntime.store import container as containers
+from pyruntime.store.process import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.child.launch import Child
+    from pyruntime.engine.intel_rdt import IntelRdt
+    from pyruntime.engine.seccomp.filter import Filter
+    from pyruntime.host.facts import Facts
+    from pyruntime.plan.plan import Plan
+    from pyruntime.spec.json_types import Config, StateFile
+    from pyruntime.store.container import Container
+
+
+def create(container_id: str, options: CreateOptions) -> int:
+    """Create the container and return the pid of its init, a child of this process.
+
+    Raises Error; then nothing of the container is left.
+
+    Upholds runtime.md#lifecycle/environment-created, runtime.md#lifecycle/environment-error.
+    """
+    creation = make(container_id, options)
+    creation.child.close()
+    creation.container.close()
+    return creation.child.pid
+
+
+def make(container_id: str, options: CreateOptions, *, at_once: bool = False) -> "Creation":
+    """Create the container as `create` does; the caller gets it locked, and owns what is open: `container`, `child`.
+
+    at_once  its init waits for the caller to start it, at the other end of `child.sync`, and not at the gate
+    """
+    containers.check_id(container_id)
+    prepared = config, plan, _ = prepare(container_id, options)
+    for warning in plan.warnings:
+        log.warning(warning)
+    with Undo() as undo:
+        creation = Creation(container_id, prepared, options, undo, at_once)
+        try:
+            creation.open()
+            creation.make()
+        except Error as error:
+            error.show(config)
+            raise
+        undo.keep()
+    creation.sources.close()
+    return creation
+
+
+_known: "list[Facts]" = []
+
+
+def _facts() -> "Facts":
+    """Return the host's facts, looked up once a process."""
+    if not _known:
+        _known.append(facts())
+    return _known[0]
+
+
+def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, bytes]":
+    """Load the bundle's configuration and compile its plan; nothing is changed. Raises Error.
+
+    Returns also config.json as it stands in the bundle.
+    """
+    config, document = read_config(options.bundle)
+    host = _facts()
+    if host.euid != 0 and not any(
+        entry["type"] == "user" for entry in (config.get("linux") or {}).get("namespaces") or ()
+    ):
+        raise Error(
+            "an ordinary user needs a user namespace to run a container",
+            pointer="/linux/namespaces",
+            clause="config-linux.md#namespaces",
+            advice="pyruntime spec --rootless writes such a configuration",
+        )
+    passed = config
+    if "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ:
+        from pyruntime.engine.caller import notify_socket
+
+        options.notify = notify_socket.notifies()
+        options.preserve_fds += notify_socket.listened()
+        passed = notify_socket.passed_on(config, f"{options.root}/{container_id}")
+    if options.preserve_fds:
+        from pyruntime.engine.caller.preserved_fds import check_preserved
+
+        check_preserved(options.preserve_fds)
+    context = Context(
+        passed,
+        host,
+        options.bundle,
+        container_id,
+        no_pivot=options.no_pivot,
+        new_keyring=not options.no_new_keyring,
+        systemd_cgroup=options.systemd_cgroup,
+    )
+    return config, compile_plan(context), document
+
+
+def new_state(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":
+    """Return the state file of a container that is being created."""
+    return {
+        **state_document(container_id, "creating", 0, options.bundle, config),  # type: ignore[typeddict-item]
+        "version": containers.VERSION,
+        "start_time": 0,
+        "created": "",
+        "rootfs": "",
+        "root_mount": None,
+        "owner": os.geteuid(),
+        "process": "process" in config,
+        "cgroup": {},
+        "intel_rdt": {},
+        "keyring": not options.no_new_keyring,
+        "hooks": {kind: (config.get("hooks") or {}).get(kind) or [] for kind in ("poststart", "poststop")},
+    }
+
+
+class Creation:
+    """A container while it is being made: what the parts of its making share.
+
+    What it makes is undone through `undo` when a later part fails. At the end there are
+
+    container  its directory, locked
+    state      what its state file says
+    child      its init
+    """
+
+    __slots__ = (
+        "at_once",
+        "child",
+        "config",
+        "config_text",
+        "console",
+        "container",
+        "container_id",
+        "hook_files",
+        "late",
+        "options",
+        "plan",
+        "program",
+        "resctrl",
+        "seccomp",
+        "sources",
+        "state",
+        "undo",
+    )
+
+    def __init__(
+        self,
+        container_id: str,
+        prepared: "tuple[Config, Plan, bytes]",
+        options: CreateOptions,
+        undo: Undo,
+        at_once: bool,
+    ) -> None:
+        self.container_id = container_id
+        self.config, self.plan, self.config_text = prepared
+        self.options = options
+        self.undo = undo
+        self.at_once = at_once
+        self.program = Program()
+        self.sources = Sources()
+        self.console = -1
+        self.late = False  # init joins the group that limits its memory only when it is ready
+        self.hook_files = init.NOWHERE
+        self.seccomp: Filter | None = None
+        self.resctrl: IntelRdt | None = None
+        self.container: Container
+        self.state: StateFile
+        self.child: Child
+
+    def open(self) -> None:
+        """Open what the configuration names, while nothing has been made yet; then take the id."""
+        self.undo.push(self.sources.close)
+        if self.config.get("annotations"):
+            from pyruntime.protocol import hook_output
+
+            # For the hooks in the container; and an error is one before there is anything.
+            self.hook_files = hook_output.open_files(self._document(0))
+            for fd in self.hook_files:
+                if fd >= 0:
+                    self.sources.own(fd)
+        self.console = console_socket.connect(self.config, self.options)
+        if self.console >= 0:
+            self.sources.own(self.console)
+        if self.options.notify:
+            from pyruntime.engine.caller import notify_socket
+
+            # One of the sources lies in it.
+            self._take_id()
+            notify_socket.make_directory(self.container)
+        self.sources.open(self.plan, self.program, _facts(), self.options.bundle)
+        if not self.options.notify:
+            self._take_id()
+        if self.plan.resctrl:
+            from pyruntime.engine import intel_rdt
+
+            self.resctrl = intel_rdt.open_groups(self.plan.resctrl)
+        self.seccomp = self._filter()
+
+    def _take_id(self) -> None:
+        # Upholds runtime.md#state/id-unique, runtime.md#create/id-taken-or-invalid.
+        self.container = containers.create(self.options.root, self.container_id)
+        self.undo.push(self.container.close)
+        self.undo.push(self.container.remove)
+
+    def make(self) -> None:
+        """Make everything that outlives this process, each with its undoing."""
+        cgroup = cgroups.prepare(self.plan.cgroup)
+        self.state = state = new_state(self.container_id, self.config, self.options)
+        root = next(step for step in self.plan.build if step.op == "root")
+        state["rootfs"] = root.args["source"]
+        if root.args["flags"] & lib.STEP_IN_PLACE:
+            from pyruntime.engine import root_mount
+
+            state["root_mount"] = root_mount.expect(root.args["source"], self.plan)
+        state["cgroup"] = cgroup.record
+        if self.resctrl is not None:
+            state["intel_rdt"] = self.resctrl.record
+        # Written before anything else is made, so that whoever finds a container whose creator died knows what to
+        # remove.
+        self.container.begin(state)
+        self.container.keep_config(self.config_text)
+        cgroup.make()
+        self.undo.push(cgroup.remove)
+        cgroup.apply()
+        self.sources.open_cgroups(self.plan, self.program, _facts(), made=bool(cgroup.paths))
+        if state["root_mount"]:
+            from pyruntime.engine import root_mount
+
+            self.undo.push(root_mount.remove, state["root_mount"])
+        if self.resctrl is not None:
+            self.resctrl.make(self.undo)
+        self._spawn(cgroup)
+        if not self.late:
+            cgroup.settle()
+        if self.resctrl is not None:
+            self.resctrl.add(self.child.pid)
+        # While the child makes the mounts; it is put in its place when the child is ready.
+        state["status"] = "created"
+        state["pid"], state["start_time"] = self.child.pid, start_time(self.child.pid)
+        state["created"] = now()
+        state["cgroup"] = cgroup.record
+        self.container.prepare(state)
+        document = self._document(self.child.pid)
+        try:
+            self._until_ready(document)
+        except Error:
+            self.undo.push(_poststop, self.plan, {**document, "status": "stopped"})
+            self.undo.push(self.child.kill)
+            raise
+        if self.late:
+            cgroup.settle()
+        self.container.put()
+        if self.options.pidfd_socket or self.config.get("annotations"):
+            self._send_pidfd()
+        if self.options.pid_file:
+            write_pid_file(self.options.pid_file, self.child.pid)
+        if not messages.send(self.child.sync, messages.GO + str(self.child.pid).encode()):
+            raise Error("the container's first process died", "before it could wait for start")
+        if self.late:
+            # What it touched since it joined its group may have been too much.
+            launch.expect(self.child, self.plan, messages.WAITS)
+
+    def _send_pidfd(self) -> None:
+        from pyruntime.engine.caller import pidfd_socket
+        from pyruntime.plan import annotations
+
+        for path in (self.options.pidfd_socket, annotations.value(self.config, annotations.PIDFD_RECEIVER)):
+            if path:
+                pidfd_socket.send(path, self.child.pidfd, pidfd_socket.INIT)
+
+    def _document(self, pid: int) -> "dict[str, object]":
+        """Return the state for the hooks of create: they run after step 2 of the lifecycle, which `creating` is."""
+        return state_document(self.container_id, "created", pid, self.options.bundle, self.config)
+
+    def _filter(self) -> "Filter | None":
+        """Return the seccomp filter, connected to its agent; None without one. Raises Error."""
+        if not self.plan.filter:
+            return None
+        from pyruntime.engine.seccomp import filter as seccomp
+
+        return seccomp.open_filter(self.plan.filter[0], self.config, self.options.root, self.sources)
+
+    def _spawn(self, cgroup: Cgroup) -> None:
+        """Clone init; returns in the host only."""
+        orders = init.Orders(
+            self.plan,
+            gate=self.sources.own(self.container.listen()),
+            at_once=self.at_once,
+            console=self.console,
+            preserve_fds=self.options.preserve_fds,
+            state=self._document(0),
+            lock=self.container.fd,
+            seccomp=self.seccomp,
+            hook_files=self.hook_files,
+        )
+        self.child = launch.spawn(self.plan, self.program, self.sources, cgroup, orders, self.undo)
+        self.late = orders.group >= 0
+
+    def _until_ready(self, document: "dict[str, object]") -> None:
+        """Run the hooks of create, and set the limits that only the host may, until init is ready to wait for start.
+
+        Upholds runtime.md#lifecycle/resources-at-create, config.md#prestart/when,
+        config.md#prestart/before-create-runtime, config.md#createruntime-hooks/when,
+        config.md#createcontainer-hooks/after-create-runtime.
+        """
+        plan, child = self.plan, self.child
+        if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
+            from pyruntime.protocol import hooks
+
+            launch.expect(child, plan, messages.MOUNTED)
+            hooks.run(plan.hooks["prestart"], document)
+            hooks.run(plan.hooks["createRuntime"], document)
+            messages.send(child.sync, messages.GO)
+        ready = launch.expect(child, plan, messages.READY)
+        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]], self.options.preserve_fds)
+
+
+def _poststop(plan: "Plan", document: "dict[str, object]") -> None:
+    """Run the poststop hooks of a container that is given up (runtime.md#lifecycle, steps 3 to 5 go on at 12, 13).
+
+    Upholds runtime.md#lifecycle/prestart-fails, runtime.md#lifecycle/create-runtime-fails,
+    runtime.md#lifecycle/create-container-fails.
+    """
+    if not plan.hooks["poststop"]:
+        return
+    from pyruntime.protocol import hooks
+
+    for step in plan.hooks["poststop"]:
+        try:
+            hooks.run_one(step, document)
+        except Error as error:
+            log.warning(str(error))

@@ -1,0 +1,161 @@
+"""The delete operation (runtime.md#delete): what create made is unmade."""
+
+import select
+
+from pyruntime.base import lean_os as os
+from pyruntime.base import log, syscalls
+from pyruntime.base.errors import Error
+from pyruntime.cgroup import cgroup as cgroups
+from pyruntime.store import container as containers
+from pyruntime.store import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cgroup.cgroup import Cgroup
+    from pyruntime.spec.json_types import StateFile
+    from pyruntime.store.container import Container
+
+_CLAUSE = "runtime.md#delete"
+_KILL = 9
+_PATIENCE = 10.0  # seconds for killed processes to end
+
+
+def delete(root: str, container_id: str, force: bool) -> None:
+    """Delete a stopped container; with `force` also one that runs, killing it, or whose state is damaged.
+
+    With `force`, a create or start that is still at work, hanging in a hook perhaps, is ended first.
+
+    Raises Error when the container is not stopped; with `force` a container that does not exist is no error, as with
+    runc.
+
+    Upholds runtime.md#delete/not-stopped.
+    """
+    try:
+        container = containers.open_container(root, container_id)
+    except Error:
+        containers.check_id(container_id)
+        if force and not os.path.lexists(f"{root}/{container_id}"):
+            return
+        raise
+    with container:
+        if not force and container.is_being_created():
+            raise Error(f"cannot delete container {container_id!r}", "it is creating, not stopped", clause=_CLAUSE)
+        if not force:
+            container.lock()
+        elif not _lock_by_force(container):
+            return
+        try:
+            state = container.read()
+        except Error as damaged:
+            if not force:
+                raise
+            _destroy_damaged(container, damaged)
+            return
+        status = container.status(state) if state is not None else "stopped"
+        if status == "creating":
+            # We hold the lock: whoever was creating it is dead.
+            status = "stopped"
+        if status != "stopped" and not force:
+            raise Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
+        destroy(container, state)
+
+
+def delete_own(container: "Container", state: "StateFile") -> None:
+    """Delete by force the container that this process has made, and whose directory it has kept open; closes it.
+
+    Another one that has got its id since has another directory, and is left alone. Raises Error.
+    """
+    with container:
+        if _lock_by_force(container):
+            destroy(container, state)
+
+
+def _lock_by_force(container: "Container") -> bool:
+    """Take the lock, ending a verb that has it; False when somebody else has deleted the container meanwhile."""
+    if not container.try_lock():
+        from pyruntime.store import lock_holder
+
+        lock_holder.evict(container.fd)
+    try:
+        container.lock()
+    except Error:
+        return False
+    return True
+
+
+def _destroy_damaged(container: "Container", damaged: Error) -> None:
+    """Remove a container whose state.json cannot be read, by the state as it was before anything was made."""
+    first = container.read_first()
+    if first is None:
+        log.warning(f"{damaged}: its cgroup and processes, if any, are left")
+        container.remove()
+    else:
+        log.warning(f"{damaged}: going by what was written before the container was made")
+        # It knows of no init, but of the cgroup that init is in.
+        destroy(container, first)
+
+
+def destroy(container: "Container", state: "StateFile | None") -> None:
+    """Kill what runs of the container, remove its cgroup and state, and run its poststop hooks. The lock is held.
+
+    Upholds runtime.md#lifecycle/destroyed, runtime.md#delete/resources-deleted,
+    runtime.md#delete/foreign-resources-kept, config.md#poststop/when.
+    """
+    if state is not None:
+        cgroup = cgroups.open(state["cgroup"]) if state["cgroup"] else None
+        _end_init(state, cgroup)
+        if cgroup is not None:
+            if not cgroup.remove_empty() and cgroup.pids():
+                cgroup.kill_all(_KILL)
+                cgroup.wait_empty(_PATIENCE)
+            cgroup.remove()
+        mounted = state.get("root_mount")
+        if mounted:
+            from pyruntime.engine import root_mount
+
+            root_mount.remove(mounted)
+        if state.get("intel_rdt"):
+            from pyruntime.engine import intel_rdt
+
+            intel_rdt.remove(state["intel_rdt"])
+    container.remove()
+    if state is not None and state["hooks"].get("poststop"):
+        _poststop(state)
+
+
+def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
+    """Kill init if it lives and wait until it has ended; with it ends every process of its pid namespace."""
+    pid = state["pid"]
+    if pid <= 0:
+        return
+    pidfd = syscalls.pidfd_open(pid)
+    if pidfd < 0:
+        return
+    try:
+        if process.alive(pid, state["start_time"]):
+            syscalls.pidfd_send_signal(pidfd, _KILL)
+            if cgroup is not None and containers.paused(state):
+                cgroup.thaw()  # v1's freezer holds back even SIGKILL
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            if not poll.poll(_PATIENCE * 1000):
+                raise Error(f"cannot delete container {state['id']!r}", f"process {pid} does not end", clause=_CLAUSE)
+    finally:
+        os.close(pidfd)
+
+
+def _poststop(state: "StateFile") -> None:
+    """Run the poststop hooks; one that fails is a warning (runtime.md#lifecycle, step 13).
+
+    Upholds runtime.md#lifecycle/poststop, runtime.md#lifecycle/poststop-fails,
+    config.md#posix-platform-hooks/poststop-namespace.
+    """
+    from pyruntime.operations.state import spec_state
+    from pyruntime.plan import hooks as hook_plan
+    from pyruntime.protocol import hooks
+
+    for step in hook_plan.hooks({"hooks": state["hooks"]}, "poststop"):
+        try:
+            hooks.run_one(step, spec_state(state, "stopped"))
+        except Error as error:
+            log.warning(str(error))

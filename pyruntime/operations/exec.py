@@ -1,0 +1,362 @@
+"""`exec`: one more process in a running container, in all its namespaces and its cgroup (runc's verb; no clause)."""
+
+from pyruntime._stub import ffi, lib
+from pyruntime.base import lean_os as os
+from pyruntime.base import log
+from pyruntime.base.errors import Error, InvalidConfig
+from pyruntime.base.undo import Undo
+from pyruntime.cgroup import cgroup as cgroups
+from pyruntime.engine.caller.console_socket import open_socket
+from pyruntime.engine.child import launch
+from pyruntime.engine.child.host_files import Sources
+from pyruntime.engine.child.step_array import Program
+from pyruntime.engine.state_document import state_document, write_pid_file
+from pyruntime.engine.terminal import foreground
+from pyruntime.host.cgroups import CgroupHost
+from pyruntime.host.facts import facts
+from pyruntime.init import identity
+from pyruntime.init import main as init
+from pyruntime.plan.cgroup.cgroup import UNIFIED, CgroupPlan, is_tight
+from pyruntime.plan.context import Context
+from pyruntime.plan.exec import compile_exec
+from pyruntime.plan.namespaces import TYPES
+from pyruntime.plan.step import Step
+from pyruntime.protocol import limits, messages
+from pyruntime.spec import check_process, load_process
+from pyruntime.store import container as containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.engine.child.launch import Child
+    from pyruntime.engine.seccomp.filter import Filter
+    from pyruntime.plan.plan import Plan
+    from pyruntime.spec.json_types import Config, Linux, Process, StateFile, User
+    from pyruntime.store.container import Container
+
+
+class ExecOptions:
+    """What the caller decides about the process.
+
+    args            its arguments; empty with `process_file`
+    process_file    a JSON document with the whole process, or None: the container's own process serves as pattern
+    cwd, user, apparmor, process_label   replace what the pattern says; None leaves it. `user` is "UID[:GID]"
+    env, additional_gids, capabilities   are added to the pattern's
+    no_new_privs    replaces the pattern's; None leaves it
+    terminal        give it a pseudoterminal
+    detach          return when it runs
+    console_socket  path of the socket that receives the terminal's master, or None
+    pidfd_socket    path of the socket that receives a pidfd of it, or None
+    pid_file        where to write its pid, or None
+    preserve_fds    how many descriptors from 3 on it inherits
+    cgroups         "[CONTROLLER,…:]PATH" below the container's cgroup
+    ignore_paused   also in a paused container; the process then waits with the others
+    """
+
+    def __init__(
+        self,
+        args: "list[str]",
+        *,
+        process_file: str | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        apparmor: str | None = None,
+        process_label: str | None = None,
+        env: "tuple[str, ...]" = (),
+        additional_gids: "tuple[int, ...]" = (),
+        capabilities: "tuple[str, ...]" = (),
+        no_new_privs: bool | None = None,
+        terminal: bool = False,
+        detach: bool = False,
+        console_socket: str | None = None,
+        pid_file: str | None = None,
+        pidfd_socket: str | None = None,
+        preserve_fds: int = 0,
+        cgroups: "tuple[str, ...]" = (),
+        ignore_paused: bool = False,
+    ) -> None:
+        self.args = args
+        self.process_file = process_file
+        self.cwd = cwd
+        self.user = user
+        self.apparmor = apparmor
+        self.process_label = process_label
+        self.env = env
+        self.additional_gids = additional_gids
+        self.capabilities = capabilities
+        self.no_new_privs = no_new_privs
+        self.terminal = terminal
+        self.detach = detach
+        self.console_socket = console_socket
+        self.pid_file = pid_file
+        self.pidfd_socket = pidfd_socket
+        self.preserve_fds = preserve_fds
+        self.cgroups = cgroups
+        self.ignore_paused = ignore_paused
+
+
+def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
+    """Run a process in the container; return its exit status (128+n for a signal), or 0 at once with `detach`.
+
+    Raises Error when the container does not run, or the process cannot be made as asked for.
+    """
+    if options.preserve_fds:
+        from pyruntime.engine.caller.preserved_fds import check_preserved
+
+        check_preserved(options.preserve_fds)
+    mask = foreground.hold_signals()
+    try:
+        with containers.open_container(root, container_id) as container, Undo() as undo:
+            execution = _Execution(container, options, undo)
+            child = execution.make()
+            undo.keep()
+        if options.detach:
+            child.close()
+            return 0
+        return _accompany(child, execution.master)
+    finally:
+        foreground.release_signals(mask)
+
+
+def _accompany(child: "Child", master: int) -> int:
+    """Wait for the process and be its terminal; return its exit status."""
+    try:
+        if master < 0:
+            return foreground.wait(child.pidfd, child.pid)
+        return foreground.relay(master, child.pidfd, child.pid)
+    finally:
+        child.close()
+
+
+class _Execution:
+    """A process in the making, and what its parts share."""
+
+    def __init__(self, container: "Container", options: ExecOptions, undo: Undo) -> None:
+        self.container = container
+        self.options = options
+        self.undo = undo
+        self.sources = Sources()
+        self.terminal = -1  # where the master arrives in the foreground
+        self.master = -1  # the terminal's master, then
+        self.config: Config | None = None  # the container's, with the process to run as its process
+
+    def make(self) -> "Child":
+        """Bring the process to its program. Raises Error."""
+        self.undo.push(self.sources.close)
+        state = self._running()
+        try:
+            return self._make(state)
+        except (Error, OSError) as error:
+            # Its end has many faces on the way here; where it has ended, that is what there is to say.
+            self._check_going(state)
+            if isinstance(error, Error):
+                error.show(self.config)
+            raise
+
+    def _check_going(self, state: "StateFile") -> None:
+        """Raise Error when the container has ended, or is about to: who exits gives up its root first of all."""
+        self.container.check_process(state)
+        try:
+            os.readlink(f"/proc/{state['pid']}/root")
+        except FileNotFoundError:
+            raise Error(f"container {self.container.container_id!r} has just ended") from None
+        except OSError:
+            pass  # it is there, and closed to an ordinary user
+
+    def _make(self, state: "StateFile") -> "Child":
+        self.config = config = self.container.read_config()
+        config["process"] = process = self._process(config)
+        if "user" in process and (config.get("linux") or {}).get("uidMappings"):
+            _check_mapped(process["user"], config["linux"])
+        plan = self._plan(config, state)
+        for warning in plan.warnings:
+            log.warning(warning)
+        program = Program()
+        self._join(plan, program, config, state)
+        orders = init.Orders(
+            plan,
+            gate=-1,
+            console=self._console(config["process"]),
+            preserve_fds=self.options.preserve_fds,
+            state=state_document(self.container.container_id, "running", state["pid"], state["bundle"], config),
+            seccomp=self._filter(plan, config),
+        )
+        group = cgroups.open(state["cgroup"])
+        for path in self.options.cgroups:
+            group = group.below(path)
+        for step in plan.affinity:
+            identity.set_affinity(step)
+        child = launch.spawn(plan, program, self.sources, group, orders, self.undo)
+        if state.get("intel_rdt"):
+            from pyruntime.engine import intel_rdt
+
+            intel_rdt.join(state["intel_rdt"], child.pid)
+        ready = launch.expect(child, plan, messages.READY)
+        # Whoever deletes the container ends init first, then what is in its cgroup: by now this process is there, or
+        # gone, or known to be too late.
+        self.container.check_process(state)
+        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]], self.options.preserve_fds)
+        if self.options.pidfd_socket:
+            from pyruntime.engine.caller import pidfd_socket
+
+            pidfd_socket.send(self.options.pidfd_socket, child.pidfd, pidfd_socket.EXEC)
+        if self.terminal >= 0:
+            self._take_terminal()
+        if self.options.pid_file:
+            write_pid_file(self.options.pid_file, child.pid)
+        messages.send(child.sync, messages.GO + str(child.pid).encode())
+        launch.expect_execution(child, plan)
+        return child
+
+    def _take_terminal(self) -> None:
+        """Take over the terminal's master, and ready it before the program looks at it."""
+        self.master = lib.pyr_recv_fd(self.terminal)
+        if self.master < 0:
+            raise Error("cannot take the terminal", errno=-self.master)
+        self.undo.push(os.close, self.master)
+        foreground.prepare(self.master)
+
+    def _running(self) -> "StateFile":
+        """Return the state of the container, in which a process can be made now. Raises Error."""
+        state = self.container.read()
+        status = self.container.status(state)
+        allowed = ("created", "running", "paused") if self.options.ignore_paused else ("created", "running")
+        if state is None or status not in allowed:
+            raise Error(
+                f"cannot exec in container {self.container.container_id!r}",
+                f"it is {status}",
+                advice="--ignore-paused starts the process once it is resumed" if status == "paused" else "",
+            )
+        if status == "created" and os.geteuid() != 0:
+            # Init is not dumpable until it executes its program, so the kernel closes its namespaces to others.
+            raise Error(
+                f"cannot exec in container {self.container.container_id!r}",
+                "until it is started it is closed to an ordinary user",
+                advice="start it first",
+            )
+        return state
+
+    def _process(self, config: "Config") -> "Process":
+        """Return the process to run, validated. Raises InvalidConfig."""
+        options = self.options
+        if options.process_file:
+            process = load_process(options.process_file)
+            if options.terminal:
+                process["terminal"] = True
+            return process
+        wanted: Any = {"cwd": "/", **(config.get("process") or {})}
+        wanted["args"] = options.args
+        wanted["terminal"] = options.terminal
+        wanted["env"] = [*(wanted.get("env") or ()), *options.env]
+        wanted["user"] = user = dict(wanted.get("user") or {"uid": 0, "gid": 0})
+        if options.cwd is not None:
+            wanted["cwd"] = options.cwd
+        if options.user is not None:
+            uid, colon, gid = options.user.partition(":")
+            user["uid"] = _number(uid, options.user)
+            user["gid"] = _number(gid, options.user) if colon else user["gid"]
+        if options.additional_gids:
+            user["additionalGids"] = [*(user.get("additionalGids") or ()), *options.additional_gids]
+        if options.apparmor is not None:
+            wanted["apparmorProfile"] = options.apparmor
+        if options.process_label is not None:
+            wanted["selinuxLabel"] = options.process_label
+        if options.no_new_privs is not None:
+            wanted["noNewPrivileges"] = options.no_new_privs
+        if options.capabilities:
+            sets = dict(wanted.get("capabilities") or {})
+            # Ambient ones need inheritable ones, which runc does not add either.
+            more = ("bounding", "effective", "permitted", *(("ambient",) if sets.get("inheritable") else ()))
+            for name in more:
+                sets[name] = [*(sets.get(name) or ()), *options.capabilities]
+            wanted["capabilities"] = sets
+        check_process(wanted, "the process to exec")
+        checked: Process = wanted
+        return checked
+
+    def _plan(self, config: "Config", state: "StateFile") -> "Plan":
+        # The container's session keyring, found by its name: not that of whoever calls exec.
+        keyring = bool(state.get("keyring", True))
+        # Its groups are in the state; where the others are is nobody's question here.
+        host = facts(CgroupHost("", {}))
+        context = Context(config, host, state["bundle"], self.container.container_id, new_keyring=keyring)
+        group = CgroupPlan(host.cgroup.mode, "", {}, [], [], False)
+        if is_tight((config.get("linux") or {}).get("resources") or {}):
+            group.tight = "memory" if "memory" in state["cgroup"]["paths"] else UNIFIED, ""
+        return compile_exec(context, group)
+
+    def _join(self, plan: "Plan", program: Program, config: "Config", state: "StateFile") -> None:
+        """Open the way into the namespaces of init: all of them at once, through its pidfd (setns(2))."""
+        pid = state["pid"]
+        pidfd = lib.pyr_pidfd_open(pid)
+        if pidfd < 0:
+            raise Error(f"cannot exec in container {self.container.container_id!r}", "it has just ended")
+        self.sources.own(pidfd)
+        names = [entry["type"] for entry in (config.get("linux") or {}).get("namespaces") or ()]
+        kinds = 0
+        for name in names:
+            kinds |= TYPES[name][0]
+        ways = [(pidfd, kinds & ~lib.CLONE_NEWCGROUP)]
+        if kinds & lib.CLONE_NEWCGROUP:
+            # Joined later, from inside the others, where init may be out of reach.
+            group = os.open(f"/proc/{pid}/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+            ways.append((self.sources.own(group), lib.CLONE_NEWCGROUP))
+        for way, kind in ways:
+            if kind:
+                self.sources.joins.append((way, kind))
+                step = Step("setns", "/linux/namespaces", "config-linux.md#namespaces")
+                step.args.update(namespace=", ".join(names), path=f"/proc/{pid}/ns")
+                plan.namespaces.append(step)
+        if "mount" not in names:
+            # Without a mount namespace of its own the container is only a changed root.
+            directory = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            program.trees[id(plan.build[0])] = self.sources.own(directory)
+        # Only now is it certain that no other process has got its pid.
+        self.container.check_process(state)
+
+    def _console(self, process: "Process") -> int:
+        """Return the socket that takes the terminal's master, or -1. Raises Error."""
+        options = self.options
+        if not process.get("terminal"):
+            return -1
+        if options.console_socket:
+            sock = open_socket(options.console_socket)
+            if sock < 0:
+                raise Error(f"cannot connect to the console socket {options.console_socket}", errno=-sock)
+            return self.sources.own(sock)
+        if options.detach:
+            raise Error(
+                "cannot make a terminal that nobody takes",
+                "no console socket was given",
+                advice="pass --console-socket, or leave out --detach",
+            )
+        pair = ffi.new("int[2]")
+        error = lib.pyr_socketpair(pair)
+        if error:
+            raise Error("cannot make a socket pair", errno=-error)
+        self.terminal = pair[0]
+        self.undo.push(os.close, pair[0])
+        return self.sources.own(pair[1])
+
+    def _filter(self, plan: "Plan", config: "Config") -> "Filter | None":
+        if not plan.filter:
+            return None
+        from pyruntime.engine.seccomp.filter import open_filter
+
+        return open_filter(plan.filter[0], config, os.path.dirname(self.container.path), self.sources)
+
+
+def _check_mapped(user: "User", linux: "Linux") -> None:
+    """Raise InvalidConfig for a user or group that the container's user namespace does not have."""
+    from pyruntime.spec.rules.users import unmapped
+
+    problems = list(unmapped(user, linux, "/user"))
+    if problems:
+        raise InvalidConfig("the process to exec is not valid", problems)
+
+
+def _number(text: str, whole: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**32 - 1):
+        raise Error(f"--user {whole}", "it must be UID or UID:GID, in numbers")
+    return int(text)

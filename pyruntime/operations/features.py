@@ -1,0 +1,103 @@
+"""The features structure: what this build of pyruntime recognizes and can do (features.md, features-linux.md).
+
+Every list is the table that the plan works with, so that none of them can promise more than is done. Only what the
+specification wants measured is asked of the host: supportedFlags, and the versions of libraries.
+"""
+
+from pyruntime import SPEC_VERSION, __version__
+from pyruntime.plan import annotations, capabilities, hooks, mount_options, namespaces, scheduling, seccomp
+from pyruntime.plan.cgroup import systemd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OLDEST_SPEC = "1.0.0"
+
+# Annotations of config.json that change what pyruntime does; one that ends with a dot stands for all that begin so.
+UNSAFE_ANNOTATIONS = (
+    systemd.ANNOTATION,
+    seccomp.FAIL_UNKNOWN,
+    annotations.KEEP_GROUPS,
+    annotations.HOOKS_STDOUT,
+    annotations.HOOKS_STDERR,
+    annotations.PIDFD_RECEIVER,
+    annotations.MOUNT_CONTEXT_TYPE,
+)
+
+
+def features() -> "dict[str, Any]":
+    """Return the features structure (features.md).
+
+    Upholds features.md#features-structure/compile-time, features.md#specification-version/min-required,
+    features.md#specification-version/max-required, features.md#specification-version/no-other-properties,
+    features.md#hooks/supported, features.md#mount-options/recognized, features.md#mount-options/no-filesystem-options,
+    features.md#specification-version/max-not-below-min, features.md#annotations/map.
+    """
+    return {
+        "ociVersionMin": OLDEST_SPEC,
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": list(hooks.KINDS),
+        "mountOptions": sorted(mount_options.TABLE),
+        "linux": _linux(),
+        "annotations": _versions(),
+        "potentiallyUnsafeConfigAnnotations": list(UNSAFE_ANNOTATIONS),
+    }
+
+
+def _linux() -> "dict[str, Any]":
+    """Return the section for Linux (features-linux.md).
+
+    Upholds features-linux.md#namespaces/recognized, features-linux.md#capabilities/recognized,
+    features-linux.md#seccomp/actions, features-linux.md#seccomp/operators, features-linux.md#seccomp/known-flags,
+    features-linux.md#memorypolicy/modes, features-linux.md#memorypolicy/flags, features-linux.md#mountextensions/idmap.
+    """
+    return {
+        "namespaces": sorted(namespaces.TYPES),
+        "capabilities": list(capabilities.NAMES),
+        "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
+        "seccomp": {
+            "enabled": True,
+            "actions": sorted(seccomp.ACTIONS),
+            "operators": sorted(seccomp.OPERATORS),
+            "archs": _architectures(),
+            "knownFlags": sorted(seccomp.FLAGS),
+            "supportedFlags": _supported_flags(),
+        },
+        "apparmor": {"enabled": True},
+        "selinux": {"enabled": True},
+        "memoryPolicy": {"modes": list(scheduling.MEMORY_MODES), "flags": list(scheduling.MEMORY_FLAGS)},
+        "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+        "mountExtensions": {"idmap": {"enabled": True}},
+        "netDevices": {"enabled": True},
+    }
+
+
+def _architectures() -> "list[str]":
+    """Return the architectures that the libseccomp of this build compiles filters for.
+
+    Upholds features-linux.md#seccomp/architectures.
+    """
+    from pyruntime.engine.seccomp import compiler as seccomp_compiler
+
+    return [name for name in sorted(seccomp.ARCHITECTURES) if seccomp_compiler.architecture(name)]
+
+
+def _supported_flags() -> "list[str]":
+    """Return the flags that this kernel takes (seccomp(2)), some of them only together with a listener.
+
+    Upholds features-linux.md#seccomp/supported-flags.
+    """
+    from pyruntime._stub import lib
+
+    known = lib.pyr_filter_flags_known
+    return [name for name, bit in sorted(seccomp.FLAGS.items()) if known(bit) or known(bit | seccomp.NEW_LISTENER)]
+
+
+def _versions() -> "dict[str, str]":
+    from pyruntime.engine.seccomp import compiler as seccomp_compiler
+
+    return {
+        "io.github.seccomp.libseccomp.version": seccomp_compiler.version(),
+        "run.oci.pyruntime.version": __version__,
+    }

@@ -1,0 +1,78 @@
+"""The kill operation (runtime.md#kill): a signal for the container's process."""
+
+from pyruntime.base import lean_os as os
+from pyruntime.base import syscalls
+from pyruntime.base.errors import Error
+from pyruntime.cgroup import cgroup as cgroups
+from pyruntime.store import container as containers
+from pyruntime.store import process
+
+_CLAUSE = "runtime.md#kill"
+
+
+def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None:
+    """Send `signal` (a number) to the container's process, or with `all_processes` to every process in its cgroup.
+
+    SIGKILL is for every process too where the container has no pid namespace of its own.
+
+    Raises Error when the container is neither created nor running; with `all_processes` a stopped one is no error, as
+    with runc, because processes may have outlived init where the pid namespace is shared.
+
+    Upholds runtime.md#kill/not-alive.
+    """
+    with containers.open_container(root, container_id) as container:
+        state = container.read()
+        status = container.status(state)
+        if all_processes and state is not None and status != "creating":
+            cgroups.open(state["cgroup"]).kill_all(signal)
+            return
+        if state is None or status not in ("created", "running", "paused"):
+            raise Error(
+                f"cannot kill container {container_id!r}",
+                "container not running" if status == "stopped" else f"it is {status}",
+                clause=_CLAUSE,
+            )
+        if signal == cgroups.SIGKILL and not _is_first(state["pid"]):
+            # Nothing ends with init there but init itself; runc does so too since 1.2.
+            group = cgroups.open(state["cgroup"])
+            if group.paths:
+                group.kill_all(signal)
+                return
+        send(state["pid"], state["start_time"], signal, container_id)
+        if signal == cgroups.SIGKILL and status == "paused":
+            # v1's freezer holds back even SIGKILL; other signals wait for `resume`, as with runc.
+            cgroups.open(state["cgroup"]).thaw()
+
+
+def _is_first(pid: int) -> bool:
+    """Tell whether process `pid` is the first of its pid namespace, with which all others end (pid_namespaces(7))."""
+    try:
+        fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True  # it has just ended
+    try:
+        return os.read(fd, 4096).partition(b"\nNSpid:")[2].partition(b"\n")[0].split()[-1:] == [b"1"]
+    finally:
+        os.close(fd)
+
+
+def send(pid: int, started: int, signal: int, container_id: str) -> None:
+    """Send `signal` to the process that has `pid` and started at `started`; never to another with the same pid.
+
+    Upholds runtime.md#kill/signal-sent.
+    """
+    pidfd = syscalls.pidfd_open(pid)
+    try:
+        # Checked while the pidfd holds the process: from here on it cannot become another one.
+        error = -pidfd if pidfd < 0 else 0 if process.alive(pid, started) else 3
+        if not error:
+            error = -syscalls.pidfd_send_signal(pidfd, signal)
+        if error == 3:
+            raise Error(f"cannot kill container {container_id!r}", "container not running", clause=_CLAUSE)
+        if error:
+            raise Error(
+                f"cannot kill container {container_id!r}", clause=_CLAUSE, step="pidfd_send_signal", errno=error
+            )
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)

@@ -1,0 +1,54 @@
+"""The containers below a state root, each with its state."""
+
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.operations.state import state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], None]") -> "list[dict[str, object]]":
+    """Return the state of each container below `root`, by id; `owner` is the name of who owns its directory.
+
+    must_exist  whether it is an error that there is no such directory; otherwise there are no containers
+    complain    called with the id and what is wrong where a state cannot be read; the others are listed
+
+    Raises Error when the directory cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(root))
+    except FileNotFoundError as error:
+        if not must_exist:
+            return []
+        raise Error(f"cannot read {root}", errno=error.errno or 0) from None
+    except OSError as error:
+        raise Error(f"cannot read {root}", errno=error.errno or 0) from None
+    found = []
+    for name in names:
+        path = f"{root}/{name}"
+        # "~" is in no id: such a directory is the runtime's own.
+        if name.startswith("~") or not os.path.isdir(path):
+            continue
+        try:
+            document = state(root, name)
+            document["owner"] = _user(os.stat(path).st_uid)
+        except FileNotFoundError:
+            continue  # deleted meanwhile
+        except Error as error:
+            if os.path.lexists(path):
+                complain(name, error)
+            continue
+        found.append(document)
+    return found
+
+
+def _user(uid: int) -> str:
+    """Return the name of user `uid`, or "#UID" where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"

@@ -1,0 +1,68 @@
+"""`run`: create and start a container; in the foreground also wait for it, be its terminal, and delete it."""
+
+from pyruntime.base.errors import Error
+from pyruntime.engine.caller.options import CreateOptions
+from pyruntime.engine.terminal import foreground
+from pyruntime.operations.create import make
+from pyruntime.operations.delete import delete_own
+from pyruntime.operations.start import start_created
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.operations.create import Creation
+
+
+def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, subreaper: bool = True) -> int:
+    """Run the container; return the exit status of its process (128+n for a signal), or 0 at once with `detach`.
+
+    keep       leave the stopped container instead of deleting it
+    subreaper  in the foreground, wait for processes that the container's own have left behind (prctl(2))
+
+    Raises Error when it cannot be created or started; then nothing of it is left.
+    """
+    if detach:
+        creation = make(container_id, options, at_once=True)
+        _start(creation, accompanied=False)
+        creation.child.close()
+        creation.container.close()
+        return 0
+    return foreground.accompany(options, subreaper, lambda: _run_in_foreground(container_id, options, keep))
+
+
+# The last one, because taking it apart at the end would be time and copied pages for nothing: the process ends, too.
+_made: "list[Creation]" = []
+
+
+def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) -> int:
+    """Create and start the container, wait for its end, and delete it unless `keep`; return its exit status."""
+    creation, master = foreground.with_terminal(options, lambda: make(container_id, options, at_once=True))
+    _made[:] = [creation]
+    child = creation.child
+    try:
+        if master >= 0:
+            foreground.prepare(master)
+        _start(creation, accompanied=True)
+        if master < 0:
+            status = foreground.wait(child.pidfd, child.pid)
+        else:
+            status = foreground.relay(master, child.pidfd, child.pid)
+    finally:
+        child.close()
+    if not keep:
+        # By force, because without a pid namespace of its own it may have left processes behind.
+        delete_own(creation.container, creation.state)
+    return status
+
+
+def _start(creation: "Creation", *, accompanied: bool) -> None:
+    """Start the container just created; delete it when that fails."""
+    try:
+        start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=accompanied)
+    except Error:
+        try:
+            delete_own(creation.container, creation.state)
+        except Error as error:
+            from pyruntime.base import log
+
+            log.warning(str(error))
+        raise

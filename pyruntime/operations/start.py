@@ -1,0 +1,160 @@
+"""The start operation (runtime.md#start): the program of a created container is executed."""
+
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.protocol import messages
+from pyruntime.store import container as containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.caller.notify_socket import Relay
+    from pyruntime.spec.json_types import StateFile
+    from pyruntime.store.container import Container
+
+_CLAUSE = "runtime.md#start"
+_PATIENCE = 10.0  # seconds for a process that is about to end
+
+
+def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
+    """Let the process of the created container execute its program, then run the poststart hooks.
+
+    Where a service manager waits for a notification, this also waits until the container is ready, or has ended.
+
+    accompanied  this process stays with the container: the service manager is told to watch it, and nothing waits
+
+    Raises Error when the container is not `created`, has no process, or the program cannot be executed.
+
+    Upholds runtime.md#start/not-created.
+    """
+    with containers.open_container(root, container_id) as container:
+        if container.is_being_created():
+            raise Error(f"cannot start container {container_id!r}", "it is creating, not created", clause=_CLAUSE)
+        container.hold()
+        state = container.read()
+        connection = -1
+        if state is not None and container.status(state) == "created":
+            connection = container.connect()
+        if connection < 0 or state is None:
+            status = container.status(state)
+            raise Error(f"cannot start container {container_id!r}", f"it is {status}, not created", clause=_CLAUSE)
+        relay = _go(container, state, connection)
+    _forward(relay, state["pid"], accompanied)
+
+
+def start_created(container: "Container", state: "StateFile", connection: int, *, accompanied: bool) -> None:
+    """Start, as `start` does, the container that this process has just created, and then let go of its lock.
+
+    connection  to its init, which waits there and not at the gate; is closed
+    """
+    try:
+        relay = _go(container, state, connection)
+    finally:
+        container.release()
+    _forward(relay, state["pid"], accompanied)
+
+
+def _go(container: "Container", state: "StateFile", connection: int) -> "Relay | None":
+    """Let init go, which is at the other end of `connection`, to the end of the poststart hooks. Raises Error.
+
+    Returns what passes on its notification.
+
+    Upholds runtime.md#lifecycle/start-container-fails, runtime.md#lifecycle/poststart-fails,
+    runtime.md#start/process-missing.
+    """
+    if not state["process"]:
+        os.close(connection)
+        raise Error(f"cannot start container {state['id']!r}", "it has no process", pointer="/process", clause=_CLAUSE)
+    relay = _relay(container, state)
+    try:
+        _let_go(state["id"], connection)
+    except Error as error:
+        _await_end(state)
+        error.show(container.read_config())
+        if error.pointer.startswith("/hooks/startContainer/"):
+            # runtime.md#lifecycle, step 7: the container is stopped, continue at step 12.
+            from pyruntime.operations.delete import destroy
+
+            destroy(container, state)
+        raise
+    _poststart(container, state)
+    return relay
+
+
+def _forward(relay: "Relay | None", pid: int, accompanied: bool) -> None:
+    if relay is None:
+        return
+    if accompanied:
+        import _thread
+
+        _thread.start_new_thread(relay.forward, (os.getpid(),))
+    else:
+        # Without the lock: it may last as long as the container does.
+        relay.forward(pid)
+
+
+def _relay(container: "Container", state: "StateFile") -> "Relay | None":
+    """Return what passes on the container's notification, None where nobody waits for it. Raises Error."""
+    if not os.environ.get("NOTIFY_SOCKET") or not os.access(f"{container.path}/notify", os.F_OK):
+        return None
+    from pyruntime.engine.caller.notify_socket import Relay
+
+    return Relay(container, state["pid"])
+
+
+def _let_go(container_id: str, connection: int) -> None:
+    """Give init the word and read its end of the connection: closed by exec, or the reason why there is none.
+
+    Upholds runtime.md#lifecycle/program-run.
+    """
+    try:
+        messages.send(connection, messages.GO)
+        heard = b""
+        while chunk := messages.read(connection):
+            heard += chunk
+    finally:
+        os.close(connection)
+    if heard == messages.EXECUTES:
+        return
+    failure = heard.removeprefix(messages.EXECUTES)
+    if failure[:1] == messages.FAILED:
+        raise messages.decode_error(failure)
+    raise Error(f"cannot start container {container_id!r}", "its process was killed", clause=_CLAUSE)
+
+
+def _await_end(state: "StateFile") -> None:
+    """Wait for init, which has given up, to end: only then is the container stopped, and callers delete it at once."""
+    import select
+
+    from pyruntime._stub import lib
+    from pyruntime.store import process
+
+    pidfd = lib.pyr_pidfd_open(state["pid"])
+    if pidfd < 0:
+        return
+    try:
+        if process.alive(state["pid"], state["start_time"]):
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            poll.poll(_PATIENCE * 1000)
+    finally:
+        os.close(pidfd)
+
+
+def _poststart(container: "Container", state: "StateFile") -> None:
+    # Upholds runtime.md#lifecycle/poststart, config.md#posix-platform-hooks/poststart-namespace,
+    # config.md#poststart/when.
+    if not state["hooks"].get("poststart"):
+        return
+    from pyruntime.operations.state import spec_state
+    from pyruntime.plan import hooks as hook_plan
+    from pyruntime.protocol import hooks
+
+    steps = list(hook_plan.hooks({"hooks": state["hooks"]}, "poststart"))
+    try:
+        hooks.run(steps, spec_state(state, "running"))
+    except Error:
+        # runtime.md#lifecycle, step 9: stop the container, continue at step 12.
+        from pyruntime.operations.delete import destroy
+
+        destroy(container, state)
+        raise

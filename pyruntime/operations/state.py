@@ -1,0 +1,43 @@
+"""The state operation (runtime.md#query-state)."""
+
+from pyruntime.store import container as containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.spec.json_types import StateFile
+
+_SPEC = ("ociVersion", "id", "status", "pid", "bundle", "annotations")
+_MORE = ("rootfs", "created")
+
+
+def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
+    """Return what runtime.md#state defines of `state`, with the status as it is now; a stopped container has no pid.
+
+    Upholds runtime.md#state/pid.
+    """
+    stored: dict[str, object] = dict(state)
+    document = {name: stored[name] for name in _SPEC}
+    document["status"] = status
+    if status == "stopped":
+        document["pid"] = 0
+    return document
+
+
+def state(root: str, container_id: str) -> "dict[str, object]":
+    """Return the state of the container, in the order of runc's output. Raises Error when there is none.
+
+    Upholds runtime.md#query-state/returns-state.
+    """
+    with containers.open_container(root, container_id) as container:
+        stored = container.read()
+        status = container.status(stored)
+        if stored is None:
+            # Its creator has taken the id and written nothing yet.
+            return {"ociVersion": "1.3.0", "id": container_id, "status": status, "pid": 0, "bundle": ""}
+        document = spec_state(stored, status)
+        more: dict[str, object] = dict(stored)
+        document.update((name, more[name]) for name in _MORE)
+        # While it is being created; Go cannot read an empty time.
+        document["created"] = document["created"] or "0001-01-01T00:00:00Z"
+        document["owner"] = ""  # as with runc, whose `list` alone looks up who it is
+        return document

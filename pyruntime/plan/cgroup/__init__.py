@@ -1,0 +1,1 @@
+"""The part of the plan for control groups: where they are, what is written into them."""

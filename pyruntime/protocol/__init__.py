@@ -1,0 +1,1 @@
+"""What host and container process say to each other, and what both of them do."""

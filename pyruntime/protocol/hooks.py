@@ -1,0 +1,135 @@
+"""Running hooks (config.md#posix-platform-hooks): state on stdin, a time limit, failure told in full."""
+
+import select
+import time
+
+from pyruntime._stub import lib
+from pyruntime.base import jsonio
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.step import Step
+
+_OUTPUT_LIMIT = 4096
+_KILL = 9
+NOWHERE = (-1, -1)
+
+# Of what a service manager tells the runtime (sd_listen_fds(3)): the sockets it speaks of are not the hooks'.
+_OURS = frozenset(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
+
+
+def run(steps: "list[Step]", state: "dict[str, object]", files: "tuple[int, int] | None" = None) -> None:
+    """Run the hooks of `steps` one after the other with `state` on stdin. Raises Error at the first that fails.
+
+    Upholds runtime.md#lifecycle/prestart, runtime.md#lifecycle/create-runtime, runtime.md#lifecycle/create-container.
+    """
+    for step in steps:
+        run_one(step, state, files)
+
+
+def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | None" = None) -> None:
+    """Run one hook to its end. Raises Error when it cannot be started, fails, or outlives its timeout (seconds).
+
+    files  descriptors for its stdout and stderr, -1 for none; without them they are opened as annotations in `state`
+           say (protocol/hook_output.py). What goes nowhere else is part of the error when the hook fails.
+
+    Upholds runtime.md#lifecycle/prestart-fails, runtime.md#lifecycle/create-runtime-fails,
+    runtime.md#lifecycle/create-container-fails, config.md#posix-platform-hooks/prestart-path,
+    config.md#posix-platform-hooks/prestart-namespace, config.md#posix-platform-hooks/create-runtime-path,
+    config.md#posix-platform-hooks/create-runtime-namespace, config.md#posix-platform-hooks/create-container-path,
+    config.md#posix-platform-hooks/poststart-path, config.md#posix-platform-hooks/poststop-path,
+    config.md#posix-platform-hooks/state-on-stdin.
+    """
+    if files is None and state.get("annotations"):
+        # Only on the host: init has its files, and imports nothing.
+        from pyruntime.protocol import hook_output
+
+        files = hook_output.open_files(state)
+        try:
+            return run_one(step, state, files)
+        finally:
+            hook_output.close(files)
+    path, timeout = step.args["path"], step.args["timeout"]
+    doing = f"{step.args['kind']} hook {path} failed"
+    # Files instead of pipes: a hook that does not read its stdin, or leaves a daemon with its stdout, holds up nobody.
+    stdin = os.memfd_create("state", os.MFD_CLOEXEC)
+    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    try:
+        os.write(stdin, jsonio.dumps(state).encode())
+        os.lseek(stdin, 0, os.SEEK_SET)
+        try:
+            pid = _spawn(step, stdin, *(output if fd < 0 else fd for fd in files or NOWHERE))
+        except OSError as error:
+            raise Error(doing, pointer=step.pointer, clause=step.clause, errno=error.errno or 0) from None
+        status = _wait(pid, timeout)
+        if status != 0:
+            raise Error(
+                doing,
+                _outcome(status, timeout),
+                pointer=step.pointer,
+                clause=step.clause,
+                log=_tail(output),
+                log_of="hook's output",
+            )
+    finally:
+        os.close(stdin)
+        os.close(output)
+
+
+def _spawn(step: "Step", stdin: int, stdout: int, stderr: int) -> int:
+    env = step.args["env"]
+    if env is None:
+        environment = {name: value for name, value in os.environ.items() if name not in _OURS}
+    else:
+        environment = {}
+        for entry in env:
+            name, _, value = entry.partition("=")
+            environment[name] = value
+    # The caller's descriptors are for the container's program, if for anybody; execute.py gives it those.
+    lib.pyr_close_range(3, 0xFFFFFFFF, 1)
+    return os.posix_spawn(
+        step.args["path"],
+        step.args["argv"],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_DUP2, stdout, 1),
+            (os.POSIX_SPAWN_DUP2, stderr, 2),
+        ],
+        setpgroup=0,  # so that a timeout ends the hook's own children too
+        setsigmask=[],
+        setsigdef=range(1, 32),
+    )
+
+
+def _wait(pid: int, timeout: int | None) -> int | None:
+    """Return the exit status of child `pid` (negative: the signal that ended it), None after `timeout` seconds."""
+    pidfd = lib.pyr_pidfd_open(pid)
+    try:
+        if timeout is not None and pidfd >= 0:
+            deadline = time.monotonic() + timeout
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            while not poll.poll(max(0.0, min(deadline - time.monotonic(), 86400.0)) * 1000):
+                if time.monotonic() >= deadline:
+                    os.killpg(pid, _KILL)
+                    os.waitpid(pid, 0)
+                    return None
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+def _outcome(status: int | None, timeout: int | None) -> str:
+    if status is None:
+        return f"it took longer than its timeout of {timeout} s and was killed"
+    return f"it was killed by signal {-status}" if status < 0 else f"it exited with status {status}"
+
+
+def _tail(output: int) -> str:
+    size = os.lseek(output, 0, os.SEEK_END)
+    text = os.pread(output, _OUTPUT_LIMIT, max(0, size - _OUTPUT_LIMIT)).decode(errors="replace").strip()
+    return text

@@ -1,0 +1,168 @@
+"""Where and why a document is not JSON: line, column and reason. Imported only when it is not."""
+
+import re
+
+from pyruntime.base.errors import Error
+from pyruntime.spec import pointer
+
+CLAUSE = "glossary.md#json"
+
+_TOKEN = re.compile(
+    r"""[ \t\r\n]+
+    | (?P<string>"(?:[^"\\]|\\.)*")
+    | (?P<word>[^ \t\r\n"{}\[\]:,]+)
+    | (?P<mark>[{}\[\]:,])
+    | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_NO_NUMBER = re.compile(r"(NaN|-?Infinity)|-?[0-9]{400,}")
+# What is no escape of a surrogate, or is a pair of them, is passed over; what is left is half a pair.
+_SURROGATES = re.compile(
+    r"(?:\\[^u]|[^\\])+"
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(\\u[dD][89a-fA-F])"
+    r"|\\u"
+)
+_LONGEST_NAME = 100
+
+
+class UnpairedSurrogate(ValueError):
+    """An escape that is half of a character; `pos` is its offset in characters."""
+
+    def __init__(self, pos: int) -> None:
+        super().__init__()
+        self.pos = pos
+
+
+def refuse_surrogates(text: str) -> None:
+    """Raise UnpairedSurrogate if an escape in the document `text` is half of a character."""
+    for match in _SURROGATES.finditer(text):
+        if match.group(1):
+            raise UnpairedSurrogate(match.start())
+
+
+def explain(data: bytes, name: str, error: BaseException) -> Error:
+    """Return the Error that says where and why `data` is not a JSON document.
+
+    name   what to call the document
+    error  what the scanner, or the decoding, raised
+    """
+    doing = f"{name} is not JSON"
+    if isinstance(error, SystemError):
+        error = _syntax_error(data.decode())
+    if isinstance(error, UnicodeDecodeError):
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = data[error.start]
+        advice = "it looks like UTF-16: write it as UTF-8" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        reason = f"line {line}, byte offset {error.start}: 0x{byte:02x}"
+        return Error(f"{name} is not UTF-8", reason, clause=CLAUSE, advice=advice)
+    text = data.decode()
+    if not text.strip(" \t\r\n"):
+        return Error(doing, "it is empty", clause=CLAUSE)
+    if text[0] == "\ufeff":
+        return Error(doing, "it starts with a byte order mark, which JSON forbids", clause=CLAUSE)
+    if isinstance(error, RecursionError):
+        return Error(doing, f"{_place(text, _deepest(text))}: nested too deeply", clause=CLAUSE)
+    if isinstance(error, UnpairedSurrogate):
+        reason = f"{_place(text, error.pos)}: {text[error.pos : error.pos + 6]} is half of a character"
+        return Error(doing, reason, clause=CLAUSE)
+    if isinstance(error, StopIteration):
+        offset = error.value
+        return Error(doing, f"{_place(text, offset)}: expected a value, found {_found(text, offset)}", clause=CLAUSE)
+    offset = getattr(error, "pos", None)
+    if offset is not None:
+        said: str = error.msg  # type: ignore[attr-defined]  # json's own error has both
+        return Error(doing, f"{_place(text, offset)}: {said[:1].lower()}{said[1:]}", clause=CLAUSE)
+    return _by_tokens(text, doing)
+
+
+def _syntax_error(text: str) -> BaseException:
+    """Return what the scanner raises once json.decoder is there to tell it."""
+    import json.decoder  # noqa: F401  # the scanner looks for it in sys.modules
+
+    from pyruntime.spec import load
+
+    try:
+        load.scan(text, len(text) - len(text.lstrip(" \t\r\n")))
+    except Exception as error:
+        return error
+    return ValueError()
+
+
+def _by_tokens(text: str, doing: str) -> Error:
+    """Find what the scanner reports without a place: a duplicate name, a word that is no number, a second document."""
+    # One frame for each open object or array: the names seen (None for an array), and where we are in it.
+    frames: list[tuple[dict[str, int] | None, list[str | int]]] = []
+    expects_name = False
+    for match in _TOKEN.finditer(text):
+        start, token = match.start(), match.group()
+        if match.lastgroup == "mark":
+            if token in "{[":
+                frames.append(({}, [""]) if token == "{" else (None, [0]))
+            elif token in "}]" and frames:
+                frames.pop()
+                if not frames and text[match.end() :].strip(" \t\r\n"):
+                    offset = match.end() + len(text[match.end() :]) - len(text[match.end() :].lstrip(" \t\r\n"))
+                    reason = f"{_place(text, offset)}: the document has ended, found {_found(text, offset)}"
+                    return Error(doing, reason, clause=CLAUSE)
+            elif token == "," and frames and frames[-1][0] is None:
+                frames[-1][1][0] = int(frames[-1][1][0]) + 1
+            expects_name = token in "{," and bool(frames) and frames[-1][0] is not None
+        elif match.lastgroup == "string" and expects_name:
+            names = frames[-1][0]
+            key = _unquoted(token)
+            frames[-1][1][0] = key
+            if names is not None and key in names:
+                at = pointer.join("", *(place[0] for _, place in frames))
+                first = _place(text, names[key])
+                reason = f"{_place(text, start)}: the name {_shown(key)} is there already, at {first}"
+                return Error(doing, reason, pointer=at, clause=CLAUSE)
+            if names is not None:
+                names[key] = start
+        elif match.lastgroup == "word":
+            # The scanner stopped there, whatever else follows without a space.
+            number = _NO_NUMBER.match(token)
+            if number and number.group(1):
+                return Error(doing, f"{_place(text, start)}: {number.group()} is not a JSON number", clause=CLAUSE)
+            if number:
+                return Error(doing, f"{_place(text, start)}: an integer of {len(number.group())} digits", clause=CLAUSE)
+            if not frames and text[match.end() :].strip(" \t\r\n"):
+                break
+    return Error(doing, "more than one value", clause=CLAUSE)
+
+
+def _unquoted(token: str) -> str:
+    import json
+
+    return str(json.loads(token))
+
+
+def _shown(key: str) -> str:
+    import json
+
+    return json.dumps(key if len(key) <= _LONGEST_NAME else key[:_LONGEST_NAME] + "…", ensure_ascii=False)
+
+
+def _deepest(text: str) -> int:
+    """Return the offset of the bracket that nests deepest, the first of them."""
+    depth = most = offset = 0
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup == "mark":
+            depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(match.group(), 0)
+            if depth > most:
+                most, offset = depth, match.start()
+    return offset
+
+
+def _place(text: str, offset: int) -> str:
+    line = text.count("\n", 0, offset) + 1
+    return f"line {line}, column {offset - text.rfind(chr(10), 0, offset)}"
+
+
+def _found(text: str, offset: int) -> str:
+    if offset >= len(text):
+        return "the end"
+    token = next(_TOKEN.finditer(text, offset)).group()
+    shown = token if len(token) <= 40 else token[:39] + "…"
+    # Control characters would reach the terminal.
+    return shown if shown.isprintable() else ascii(shown)

@@ -1,0 +1,83 @@
+"""What the launcher's build goes through once, so that a snapshot (csrc/launcher/snapshot.c) has been used before.
+
+The interpreter learns while it runs: code that was executed is specialized, attributes that were looked up are cached.
+That costs time, and writes to pages, in each process in which it happens for the first time. Here it happens before
+there is any: a configuration is checked and compiled for an invented host, which changes nothing anywhere.
+"""
+
+from pyruntime.cli.parse import parse_global, parse_verb
+from pyruntime.host import cgroups
+from pyruntime.host.facts import Facts
+from pyruntime.plan.context import Context
+from pyruntime.plan.create import compile_plan
+from pyruntime.spec import check_config
+from pyruntime.spec.default_config import default_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_COMMANDS = (
+    "--root /run/pyruntime --log /log --log-format json create --bundle /bundle --pid-file /pid ID",
+    "run --bundle /bundle ID",
+    "start ID",
+    "state ID",
+    "exec --process /process --detach --pid-file /pid ID",
+    "exec ID true",
+    "kill ID KILL",
+    "delete --force ID",
+)
+_V1 = ("cpu", "cpuset", "memory", "pids", "devices", "freezer")
+# CPython specializes a function at the eighth call (PEP 659).
+_TIMES = 9
+
+
+def rehearse() -> None:
+    """Go through what the hot verbs do without the kernel."""
+    everything = (1 << 41) - 1
+    membership = "".join(f"{number}:{name}:/\n" for number, name in enumerate(_V1, 1)) + "0::/\n"
+    for _ in range(_TIMES):
+        for command in _COMMANDS:
+            shared, rest = parse_global(command.split())
+            parse_verb(shared, rest)
+        host = cgroups.parse(_mountinfo(), membership)
+        facts = Facts(host, euid=0, capabilities=everything, known_capabilities=everything, in_user_namespace=False)
+        configs: list[Any] = [default_config(), _of_an_engine()]
+        for config in configs:
+            check_config(config)
+            compile_plan(Context(config, facts, "/bundle", "ID"))
+
+
+def _mountinfo() -> "list[str]":
+    """Return the lines of a hybrid host's mountinfo that are about cgroups (proc(5))."""
+    return [
+        *(f"30 24 0:27 / /sys/fs/cgroup/{name} rw - cgroup cgroup rw,{name}" for name in _V1),
+        "40 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
+    ]
+
+
+def _of_an_engine() -> "Any":
+    """Return a configuration with what container engines add to the default one."""
+    config: Any = default_config()
+    config["annotations"] = {"name": "value"}
+    config["process"]["oomScoreAdj"] = 0
+    config["mounts"].append(
+        {"destination": "/etc/hosts", "type": "bind", "source": "/hosts", "options": ["rbind", "rprivate", "ro"]}
+    )
+    config["hooks"] = {"prestart": [{"path": "/hook", "args": ["hook"]}]}
+    linux = config["linux"]
+    linux["cgroupsPath"] = "/engine/ID"
+    linux["sysctl"] = {"net.ipv4.ping_group_range": "0 0"}
+    linux["devices"] = [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438}]
+    linux["resources"] = {
+        "devices": [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "access": "rwm"}],
+        "memory": {"limit": 1 << 30, "swap": 1 << 30},
+        "cpu": {"shares": 1024, "quota": 100000, "period": 100000, "cpus": "0"},
+        "pids": {"limit": 100},
+    }
+    linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"}],
+    }
+    return config

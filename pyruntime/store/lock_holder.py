@@ -1,0 +1,92 @@
+"""Who holds a container's lock while it waits for hooks, noted so that `delete --force` need not wait with it."""
+
+import select
+
+from pyruntime.base import lean_os as os
+from pyruntime.base import syscalls
+from pyruntime.store import process
+
+_NOTE = "holder"
+_KILL = 9
+_PATIENCE = 10.0  # seconds for a killed process to end
+
+
+def note(directory: int) -> None:
+    """Note this process in the container's directory (a descriptor) as the one to end."""
+    pid = os.getpid()
+    fd = os.open(_NOTE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    try:
+        os.write(fd, f"{pid} {process.start_time(pid)}".encode())
+    finally:
+        os.close(fd)
+
+
+def forget(directory: int) -> None:
+    """Remove the note; whoever removed the whole directory has done so before."""
+    try:
+        os.unlink(_NOTE, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+
+
+def evict(directory: int) -> None:
+    """End the noted process and what it has begun: its hooks, and an init that is not the container's yet.
+
+    Does nothing when nobody is noted, or the process has ended by itself.
+    """
+    pid, started = _noted(directory)
+    pidfd = syscalls.pidfd_open(pid) if pid else -1
+    if pidfd < 0:
+        return
+    try:
+        # Looked at while the pidfd holds the process, so that no other can have its pid.
+        if not process.alive(pid, started):
+            return
+        descendants = _descendants(pid)
+        syscalls.pidfd_send_signal(pidfd, _KILL)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(_PATIENCE * 1000)
+    finally:
+        os.close(pidfd)
+    for child, born in descendants:
+        if process.alive(child, born):
+            _end(child)
+
+
+def _noted(directory: int) -> "tuple[int, int]":
+    """Return pid and start time of the noted process, 0 without a note, or with half of one."""
+    try:
+        fd = os.open(_NOTE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    except FileNotFoundError:
+        return 0, 0
+    try:
+        words = os.read(fd, 64).split()
+    finally:
+        os.close(fd)
+    return (int(words[0]), int(words[1])) if len(words) == 2 else (0, 0)
+
+
+def _descendants(pid: int) -> "list[tuple[int, int]]":
+    """Return pid and start time of the children of `pid`, of theirs, and so on."""
+    found: list[tuple[int, int]] = []
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            with open(f"/proc/{parent}/task/{parent}/children", "rb") as file:
+                children = [int(word) for word in file.read().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended; or the kernel has no such list
+        found += [(child, process.start_time(child)) for child in children]
+        waiting += children
+    return found
+
+
+def _end(pid: int) -> None:
+    """Kill a process, with its group if it leads one, as each hook does."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, _KILL)
+        except ProcessLookupError:
+            pass
