@@ -83,19 +83,20 @@ def _terminal(step: "Step", stub: "Any") -> None:
 def _stdio(step: "Step", _stub: "Any") -> None:
     """Give the standard streams to the container's user, so that it can open them again through /proc/self/fd.
 
-    Only pipes, sockets and terminals: a file of the host, or /dev/zero, keeps its owner whoever uses it here.
+    Only pipes and sockets, and the terminal that was made for the container: the caller's own terminal, a file or
+    device of the host keep their owner whoever uses them here.
     The null device is replaced by the container's own: the host's leads to a mount that is not the container's, and
     CRIU could not make it again.
     """
-    uid = step.args["uid"]
+    uid, made = step.args["uid"], step.args["made"]
     for stream in (0, 1, 2):
         try:
             status = os.fstat(stream)
             if _is_null(status):
                 _use_own_null(stream)
                 continue
-            ours = stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode) or os.isatty(stream)
-            if ours and status.st_uid != uid:
+            passed_on = made or stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
+            if passed_on and status.st_uid != uid:
                 os.fchown(stream, uid, -1)
         except OSError as error:
             # Closed, on a read-only filesystem, or owned by someone the user namespace does not know: left as it is.

@@ -79,7 +79,8 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
         from pyruntime.plan.scheduling import scheduling
 
         yield from scheduling(context.config)
-    yield Step("stdio", _at(process, "user"), USER_CLAUSE, uid=user["uid"])
+    made = bool(process.get("terminal"))
+    yield Step("stdio", _at(process, "user"), USER_CLAUSE, uid=user["uid"], made=made)
     yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=True)
     if "umask" in user:
         yield Step("umask", "/process/user/umask", USER_CLAUSE, mask=user["umask"])

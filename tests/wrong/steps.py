@@ -53,7 +53,7 @@ STEPS = {
     "setattr": "path attr_set propagation rec_propagation",
     "setns": "path",
     "setsid": "",
-    "stdio": "uid",
+    "stdio": "uid made",
     "symlink": "path source flags",
     "sysctl": "path data",
     "terminal": "size",
