@@ -20,6 +20,7 @@ class Error(Exception):
     reason   why it failed, in the words of the rule or of the caller; may be empty when `errno` says it all
     pointer  JSON pointer into config.json, "/mounts/7"; empty when no element of it is to blame
     value    the element found there (any JSON value), or None
+    place    where that stands, "/bundle/config.json:12:5" (file, line, column); known to `validate` alone
     clause   clause of the runtime-spec, "config.md#mounts"
     step     the plan's step, or words for it: "move_mount(/data)"
     call     the system call of the step that failed, where the step makes several
@@ -54,6 +55,7 @@ class Error(Exception):
         self.reason = reason
         self.pointer = pointer
         self.value = value
+        self.place = ""
         self.clause = clause
         self.step = step
         self.call = call

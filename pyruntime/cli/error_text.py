@@ -16,10 +16,10 @@ def for_people(error: Error, verb: str) -> str:
     if isinstance(error, InvalidConfig):
         lines = [f"{head}{error.doing}: {error.reason}"]
         for problem in error.problems:
-            lines.append(f"  {_first_line(problem)}")
-            lines += _details(problem, "    ")
+            lines.append(f"  {first_line(problem)}")
+            lines += details(problem, "    ")
     else:
-        lines = [head + _first_line(error), *_details(error, "  ")]
+        lines = [head + first_line(error), *details(error, "  ")]
     text = "\n".join(lines)
     return printable(text, "\n") + "\n"
 
@@ -36,17 +36,19 @@ def for_a_log(error: Error, verb: str) -> str:
     return f"{verb}: {text}" if verb else text
 
 
-def _first_line(error: Error) -> str:
+def first_line(error: Error) -> str:
+    """Return what was being done and why it failed, on one line."""
     text = ": ".join(part for part in (error.doing, error.reason, error.kernel) if part)
     return " ".join(text.split("\n"))
 
 
-def _details(error: Error, margin: str) -> list[str]:
-    """Return the labelled lines below the first."""
+def details(error: Error, margin: str) -> list[str]:
+    """Return the labelled lines below the first, each behind `margin`."""
     place = error.pointer
     if error.pointer and error.value is not None:
         place += "  " + _shown(error.value)
     rows = (
+        ("place", error.place),
         ("config.json", place),
         ("step", ": ".join(part for part in (str(error.step), error.call) if part)),
         ("kernel", error.kernel if error.pointer or error.step or error.clause else ""),

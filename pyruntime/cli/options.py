@@ -315,10 +315,18 @@ beside it. An existing config.json is left alone.""",
     Verb(
         "validate",
         "check config.json and list every error in it",
-        usage="",
-        arguments=(0, 0),
-        options=lambda: (_BUNDLE,),
-        details="Only reads: needs no privileges and makes nothing.",
+        usage="[PATH...]",
+        arguments=(0, 1 << 20),
+        options=lambda: (
+            _BUNDLE,
+            Option("process", "check process documents, as exec --process takes them", FLAG, short="p"),
+            Option("json", "print all findings as JSON, with pointer, line and column", FLAG),
+        ),
+        details="""\
+PATH is a bundle, a configuration, or - for standard input. Every error is listed with
+its place in the file and the clause; notes say what is valid and probably not meant: an
+unknown member, a program that is not there. Exits with 1 where there is an error. Only
+reads: needs no privileges and makes nothing.""",
     ),
     Verb(
         "plan",
