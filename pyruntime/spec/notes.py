@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.spec.types import Config, Process, Seccomp
+    from pyruntime.spec.json_types import Config, Process, Seccomp
 
 _UNKNOWN = "config.md#extensibility/unknown-ignored"
 # A program needs more than this to be executed: what was measured for a static program on Linux 6.18 with cgroup v1.

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pyruntime.cli.main import main
-from pyruntime.spec.template import default_config
+from pyruntime.spec.default_config import default_config
 
 
 @pytest.fixture

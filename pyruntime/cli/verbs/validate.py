@@ -7,7 +7,7 @@ from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.base.jsonio import dumps
 from pyruntime.base.printable import printable
-from pyruntime.cli.explain import details, first_line
+from pyruntime.cli.error_text import details, first_line
 from pyruntime.cli.output import write
 from pyruntime.spec import check_config, check_process
 from pyruntime.spec.load import parse, read
