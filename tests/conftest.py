@@ -24,8 +24,8 @@ SESSION = os.environ.get("PYRUNTIME_SESSION") or f"pytest-{os.getpid()}-{secrets
 
 
 def pytest_configure():
-    """A shell lets what it starts in the background ignore these, and what is ignored is inherited all the way down."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    """What a shell in the background or nohup(1) starts ignores these, and what is ignored is inherited."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
 

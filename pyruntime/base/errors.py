@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 1000  # characters of what was being done
+MOST_PROBLEMS = 1000  # findings of one document: who sends 140,000 of them reads none, and they take seconds to find
 
 
 class Error(Exception):
@@ -94,11 +95,22 @@ class Error(Exception):
 
 
 class InvalidConfig(Error):
-    """A configuration that the spec forbids; `problems` holds every finding as an Error of its own."""
+    """A configuration that the spec forbids; `problems` holds every finding as an Error of its own.
+
+    Above MOST_PROBLEMS the search ends, and `reason` says that there are more.
+    """
 
     def __init__(self, doing: str, problems: "Iterable[Error]") -> None:
-        self.problems = list(problems)
-        super().__init__(doing, f"{len(self.problems)} error{'s' if len(self.problems) != 1 else ''}")
+        self.problems: list[Error] = []
+        more = False
+        for problem in problems:
+            more = len(self.problems) == MOST_PROBLEMS
+            if more:
+                break
+            self.problems.append(problem)
+        count = len(self.problems)
+        reason = f"{count} error{'s' if count != 1 else ''}"
+        super().__init__(doing, f"more than {reason}, of which these are the first {count}" if more else reason)
 
     def __str__(self) -> str:
         """All findings, each on a line of its own after the heading."""

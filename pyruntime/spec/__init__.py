@@ -10,6 +10,9 @@ from pyruntime.spec.load import parse, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
     from pyruntime.spec.json_types import Config, Process, Resources, State
 
 __all__ = [
@@ -51,10 +54,7 @@ def check_config(config: "Config", name: str = "config.json") -> None:
 
     Upholds config.md#valid-values/invalid-is-error.
     """
-    passed = _checks.config(config)
-    problems = list(rules.config(config)) if passed else []
-    if problems or not passed:
-        _refuse(name, "config", "", config, rules.CONFIG, problems, passed)
+    _check(config, name, _checks.config, rules.config, "config", "", rules.CONFIG)
 
 
 def load_process(path: str) -> "Process":
@@ -69,18 +69,12 @@ def load_process(path: str) -> "Process":
 
 def check_process(process: "Process", name: str = "process") -> None:
     """Raise InvalidConfig unless `process` is a valid process (config.md#process); pointers are relative to it."""
-    passed = _checks.process(process)
-    problems = list(rules.process(process)) if passed else []
-    if problems or not passed:
-        _refuse(name, "config", "process", process, rules.PROCESS, problems, passed)
+    _check(process, name, _checks.process, rules.process, "config", "process", rules.PROCESS)
 
 
 def check_resources(resources: "Resources", name: str = "resources") -> None:
     """Raise InvalidConfig unless `resources` are valid (config-linux.md#control-groups); pointers are relative."""
-    passed = _checks.resources(resources)
-    problems = list(rules.resources(resources)) if passed else []
-    if problems or not passed:
-        _refuse(name, "config", "resources", resources, rules.RESOURCES, problems, passed)
+    _check(resources, name, _checks.resources, rules.resources, "config", "resources", rules.RESOURCES)
 
 
 def load_state(data: bytes, name: str = "state.json") -> "State":
@@ -91,37 +85,46 @@ def load_state(data: bytes, name: str = "state.json") -> "State":
     Raises Error where it is not one JSON document, InvalidConfig where it is not a state.
     """
     state: State = parse(data, name)  # type: ignore[assignment]  # as in load_config
-    passed = _checks.state(state)
-    problems = list(rules.state(state)) if passed else []
-    if problems or not passed:
-        _refuse(name, "state", "", state, rules.STATE, problems, passed)
+    _check(state, name, _checks.state, rules.state, "state", "", rules.STATE)
     return state
 
 
-def _refuse(
+def _check(
+    value: "Any",
     name: str,
+    obeys: "Callable[[Any], bool]",
+    judge: "Callable[[Any], Iterator[Error]]",
     schema: str,
     definition: str,
-    value: object,
     ruleset: "rules.Rules",
-    problems: "list[Error]",
-    passed: bool,
 ) -> None:
-    """Raise InvalidConfig with the findings of schema and rules."""
-    if not passed:
-        try:
-            from pyruntime.spec import schema_errors
-        except ImportError as error:
-            advice = "install jsonschema: with it, every finding is listed"
-            raise InvalidConfig(
-                f"{name} is not valid", [Error("it breaks the schema", f"the details need {error.name}", advice=advice)]
-            ) from None
-        problems = schema_errors.findings(schema, definition, value)
-        # What a rule finds in a part that the schema refuses as a whole is no news, or no sense.
-        refused = tuple(f"{problem.pointer}/" for problem in problems)
-        problems += [
-            problem for problem in rules.survivors(ruleset, value) if not f"{problem.pointer}/".startswith(refused)
-        ]
-    # Nothing to say: the value was not built of the exact types that JSON gives, but is right.
-    if problems:
-        raise InvalidConfig(f"{name} is not valid", problems)
+    """Raise InvalidConfig with the findings of schema and rules, where there are any.
+
+    obeys               the compiled check of the schema
+    judge               yields what the rules find where the schema is obeyed
+    schema, definition  where that schema stands, for the words of its findings
+    ruleset             the same rules, for a document that breaks the schema
+    """
+    problems = judge(value) if obeys(value) else _findings(value, schema, definition, ruleset)
+    error = InvalidConfig(f"{name} is not valid", problems)
+    # Nothing to say: the value is right, perhaps not built of the exact types that JSON gives.
+    if error.problems:
+        raise error
+
+
+def _findings(value: object, schema: str, definition: str, ruleset: "rules.Rules") -> "Iterator[Error]":
+    """Yield what schema and rules find in a document that breaks the schema."""
+    try:
+        from pyruntime.spec import schema_errors
+    except ImportError as error:
+        advice = "install jsonschema: with it, every finding is listed"
+        yield Error("it breaks the schema", f"the details need {error.name}", advice=advice)
+        return
+    refused = []
+    for problem in schema_errors.findings(schema, definition, value):
+        refused.append(f"{problem.pointer}/")
+        yield problem
+    # What a rule finds in a part that the schema refuses as a whole is no news, or no sense.
+    for problem in rules.survivors(ruleset, value):
+        if not f"{problem.pointer}/".startswith(tuple(refused)):
+            yield problem

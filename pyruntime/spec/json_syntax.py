@@ -24,6 +24,7 @@ _SURROGATES = re.compile(
     r"|\\u"
 )
 _LONGEST_NAME = 100
+_SPACE = " \t\r\n"
 
 
 class UnpairedSurrogate(ValueError):
@@ -57,7 +58,7 @@ def explain(data: bytes, name: str, error: BaseException) -> Error:
         reason = f"line {line}, byte offset {error.start}: 0x{byte:02x}"
         return Error(f"{name} is not UTF-8", reason, clause=CLAUSE, advice=advice)
     text = data.decode()
-    if not text.strip(" \t\r\n"):
+    if not text.strip(_SPACE):
         return Error(doing, "it is empty", clause=CLAUSE)
     if text[0] == "\ufeff":
         return Error(doing, "it starts with a byte order mark, which JSON forbids", clause=CLAUSE)
@@ -66,12 +67,11 @@ def explain(data: bytes, name: str, error: BaseException) -> Error:
     if isinstance(error, UnpairedSurrogate):
         reason = f"{_place(text, error.pos)}: {text[error.pos : error.pos + 6]} is half of a character"
         return Error(doing, reason, clause=CLAUSE)
-    if isinstance(error, StopIteration):
-        offset = error.value
-        return Error(doing, f"{_place(text, offset)}: expected a value, found {_found(text, offset)}", clause=CLAUSE)
-    offset = getattr(error, "pos", None)
+    offset = error.value if isinstance(error, StopIteration) else getattr(error, "pos", None)
     if offset is not None:
-        said: str = error.msg  # type: ignore[attr-defined]  # json's own error has both
+        said: str = getattr(error, "msg", "") or f"expected a value, found {_found(text, offset)}"
+        if (comma := _trailing_comma(text, offset, said)) is not None:
+            offset, said = comma, "a comma that nothing follows"
         return Error(doing, f"{_place(text, offset)}: {said[:1].lower()}{said[1:]}", clause=CLAUSE)
     return _by_tokens(text, doing)
 
@@ -83,7 +83,7 @@ def _syntax_error(text: str) -> BaseException:
     from pyruntime.spec import load
 
     try:
-        load.scan(text, len(text) - len(text.lstrip(" \t\r\n")))
+        load.scan(text, len(text) - len(text.lstrip(_SPACE)))
     except Exception as error:
         return error
     return ValueError()
@@ -101,8 +101,8 @@ def _by_tokens(text: str, doing: str) -> Error:
                 frames.append(({}, [""]) if token == "{" else (None, [0]))
             elif token in "}]" and frames:
                 frames.pop()
-                if not frames and text[match.end() :].strip(" \t\r\n"):
-                    offset = match.end() + len(text[match.end() :]) - len(text[match.end() :].lstrip(" \t\r\n"))
+                if not frames and text[match.end() :].strip(_SPACE):
+                    offset = match.end() + len(text[match.end() :]) - len(text[match.end() :].lstrip(_SPACE))
                     reason = f"{_place(text, offset)}: the document has ended, found {_found(text, offset)}"
                     return Error(doing, reason, clause=CLAUSE)
             elif token == "," and frames and frames[-1][0] is None:
@@ -126,9 +126,20 @@ def _by_tokens(text: str, doing: str) -> Error:
                 return Error(doing, f"{_place(text, start)}: {number.group()} is not a JSON number", clause=CLAUSE)
             if number:
                 return Error(doing, f"{_place(text, start)}: an integer of {len(number.group())} digits", clause=CLAUSE)
-            if not frames and text[match.end() :].strip(" \t\r\n"):
+            if not frames and text[match.end() :].strip(_SPACE):
                 break
     return Error(doing, "more than one value", clause=CLAUSE)
+
+
+def _trailing_comma(text: str, offset: int, said: str) -> "int | None":
+    """Return the offset of a comma that a bracket follows, or None where that is not what is wrong.
+
+    offset  where the scanner stopped: from Python 3.13 on, which says so, at the comma, before that at the bracket
+    """
+    if said.startswith("Illegal trailing comma"):
+        return offset
+    before = text[:offset].rstrip(_SPACE)
+    return len(before) - 1 if before.endswith(",") and text[offset : offset + 1] in ("}", "]") else None
 
 
 def _unquoted(token: str) -> str:

@@ -26,8 +26,8 @@ _ARTICLES = {
 }
 
 
-def findings(schema: str, definition: str, value: object, at: str = "") -> "list[Error]":
-    """Return an Error for each part of `value` that its schema forbids, in the schema's order.
+def findings(schema: str, definition: str, value: object, at: str = "") -> "Iterator[Error]":
+    """Yield an Error for each part of `value` that its schema forbids, in the schema's order.
 
     schema      name of the schema: a file of spec-fixtures/schema
     definition  the definition that `value` must obey; "" for the whole schema
@@ -36,9 +36,13 @@ def findings(schema: str, definition: str, value: object, at: str = "") -> "list
     root = SCHEMAS[schema]
     if definition:
         root = {"$ref": f"#/definitions/{definition}", "definitions": root["definitions"]}
-    found = [_explain(error, root, at) for error in _validator(schema)(root).iter_errors(value)]
     # The same place may be reached by two roads (a type, and an `anyOf` beside it).
-    return list({(error.doing, error.pointer): error for error in found}.values())
+    said = set()
+    for finding in _validator(schema)(root).iter_errors(value):
+        error = _explain(finding, root, at)
+        if (error.doing, error.pointer) not in said:
+            said.add((error.doing, error.pointer))
+            yield error
 
 
 def _validator(schema: str) -> Any:

@@ -162,8 +162,8 @@ def _pid(container) -> int:
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             try:
-                with open(f"/proc/{entry.name}/cgroup") as file:
-                    if container.id in file.read():
+                with open(f"/proc/{entry.name}/cgroup", "rb") as file:
+                    if container.id.encode() in file.read():
                         return int(entry.name)
             except OSError:
                 continue  # it ended meanwhile

@@ -89,7 +89,7 @@ def refused(document, check, compiled, definition):
     passed = compiled(document)
     sampled = zlib.crc32(repr(document).encode("utf-8", "replace")) % 16 == 0
     if not passed or sampled:
-        findings = schema_errors.findings("config", definition, document)
+        findings = list(schema_errors.findings("config", definition, document))
         assert bool(findings) != passed, f"compiled checks say {passed}, the schema says {[str(f) for f in findings]}"
     try:
         check(document)

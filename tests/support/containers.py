@@ -162,7 +162,10 @@ class Containers:
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 # One that has ended, and waits for whoever adopted it, has no command line.
-                assert name not in (process / "cgroup").read_text() or not (process / "cmdline").read_bytes()
+                # The cgroup of others may have any name, in UTF-8 or not.
+                assert (
+                    os.fsencode(name) not in (process / "cgroup").read_bytes() or not (process / "cmdline").read_bytes()
+                )
             except OSError:
                 continue  # it ended meanwhile
 

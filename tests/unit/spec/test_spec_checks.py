@@ -61,7 +61,7 @@ def test_a_mutated_config_passes_the_check_just_if_jsonschema_accepts_it(config)
 @settings(max_examples=300, deadline=None)
 @given(mutations())
 def test_a_refused_config_has_findings_and_an_accepted_one_has_none(config):
-    findings = schema_errors.findings("config", "", config)
+    findings = list(schema_errors.findings("config", "", config))
     assert bool(findings) != CONFIG.is_valid(config)
     assert all(finding.clause.startswith(("config.md#", "config-linux.md#")) for finding in findings)
 

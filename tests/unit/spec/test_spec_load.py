@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pyruntime import spec
-from pyruntime.base.errors import Error, InvalidConfig
+from pyruntime.base.errors import MOST_PROBLEMS, Error, InvalidConfig
 from pyruntime.spec import load, schema_errors
 
 MINIMAL = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}}
@@ -142,6 +142,45 @@ def test_a_seccomp_profile_of_five_megabytes_with_one_error_is_explained_in_litt
         spec.load_config(bundle(tmp_path, json.dumps(config)))
     assert [problem.pointer for problem in caught.value.problems] == ["/linux/seccomp/syscalls/10000/action"]
     assert time.process_time() - before < 20
+
+
+def test_of_very_many_errors_the_first_are_found_and_no_more_are_looked_for(monkeypatch):
+    looked_at = []
+    explained = schema_errors._explain
+    monkeypatch.setattr(schema_errors, "_explain", lambda error, *more: looked_at.append(1) or explained(error, *more))
+    for count in (MOST_PROBLEMS - 1, MOST_PROBLEMS, MOST_PROBLEMS + 1, 140_000):
+        looked_at.clear()
+        with pytest.raises(InvalidConfig) as caught:
+            spec.check_process({"args": ["sh"], "cwd": "/", "env": [1] * count})
+        found = min(count, MOST_PROBLEMS)
+        assert [problem.pointer for problem in caught.value.problems] == [f"/env/{index}" for index in range(found)]
+        few, many = f"{found} errors", f"more than {found} errors, of which these are the first {found}"
+        assert caught.value.reason == (many if count > MOST_PROBLEMS else few)
+        assert len(looked_at) <= MOST_PROBLEMS + 1
+
+
+def test_of_very_many_findings_of_rules_the_first_are_listed():
+    mappings = [{"containerID": 0, "hostID": 0, "size": 1}] * 5000
+    config = {**MINIMAL, "linux": {"namespaces": [{"type": "user"}], "uidMappings": mappings, "gidMappings": mappings}}
+    with pytest.raises(InvalidConfig, match=f"more than {MOST_PROBLEMS} errors") as caught:
+        spec.check_config(config)
+    assert len(caught.value.problems) == MOST_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [('{"a": 1,}', 8), ('{"a": 1 , }', 9), ("[1,]", 3), ("[[1, 2 ,\n ]]", 8), ('{"a": {"b": [],}}', 15), ("[1,}", 3)],
+)
+def test_a_comma_before_the_end_is_named_where_it_stands(text, column):
+    with pytest.raises(Error, match=f"line 1, column {column}: a comma that nothing follows"):
+        load.parse(text.encode(), "x")
+
+
+@pytest.mark.parametrize("text", ["[,]", "{,}", "[1,,]", '{"a",}', "{", "[1,", '{"a":,}', ",}"])
+def test_other_commas_are_not(text):
+    with pytest.raises(Error) as caught:
+        load.parse(text.encode(), "x")
+    assert "nothing follows" not in str(caught.value)
 
 
 def test_a_surrogate_pair_is_one_character(tmp_path):

@@ -50,7 +50,7 @@ def check_state(document):
 
 
 def check_features(document):
-    problems = schema_errors.findings("features", "", document)
+    problems = list(schema_errors.findings("features", "", document))
     if problems:
         raise InvalidConfig("features", problems)
 
