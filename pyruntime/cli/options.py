@@ -343,10 +343,11 @@ reads: needs no privileges and makes nothing.""",
                 metavar="FORMAT",
                 choices=("text", "json"),
             ),
+            Option("diff", "print how the plan differs from that of the bundle OTHER", metavar="OTHER"),
         ),
         details="""\
 Each step is shown with the element of config.json that asks for it and the clause of
-the runtime-spec that says so. Only reads: needs no privileges and makes nothing.""",
+the runtime-spec that says so, in the sections of the lifecycle. Only reads: needs no privileges and makes nothing.""",
     ),
     Verb(
         "explain",

@@ -67,27 +67,32 @@ class Plan:
         self.execute: list[Step] = []
         self.warnings: list[str] = []
 
+    def sections(self) -> "Iterator[tuple[str, str, list[Step]]]":
+        """Yield (title, who carries it out, steps) in the order of the lifecycle (runtime.md#lifecycle)."""
+        yield "cgroup and its limits", "host", self.cgroup.explain()
+        yield "Intel RDT", "host", self.resctrl
+        yield "CPU affinity", "host", self.affinity
+        yield "namespaces", "stub", self.namespaces
+        yield "id maps and clocks", "host", self.maps
+        yield "network devices", "host", self.net_devices
+        yield "root filesystem", "stub", self.build
+        yield "prestart hooks", "host", self.hooks["prestart"]
+        yield "createRuntime hooks", "host", self.hooks["createRuntime"]
+        yield "createContainer hooks", "init", self.hooks["createContainer"]
+        yield "hidden paths and the new root", "stub", self.enter
+        yield "limits of the process", "host", self.limits
+        yield "labels", "init", self.labels
+        yield "the process", "init", self.process
+        yield "system call filter", "init", self.filter
+        yield "startContainer hooks", "init", self.hooks["startContainer"]
+        yield "program", "init", self.execute
+        yield "poststart hooks", "host", self.hooks["poststart"]
+        yield "poststop hooks", "host", self.hooks["poststop"]
+
     def phases(self) -> "Iterator[tuple[str, list[Step]]]":
         """Yield (who carries it out, steps) in the order of the lifecycle (runtime.md#lifecycle)."""
-        yield "host", self.cgroup.explain()
-        yield "host", self.resctrl
-        yield "host", self.affinity
-        yield "stub", self.namespaces
-        yield "host", self.maps
-        yield "host", self.net_devices
-        yield "stub", self.build
-        yield "host", self.hooks["prestart"]
-        yield "host", self.hooks["createRuntime"]
-        yield "init", self.hooks["createContainer"]
-        yield "stub", self.enter
-        yield "host", self.limits
-        yield "init", self.labels
-        yield "init", self.process
-        yield "init", self.filter
-        yield "init", self.hooks["startContainer"]
-        yield "init", self.execute
-        yield "host", self.hooks["poststart"]
-        yield "host", self.hooks["poststop"]
+        for _, where, steps in self.sections():
+            yield where, steps
 
     def steps(self) -> "Iterator[Step]":
         """Yield every step in the order of the lifecycle."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -70,6 +71,55 @@ def test_a_path_longer_than_the_column_does_not_move_the_others(made, capfd):
     pointers = [text.rindex("  config") for text in lines if "  config" in text]
     assert len(pointers) > 1 and len(set(pointers)) == 1
     assert "/mounts/0" in lines[line + 1]
+
+
+def test_the_sections_follow_the_lifecycle_and_show_the_start_gate(made, capfd):
+    config = default_config()
+    config["hooks"] = {kind: [{"path": "/bin/true"}] for kind in ("createRuntime", "startContainer", "poststop")}
+    lines = run(capfd, "plan", "-b", made(config)).out.splitlines()
+    headings = [line for line in lines if line.startswith(("create: ", "start: ", "delete: "))]
+    assert headings[0] == "create: cgroup and its limits"
+    assert headings[-3:] == ["start: startContainer hooks", "start: program", "delete: poststop hooks"]
+    gate = next(number for number, line in enumerate(lines) if "start gate" in line)
+    assert lines.index("create: the process") < gate < lines.index("start: startContainer hooks")
+    (program,) = (number for number, line in enumerate(lines) if "execve(" in line)
+    assert lines[program - 1] == "start: program"
+
+
+def test_the_first_line_counts_what_people_ask_for(made, capfd):
+    config = default_config()
+    config["hooks"] = {"poststop": [{"path": "/bin/true"}]}
+    config["mounts"] = config["mounts"][:2]
+    first = run(capfd, "plan", "-b", made(config)).out.splitlines()[0]
+    assert ": 2 mounts, 6 namespaces, " in first
+    assert first.endswith(", 1 hook")
+
+
+def test_colours_are_for_terminals_alone(made, monkeypatch, capfd):
+    bundle = made(default_config())
+    plain = run(capfd, "plan", "-b", bundle).out
+    monkeypatch.setattr(pyruntime.base.lean_os, "isatty", lambda fd: True)
+    monkeypatch.setenv("TERM", "xterm")
+    coloured = run(capfd, "plan", "-b", bundle).out
+    assert "\x1b[1m" in coloured
+    assert [line.rstrip() for line in re.sub(r"\x1b\[\d*m", "", coloured).splitlines()] == plain.splitlines()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert run(capfd, "plan", "-b", bundle).out == plain
+
+
+def test_two_plans_are_compared_step_by_step(made, capfd, tmp_path):
+    config = default_config()
+    one = made(config)
+    config["mounts"][0]["options"] = ["nosuid"]
+    config["process"]["rlimits"] = []
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/config.json").write_text(json.dumps(config))
+    assert run(capfd, "plan", "-b", one, "--diff", one).out == ""
+    lines = run(capfd, "plan", "-b", one, "--diff", str(tmp_path / "other")).out.splitlines()
+    assert lines[:2] == [f"--- {tmp_path}/other", f"+++ {one}"]
+    changes = [line for line in lines[2:] if line[0] in "+-"]
+    assert [line[0] for line in changes] == ["-", "+", "+"]
+    assert "/mounts/0" in changes[0] and "noexec" in changes[1] and "prlimit" in changes[2]
 
 
 def test_no_name_in_the_configuration_forges_a_line_or_commands_the_terminal(made, capfd):

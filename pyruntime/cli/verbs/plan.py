@@ -4,7 +4,7 @@ from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.jsonio import dumps
 from pyruntime.base.printable import printable
-from pyruntime.cli.output import write
+from pyruntime.cli.output import STDOUT, write
 from pyruntime.host.facts import facts
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
@@ -23,36 +23,110 @@ _ID = "ID"
 _WIDEST_CALL = 72
 
 
+# The sections after the start gate, by the operation that carries them out.
+_LATER = {
+    "system call filter": "start",
+    "startContainer hooks": "start",
+    "program": "start",
+    "poststart hooks": "start",
+    "poststop hooks": "delete",
+}
+_GATE = "create ends here, and init waits at the start gate"
+_BOLD, _CYAN, _DIM, _PLAIN = "\x1b[1m", "\x1b[36m", "\x1b[2m", "\x1b[0m"
+
+
 def main(line: "CommandLine") -> int:
-    """Compile the bundle's config.json for this host and user, and print the plan."""
-    bundle = os.path.abspath(line.options["bundle"] or ".")
-    plan = compile_plan(Context(load_config(bundle), facts(), bundle, _ID))
-    write(as_json(plan) if line.options["format"] == "json" else as_text(plan))
+    """Compile the bundle's config.json for this host and user, and print the plan, or how it differs from another."""
+    options = line.options
+    plan = _plan(options["bundle"] or ".")
+    if options["diff"]:
+        other = _plan(options["diff"])
+        text = difference(other, plan, options["diff"], options["bundle"] or ".")
+    elif options["format"] == "json":
+        text = as_json(plan)
+    else:
+        text = as_text(plan, colours=_is_for_a_terminal())
+    write(text)
     for warning in plan.warnings:
         log.warning(warning)
     return 0
 
 
-def as_text(plan: "Plan") -> str:
-    """Return a line for each step: number, who carries it out, the call, what asks for it, and which clause."""
-    rows = [
-        (where, _folded(printable(step_text(step))), printable(step.pointer), step.clause)
+def _plan(bundle: str) -> "Plan":
+    bundle = os.path.abspath(bundle)
+    return compile_plan(Context(load_config(bundle), facts(), bundle, _ID))
+
+
+def _is_for_a_terminal() -> bool:
+    """Tell whether colours are welcome: https://no-color.org."""
+    return os.isatty(STDOUT) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def as_text(plan: "Plan", *, colours: bool = False) -> str:
+    """Return a summary, and a line for each step: number, who, the call, what asks for it, and which clause.
+
+    The steps stand in sections below the operation that carries them out; colours are those of ANSI terminals.
+    """
+    sections = [(title, where, steps) for title, where, steps in plan.sections() if steps]
+    rows = {
+        id(step): (_folded(printable(step_text(step))), printable(step.pointer))
+        for _, _, steps in sections
+        for step in steps
+    }
+    number = len(str(len(rows)))
+    call = min(max((len(line) for calls, _ in rows.values() for line in calls), default=0), _WIDEST_CALL)
+    pointer = max((len(asked) for _, asked in rows.values()), default=0)
+    bold, cyan, dim, plain = (_BOLD, _CYAN, _DIM, _PLAIN) if colours else ("",) * 4
+    lines = [f"{bold}{_summary(plan)}{plain}"]
+    operation, index = "create", 0
+    for title, where, steps in sections:
+        if _LATER.get(title, "create") != operation:
+            lines += ["", f"{dim}-- {_GATE}{plain}"] if operation == "create" else []
+            operation = _LATER[title]
+        lines += ["", f"{bold}{operation}: {title}{plain}"]
+        for step in steps:
+            index += 1
+            calls, asked = rows[id(step)]
+            margin, room, further = f"{index:>{number}}  {where:<4}  ", call, " " * (number + 10)
+            while calls and len(calls[0]) > room:  # a path longer than the column has a line of its own
+                lines.append(margin + calls.pop(0))
+                margin, room = further, call - 2
+            first = calls[0] if calls else ""
+            text = f"{margin}{first:<{room}}  {cyan}{asked:<{pointer}}{plain}  {dim}{step.clause}{plain}"
+            lines.append(text.rstrip())
+            lines += [further + more for more in calls[1:]]
+    return "".join(line + "\n" for line in lines)
+
+
+def _summary(plan: "Plan") -> str:
+    """Return how much there is of what people ask for first."""
+    steps = list(plan.steps())
+    counts = {
+        "mount": len({step.pointer.split("/")[2] for step in steps if step.pointer.startswith("/mounts/")}),
+        "namespace": len(plan.namespaces),
+        "limit": sum(step.op in ("write_cgroup", "prlimit", "set_unit_property") for step in steps),
+        "hook": sum(step.op == "hook" for step in steps),
+    }
+    words = [f"{count} {name}{'s' if count != 1 else ''}" for name, count in counts.items()]
+    return f"plan of {len(steps)} steps: {', '.join(words)}"
+
+
+def difference(old: "Plan", new: "Plan", old_name: str, new_name: str) -> str:
+    """Return the steps that differ between two plans, as a unified diff without line numbers; "" where none does."""
+    from difflib import unified_diff
+
+    before, after = _lines(old), _lines(new)
+    found = unified_diff(before, after, printable(old_name), printable(new_name), n=1, lineterm="")
+    return "".join(line + "\n" for line in found if not line.startswith("@@"))
+
+
+def _lines(plan: "Plan") -> "list[str]":
+    """Return a line for each step, which says nothing of its number."""
+    return [
+        "  ".join(filter(None, (where, printable(step_text(step)), printable(step.pointer), step.clause)))
         for where, steps in plan.phases()
         for step in steps
     ]
-    number = len(str(len(rows)))
-    call = min(max((len(line) for row in rows for line in row[1]), default=0), _WIDEST_CALL)
-    pointer = max((len(row[2]) for row in rows), default=0)
-    lines = []
-    for index, (where, calls, asked, clause) in enumerate(rows, 1):
-        margin, room, further = f"{index:>{number}}  {where:<4}  ", call, " " * (number + 10)
-        while calls and len(calls[0]) > room:  # a path longer than the column has a line of its own
-            lines.append(margin + calls.pop(0))
-            margin, room = further, call - 2
-        first = calls[0] if calls else ""
-        lines.append(f"{margin}{first:<{room}}  {asked:<{pointer}}  {clause}".rstrip())
-        lines += [further + more for more in calls[1:]]
-    return "".join(line + "\n" for line in lines)
 
 
 def _folded(call: str) -> list[str]:
