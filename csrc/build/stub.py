@@ -20,7 +20,7 @@ CONSTANTS = """
     RESOLVE_NO_SYMLINKS
 """
 
-HEADERS = ["plan.h", "process.h", "signals.h", "filter.h", "sockets.h", "bpf.h"]
+HEADERS = ["plan.h", "process.h", "signals.h", "filter.h", "landlock.h", "sockets.h", "bpf.h"]
 SOURCES = [
     "syscalls.c",
     "paths.c",
@@ -34,6 +34,7 @@ SOURCES = [
     "process.c",
     "signals.c",
     "filter.c",
+    "landlock.c",
     "sockets.c",
     "bpf.c",
 ]

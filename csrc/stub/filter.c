@@ -1,10 +1,11 @@
-/* The seccomp filter: loaded by init as the last thing before the program (config-linux.md#seccomp). */
+/* The seccomp filter, and Landlock before it: the last things before the program (config-linux.md#seccomp). */
 #include "filter.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/syscall.h>
 
+#include "landlock.h"
 #include "process.h"
 #include "sockets.h"
 #include "stub.h"
@@ -74,6 +75,15 @@ int pyr_filter(struct filter *filter) {
             return error;
         }
     }
+    if (filter->ruleset >= 0) {
+        int error = pyr_landlock_restrict(filter->ruleset);
+        if (error < 0) {
+            filter->call = "landlock_restrict_self";
+            return error;
+        }
+    }
+    if (!filter->length)
+        return 0;
     struct sock_fprog program = {
         .len = (unsigned short)filter->length, .filter = (struct sock_filter *)(uintptr_t)filter->program};
     unsigned long flags = complete(filter->flags);
@@ -92,7 +102,7 @@ int pyr_filter(struct filter *filter) {
 
 int pyr_execute(struct filter *filter, const char *path, char *const argv[], char *const env[]) {
     filter->call = "execve";
-    if (filter->length > 0) {
+    if (filter->length > 0 || filter->ruleset >= 0) {
         int error = pyr_filter(filter);
         if (error < 0)
             return error;

@@ -1,4 +1,4 @@
-/* The seccomp filter: loaded by init as the last thing before the program (config-linux.md#seccomp). */
+/* The seccomp filter, and Landlock before it: the last things before the program (config-linux.md#seccomp). */
 #ifndef PYRUNTIME_FILTER_H
 #define PYRUNTIME_FILTER_H
 
@@ -14,6 +14,7 @@ struct filter {
     int agent;                /* connected socket that takes the listener, taken over; -1 without listener */
     uint32_t size;            /* of message */
     const char *message;      /* goes to the agent with the listener */
+    int ruleset;              /* of Landlock, to be enforced before the filter is loaded; -1 without one */
     const char *call;         /* the call that failed */
 };
 

@@ -18,10 +18,12 @@ class Facts:
     in_user_namespace   the runtime itself runs in a user namespace that is not the initial one
     apparmor, selinux   the security module is enabled
     mount_setattr       the kernel has that system call (Linux 5.12)
+    landlock            the version of Landlock's interface (landlock(7)), 0 without; asked for when it is needed
     rootless            the systemd to ask for cgroups is the user's own; what is not said follows from euid
     """
 
     __slots__ = (
+        "_landlock",
         "apparmor",
         "capabilities",
         "cgroup",
@@ -44,6 +46,7 @@ class Facts:
         apparmor: bool = False,
         selinux: bool = False,
         mount_setattr: bool = True,
+        landlock: int | None = None,
         rootless: bool | None = None,
     ) -> None:
         self.cgroup = cgroup
@@ -54,7 +57,17 @@ class Facts:
         self.apparmor = apparmor
         self.selinux = selinux
         self.mount_setattr = mount_setattr
+        self._landlock = landlock
         self.rootless = euid != 0 if rootless is None else rootless
+
+    @property
+    def landlock(self) -> int:
+        """Return the version of Landlock's interface, 0 where the kernel has none."""
+        if self._landlock is None:
+            from pyruntime._stub import lib
+
+            self._landlock = int(lib.pyr_landlock_abi())
+        return self._landlock
 
     def holds(self, capability: str) -> bool:
         """Tell whether the runtime has `capability`, for example "CAP_SYS_ADMIN"."""

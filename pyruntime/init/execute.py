@@ -74,8 +74,10 @@ def check(step: "Step") -> None:
     find(step.args["argv"][0], step.args["env"])
 
 
-def execute(step: "Step", connection: int, preserve_fds: int, seccomp: "Filter | None") -> None:
-    """Load the filter, and replace this process by the program. Raises Error when the kernel refuses.
+def execute(step: "Step", connection: int, preserve_fds: int, raw: "Any") -> None:
+    """Enforce Landlock, load the filter, and replace this process by the program. Raises Error when the kernel refuses.
+
+    `raw` is what restrictions() returned.
 
     `connection` leads to `start`, which reads end-of-file from it as success: it closes at exec.
 
@@ -92,22 +94,35 @@ def execute(step: "Step", connection: int, preserve_fds: int, seccomp: "Filter |
         os.set_inheritable(fd, True)  # hooks did not get them
     lib.pyr_reset_signals()
     messages.send(connection, messages.EXECUTES)
-    raw = seccomp.raw if seccomp is not None else ffi.new("struct filter *")
     result = lib.pyr_execute(raw, os.fsencode(path), *_vectors(argv, env))
     if raw.call != ffi.NULL and ffi.string(raw.call) != b"execve":
         raise _not_loaded(raw, -result)
     raise Error(f"cannot execute {path}", pointer=_POINTER, value=argv[0], clause=_CLAUSE, errno=-result)
 
 
-def load(seccomp: "Filter") -> None:
-    """Load the filter without executing anything. Raises Error."""
-    result = lib.pyr_filter(seccomp.raw)
+def restrictions(seccomp: "Filter | None", landlock: "list[Step]", ruleset: int) -> "Any":
+    """Return `struct filter` of csrc/filter.h: the filter, if any, and Landlock's ruleset by its descriptor, or -1."""
+    raw = seccomp.raw if seccomp is not None else ffi.new("struct filter *")
+    raw.ruleset = -1
+    for step in landlock:
+        if step.op == "landlock_restrict_self":
+            raw.ruleset = ruleset
+            raw.capabilities |= step.args["capabilities"]
+    return raw
+
+
+def load(raw: "Any") -> None:
+    """Enforce Landlock and load the filter, without executing anything. Raises Error."""
+    result = lib.pyr_filter(raw)
     if result < 0:
-        raise _not_loaded(seccomp.raw, -result)
+        raise _not_loaded(raw, -result)
 
 
 def _not_loaded(raw: "Any", error: int) -> Error:
     call = ffi.string(raw.call).decode()
+    if call == "landlock_restrict_self":
+        pointer, clause = "/annotations/org.pyruntime.landlock", "config.md#annotations"
+        return Error("cannot enforce the Landlock ruleset", pointer=pointer, clause=clause, step=call, errno=error)
     doing = "cannot send the seccomp descriptor to the agent" if call == "sendmsg" else "cannot load the seccomp filter"
     return Error(doing, pointer="/linux/seccomp", clause="config-linux.md#seccomp", step=call, errno=error)
 

@@ -40,6 +40,7 @@ class Orders:
     stub          `struct stub` of the steps that built the root filesystem
     enter         array of the plan's `enter` steps
     sync          socket to the host's create
+    ruleset       Landlock's, made by init itself, or -1
     group         file to join the group by that limits the memory, where that comes last; otherwise -1
     """
 
@@ -53,6 +54,7 @@ class Orders:
         "lock",
         "plan",
         "preserve_fds",
+        "ruleset",
         "seccomp",
         "state",
         "stub",
@@ -76,7 +78,7 @@ class Orders:
         self.plan = plan
         self.stub: Any = None
         self.enter: Any = None
-        self.sync = self.group = -1
+        self.sync = self.group = self.ruleset = -1
         self.gate = gate
         self.at_once = at_once
         self.console = console
@@ -91,6 +93,8 @@ def _load(plan: "Plan") -> None:
     """Import what only some plans need; where it is used, importing is switched off, and only finds what is there."""
     if plan.labels:
         from pyruntime.init import labels  # noqa: F401  # for init
+    if plan.landlock:
+        from pyruntime.init import landlock  # noqa: F401  # for init
     if plan.hooks["createContainer"] or plan.hooks["startContainer"]:
         from pyruntime.protocol import hooks  # noqa: F401  # for init
 
@@ -112,7 +116,7 @@ def main(orders: Orders) -> None:
         _create(orders)
         if orders.gate < 0:
             limits.lower(orders.plan.limits, orders.preserve_fds)
-            execute.execute(orders.plan.execute[0], orders.sync, orders.preserve_fds, orders.seccomp)
+            execute.execute(orders.plan.execute[0], orders.sync, orders.preserve_fds, _restrictions(orders))
         _wait_for_start(orders, channel)
     except Error as error:
         messages.send(channel[0] if channel else orders.sync, messages.encode_error(error, orders.plan))
@@ -181,6 +185,10 @@ def _create(orders: Orders) -> None:
         program = plan.execute[0].args
         execute.check(plan.execute[0])
         program["env"] = home.with_home(program["env"], os.getuid())
+    if plan.landlock:
+        from pyruntime.init import landlock
+
+        orders.ruleset = landlock.make(plan.landlock)
     ready = messages.READY + limits.apply_own(plan.limits, orders.preserve_fds)
     _join_group(orders)
     messages.send(orders.sync, ready)
@@ -256,18 +264,21 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
     plan = orders.plan
     if not plan.execute:
         raise Error("cannot start the container", "it has no process", pointer="/process", clause="runtime.md#start")
-    seccomp = orders.seccomp
+    restrictions = _restrictions(orders)
     if plan.hooks["startContainer"]:
         # These are the container's own files, run on its behalf: under its filter.
-        if seccomp is not None:
-            execute.load(seccomp)
-            seccomp = None
+        execute.load(restrictions)
+        restrictions = execute.restrictions(None, [], -1)
         from pyruntime.protocol import hooks
 
         state = {**orders.state, "status": "created", "pid": os.getpid()}
         hooks.run(plan.hooks["startContainer"], state, orders.hook_files)
     limits.lower(plan.limits, orders.preserve_fds)
-    execute.execute(plan.execute[0], connection, orders.preserve_fds, seccomp)
+    execute.execute(plan.execute[0], connection, orders.preserve_fds, restrictions)
+
+
+def _restrictions(orders: Orders) -> "Any":
+    return execute.restrictions(orders.seccomp, orders.plan.landlock, orders.ruleset)
 
 
 def _accept(gate: int) -> int:

@@ -94,10 +94,23 @@ def _supported_flags() -> "list[str]":
     return [name for name, bit in sorted(seccomp.FLAGS.items()) if known(bit) or known(bit | seccomp.NEW_LISTENER)]
 
 
+def _landlock() -> "dict[str, str]":
+    """Return what the annotation for Landlock may ask for, and the version of it that this kernel has."""
+    from pyruntime._stub import lib
+    from pyruntime.spec.rules import landlock
+
+    names = {kind: " ".join(table) for kind, table in landlock.HANDLED.items()}
+    return {
+        "org.pyruntime.landlock.abi": str(lib.pyr_landlock_abi()),
+        **{f"org.pyruntime.landlock.{kind}": text for kind, text in names.items()},
+    }
+
+
 def _versions() -> "dict[str, str]":
     from pyruntime.engine.seccomp import compiler as seccomp_compiler
 
     return {
         "io.github.seccomp.libseccomp.version": seccomp_compiler.version(),
         "run.oci.pyruntime.version": __version__,
+        **_landlock(),
     }

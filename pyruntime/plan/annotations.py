@@ -1,4 +1,4 @@
-"""Annotations that change what pyruntime does: those of crun's `run.oci.` that containers in the wild have.
+"""Annotations that change what pyruntime does: crun's `run.oci.` that containers in the wild have, and our own.
 
 Whoever does not know an annotation ignores it (config.md#annotations); docs/verbs.md says which of crun's are known.
 One that is known and makes no sense is an error of config.json (spec/rules/annotations.py).
@@ -9,6 +9,7 @@ from pyruntime.spec.rules.annotations import (
     CLAUSE,
     HOOKS_STDERR,
     HOOKS_STDOUT,
+    LANDLOCK,
     MOUNT_CONTEXT_TYPE,
     PIDFD_RECEIVER,
 )
@@ -55,6 +56,7 @@ def read(context: "Context") -> None:
         context.warnings.append(
             f"{_SUBGROUP} has no effect: the container is in the scope itself ({pointer(_SUBGROUP)}, {CLAUSE})"
         )
+    context.landlock = LANDLOCK in annotations
     context.keep_groups = (annotations.get(KEEP_GROUPS) or "0") != "0"
     if context.keep_groups and context.user.get("additionalGids"):
         context.warnings.append(

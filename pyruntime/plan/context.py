@@ -19,6 +19,7 @@ class Context:
     new_keyring    give the container a session keyring of its own
     systemd_cgroup let systemd make the cgroup
     keep_groups    the process keeps the caller's supplementary groups (plan/annotations.py)
+    landlock       the process is restricted with Landlock (plan/annotations.py)
     cgroup         the cgroup's part of the plan
     late           steps that must wait until everything is in place: read-only filesystems
     warnings       what the spec wants logged and not refused (runtime.md#warnings)
@@ -31,6 +32,7 @@ class Context:
         "container_id",
         "facts",
         "keep_groups",
+        "landlock",
         "late",
         "namespaces",
         "new_keyring",
@@ -58,6 +60,7 @@ class Context:
         self.new_keyring = new_keyring
         self.systemd_cgroup = systemd_cgroup
         self.keep_groups = False
+        self.landlock = False
         self.late: list[Step] = []
         self.warnings: list[str] = []
         self.cgroup: CgroupPlan  # compiled first, by compile_plan

@@ -49,6 +49,10 @@ def add_process(context: "Context", plan: Plan) -> None:
         from pyruntime.plan.labels import labels
 
         plan.labels = list(labels(context, configured))
+    if context.landlock:
+        from pyruntime.plan.landlock import landlock
+
+        plan.landlock = list(landlock(context))
     if (context.config.get("linux") or {}).get("seccomp"):
         from pyruntime.plan.seccomp import seccomp
 

@@ -27,6 +27,7 @@ class Plan:
     limits      "prlimit", "oom_score_adj"                                  host
     labels      "label": what the next execve changes to                    init
     process     identity and privileges of the container's process          init
+    landlock    "landlock_…"                                                init, enforced at start
     filter      "seccomp", in this list alone                               host, and init at start
     execute     "execve"                                                    init, at start
     warnings    what runtime.md#warnings wants logged
@@ -41,6 +42,7 @@ class Plan:
         "filter",
         "hooks",
         "labels",
+        "landlock",
         "limits",
         "maps",
         "namespaces",
@@ -63,6 +65,7 @@ class Plan:
         self.limits: list[Step] = []
         self.labels: list[Step] = []
         self.process: list[Step] = []
+        self.landlock: list[Step] = []
         self.filter: list[Step] = []
         self.execute: list[Step] = []
         self.warnings: list[str] = []
@@ -83,6 +86,7 @@ class Plan:
         yield "limits of the process", "host", self.limits
         yield "labels", "init", self.labels
         yield "the process", "init", self.process
+        yield "Landlock", "init", self.landlock
         yield "system call filter", "init", self.filter
         yield "startContainer hooks", "init", self.hooks["startContainer"]
         yield "program", "init", self.execute

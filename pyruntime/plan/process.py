@@ -124,12 +124,17 @@ def _at(process: "Process", *names: str) -> str:
 
 
 def _kept(context: "Context") -> int:
-    """Return what init keeps permitted beyond the configured sets, for the filter that it has still to load."""
-    if not (context.config.get("linux") or {}).get("seccomp"):
-        return 0
-    from pyruntime.plan import seccomp
+    """Return what init keeps permitted beyond the configured sets, for the filter and Landlock, which come later."""
+    kept = 0
+    if (context.config.get("linux") or {}).get("seccomp"):
+        from pyruntime.plan import seccomp
 
-    return seccomp.keeps(context) & context.available_capabilities
+        kept = seccomp.keeps(context)
+    if context.landlock:
+        from pyruntime.plan import landlock
+
+        kept |= landlock.keeps(context)
+    return kept & context.available_capabilities
 
 
 def _console_size(process: "Process") -> "tuple[int, int] | None":

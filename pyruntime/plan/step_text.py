@@ -97,6 +97,15 @@ def _some_capabilities(value: object) -> str:
     return _capabilities(value) if value else ""
 
 
+def _landlock(kind: str) -> "Callable[[object], str]":
+    def text(value: object) -> str:
+        from pyruntime.plan.landlock import in_words
+
+        return in_words(kind, value)
+
+    return text
+
+
 def _mode(value: object) -> str:
     if not isinstance(value, int):
         return _plain(value)
@@ -149,6 +158,7 @@ _IN_WORDS: "dict[str, Callable[[object], str]]" = {
     "keep": _capabilities,
     "until_exec": _some_capabilities,
     "capabilities": _some_capabilities,
+    **{name: _landlock(name) for name in ("handled_fs", "handled_net", "scoped", "allowed_fs", "allowed_net")},
     "argv": _words,
     "env": _words,
 }

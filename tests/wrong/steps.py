@@ -24,6 +24,10 @@ STEPS = {
     "hostname": "data",
     "ioprio_set": "ioclass priority",
     "keyring": "name",
+    "landlock_add_path": "path allowed_fs",
+    "landlock_add_port": "port allowed_net",
+    "landlock_create_ruleset": "handled_fs handled_net scoped",
+    "landlock_restrict_self": "capabilities",
     "label": "text attributes",
     "loopback": "",
     "mask": "path fstype data sb_flags attr_set",
@@ -155,7 +159,7 @@ def changes(op, name, value):
         found = {"other": "any" if value != "any" else "new"}
     elif name in _PRESENCE:
         found = {"none": None}
-    elif f"{op}.{name}" == "seccomp.capabilities":
+    elif f"{op}.{name}" in ("seccomp.capabilities", "landlock_restrict_self.capabilities"):
         found = {"none": 0}  # more would be masked by those that init has kept
     elif f"{op}.{name}" == "capset.until_exec":
         found = {"none": 0, "more": value | _ALL_CAPABILITIES}

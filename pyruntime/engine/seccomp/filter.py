@@ -43,7 +43,7 @@ class Filter:
         self.raw.length = len(program) // _INSTRUCTION
         self.raw.flags = _flags(step)
         self.raw.capabilities = step.args["capabilities"]
-        self.raw.agent = -1
+        self.raw.agent = self.raw.ruleset = -1
 
     def _pin(self, memory: "Any") -> "Any":
         self._pinned.append(memory)

@@ -1,4 +1,4 @@
-"""Annotations that change what a runtime does: those of crun's `run.oci.` (config.md#annotations).
+"""Annotations that change what a runtime does: crun's `run.oci.`, and our own for Landlock (config.md#annotations).
 
 Whoever does not know an annotation ignores it, so these bind only a runtime that obeys them.
 """
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CLAUSE = "config.md#annotations"
 
+LANDLOCK = "org.pyruntime.landlock"
+
 HOOKS_STDOUT = "run.oci.hooks.stdout"
 HOOKS_STDERR = "run.oci.hooks.stderr"
 PIDFD_RECEIVER = "run.oci.pidfd_receiver"
@@ -25,6 +27,11 @@ CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")  # mount(8
 def annotations(config: "Config") -> "Iterator[Error]":
     """A known annotation has a value that makes sense."""
     for name, text in config["annotations"].items():
+        if name == LANDLOCK:
+            from pyruntime.spec.rules import landlock
+
+            yield from landlock.check(text)
+            continue
         reason = _CHECKS[name](text) if name in _CHECKS else ""
         if reason:
             yield Error(f"annotation {name}", reason, pointer=join("/annotations", name), value=text, clause=CLAUSE)

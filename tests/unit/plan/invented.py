@@ -19,7 +19,15 @@ def facts(cgroup=V1, *, lacking=(), **values):
     for name in lacking:
         held &= ~(1 << NUMBERS[name])
     return Facts(
-        cgroup, **{"euid": 0, "capabilities": held, "known_capabilities": ALL, "in_user_namespace": False, **values}
+        cgroup,
+        **{
+            "euid": 0,
+            "capabilities": held,
+            "known_capabilities": ALL,
+            "in_user_namespace": False,
+            "landlock": 7,
+            **values,
+        },
     )
 
 

@@ -16,6 +16,8 @@ from pyruntime.plan.cgroup.cgroup import compile_update
 from pyruntime.plan.create import compile_plan
 from pyruntime.plan.exec import compile_exec
 from pyruntime.spec import check_config, check_process
+from pyruntime.spec.rules.landlock import ANNOTATION as LANDLOCK
+from pyruntime.spec.rules.landlock import HANDLED
 
 FILE = Path(__file__).with_suffix(".txt")
 GOOD = Path(__file__).parents[3] / "spec-fixtures/config/good"
@@ -45,6 +47,7 @@ HOSTS = {
     "old": (facts(_HOST, mount_setattr=False), {}),
     "userns": (facts(_HOST, in_user_namespace=True), {}),
     "few": (facts(_HOST, lacking=["CAP_MKNOD", "CAP_SYS_ADMIN", "CAP_SETGID"]), {}),
+    **{f"landlock-{version}": (facts(_HOST, landlock=version), {}) for version in range(8)},
 }
 USER = [*({"type": kind} for kind in NAMESPACES), {"type": "user"}]
 MAP = [{"containerID": 0, "hostID": 1000, "size": 10}, {"containerID": 20, "hostID": 5000, "size": 5}]
@@ -487,6 +490,28 @@ def processing():
                 yield host, {"linux": {"seccomp": seccomp}, "process": more}
 
 
+def landlocks():
+    """Yield rulesets of Landlock on kernels of several versions."""
+    everything = {
+        "ruleset": {kind: list(table) for kind, table in HANDLED.items()},
+        "rules": {
+            "pathBeneath": [
+                {"allowedAccess": ["execute", "read_file"], "paths": ["/usr", "/bin"]},
+                {"allowedAccess": ["truncate"], "paths": ["/tmp"]},
+            ],
+            "netPort": [{"allowedAccess": ["connect_tcp"], "ports": [80, 443]}],
+        },
+    }
+    for version in (0, 1, 2, 3, 4, 5, 6, 7):
+        yield f"landlock-{version}", {"annotations": {LANDLOCK: json.dumps(everything)}}
+    for host in ("landlock-0", "landlock-3"):
+        yield host, {"annotations": {LANDLOCK: json.dumps({**everything, "disableBestEffort": True})}}
+    alone = json.dumps({"ruleset": {"scoped": ["signal"]}})
+    for new in (False, True):
+        for host in ("landlock-7", "few", "userns"):
+            yield host, {"process": {"noNewPrivileges": new}, "annotations": {LANDLOCK: alone}}
+
+
 # What `exec` adds to a running container: a process, and the annotations of the container.
 EXEC = [
     {"process": {"terminal": True, "user": {"uid": 5, "gid": 6}, "consoleSize": {"height": 7, "width": 8}}},
@@ -498,6 +523,7 @@ EXEC = [
     {"process": {"selinuxLabel": "l", "apparmorProfile": "p"}},
     {"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}},
     {"annotations": {"run.oci.handler": "x", "run.oci.keep_original_groups": "1"}},
+    {"annotations": {LANDLOCK: '{"ruleset": {"scoped": ["signal"]}}'}},
     {"process": None},
 ]
 
@@ -632,7 +658,7 @@ PARTS = {
     "hosts": hosts,
     **{
         cases.__name__: partial(creates, cases)
-        for cases in (memory, processors, others, groups, systemd, mounts, cgroup_mounts, roots, processing)
+        for cases in (memory, processors, others, groups, systemd, mounts, cgroup_mounts, roots, processing, landlocks)
     },
     "exec": execs,
     "update": updates,

@@ -1,0 +1,74 @@
+/* Landlock: what the container's process may do with files, TCP ports and other processes (landlock(7)). */
+#include "landlock.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule 445
+#define SYS_landlock_restrict_self 446
+#endif
+
+/* The structures of <linux/landlock.h>, under names of our own because only newer headers have all of them. */
+struct ruleset {
+    uint64_t fs, net, scoped;
+};
+
+struct path_rule {
+    uint64_t access;
+    int32_t fd;
+} __attribute__((packed));
+
+struct port_rule {
+    uint64_t access, port;
+};
+
+enum { VERSION = 1, RULE_PATH_BENEATH = 1, RULE_NET_PORT = 2 };
+
+/* What can be done with a file that is no directory: execute, write, read, truncate, ioctl. */
+enum { OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15 };
+
+/* Each function returns what it says, or -errno. */
+static int answer(long result) { return result < 0 ? -errno : (int)result; }
+
+/* The version of the kernel's interface, 0 where the kernel has no Landlock or it is switched off. */
+int pyr_landlock_abi(void) {
+    long version = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, VERSION);
+    return version < 0 ? 0 : (int)version;
+}
+
+/* A new ruleset that forbids these accesses; a descriptor. */
+int pyr_landlock_ruleset(uint64_t fs, uint64_t net, uint64_t scoped) {
+    struct ruleset ruleset = {.fs = fs, .net = net, .scoped = scoped};
+    /* An older kernel takes a longer structure only if what it does not know is zero. */
+    return answer(syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0U));
+}
+
+/* Allows `access` to `path` and all below it; for a file, what of it there is for files. */
+int pyr_landlock_path(int ruleset, const char *path, uint64_t access) {
+    cleanup_close int fd = open(path, O_PATH | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return -errno;
+    if (!S_ISDIR(status.st_mode))
+        access &= OF_FILES;
+    if (!access)
+        return 0;
+    struct path_rule rule = {.access = access, .fd = fd};
+    return answer(syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0U));
+}
+
+/* Allows `access` to the TCP port. */
+int pyr_landlock_port(int ruleset, uint64_t port, uint64_t access) {
+    struct port_rule rule = {.access = access, .port = port};
+    return answer(syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0U));
+}
+
+/* From now on the ruleset holds for this thread and what it makes. Takes no_new_privs or CAP_SYS_ADMIN. */
+int pyr_landlock_restrict(int ruleset) { return answer(syscall(SYS_landlock_restrict_self, ruleset, 0U)); }
