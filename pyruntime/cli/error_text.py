@@ -1,5 +1,7 @@
 """An error in words: several lines for people, one line for a log."""
 
+from errno import ENOSYS
+
 from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.base.jsonio import dumps
 from pyruntime.base.printable import printable
@@ -55,9 +57,18 @@ def details(error: Error, margin: str) -> list[str]:
         (error.log_of, error.log),
         ("spec", error.clause),
         ("advice", error.advice),
+        ("see", "pyruntime doctor, which shows what this host can do" if _is_about_the_host(error) else ""),
     )
     indent = "\n" + margin + " " * _LABEL
     return [f"{margin}{label:<{_LABEL}}{indent.join(str(text).split(chr(10)))}" for label, text in rows if text]
+
+
+# What an error says that is about the host and not about the configuration.
+_OF_THE_HOST = ("needs Linux", "needs CONFIG_", "the kernel needs", "needs a host", "needs a user namespace")
+
+
+def _is_about_the_host(error: Error) -> bool:
+    return error.errno == ENOSYS or any(words in f"{error.reason} {error.advice}" for words in _OF_THE_HOST)
 
 
 def _shown(value: object) -> str:

@@ -347,7 +347,8 @@ reads: needs no privileges and makes nothing.""",
         ),
         details="""\
 Each step is shown with the element of config.json that asks for it and the clause of
-the runtime-spec that says so, in the sections of the lifecycle. Only reads: needs no privileges and makes nothing.""",
+the runtime-spec that says so, in the sections of the lifecycle. Only reads: needs no
+privileges and makes nothing.""",
     ),
     Verb(
         "explain",
@@ -372,6 +373,17 @@ seccomp, CAP_NET_ADMIN or those of an error, are looked for in all of these.""",
         details="""\
 The form is that of the runtime-spec's features structure; callers ask for it to learn
 which properties of config.json and which mount options they may use.""",
+    ),
+    Verb(
+        "doctor",
+        "print what this host can do for containers, and what it lacks",
+        usage="",
+        arguments=(0, 0),
+        options=lambda: (Option("json", "print it as JSON", FLAG),),
+        details="""\
+Looks for the calling user, root or not, at kernel, namespaces, ids, cgroups, security
+modules and programs. What is missing stands with its consequence and a remedy. Exits
+with 1 where something keeps containers from running. Changes nothing.""",
     ),
     Verb("help", "show help on pyruntime or on one verb", usage="[VERB]", arguments=(0, 1)),
 )
