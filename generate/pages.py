@@ -460,6 +460,9 @@ def verbs_page() -> str:
     lines = [*data["introduction"], ""]
     rows = [("", GLOBAL_OPTIONS), *((verb.name, verb.options) for verb in VERBS.values())]
     known = {verb: {option.name: option for option in options} for verb, options in rows}
+    forgotten = [verb for verb in VERBS if verb not in data["verbs"]]
+    if forgotten:
+        raise SystemExit(f"verbs.json has no place for {', '.join(forgotten)}")
     for verb in data["verbs"]:
         runc, crun = data["runc"].get(verb), data["crun"].get(verb)
         options = known.get(verb)
