@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pyruntime import SPEC_VERSION, __version__
+from pyruntime.cli.examples import EXAMPLES, statuses
 from pyruntime.cli.options import FLAG, GLOBAL_OPTIONS, LIST, VERBS, Option, Verb, options_of
+from pyruntime.spec import clauses
 
 # What a value is, by the name that the help gives it.
 FILES = ("FILE", "PATH", "PROFILE")
-DIRECTORIES = ("DIR",)
+DIRECTORIES = ("DIR", "OTHER")
+SIGNALS = ("TERM", "KILL", "HUP", "INT", "QUIT", "USR1", "USR2", "STOP", "CONT", "WINCH")
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -28,6 +31,13 @@ def pages() -> Iterator[tuple[str, str]]:
 def spellings(option: Option) -> list[str]:
     """Return how the option can be written."""
     return [*([f"-{option.short}"] if option.short else []), f"--{option.name}"]
+
+
+def explained() -> list[str]:
+    """Return what `explain` takes: sections and clauses of the specification, and properties of config.json."""
+    names = clauses.catalogue()
+    sections = dict.fromkeys(name.partition("/")[0] for name in names)
+    return [*sections, *names, *(name for name in clauses.properties() if "*" not in name)]
 
 
 def takes_id(verb: Verb) -> bool:
@@ -65,6 +75,10 @@ _pyruntime() {{
         COMPREPLY=($(compgen -W "${{verbs[*]}}" -- "$word"))
     elif [[ -z $id && $verb == @({with_id}) ]]; then
         COMPREPLY=($(compgen -W "$(pyruntime "${{root[@]}}" list --quiet 2>/dev/null)" -- "$word"))
+    elif [[ $verb == kill ]]; then
+        COMPREPLY=($(compgen -W "{signals}" -- "$word"))
+    elif [[ $verb == explain ]]; then
+        COMPREPLY=($(compgen -W "{explained}" -- "$word"))
     elif [[ $verb == help ]]; then
         COMPREPLY=($(compgen -W "${{verbs[*]}}" -- "$word"))
     fi
@@ -95,6 +109,8 @@ def bash() -> str:
         values="\n".join(values),
         options="\n".join(options),
         with_id="|".join(verb.name for verb in VERBS.values() if takes_id(verb)),
+        signals=" ".join(SIGNALS),
+        explained=" ".join(explained()),
     )
 
 
@@ -115,15 +131,14 @@ ZSH = """\
 # zsh completion for pyruntime; made from its table of options
 
 _pyruntime_containers() {{
-    local -a root containers
-    [[ -n ${{opt_args[--root]}} ]] && root=(--root ${{opt_args[--root]}})
+    local -a containers
     containers=(${{(f)"$(_call_program containers pyruntime $root list --quiet 2>/dev/null)"}})
     _describe container containers
 }}
 
 _pyruntime() {{
     local curcontext=$curcontext state line
-    local -a verbs
+    local -a verbs root
     typeset -A opt_args
     verbs=(
 {verbs}
@@ -131,6 +146,8 @@ _pyruntime() {{
     _arguments -C \\
 {shared}
         '1: :->verb' '*:: :->rest' && return
+    # What follows the verb has options of its own, which replace these.
+    [[ -n ${{opt_args[--root]}} ]] && root=(--root ${{opt_args[--root]}})
     case $state in
         verb) _describe verb verbs ;;
         rest)
@@ -153,7 +170,11 @@ def zsh() -> str:
         arguments = [_zsh_option(option) for option in options_of(verb)]
         if takes_id(verb):
             arguments.append("'1:container:_pyruntime_containers'")
-        if verb.greedy:
+        if verb.name == "kill":
+            arguments.append(f"'2:signal:({' '.join(SIGNALS)})'")
+        if verb.name == "explain":
+            arguments.append(f"'1:clause or property:({' '.join(explained())})'")
+        if verb.greedy and verb.name != "kill":
             arguments.append("'*:argument:_normal'" if verb.name == "exec" else "'*:argument:'")
         cases.append(f"                {verb.name}) _arguments {' '.join(arguments)} ;;")
     return ZSH.format(
@@ -211,6 +232,9 @@ def fish() -> str:
         condition = f"__fish_seen_subcommand_from {verb.name}"
         if takes_id(verb):
             lines.append(f"complete -c pyruntime -n {_fish_text(condition)} -a '(__pyruntime_containers)'")
+        words = {"kill": SIGNALS, "explain": explained(), "help": VERBS}.get(verb.name, ())
+        if words:
+            lines.append(f"complete -c pyruntime -n {_fish_text(condition)} -a {_fish_text(' '.join(words))}")
         lines += [_fish_option(condition, option) for option in options_of(verb)]
     return FISH + "".join(f"{line}\n" for line in lines)
 
@@ -296,6 +320,10 @@ def verb_page(verb: Verb) -> str:
         + f"[\\fIOPTION\\fR...] {_roff(verb.usage)}\n".rstrip(" ")
         + f".SH DESCRIPTION\n{paragraphs}\n"
         + f".SH OPTIONS\n{_option_list(options_of(verb))}"
+        + ".SH EXIT STATUS\n"
+        + "".join(f".TP\n\\fB{status}\\fR\n{_roff(when)}\n" for status, when in statuses(verb.name))
+        + ".SH EXAMPLES\n"
+        + "".join(f".TP\n\\fBpyruntime {_roff(call)}\\fR\n{_roff(does)}\n" for call, does in EXAMPLES[verb.name])
         + ".SH SEE ALSO\n.BR pyruntime (8)\n"
     )
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pyruntime.cli.examples import EXAMPLES
 from pyruntime.cli.options import GLOBAL_OPTIONS, VERBS, options_of
+from pyruntime.cli.parse import parse_global, parse_verb
 
 GENERATOR = Path(__file__).parents[2] / "generate/share.py"
 
@@ -48,6 +50,18 @@ def test_each_verb_has_a_man_page_with_its_options(pages):
         assert name in text
 
 
+def test_each_verb_has_examples_that_parse_and_its_exit_statuses(pages, subtests):
+    assert EXAMPLES.keys() == VERBS.keys()
+    for name in VERBS:
+        text = (pages / f"man/man8/pyruntime-{name}.8").read_text().replace("\\-", "-")
+        assert ".SH EXAMPLES" in text and ".SH EXIT STATUS" in text
+        for command, _ in EXAMPLES[name]:
+            with subtests.test(command):
+                shared, words = parse_global(command.split())
+                assert parse_verb(shared, words).verb == name
+                assert f"pyruntime {command}" in text
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -57,6 +71,12 @@ def test_each_verb_has_a_man_page_with_its_options(pages):
         (["list", "-f", ""], {"table", "json"}),
         (["--log-format", "j"], {"json"}),
         (["help", "upd"], {"update"}),
+        (["kill", "web", "KI"], {"KILL"}),
+        (["explain", "/process/cw"], {"/process/cwd"}),
+        (
+            ["explain", "config.md#root/r"],
+            {"config.md#root/required", "config.md#root/readonly", "config.md#root/readonly-windows"},
+        ),
     ],
 )
 def test_bash_completes(pages, words, expected):

@@ -1,5 +1,6 @@
 """`--help` and the help verb: pages made from the table of options."""
 
+from pyruntime.cli.examples import EXAMPLES, statuses
 from pyruntime.cli.options import FLAG, GLOBAL_OPTIONS, VERBS, Option, Verb, options_of
 from pyruntime.cli.output import write
 from pyruntime.cli.parse import unknown_verb
@@ -40,7 +41,12 @@ def verb_page(verb: Verb) -> str:
     usage = " ".join(part for part in ("pyruntime [OPTION...]", verb.name, "[OPTION...]", verb.usage) if part)
     summary = verb.summary[0].upper() + verb.summary[1:]
     details = f"{verb.details}\n\n" if verb.details else ""
-    return f"{summary}.\n\nUsage: {usage}\n\n{details}Options:\n{_options(options_of(verb))}"
+    examples = "".join(f"  pyruntime {command}\n      {does}\n" for command, does in EXAMPLES.get(verb.name, ()))
+    exits = "".join(f"  {status:<4} {when}\n" for status, when in statuses(verb.name))
+    return (
+        f"{summary}.\n\nUsage: {usage}\n\n{details}Options:\n{_options(options_of(verb))}\n"
+        f"Examples:\n{examples}\nExit status:\n{exits}"
+    )
 
 
 def _options(options: tuple[Option, ...]) -> str:
