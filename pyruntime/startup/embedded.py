@@ -17,6 +17,7 @@ import sys
 import time
 
 from pyruntime.base import lean_os as os
+from pyruntime.base.errors import CannotLoad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ class _Extensions:
 
     @staticmethod
     def create_module(spec: "Any") -> "ModuleType":
-        """Load the file (importlib.abc.Loader)."""
-        return _imp.create_dynamic(spec)
+        """Load the file (importlib.abc.Loader). Raises CannotLoad."""
+        try:
+            return _imp.create_dynamic(spec)
+        except ImportError as error:
+            raise CannotLoad(f"cannot load {spec.name}", str(error), step=f"dlopen({spec.origin})") from None
 
     @staticmethod
     def exec_module(module: "ModuleType") -> None:
