@@ -1,26 +1,16 @@
 """Makes the program that holds a snapshot: takes it, and stores it as the program's data (csrc/launcher/snapshot.c).
 
-The program is an ELF executable whose last segment is its writable data, initialized from the file as far as the linker
-knew what is in it. What the linker made stays; that segment's part of the file becomes longer.
+The program is an ELF executable. Its writable data is initialized from the file, as far as the linker knew what is in
+it. What the linker made stays; the data goes to the end of the file and becomes longer.
 """
 
 import ctypes
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-# elf(5), for 64 bits, little-endian.
-FILE_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-SEGMENT = struct.Struct("<IIQQQQQQ")
-SECTIONS_AT = 40  # where the file header says where the sections are described
-SECTION = struct.Struct("<IIQQQQIIQQ")
-RELOCATION = struct.Struct("<QQq")
-LOAD, WRITABLE, ALLOCATED = 1, 2, 2
-PROGBITS, RELA, NOBITS = 1, 4, 8
-COPY = 5  # R_X86_64_COPY: a variable of the C library that the dynamic linker moves into the program
-
+import elf
 
 # personality(2). Who may not ask for it builds where addresses are random: that is a container's filter.
 ADDR_COMPAT_LAYOUT = 0x0200000
@@ -30,86 +20,82 @@ def _other_layout() -> None:
     ctypes.CDLL(None).personality(ADDR_COMPAT_LAYOUT)
 
 
-class Program:
-    """The parts of the file that are needed here."""
+def take(path: Path, words: list[str], *, elsewhere: bool = False) -> list[tuple[int, bytes]]:
+    """Return the addresses and the bytes of a snapshot that the program at `path` takes of itself.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.data = path.read_bytes()
-        header = FILE_HEADER.unpack_from(self.data)
-        segments, self.sections_at, count, section_count = header[5], header[6], header[10], header[12]
-        places = [segments + number * SEGMENT.size for number in range(count)]
-        # Where the description of the writable segment is in the file, and what it says.
-        self.segment_at, self.segment = next(
-            (place, list(segment))
-            for place in places
-            if (segment := SEGMENT.unpack_from(self.data, place))[0] == LOAD and segment[1] & WRITABLE
+    words      what follows the name of the file on the command line
+    elsewhere  with the C library and the stack at other addresses, also where the kernel does not randomize them
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target = f"{folder}{'/' * (1000 if elsewhere else 1)}snapshot"
+        # Nothing of who builds it gets into it.
+        subprocess.run(
+            [path.resolve(), "--snapshot", target, *words],
+            env={"TZ": "UTC0"},
+            cwd="/",
+            check=True,
+            preexec_fn=_other_layout if elsewhere else None,
         )
-        self.sections = [
-            list(SECTION.unpack_from(self.data, self.sections_at + number * SECTION.size))
-            for number in range(section_count)
-        ]
-
-    def shared_variables(self) -> Iterator[int]:
-        """Yield the addresses of what the dynamic linker copies from the C library; all are pointers."""
-        for _, kind, _, _, offset, size, *_ in self.sections:
-            if kind == RELA:
-                for address, info, _ in RELOCATION.iter_unpack(self.data[offset : offset + size]):
-                    if info & 0xFFFFFFFF == COPY:
-                        yield address
-
-    def take(self, *, elsewhere: bool = False) -> tuple[int, bytes]:
-        """Return the address and the bytes of a snapshot that the program takes of itself.
-
-        elsewhere  with the C library and the stack at other addresses, also where the kernel does not randomize them
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "snapshot")
-            word = f"{folder}{'/' * (1000 if elsewhere else 1)}snapshot"
-            # Nothing of who builds it gets into it.
-            subprocess.run(
-                [self.path.resolve(), "--snapshot", word],
-                env={"TZ": "UTC0"},
-                cwd="/",
-                check=True,
-                preexec_fn=_other_layout if elsewhere else None,
-            )
-            data = path.read_bytes()
-        begin, end = struct.unpack_from("<QQ", data)
-        snapshot = bytearray(data[16:])
-        if len(snapshot) != end - begin:
-            raise RuntimeError("the snapshot is not whole")
-        for address in self.shared_variables():
-            struct.pack_into("<Q", snapshot, address - begin, 0)
-        return begin, bytes(snapshot)
-
-    def with_snapshot(self, begin: int, snapshot: bytes) -> bytes:
-        """Return the file with `snapshot` as the end of the writable segment, from the address `begin` on."""
-        _, _, offset, address, _, file_size, _, _ = self.segment
-        # What comes before is the dynamic linker's to write, and stays as it is.
-        whole = bytearray(self.data[: offset + begin - address] + snapshot)
-        size = len(whole) - offset
-        self.segment[5] = self.segment[6] = size
-        SEGMENT.pack_into(whole, self.segment_at, *self.segment)
-        moved = size - file_size
-        for section in self.sections:
-            _, kind, flags, start, where, length, *_ = section
-            if flags & ALLOCATED and start >= begin:
-                section[4] = offset + start - address
-                if kind == NOBITS:
-                    section[1], section[5] = PROGBITS, min(length, address + size - start)
-            elif where >= offset + file_size:
-                section[4] = where + moved
-        whole += self.data[offset + file_size : self.sections_at]
-        whole += bytes(-len(whole) % 8)
-        struct.pack_into("<Q", whole, SECTIONS_AT, len(whole))
-        return bytes(whole) + b"".join(SECTION.pack(*section) for section in self.sections)
+        data = Path(target).read_bytes()
+    (count,) = struct.unpack_from("<Q", data)
+    place = 8 + 16 * count
+    parts = []
+    for begin, end in struct.iter_unpack("<QQ", data[8:place]):
+        parts.append((begin, _without_shared_variables(path, begin, data[place : place + end - begin])))
+        place += end - begin
+    if place != len(data):
+        raise RuntimeError("the snapshot is not whole")
+    return parts
 
 
-def store(path: Path) -> None:
-    """Make the program at `path` hold a snapshot of itself. Raises RuntimeError where two of them differ."""
-    program = Program(path)
-    begin, snapshot = program.take()
-    if program.take(elsewhere=True) != (begin, snapshot):
+def _without_shared_variables(path: Path, begin: int, part: bytes) -> bytes:
+    """Return a part without what the dynamic linker copies from the C library into it; all of that are pointers."""
+    cleared = bytearray(part)
+    file = elf.File(path)
+    for address, kind, _, _ in file.relocations():
+        if kind == elf.COPY[file.machine] and begin <= address < begin + len(part):
+            struct.pack_into("<Q", cleared, address - begin, 0)
+    return bytes(cleared)
+
+
+def with_snapshot(file: elf.File, parts: list[tuple[int, bytes]]) -> bytes:
+    """Return the file with the first of `parts` as the end of its segment, and the others in their places."""
+    whole = bytearray(file.data)
+    (begin, snapshot), *others = parts
+    for address, part in others:
+        (segment,) = (one for one in file.segments_of(elf.LOAD) if one.holds(address))
+        offset = segment.offset + address - segment.address
+        whole[offset : offset + len(part)] = part
+
+    (segment,) = (one for one in file.segments_of(elf.LOAD) if one.holds(begin))
+    # What comes before is the dynamic linker's to write, and stays as it is.
+    before = file.data[segment.offset : segment.offset + begin - segment.address]
+    whole[segment.offset : segment.offset + segment.in_file] = bytes(segment.in_file)
+    whole += bytes((segment.address - len(whole)) % segment.align)
+    moved = len(whole) - segment.offset
+    whole += before + snapshot
+    inside = [one for one in file.segments if one is not segment and segment.holds(one.address)]
+    sections = [one for one in file.sections if one.flags & elf.ALLOCATED and segment.holds(one.address)]
+    end = segment.address + len(before) + len(snapshot)
+    for one in [segment, *inside]:
+        one.offset += moved
+        one.write(whole)
+    segment.in_file = segment.in_memory = end - segment.address
+    segment.write(whole)
+    for section in sections:
+        section.offset = segment.offset + section.address - segment.address
+        if section.kind == elf.NOBITS and not section.flags & elf.OF_THREADS:
+            section.kind, section.size = elf.PROGBITS, min(section.size, end - section.address)
+        section.write(whole)
+    return bytes(whole)
+
+
+def store(path: Path, *words: str) -> None:
+    """Make the program at `path` hold a snapshot of itself. Raises RuntimeError where two of them differ.
+
+    words  what the program is told beside the name of the file
+    """
+    parts = take(path, list(words))
+    if take(path, list(words), elsewhere=True) != parts:
         raise RuntimeError(f"two snapshots of {path} differ: something in them is of one process alone")
-    path.write_bytes(program.with_snapshot(begin, snapshot))
+    path.write_bytes(with_snapshot(elf.File(path), parts))

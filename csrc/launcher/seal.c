@@ -38,6 +38,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fail.h"
 #include "syscalls.h"
 
 #ifndef MFD_EXEC

@@ -1,13 +1,9 @@
-/* What /proc/self/exe shows of the launcher: seal.c for launcher.c. */
+/* What /proc/self/exe shows of the launcher. */
 #ifndef PYRUNTIME_SEAL_H
 #define PYRUNTIME_SEAL_H
 
 #include <limits.h>
 #include <stdbool.h>
-
-/* launcher.c: say what failed in the program's own voice and end with its error status. */
-_Noreturn void fail(const char *what, const char *detail);
-_Noreturn void fail_errno(const char *what);
 
 /* Fill `origin` with the path of the installed program; return whether the running one is a sealed copy of it. */
 bool find_origin(int self, char origin[PATH_MAX]);

@@ -8,170 +8,163 @@
    libpython, and what it allocates are at the same addresses in each process. What is not at the same address is the C
    library and the stack. Of those the snapshot holds nothing:
 
-   - what libpython allocates while it is taken comes from ARENA, the last part of the program's own data. --wrap
-     directs the calls of malloc here (setup.py); the C library itself keeps using its own.
+   - what libpython allocates while it is taken comes from the arena, the last part of the program's own data (arena.c).
    - the tables by which the program calls the C library are not part of it, nor are the variables that it shares with
      it, such as `environ`: the dynamic linker fills both in when the program is executed, as always.
-   - extension modules are files, and not loaded yet (pyruntime/startup/embedded.py).
+   - the extension modules that the hot verbs use are linked in (csrc/build/extensions.py); no other one is loaded.
    - the build takes two snapshots, with the C library and the stack at different addresses, and fails if they differ.
 
-   For the interpreter, waking up is what it is to be the child of a fork: the same memory, another process. */
-#define Py_BUILD_CORE 1
-#include <Python.h>
-#include <internal/pycore_pymem.h>
-#include <internal/pycore_runtime.h>
+   How the interpreter is started has nothing to do with any of that: it is CPython's documented way. What it knows of
+   its process is in cpython.c, and the environment here. */
+#include "snapshot.h"
+
+#include "cpython.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <limits.h>
+#include <malloc.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "snapshot.h"
+#include "arena.h"
+#include "fail.h"
+#include "places.h"
 
-_Noreturn void fail(const char *what, const char *detail);
+/* From the build: FROZEN, the modules of the package; EXTENSIONS(use), the names of the extension modules that are linked
+   in and of their functions; EXTENSION_DATA(use), what begins and ends the data of those that are no objects. */
+#include "modules.h"
 
-/* Behind everything else that the program has, so that what is not used of it need not be stored. */
-#define PAGE 4096UL
-#define ARENA_SIZE (64UL << 20)
-static char arena[ARENA_SIZE] __attribute__((section(".lbss,\"aw\",@nobits#"), aligned(PAGE)));
-static size_t used;
-static bool recording;
 static PyThreadState *present;
-
-/* Where the data begins that is stored: the linker's name for the start of .data. */
-extern char __data_start;
-
-/* What stands before the data in the file: both are addresses. */
-struct header {
-    uint64_t begin, end;
-};
-
-static bool in_arena(const void *memory) { return (const char *)memory > arena && (const char *)memory <= arena + used; }
-
-/* ---- malloc and its like, as the program calls them ---- */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void __real_free(void *memory);
-void __wrap_free(void *memory);
-
-/* Each piece has its usable size before it. Those given back while the snapshot is taken are used again, so that what is
-   left lies close together; one that is given back later stays where it is. */
-#define UNIT 16UL
-#define SPARE 4096
-static void *spare[SPARE]; /* the first of each size with its head, in units; each piece holds the next */
-
-static size_t *size_of(void *memory) { return (size_t *)memory - 1; }
-
-/* Return the next piece of `size` bytes with its head, or NULL when the arena is full. */
-static void *take(size_t size) {
-    if (size > sizeof arena - UNIT - used)
-        return NULL;
-    used += size;
-    return arena + UNIT + used - size;
-}
-
-void *__wrap_malloc(size_t size) {
-    if (!recording)
-        return __real_malloc(size);
-    size_t units = (sizeof(size_t) + size + UNIT - 1) / UNIT;
-    void *memory = units < SPARE ? spare[units] : NULL;
-    if (memory) {
-        spare[units] = *(void **)memory;
-    } else if ((memory = take(units * UNIT))) {
-        *size_of(memory) = units * UNIT - sizeof(size_t);
-    }
-    return memory;
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-    size_t whole;
-    if (!recording)
-        return __real_calloc(count, size);
-    void *memory = __builtin_mul_overflow(count, size, &whole) ? NULL : __wrap_malloc(whole);
-    return memory ? memset(memory, 0, whole) : NULL;
-}
-
-void *__wrap_realloc(void *memory, size_t size) {
-    if (!in_arena(memory))
-        return memory || !recording ? __real_realloc(memory, size) : __wrap_malloc(size);
-    size_t former = *size_of(memory);
-    if (size <= former)
-        return memory;
-    void *larger = __wrap_malloc(size);
-    if (!larger)
-        return NULL;
-    memcpy(larger, memory, former);
-    __wrap_free(memory);
-    return larger;
-}
-
-void __wrap_free(void *memory) {
-    if (!in_arena(memory)) {
-        __real_free(memory);
-    } else if (recording) {
-        size_t size = *size_of(memory), units = (size + sizeof(size_t)) / UNIT;
-        memset(memory, 0, size); /* what is left must not depend on what was there */
-        if (units < SPARE) {
-            *(void **)memory = spare[units];
-            spare[units] = memory;
-        }
-    }
-}
-
-/* The stack of Python's frames is asked for as memory of the kernel. */
-static void *map(void *context, size_t size) {
-    (void)context;
-    if (recording)
-        return __wrap_malloc(size);
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static void unmap(void *context, void *memory, size_t size) {
-    (void)context;
-    if (!in_arena(memory))
-        munmap(memory, size);
-}
-
-/* Locks hold the thread that took them; the numbers that libpython makes of it would be different in each snapshot. */
-pthread_t __real_pthread_self(void);
-pthread_t __wrap_pthread_self(void) { return recording ? 1 : __real_pthread_self(); }
-
-/* ---- Taken and woken ---- */
 
 bool snapshot_present(void) { return present != NULL; }
 
-void snapshot_begin(void) {
-    PyObjectArenaAllocator allocator = {NULL, map, unmap};
-    recording = true;
-    PyObject_SetArenaAllocator(&allocator);
+/* ---- Taken ---- */
+
+static void check(PyStatus status) {
+    if (PyStatus_Exception(status))
+        fail(status.func ? status.func : "interpreter", status.err_msg ? status.err_msg : "no reason given");
 }
 
-int snapshot_write(const char *path) {
-    present = PyThreadState_Get();
-    recording = false;
-    /* Until here malloc gave out everything, one piece behind the other (launcher.c): what belongs together lies together.
-       What is allocated from now on comes from Python's own allocator, which passes on what is not its own. */
-    _PyMem_SetupAllocators(PYMEM_ALLOCATOR_PYMALLOC);
-    present->native_thread_id = 0; /* of this process, and set anew in each */
-    /* The last piece ends beyond `used`, by the head of a next one; the rest of its page is part of it as well. */
-    struct header header = {(uintptr_t)&__data_start, ((uintptr_t)arena + used + UNIT + PAGE - 1) & -PAGE};
-    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (file < 0 || write(file, &header, sizeof header) != sizeof header)
-        return -1;
-    for (uintptr_t place = header.begin; place < header.end;) {
-        ssize_t written = write(file, (void *)place, header.end - place);
-        if (written < 0)
-            return -1;
-        place += written;
-    }
-    return close(file);
+static void append_path(PyConfig *config, const char *folder, const char *name) {
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s%s", folder, name) >= (int)sizeof path)
+        fail("the path is too long", folder);
+    wchar_t *wide = Py_DecodeLocale(path, NULL);
+    if (!wide)
+        fail("cannot decode", path);
+    check(PyWideStringList_Append(&config->module_search_paths, wide));
 }
+
+/* Start the interpreter, isolated from whoever starts it. */
+static void start(const char *library) {
+    PyPreConfig before;
+    PyPreConfig_InitIsolatedConfig(&before);
+    before.allocator = PYMEM_ALLOCATOR_MALLOC; /* the arena's */
+    before.utf8_mode = 1; /* paths are bytes: UTF-8 with surrogateescape, whatever the locale */
+    check(Py_PreInitialize(&before));
+
+    PyConfig config;
+    PyConfig_InitIsolatedConfig(&config);
+    config.site_import = 0;
+    config.write_bytecode = 0;
+    config.pathconfig_warnings = 0;
+    config.parse_argv = 0;
+    config.use_hash_seed = 1; /* the same in each process in any case: docs/design.md */
+    config.hash_seed = 0x7079;
+#if PY_VERSION_HEX >= 0x030b0000
+    config.use_frozen_modules = 1;
+#endif
+    config.module_search_paths_set = 1;
+    append_path(&config, library, "");
+    append_path(&config, library, "/lib-dynload");
+    /* Of the machine that this runs on nothing is known yet. */
+    check(PyConfig_SetBytesString(&config, &config.program_name, "pyruntime"));
+    wchar_t **const unknown[] = {&config.executable, &config.base_executable, &config.prefix, &config.base_prefix,
+                                 &config.exec_prefix, &config.base_exec_prefix};
+    for (size_t index = 0; index < sizeof unknown / sizeof *unknown; index++)
+        check(PyConfig_SetBytesString(&config, unknown[index], ""));
+    check(Py_InitializeFromConfig(&config));
+    PyConfig_Clear(&config);
+    PyGC_Disable(); /* a short life: collecting costs time, and copies pages that the child shares */
+}
+
+/* The search path of modules in files, which only a rare case needs. Called by pyruntime/startup/embedded.py. */
+static const char *program_path;
+static PyObject *library(PyObject *module, PyObject *arguments) {
+    char path[PATH_MAX];
+    (void)module, (void)arguments;
+    find_library(program_path, path);
+    return PyUnicode_DecodeFSDefault(path);
+}
+
+static PyObject *create_launcher_module(void) {
+    static PyMethodDef methods[] = {{"library", library, METH_NOARGS, NULL}, {0}};
+    static PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_launcher", .m_size = -1, .m_methods = methods};
+    return PyModule_Create(&definition);
+}
+
+#define DECLARE(name, function) PyObject *function(void);
+EXTENSIONS(DECLARE)
+
+static void add_modules(void) {
+    cpython_add_frozen(FROZEN);
+    int failed = PyImport_AppendInittab("_launcher", create_launcher_module);
+#define ADD(name, function) failed |= PyImport_AppendInittab(name, function);
+    EXTENSIONS(ADD)
+    if (failed)
+        fail("memory", "PyImport_AppendInittab");
+}
+
+/* What is stored: from the linker's name for the start of .data to the arena's end, and the data of EXTENSION_DATA. */
+extern char __data_start;
+#define BOUNDS(begin, end) extern char begin, end;
+EXTENSION_DATA(BOUNDS)
+
+struct range {
+    uint64_t begin, end;
+};
+
+/* Write a snapshot: how many ranges there are, each one's addresses, and their bytes. */
+static void write_to(const char *path) {
+    const struct range ranges[] = {
+        {(uintptr_t)&__data_start, arena_limit()},
+#define RANGE(begin, end) {(uintptr_t)&begin, (uintptr_t)&end},
+        EXTENSION_DATA(RANGE)};
+    uint64_t count = sizeof ranges / sizeof *ranges;
+    FILE *file = fopen(path, "wxe");
+    bool written = file && fwrite(&count, sizeof count, 1, file) == 1 && fwrite(ranges, sizeof ranges, 1, file) == 1;
+    for (size_t index = 0; written && index < count; index++)
+        written = fwrite((void *)ranges[index].begin, ranges[index].end - ranges[index].begin, 1, file) == 1;
+    if (!written || fclose(file) != 0)
+        fail_errno(path);
+}
+
+_Noreturn void snapshot_take(const char *path, const char *library) {
+    arena_begin();
+    cpython_begin();
+    add_modules();
+    start(library);
+    PyObject *program = PyImport_ImportModule("pyruntime.startup.embedded");
+    PyObject *objects = program ? PyObject_CallMethod(program, "prepare", NULL) : NULL;
+    if (!objects) {
+        PyErr_Print();
+        _exit(1);
+    }
+    cpython_make_immortal(objects);
+    Py_DECREF(objects);
+    if (!PyObject_CallMethod(program, "settle", NULL)) {
+        PyErr_Print();
+        _exit(1);
+    }
+    present = cpython_leave();
+    write_to(path);
+    _exit(0);
+}
+
+/* ---- Woken ---- */
 
 /* Fill posix.environ, which was filled in another process. */
 static void take_environment(void) {
@@ -191,13 +184,26 @@ static void take_environment(void) {
         fail("interpreter", "no environment");
 }
 
-void snapshot_wake(void) {
-    /* The key of thread-local storage was of another process. */
-    Py_tss_t *key = &_PyRuntime.gilstate.autoTSSkey;
-    *key = (Py_tss_t)Py_tss_NEEDS_INIT;
-    if (PyThread_tss_create(key) != 0 || PyThread_tss_set(key, present) != 0)
-        fail("interpreter", "no thread-local storage");
-    present->thread_id = PyThread_get_thread_ident();
-    PyOS_AfterFork_Child();
+_Noreturn void snapshot_run(int argc, char **argv, const char *origin, const char *packages) {
+    /* A short life: memory is asked for in few pieces and given back at its end. The first must stay smaller than the map
+       of memory of Python's allocator, 256 KiB of zeros, which then costs nothing until it is used. */
+    mallopt(M_TOP_PAD, 192 << 10);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    if (!present)
+        fail("the program is not whole", "it holds no interpreter");
+    program_path = origin;
+    cpython_enter(present);
     take_environment();
+    PyObject *words = PyList_New(argc), *program = PyImport_ImportModule("pyruntime.startup.embedded");
+    for (int index = 0; words && index < argc; index++) {
+        PyObject *word = PyUnicode_DecodeFSDefault(argv[index]);
+        if (!word)
+            fail("memory", "no room for the command line");
+        PyList_SET_ITEM(words, index, word);
+    }
+    if (words && program)
+        PyObject_CallMethod(program, "program", "NNN", words, PyUnicode_DecodeFSDefault(origin),
+                            PyUnicode_DecodeFSDefault(packages));
+    PyErr_Print();
+    _exit(1);
 }

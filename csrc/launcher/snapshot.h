@@ -1,19 +1,19 @@
 /* A started interpreter as part of the program: snapshot.c. */
-#ifndef SNAPSHOT_H
-#define SNAPSHOT_H
+#ifndef PYRUNTIME_SNAPSHOT_H
+#define PYRUNTIME_SNAPSHOT_H
 
 #include <stdbool.h>
 
 /* Whether this program holds an interpreter that was started when it was built. */
 bool snapshot_present(void);
 
-/* From here on, keep what is allocated where the snapshot can take it along. Before the first call of libpython. */
-void snapshot_begin(void);
+/* Start the interpreter with the standard library in the directory `library`, and write to `path` what
+   csrc/build/snapshot.py makes the program of. The build calls this. */
+_Noreturn void snapshot_take(const char *path, const char *library);
 
-/* Write to `path` what csrc/build/snapshot.py makes the program of; return 0, or -1 with errno. */
-int snapshot_write(const char *path);
+/* Go on with the interpreter of the snapshot in this process.
 
-/* Make the interpreter of the snapshot that of this process and thread. */
-void snapshot_wake(void);
+   origin    path of the program, `packages` the directory of the package */
+_Noreturn void snapshot_run(int argc, char **argv, const char *origin, const char *packages);
 
 #endif

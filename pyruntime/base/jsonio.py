@@ -4,6 +4,13 @@ Built on the interpreter's C accelerator alone, because importing `json` costs m
 Documents of users are read by pyruntime.spec, which is strict.
 """
 
+from _json import encode_basestring_ascii as _quote
+from _json import make_scanner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _INFINITY = float("inf")
 _LITERALS = {True: "true", False: "false", None: "null"}
 
@@ -24,23 +31,7 @@ class _ScannerSettings:
     parse_constant = staticmethod(_refuse)
 
 
-# Both put the accelerator's function in their place when they are first called: the launcher imports this module when
-# it is built, and extension modules when it runs (pyruntime/startup/embedded.py).
-
-
-def _scan(text: str, start: int) -> "tuple[object, int]":
-    global _scan
-    from _json import make_scanner
-
-    _scan = make_scanner(_ScannerSettings)  # type: ignore[arg-type,assignment]
-    return _scan(text, start)
-
-
-def _quote(text: str) -> str:
-    global _quote
-    from _json import encode_basestring_ascii as _quote
-
-    return _quote(text)
+_scan: "Any" = make_scanner(_ScannerSettings)  # type: ignore[arg-type]
 
 
 def loads(text: str) -> object:

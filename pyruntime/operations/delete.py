@@ -2,8 +2,9 @@
 
 import select
 
+from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
-from pyruntime.base import log, syscalls
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.store import container as containers
@@ -32,7 +33,8 @@ def delete(root: str, container_id: str, force: bool) -> None:
     """
     try:
         container = containers.open_container(root, container_id)
-    except containers.Unknown:
+    except Error:
+        containers.check_id(container_id)
         if force and not os.path.lexists(f"{root}/{container_id}"):
             return
         raise
@@ -77,7 +79,7 @@ def _lock_by_force(container: "Container") -> bool:
         lock_holder.evict(container.fd)
     try:
         container.lock()
-    except containers.Unknown:
+    except Error:
         return False
     return True
 
@@ -127,17 +129,17 @@ def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
     pid = state["pid"]
     if pid <= 0:
         return
-    pidfd = syscalls.pidfd_open(pid)
+    pidfd = lib.pyr_pidfd_open(pid)
     if pidfd < 0:
         return
     try:
         if process.alive(pid, state["start_time"]):
-            syscalls.pidfd_send_signal(pidfd, _KILL)
+            lib.pyr_pidfd_send_signal(pidfd, _KILL)
             if cgroup is not None and containers.paused(state):
                 cgroup.thaw()  # v1's freezer holds back even SIGKILL
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            if not os.call(poll.poll, _PATIENCE * 1000):
+            if not poll.poll(_PATIENCE * 1000):
                 raise Error(f"cannot delete container {state['id']!r}", f"process {pid} does not end", clause=_CLAUSE)
     finally:
         os.close(pidfd)

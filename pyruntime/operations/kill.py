@@ -1,7 +1,7 @@
 """The kill operation (runtime.md#kill): a signal for the container's process."""
 
+from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
-from pyruntime.base import syscalls
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.store import container as containers
@@ -61,12 +61,12 @@ def send(pid: int, started: int, signal: int, container_id: str) -> None:
 
     Upholds runtime.md#kill/signal-sent.
     """
-    pidfd = syscalls.pidfd_open(pid)
+    pidfd = lib.pyr_pidfd_open(pid)
     try:
         # Checked while the pidfd holds the process: from here on it cannot become another one.
         error = -pidfd if pidfd < 0 else 0 if process.alive(pid, started) else 3
         if not error:
-            error = -syscalls.pidfd_send_signal(pidfd, signal)
+            error = -lib.pyr_pidfd_send_signal(pidfd, signal)
         if error == 3:
             raise Error(f"cannot kill container {container_id!r}", "container not running", clause=_CLAUSE)
         if error:

@@ -1,23 +1,16 @@
-"""The start in the launcher (csrc/launcher/launcher.c), where half of the interpreter is enough.
+"""The program's start from a snapshot (csrc/launcher/snapshot.c).
 
-The first half knows the modules built into it and those frozen into the launcher; here it learns where the few
-extension modules lie. It lacks what takes longer to set up than a whole `state` needs: the search for files, the
-codecs, sys.stdout. That follows when a rare case imports a library or calls `open`.
-
-Where the launcher holds a snapshot (csrc/launcher/snapshot.c), `prepare` was called when it was built, and `program`
-finds the package imported.
+`prepare` and `settle` run when the program is built, `program` in each process that goes on from there: it finds the
+package imported. What is imported later comes out of the program too, if it is the package's. Files are looked for only
+when a rare case wants a library.
 """
 
 import _frozen_importlib as importlib
 import _imp
-import builtins
 import gc
 import posix
 import sys
 import time
-
-from pyruntime.base import lean_os as os
-from pyruntime.base.errors import CannotLoad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,155 +27,120 @@ _HOT = """
 """
 
 
-class _Extensions:
-    """Finds the extension modules of the hot verbs without a search, and loads them."""
-
-    def __init__(self, dynload: str, packages: str, system: str) -> None:
-        self.own = [f"{packages}/pyruntime"]
-        self.cffi = [dynload, packages, system]
-        # The others of any name are the interpreter's own.
-        self.standard = [dynload]
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
-        """Return where the module is, or None (importlib.abc.MetaPathFinder)."""
-        package, _, module = name.rpartition(".")
-        places = self.standard
-        if package == "pyruntime":
-            places = self.own
-        elif package:
-            return None
-        elif name == "_cffi_backend":
-            places = self.cffi
-        for place in places:
-            for suffix in _imp.extension_suffixes():
-                file = f"{place}/{module}{suffix}"
-                if os.path.exists(file):
-                    loader: Any = self
-                    return importlib.ModuleSpec(name, loader, origin=file)
-        return None
-
-    @staticmethod
-    def create_module(spec: "Any") -> "ModuleType":
-        """Load the file (importlib.abc.Loader). Raises CannotLoad."""
-        try:
-            return _imp.create_dynamic(spec)
-        except ImportError as error:
-            raise CannotLoad(f"cannot load {spec.name}", str(error), step=f"dlopen({spec.origin})") from None
-
-    @staticmethod
-    def exec_module(module: "ModuleType") -> None:
-        """Fill the module (importlib.abc.Loader)."""
-        _imp.exec_dynamic(module)
-
-
-class _Rest:
-    """The last to be asked for a module: it brings the finders of the second half, which are asked after it."""
-
-    done = False
+class _Files:
+    """The last to be asked for a module: it knows where the files are that the others are in."""
 
     @classmethod
-    def find_spec(cls, name: str, path: object = None, target: object = None) -> None:
-        """Start the second half, once (importlib.abc.MetaPathFinder)."""
-        finish()
+    def find_spec(cls, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
+        """Put the search path in order, make room for the finder of files, and ask that."""
+        from _launcher import library  # type: ignore[import-not-found]
+
+        standard: str = library()
+        sys.path[:0] = [standard, f"{standard}/lib-dynload"]
+        # Where the package is a distribution's, what it needs is in the distribution's directory as well.
+        if sys.path[-1].endswith("/dist-packages"):
+            sys.path.append(f"{standard.rpartition('/')[0]}/python3/dist-packages")
+        sys.meta_path[:] = [finder if finder is not cls else _finder for finder in sys.meta_path]
+        sys.modules["encodings"].__path__[:] = [f"{standard}/encodings"]
+        # What `time` knows of the time zone is the snapshot's.
+        time.tzset()
+        return _finder.find_spec(name, path, target)
 
 
-def finish() -> None:
-    """Start the second half of the interpreter where that has not happened. Raises ImportError in a container."""
-    if _Rest.done:
-        return
-    if _Rest not in sys.meta_path:
-        raise ImportError("importing is switched off")
-    from _launcher import finish as second_half  # type: ignore[import-not-found]
-
-    # Its own imports must not come back here.
-    _Rest.done = True
-    second_half()
-    # What `time` knows of the time zone may be from a snapshot.
-    time.tzset()
-    # Frozen packages have no directory, and all codecs but UTF-8 are files in it.
-    sys.modules["encodings"].__path__[:] = [f"{sys.path[0]}/encodings"]
+_finder: "Any" = None
 
 
-def _open(*arguments: "Any", **options: "Any") -> "Any":
-    finish()
-    return open(*arguments, **options)
+class _Stream:
+    """sys.stdin, sys.stdout or sys.stderr, until something is done with it: it is opened then.
+
+    What the process that took the snapshot had there was something else.
+    The package itself writes to descriptors (pyruntime/cli/output.py).
+    """
+
+    def __init__(self, name: str, number: int) -> None:
+        self.__dict__.update(_name=name, _number=number)
+
+    def __getattr__(self, name: str) -> object:
+        stream = open(
+            self.__dict__["_number"],
+            "w" if self.__dict__["_number"] else "r",
+            buffering=1,
+            encoding="utf-8",
+            errors="backslashreplace" if self.__dict__["_number"] == 2 else "surrogateescape",
+            closefd=False,
+        )
+        setattr(sys, self.__dict__["_name"], stream)
+        return getattr(stream, name)
 
 
 def _find_and_load(name: str, import_: object) -> "ModuleType":
     """Import a module that is not there yet, in the place of importlib's function of that name.
 
-    A module of the package is frozen, so that nothing needs finding: for the hundred of a `run`, what importlib does
-    beyond that takes a millisecond.
+    A module of the package is frozen, or linked in, so that nothing needs finding: for the hundred of a `run`, what
+    importlib does beyond that takes a millisecond.
     """
     # Init empties that list: importing is switched off then.
-    if not name.startswith("pyruntime.") or not sys.meta_path or not _imp.is_frozen(name):
+    if not name.startswith("pyruntime.") or not sys.meta_path:
         return _search(name, import_)
     package, _, module = name.rpartition(".")
-    parent = sys.modules.get(package) or _find_and_load(package, import_)
-    _imp.init_frozen(name)
-    setattr(parent, module, sys.modules[name])
+    if _imp.is_builtin(name):
+        loader: Any = importlib.BuiltinImporter
+        sys.modules[name] = loaded = _imp.create_builtin(importlib.ModuleSpec(name, loader, origin="built-in"))
+        _imp.exec_builtin(loaded)
+    elif _imp.is_frozen(name):
+        parent = sys.modules.get(package) or _find_and_load(package, import_)
+        _imp.init_frozen(name)
+        setattr(parent, module, sys.modules[name])
+    else:
+        return _search(name, import_)
     return sys.modules[name]
 
 
 _search: "Callable[[str, object], ModuleType]" = importlib._find_and_load  # type: ignore[attr-defined]
 
 
-class _Later:
-    """`ffi` or `lib` of the stub in a snapshot, which holds no extension modules: their addresses change.
-
-    The stub is loaded when something of it is first used that is not a constant.
-    """
-
-    def __init__(self, name: str, constants: "dict[str, int]") -> None:
-        self.__dict__.update(constants, _name=name)
-
-    def __getattr__(self, name: str) -> object:
-        stub = sys.modules.get("pyruntime._stub") or _search("pyruntime._stub", __import__)
-        value: object = getattr(getattr(stub, self.__dict__["_name"]), name)
-        # Found there from now on, without coming here.
-        self.__dict__[name] = value
-        return value
-
-
-def prepare() -> None:
+def prepare() -> "list[object]":
     """Import what the hot verbs use, for a snapshot, and use it (pyruntime/startup/rehearsal.py).
 
-    All else is imported when it is needed: what lies among the hot is mapped together with it.
+    All else is imported when it is needed: what lies among the hot is mapped together with it. Returns what the
+    snapshot is going to consist of, as far as the garbage collector knows it.
     """
-    from pyruntime._constants import LIB
-
-    _replace()
-    stub: Any = type(sys)("pyruntime._stub")
-    stub.lib, stub.ffi = _Later("lib", LIB), _Later("ffi", {})
-    sys.modules[stub.__name__] = stub
+    global _finder
+    importlib._find_and_load = _find_and_load  # type: ignore[attr-defined]
     for name in _HOT.split():
         _find_and_load(f"pyruntime.{name}", __import__)
     from pyruntime.startup.rehearsal import rehearse
 
     rehearse()
-    del sys.modules[stub.__name__]
     # Of the process that takes the snapshot.
     posix.environ.clear()
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream: Any = _Stream(name, number)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    *others, _finder = sys.meta_path
+    sys.meta_path[:] = [*others, _Files]
+    sys.path.clear()
+    sys.path_importer_cache.clear()
     gc.collect()
+    return gc.get_objects()
+
+
+def settle() -> None:
+    """Keep the collector away from all that is there. The last thing before the snapshot is taken."""
     gc.freeze()
 
 
-def _replace() -> None:
-    importlib._find_and_load = _find_and_load  # type: ignore[attr-defined]
-    builtins.open = _open
-
-
-def program(dynload: str, packages: str, system: str) -> None:
+def program(words: "list[str]", origin: str, packages: str) -> None:
     """Run the program.
 
-    dynload   directory of the interpreter's own extension modules
+    words     the command line
+    origin    path of the program
     packages  directory of the package
-    system    another one that may have cffi, or ""
     """
+    sys.argv, sys.executable = words, origin
+    sys.path.append(packages)
     sys.modules["pyruntime"].__path__[:] = [f"{packages}/pyruntime"]
-    finders: list[Any] = [_Extensions(dynload, packages, system), _Rest]
-    sys.meta_path += finders
-    _replace()
     from pyruntime.cli.main import program
 
     program()

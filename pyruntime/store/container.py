@@ -14,7 +14,8 @@ ROOT/ID/start.sock  the start gate: the container's init listens here from `crea
 import errno
 import fcntl
 
-from pyruntime.base import jsonio, syscalls
+from pyruntime._stub import lib
+from pyruntime.base import jsonio
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.store import process, state_json
@@ -85,7 +86,7 @@ class Container:
     def release(self) -> None:
         """Let go of the lock; the directory stays open."""
         self._forget()
-        os.call(fcntl.flock, self.fd, fcntl.LOCK_UN)
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def _forget(self) -> None:
         if self.noted:
@@ -102,7 +103,7 @@ class Container:
 
     def lock(self) -> None:
         """Wait until nobody else changes this container. Raises Error when it was deleted meanwhile."""
-        os.call(fcntl.flock, self.fd, fcntl.LOCK_EX)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
         if os.fstat(self.fd).st_nlink == 0:
             raise _unknown(self.container_id)
 
@@ -117,7 +118,7 @@ class Container:
     def try_lock(self) -> bool:
         """Tell whether the lock was free, and take it then."""
         try:
-            os.call(fcntl.flock, self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -247,8 +248,6 @@ class Container:
 
     def listen(self) -> int:
         """Make the start gate; return the listening descriptor, which the caller owns."""
-        from pyruntime._stub import lib
-
         sock = lib.pyr_listen(self.gate().encode())
         if sock < 0:
             raise Error("cannot make the start gate", errno=-sock)
@@ -256,7 +255,7 @@ class Container:
 
     def connect(self) -> int:
         """Return a connection to the waiting init, which the caller owns, or -1 when none waits."""
-        sock = syscalls.connect(self.gate().encode())
+        sock = lib.pyr_connect(self.gate().encode())
         if sock < 0 and -sock not in (errno.ECONNREFUSED, errno.ENOENT):
             raise Error("cannot reach the container's init", errno=-sock)
         return max(sock, -1)
@@ -339,12 +338,8 @@ def _parse_state(path: str, container_id: str, content: bytes, of_any_version: b
     return state  # type: ignore[return-value]
 
 
-class Unknown(Error):
-    """There is no such container, or not any more."""
-
-
-def _unknown(container_id: str) -> Unknown:
-    return Unknown(f"container {container_id!r} does not exist", clause="runtime.md#state")
+def _unknown(container_id: str) -> Error:
+    return Error(f"container {container_id!r} does not exist", clause="runtime.md#state")
 
 
 def create(root: str, container_id: str) -> Container:

@@ -2,8 +2,8 @@
 
 import select
 
+from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
-from pyruntime.base import syscalls
 from pyruntime.store import process
 
 _NOTE = "holder"
@@ -35,7 +35,7 @@ def evict(directory: int) -> None:
     Does nothing when nobody is noted, or the process has ended by itself.
     """
     pid, started = _noted(directory)
-    pidfd = syscalls.pidfd_open(pid) if pid else -1
+    pidfd = lib.pyr_pidfd_open(pid) if pid else -1
     if pidfd < 0:
         return
     try:
@@ -43,10 +43,10 @@ def evict(directory: int) -> None:
         if not process.alive(pid, started):
             return
         descendants = _descendants(pid)
-        syscalls.pidfd_send_signal(pidfd, _KILL)
+        lib.pyr_pidfd_send_signal(pidfd, _KILL)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        os.call(poll.poll, _PATIENCE * 1000)
+        poll.poll(_PATIENCE * 1000)
     finally:
         os.close(pidfd)
     for child, born in descendants:

@@ -128,41 +128,52 @@ def test_a_reader_who_has_gone_gets_an_error_status_and_not_a_signal(pyruntime):
 
 
 @pytest.fixture
-def loading(moved):
-    """The build of the program that loads libpython, in the place of the one that may have it inside."""
-    program, packages = moved
-    small = packages / "pyruntime/launcher"
-    if small.exists():
-        shutil.copyfile(small, program)
+def plain(moved, pytestconfig, monkeypatch):
+    """The program that holds no snapshot, as it is built where that cannot be."""
+    program, _ = moved
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    monkeypatch.chdir(pytestconfig.rootpath)
+    build = "import sys; sys.path.insert(0, 'csrc/build'); import program; program.build_plain(sys.argv[1])"
+    call(sys.executable, "-c", build, program).check_returncode()
+    assert program.stat().st_size < 1 << 20
     return program
 
 
-def test_the_build_that_loads_libpython_runs_the_same(loading, pyruntime, tmp_path):
-    assert call(loading, "--version").stdout == call(pyruntime, "--version").stdout
-    assert call(loading, "spec", "--bundle", tmp_path).returncode == 0
-    assert call(loading, "--root", tmp_path / "root", "run", "--bundle", tmp_path, "name").returncode == 1
-
-
-def without_libpython(program):
-    """Return the command line for a program where the library is an empty file."""
-    library = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")).resolve()
-    return ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null "$1"; shift; exec "$@"', "sh", library, program]
+def test_the_program_that_executes_the_interpreter_runs_the_same(plain, pyruntime, tmp_path):
+    assert call(plain, "--version").stdout == call(pyruntime, "--version").stdout
+    assert call(plain, "spec", "--bundle", tmp_path).returncode == 0
+    assert call(plain, "--root", tmp_path / "root", "run", "--bundle", tmp_path, "name").returncode == 1
 
 
 @needs_root
-def test_without_libpython_the_interpreter_is_executed(loading, pyruntime):
-    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
-        return  # then every other test here has run that way
-    result = call(*without_libpython(loading), "--version")
+def test_an_interpreter_that_is_executed_is_sealed(plain, runtime, bundle):
+    assert is_sealed(*exe_of_a_running(runtime, bundle, program=[plain]))
+
+
+@pytest.mark.parametrize("name", ["PYTHONPATH", "PYTHONHOME"])
+def test_an_interpreter_that_is_executed_is_isolated(plain, tmp_path, name):
+    (tmp_path / "posix.py").write_text("raise SystemExit(99)")
+    (tmp_path / "_json.py").write_text("raise SystemExit(99)")
+    result = call(plain, "--version", env={**os.environ, name: str(tmp_path)}, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == call(pyruntime, "--version").stdout
 
 
-@needs_root
-@pytest.mark.skipif(not sysconfig.get_config_var("Py_ENABLE_SHARED"), reason="needs a libpython")
-def test_an_interpreter_that_is_executed_is_sealed(loading, runtime, bundle):
-    program = without_libpython(loading)
-    assert is_sealed(*exe_of_a_running(runtime, bundle, program=program))
+def test_the_library_is_that_of_the_virtual_environment(moved):
+    """Its interpreter's home, wherever that is and whatever the path of the build was."""
+    program, _ = moved
+    home = program.parents[1] / "elsewhere/bin"
+    library = home.parent / f"lib/python{sys.version_info.major}.{sys.version_info.minor}"
+    home.mkdir(parents=True)
+    library.mkdir(parents=True)
+    for entry in Path(sysconfig.get_path("stdlib")).iterdir():
+        if entry.name not in ("difflib.py", "__pycache__"):
+            (library / entry.name).symlink_to(entry)
+    (program.parents[1] / "pyvenv.cfg").write_text(f"include-system-site-packages = false\nhome = {home}\n")
+    # The nearest signal's name is looked for by difflib.
+    (library / "difflib.py").write_text("get_close_matches = lambda *words: ['HUP']")
+    result = call(program, "kill", "name", "no-such-signal")
+    assert "did you mean SIGHUP?" in result.stderr
 
 
 def exe_of_a_running(runtime, bundle, program=None, **options):

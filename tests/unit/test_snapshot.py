@@ -1,7 +1,7 @@
 """A program that holds a snapshot of itself (csrc/build/snapshot.py), tried on one smaller than the launcher."""
 
+import importlib.machinery
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -13,8 +13,9 @@ import pytest
 
 from pyruntime.startup import embedded
 
-SOURCE = str(Path(__file__).parents[2] / "csrc/build/snapshot.py")
-STORE = runpy.run_path(SOURCE)["store"]
+BUILD = str(Path(__file__).parents[2] / "csrc/build")
+sys.path.insert(0, BUILD)
+from snapshot import store  # noqa: E402
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -31,16 +32,16 @@ static int initialized = 41;
 static char zero[100000];
 static const void *place;
 int main(int count, char **words) {
-    if (count == 3 && strcmp(words[1], "--snapshot") == 0) {
+    if (count == 4 && strcmp(words[1], "--snapshot") == 0) {
         initialized++;
         strcpy(zero + 90000, "from the snapshot");
         place = PLACE;
-        uint64_t header[2] = {(uintptr_t)&__data_start, (uintptr_t)&end};
+        uint64_t header[3] = {1, (uintptr_t)&__data_start, (uintptr_t)&end};
         int file = open(words[2], O_WRONLY | O_CREAT | O_EXCL, 0600);
         write(file, header, sizeof header);
-        write(file, &__data_start, header[1] - header[0]);
+        write(file, &__data_start, header[2] - header[1]);
         /* The caller's environment is not there; the machine's time zone is not asked for. */
-        _exit(getenv("PATH") || !getenv("TZ"));
+        _exit(getenv("PATH") || !getenv("TZ") || strcmp(words[3], "word"));
     }
     fprintf(stdout, "%d %s %s %d\n", initialized, zero + 90000, getenv("PATH"), place != NULL);
     return 0;
@@ -63,7 +64,7 @@ def program(tmp_path):
 
 def test_it_goes_on_where_the_snapshot_was_taken_with_what_is_of_its_own_process(program):
     path = program()
-    STORE(path)
+    store(path, "word")
     done = subprocess.run([path], env={"PATH": "/mine"}, capture_output=True, text=True, check=True)
     assert done.stdout == "42 from the snapshot /mine 0\n"
 
@@ -71,7 +72,7 @@ def test_it_goes_on_where_the_snapshot_was_taken_with_what_is_of_its_own_process
 def test_a_debugger_still_finds_the_sections(program):
     path = program()
     before = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True).stdout
-    STORE(path)
+    store(path, "word")
     after = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True)
     assert not after.stderr
     assert [line.split("]")[1].split()[0] for line in after.stdout.splitlines() if "]" in line[:7]] == [
@@ -81,10 +82,10 @@ def test_a_debugger_still_finds_the_sections(program):
 
 def test_the_same_program_comes_of_the_same_sources(program):
     path = program()
-    STORE(path)
+    store(path, "word")
     first = path.read_bytes()
     path = program()
-    STORE(path)
+    store(path, "word")
     assert path.read_bytes() == first
 
 
@@ -97,7 +98,7 @@ def test_what_is_of_one_process_alone_is_refused(program, place):
     path = program(place=place)
     before = path.read_bytes()
     with pytest.raises(RuntimeError, match="differ"):
-        STORE(path)
+        store(path, "word")
     assert path.read_bytes() == before
 
 
@@ -105,7 +106,8 @@ def test_what_is_of_one_process_alone_is_refused(program, place):
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_it_is_refused_where_the_kernel_randomizes_no_addresses(program, place):
     path = program(place=place)
-    store = f"import runpy; runpy.run_path({SOURCE!r})['store'](__import__('pathlib').Path({str(path)!r}))"
+    lines = ["import sys", f"sys.path.insert(0, {BUILD!r})", "import pathlib, snapshot"]
+    store = "\n".join([*lines, f"snapshot.store(pathlib.Path({str(path)!r}), 'word')"])
     done = subprocess.run(["setarch", "-R", sys.executable, "-c", store], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "differ" in done.stderr
@@ -130,14 +132,19 @@ def test_a_snapshot_ends_with_a_page(pyruntime):
     assert (address + in_memory) % 4096 == 0
 
 
-def test_the_second_half_of_the_start_knows_the_time_zone(monkeypatch):
-    encodings = sys.modules["encodings"]
-    monkeypatch.setattr(encodings, "__path__", list(encodings.__path__))
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, embedded._Rest])
-    monkeypatch.setattr(embedded._Rest, "done", False)
-    monkeypatch.setitem(sys.modules, "_launcher", types.SimpleNamespace(finish=lambda: None))
+def test_the_first_module_from_a_file_brings_the_search_path_and_the_time_zone(monkeypatch):
+    library = os.path.dirname(os.__file__)
+    monkeypatch.setattr(sys, "path", ["/packages"])
+    monkeypatch.setattr(sys, "meta_path", [embedded._Files])
+    monkeypatch.setattr(embedded, "_finder", importlib.machinery.PathFinder)
+    monkeypatch.setattr(sys.modules["encodings"], "__path__", [])
+    monkeypatch.setitem(sys.modules, "_launcher", types.SimpleNamespace(library=lambda: library))
     with monkeypatch.context() as changed:
         changed.setenv("TZ", "XYZ-3")
-        embedded.finish()
+        found = embedded._Files.find_spec("colorsys")
         assert (time.tzname[0], time.timezone) == ("XYZ", -3 * 3600)
     time.tzset()
+    assert found.origin == f"{library}/colorsys.py"
+    assert sys.path == [library, f"{library}/lib-dynload", "/packages"]
+    assert sys.meta_path == [importlib.machinery.PathFinder]
+    assert sys.modules["encodings"].__path__ == [f"{library}/encodings"]

@@ -7,6 +7,7 @@ So the word "version" stands on the first line only.
 import sys
 
 from pyruntime import SPEC_VERSION, __version__
+from pyruntime.base._build import WHY_NO_SNAPSHOT
 from pyruntime.cli.output import write
 
 TYPE_CHECKING = False
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def main(line: "CommandLine") -> int:
-    """Print the versions of pyruntime, of the runtime-spec and of Python."""
+    """Print the versions of pyruntime, of the runtime-spec and of Python, and how this build starts."""
+    start = f"interpreter ({WHY_NO_SNAPSHOT})" if WHY_NO_SNAPSHOT else "snapshot"
     python = ".".join(str(part) for part in sys.version_info[:3])
-    write(f"pyruntime version {__version__}\nspec: {SPEC_VERSION}\npython: {python}\n")
+    write(f"pyruntime version {__version__}\nspec: {SPEC_VERSION}\npython: {python}\nstart: {start}\n")
     return 0

@@ -1,6 +1,7 @@
 """A seccomp profile compiled by libseccomp (config-linux.md#seccomp)."""
 
 import errno
+import sys
 
 from pyruntime._seccomp import ffi, lib
 from pyruntime.base import lean_os as os
@@ -30,13 +31,16 @@ def version() -> str:
 
 
 def library() -> str:
-    """Return the path of libseccomp as this process has it loaded."""
+    """Return the path of the file that this process has libseccomp from: its own, or the library. Raises OSError."""
+    if "pyruntime._seccomp" in sys.builtin_module_names:
+        return sys.executable
     with open("/proc/self/maps", "rb") as maps:
         for line in maps:
             path = os.fsdecode(line.rstrip(b"\n").partition(b"/")[2])
-            if path.rpartition("/")[2].startswith("libseccomp.so"):
+            # Wheels bring it under a name with a checksum in it.
+            if path.rpartition("/")[2].startswith("libseccomp"):
                 return f"/{path}"
-    raise FileNotFoundError("libseccomp.so")
+    raise FileNotFoundError("libseccomp")
 
 
 def architecture(name: str) -> int:

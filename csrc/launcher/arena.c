@@ -1,0 +1,104 @@
+/* malloc and its like, as the program calls them: the linker directs their calls here (--wrap). The C library itself
+   keeps using its own. */
+#include "arena.h"
+
+#include <pthread.h>
+#include <stddef.h>
+#include <string.h>
+
+/* Behind everything else that the program has, so that what is not used of it need not be stored. */
+#define PAGE 4096UL
+#define ARENA_SIZE (64UL << 20)
+static char arena[ARENA_SIZE] __attribute__((section(".arena,\"aw\",@nobits#"), aligned(PAGE)));
+static size_t used;
+static bool recording;
+
+void arena_begin(void) { recording = true; }
+
+void arena_end(void) { recording = false; }
+
+bool arena_holds(const void *memory) {
+    return (const char *)memory > arena && (const char *)memory <= arena + used;
+}
+
+/* Each piece has its usable size before it. Those given back while the snapshot is taken are used again, so that what is
+   left lies close together; one that is given back later stays where it is. */
+#define UNIT 16UL
+#define SPARE 4096
+static void *spare[SPARE]; /* the first of each size with its head, in units; each piece holds the next */
+
+/* The last piece ends beyond `used`, by the head of a next one; the rest of its page is part of it as well. */
+uintptr_t arena_limit(void) { return ((uintptr_t)arena + used + UNIT + PAGE - 1) & -PAGE; }
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void __real_free(void *memory);
+void __wrap_free(void *memory);
+
+static size_t *size_of(void *memory) { return (size_t *)memory - 1; }
+
+/* Return the next piece of `size` bytes with its head, or NULL when the arena is full. */
+static void *take(size_t size) {
+    if (size > sizeof arena - UNIT - used)
+        return NULL;
+    used += size;
+    return arena + UNIT + used - size;
+}
+
+void *__wrap_malloc(size_t size) {
+    if (!recording)
+        return __real_malloc(size);
+    size_t units = (sizeof(size_t) + size + UNIT - 1) / UNIT;
+    void *memory = units < SPARE ? spare[units] : NULL;
+    if (memory) {
+        spare[units] = *(void **)memory;
+    } else if ((memory = take(units * UNIT))) {
+        *size_of(memory) = units * UNIT - sizeof(size_t);
+    }
+    return memory;
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    size_t whole;
+    if (!recording)
+        return __real_calloc(count, size);
+    void *memory = __builtin_mul_overflow(count, size, &whole) ? NULL : __wrap_malloc(whole);
+    return memory ? memset(memory, 0, whole) : NULL;
+}
+
+void *__wrap_realloc(void *memory, size_t size) {
+    if (!arena_holds(memory))
+        return memory || !recording ? __real_realloc(memory, size) : __wrap_malloc(size);
+    size_t former = *size_of(memory);
+    if (size <= former)
+        return memory;
+    void *larger = __wrap_malloc(size);
+    if (!larger)
+        return NULL;
+    memcpy(larger, memory, former);
+    __wrap_free(memory);
+    return larger;
+}
+
+void __wrap_free(void *memory) {
+    if (!arena_holds(memory)) {
+        __real_free(memory);
+    } else if (recording) {
+        size_t size = *size_of(memory), units = (size + sizeof(size_t)) / UNIT;
+        memset(memory, 0, size); /* what is left must not depend on what was there */
+        if (units < SPARE) {
+            *(void **)memory = spare[units];
+            spare[units] = memory;
+        }
+    }
+}
+
+/* Locks hold the thread that took them; the numbers that libpython makes of it would be different in each snapshot. */
+pthread_t __real_pthread_self(void);
+pthread_t __wrap_pthread_self(void) { return recording ? 1 : __real_pthread_self(); }
+
+int __real_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes);
+int __wrap_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes) {
+    return __real_pthread_getattr_np(recording ? __real_pthread_self() : thread, attributes);
+}

@@ -1,0 +1,18 @@
+/* The memory that a snapshot takes along: what the program allocates while it is taken. */
+#ifndef PYRUNTIME_ARENA_H
+#define PYRUNTIME_ARENA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* From here on, until `arena_end`, malloc and its like give out memory of the arena. */
+void arena_begin(void);
+void arena_end(void);
+
+/* Whether `memory` was given out by the arena. */
+bool arena_holds(const void *memory);
+
+/* Return the address at which the arena's used part ends, at the end of a page. */
+uintptr_t arena_limit(void);
+
+#endif

@@ -1,0 +1,216 @@
+/* Between the process that takes a snapshot and those that go on with it, the interpreter stands still: no thread has
+   it, no lock is taken. What it has of its process then is little, and is here:
+
+   |                                         | 3.10, 3.11                    | 3.12, 3.13         | 3.14               |
+   |-----------------------------------------|-------------------------------|--------------------|--------------------|
+   | keys of thread-local storage            | _PyRuntime.gilstate.autoTSSkey| _PyRuntime.*TSSkey | _PyRuntime.*TSSkey |
+   | the thread's id, and who is the main one| thread_id, main_thread        | the same           | the same           |
+   | its id for the kernel                   | from 3.11 native_thread_id    | the same           | the same           |
+   | how deep the stack may get              | counted                       | counted            | addresses          |
+   | an object that is not counted           | -                             | 32 bits of ones    | 3 << 30            |
+
+   Any other version is an error of the compiler here, and setup.py does not come this far with one. */
+#define Py_BUILD_CORE 1
+#include "cpython.h"
+
+#include <internal/pycore_ceval.h>
+#include <internal/pycore_dict.h>
+#include <internal/pycore_interp.h>
+#include <internal/pycore_pymem.h>
+#include <internal/pycore_pystate.h>
+#include <internal/pycore_runtime.h>
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "arena.h"
+#include "fail.h"
+
+#if PY_VERSION_HEX < 0x030a0000 || PY_VERSION_HEX >= 0x030f0000 || defined(Py_GIL_DISABLED)
+#error "no snapshot of this CPython"
+#endif
+
+/* ---- Taken ---- */
+
+/* The stack of Python's frames is asked for as memory of the kernel. */
+static void *map(void *context, size_t size) {
+    (void)context;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void unmap(void *context, void *memory, size_t size) {
+    (void)context;
+    if (arena_holds(memory))
+        free(memory);
+    else
+        munmap(memory, size);
+}
+
+static void *map_in_arena(void *context, size_t size) {
+    (void)context;
+    return malloc(size);
+}
+
+void cpython_begin(void) {
+    PyObjectArenaAllocator allocator = {NULL, map_in_arena, unmap};
+    PyObject_SetArenaAllocator(&allocator);
+}
+
+void cpython_add_frozen(const struct _frozen *modules) {
+#if PY_VERSION_HEX >= 0x030b0000
+    PyImport_FrozenModules = modules;
+#else
+    /* 3.10 has its own in the same table. */
+    size_t own = 0, added = 0;
+    while (PyImport_FrozenModules[own].name)
+        own++;
+    while (modules[added].name)
+        added++;
+    struct _frozen *table = malloc((own + added + 1) * sizeof *table);
+    if (!table)
+        fail("memory", "no room for the frozen modules");
+    memcpy(table, PyImport_FrozenModules, own * sizeof *table);
+    memcpy(table + own, modules, (added + 1) * sizeof *table);
+    PyImport_FrozenModules = table;
+#endif
+}
+
+PyThreadState *cpython_leave(void) {
+    PyThreadState *state = PyEval_SaveThread();
+    state->thread_id = 0;
+    _PyRuntime.main_thread = 0;
+#if PY_VERSION_HEX >= 0x030b0000
+    state->native_thread_id = 0;
+#endif
+#if PY_VERSION_HEX >= 0x030b0000
+    /* What the frames of functions that have returned left there, addresses of the stack among it. */
+    memset(state->datastack_top, 0, (char *)state->datastack_limit - (char *)state->datastack_top);
+#endif
+    arena_end();
+    /* Until here malloc gave out everything, one piece behind the other (snapshot.c): what belongs together lies together.
+       What is allocated from now on comes from Python's own allocator, which passes on what is not its own. */
+    _PyMem_SetupAllocators(PYMEM_ALLOCATOR_PYMALLOC);
+    PyObjectArenaAllocator allocator = {NULL, map, unmap};
+    PyObject_SetArenaAllocator(&allocator);
+#if PY_VERSION_HEX >= 0x030e0000
+    _PyThreadStateImpl *whole = (_PyThreadStateImpl *)state;
+    whole->c_stack_top = whole->c_stack_soft_limit = whole->c_stack_hard_limit = 0;
+    whole->c_stack_init_base = whole->c_stack_init_top = 0;
+#endif
+    return state;
+}
+
+/* ---- Immortal ---- */
+
+#if PY_VERSION_HEX < 0x030c0000
+void cpython_make_immortal(PyObject *objects) { (void)objects; }
+#else
+#if PY_VERSION_HEX >= 0x030e0000
+#define FOREVER ((uint32_t)_Py_IMMORTAL_INITIAL_REFCNT)
+#else
+#define FOREVER _Py_IMMORTAL_REFCNT
+#endif
+
+/* Objects that were found, and those of them that were not looked into yet. Neither is in the arena. */
+#define FOUND (1UL << 20)
+static struct {
+    PyObject **found, **waiting;
+    size_t count, left;
+} walk;
+
+static int visit(PyObject *object, void *context) {
+    (void)context;
+    if (!object)
+        return 0;
+    size_t place = ((uintptr_t)object >> 4) * 0x9e3779b97f4a7c15UL >> 44;
+    for (; walk.found[place]; place = (place + 1) % FOUND)
+        if (walk.found[place] == object)
+            return 0;
+    if (++walk.count > FOUND / 4 * 3)
+        fail("snapshot", "it has too many objects");
+    walk.found[place] = walk.waiting[walk.left++] = object;
+    return 0;
+}
+
+/* What a code object refers to: the collector does not look into it. */
+static void visit_code(PyCodeObject *code) {
+    PyObject *const parts[] = {code->co_consts,   code->co_names, code->co_exceptiontable, code->co_localsplusnames,
+                               code->co_localspluskinds, code->co_filename, code->co_name, code->co_qualname,
+                               code->co_linetable};
+    for (size_t index = 0; index < sizeof parts / sizeof *parts; index++)
+        visit(parts[index], NULL);
+}
+
+static void visit_parts(PyObject *object) {
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    if (PyCode_Check(object))
+        visit_code((PyCodeObject *)object);
+    if (PyDict_Check(object)) /* the collector leaves out keys that are strings */
+        while (PyDict_Next(object, &position, &key, &value)) {
+            visit(key, NULL);
+            visit(value, NULL);
+        }
+    if (PyObject_IS_GC(object) && Py_TYPE(object)->tp_traverse)
+        Py_TYPE(object)->tp_traverse(object, visit, NULL);
+    visit((PyObject *)Py_TYPE(object), NULL);
+    /* The names of the attributes of its instances, which these count. */
+    if (PyType_Check(object) && ((PyTypeObject *)object)->tp_flags & Py_TPFLAGS_HEAPTYPE) {
+        PyDictKeysObject *names = ((PyHeapTypeObject *)object)->ht_cached_keys;
+        if (names)
+            names->dk_refcnt = FOREVER;
+    }
+}
+
+void cpython_make_immortal(PyObject *objects) {
+    size_t size = FOUND * sizeof *walk.found;
+    walk.found = map(NULL, 2 * size);
+    if (!walk.found)
+        fail_errno("memory");
+    walk.waiting = walk.found + FOUND;
+    for (Py_ssize_t index = 0; index < PyList_GET_SIZE(objects); index++)
+        visit(PyList_GET_ITEM(objects, index), NULL);
+    while (walk.left)
+        visit_parts(walk.waiting[--walk.left]);
+    for (size_t place = 0; place < FOUND; place++)
+        if (walk.found[place] && walk.found[place] != objects)
+            walk.found[place]->ob_refcnt = FOREVER;
+    munmap(walk.found, 2 * size);
+    memset(&walk, 0, sizeof walk);
+}
+#endif
+
+/* ---- Woken ---- */
+
+/* The key was of another process. */
+static void renew(Py_tss_t *key) {
+    if (!PyThread_tss_is_created(key))
+        return;
+    *key = (Py_tss_t)Py_tss_NEEDS_INIT;
+    if (PyThread_tss_create(key) != 0)
+        fail("interpreter", "no thread-local storage");
+}
+
+void cpython_enter(PyThreadState *state) {
+#if PY_VERSION_HEX < 0x030c0000
+    Py_tss_t *key = &_PyRuntime.gilstate.autoTSSkey;
+#else
+    Py_tss_t *key = &_PyRuntime.autoTSSkey;
+    renew(&_PyRuntime.trashTSSkey);
+#endif
+    renew(key);
+    if (PyThread_tss_set(key, state) != 0)
+        fail("interpreter", "no thread-local storage");
+    state->thread_id = PyThread_get_thread_ident();
+    _PyRuntime.main_thread = state->thread_id;
+#if PY_VERSION_HEX >= 0x030b0000
+    state->native_thread_id = PyThread_get_thread_native_id();
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+    _Py_InitializeRecursionLimits(state);
+#endif
+    PyEval_RestoreThread(state);
+}
