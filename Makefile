@@ -1,4 +1,4 @@
-# make run | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | lint | ci | install PREFIX=DIR | clean
+# make run | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -20,7 +20,7 @@ PROFILE_PACKAGES := linux-perf strace
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all run test callers vm validation check bench profile fuzz mutate wrong lint ci install clean
+.PHONY: all run test callers vm validation check bench profile fuzz mutate wrong attack lint ci install clean
 .PHONY: build-packages test-packages callers-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
@@ -75,6 +75,12 @@ JOBS ?= 2
 
 wrong: test-packages all $(VENV)/tools
 	$(VENV)/bin/python tests/wrong/wrong.py --jobs $(JOBS) $(WRONG)
+
+# What to attack, and how long: options of tests/attack/attack.py, docs/testing.md.
+ATTACK ?= --jobs 2
+
+attack: test-packages all
+	$(VENV)/bin/python tests/attack/attack.py $(ATTACK)
 
 lint: all $(VENV)/tools
 	$(VENV)/bin/ruff check .

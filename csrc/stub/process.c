@@ -102,7 +102,9 @@ int pyr_reset_signals(void) {
         uint64_t mask;
     } action = {0};
     for (int number = 1; number <= LAST; number++)
-        syscall(SYS_rt_sigaction, number, &action, NULL, MASK_BYTES); /* refused for SIGKILL and SIGSTOP */
+        if (number != SIGKILL && number != SIGSTOP && /* which have no other disposition */
+            syscall(SYS_rt_sigaction, number, &action, NULL, MASK_BYTES) < 0)
+            return -errno;
     uint64_t none = 0;
     return answer(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, MASK_BYTES));
 }

@@ -26,32 +26,38 @@ static uint64_t to_bits(const sigset_t *set) {
     return bits;
 }
 
-/* Return the signals that this process ignores. */
-uint64_t pyr_ignored_signals(void) {
-    uint64_t bits = 0;
+/* Set *set to the signals that this process ignores; return 0 or -errno. */
+int pyr_ignored_signals(uint64_t *set) {
+    *set = 0;
     for (int number = 1; number <= LAST; number++) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
-            bits |= UINT64_C(1) << (number - 1);
+        struct sigaction action = {.sa_handler = SIG_DFL};
+        /* Those that the C library keeps for itself are no signals to it. */
+        if (sigaction(number, NULL, &action) < 0 && errno != EINVAL)
+            return -errno;
+        if (action.sa_handler == SIG_IGN)
+            *set |= UINT64_C(1) << (number - 1);
     }
-    return bits;
+    return 0;
 }
 
 int pyr_default_signal(int number) { return signal(number, SIG_DFL) == SIG_ERR ? -errno : 0; }
 
-/* Block the signals of `set` too; return those that were blocked before. */
-uint64_t pyr_block_signals(uint64_t set) {
-    sigset_t more = from_bits(set), before;
-    sigprocmask(SIG_BLOCK, &more, &before);
-    return to_bits(&before);
+/* Block the signals of `set` too, and set *before to those that were blocked; return 0 or -errno. */
+int pyr_block_signals(uint64_t set, uint64_t *before) {
+    sigset_t more = from_bits(set), former;
+    if (sigprocmask(SIG_BLOCK, &more, &former) < 0)
+        return -errno;
+    *before = to_bits(&former);
+    return 0;
 }
 
-void pyr_set_signal_mask(uint64_t set) {
+/* Return 0 or -errno. */
+int pyr_set_signal_mask(uint64_t set) {
     sigset_t all = from_bits(set);
-    sigprocmask(SIG_SETMASK, &all, NULL);
+    return sigprocmask(SIG_SETMASK, &all, NULL) < 0 ? -errno : 0;
 }
 
-/* Take one of the blocked signals of `set`; return its number, or 0 when none is there and `wait` is false. */
+/* Take one of the blocked signals of `set`; return its number, 0 when none is there and `wait` is false, or -errno. */
 int pyr_take_signal(uint64_t set, int wait) {
     sigset_t all = from_bits(set);
     struct timespec now = {0};
@@ -59,5 +65,5 @@ int pyr_take_signal(uint64_t set, int wait) {
     do
         number = sigtimedwait(&all, NULL, wait ? NULL : &now);
     while (number < 0 && errno == EINTR);
-    return number < 0 ? 0 : number;
+    return number >= 0 ? number : errno == EAGAIN ? 0 : -errno;
 }

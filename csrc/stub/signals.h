@@ -6,10 +6,10 @@
 
 /* cdef: from here on the text is also read by cffi. */
 
-uint64_t pyr_ignored_signals(void);
+int pyr_ignored_signals(uint64_t *set);
 int pyr_default_signal(int number);
-uint64_t pyr_block_signals(uint64_t set);
-void pyr_set_signal_mask(uint64_t set);
+int pyr_block_signals(uint64_t set, uint64_t *before);
+int pyr_set_signal_mask(uint64_t set);
 int pyr_take_signal(uint64_t set, int wait);
 
 #endif

@@ -5,7 +5,7 @@ import errno as _errno
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pyruntime.plan.step import Step
 
@@ -92,6 +92,37 @@ class Error(Exception):
         text = ": ".join(part for part in (self.doing, self.reason, self.kernel, self.log) if part)
         where = ", ".join(part for part in (self.pointer, self.clause) if part)
         return f"{text} ({where})" if where else text
+
+
+def refused(call: str, about: object, error: OSError) -> OSError:
+    """Return the error of a system call that nobody foresaw: an Error, and still the OSError that the kernel gave.
+
+    So whoever handles either handles it, and where nobody does, the program names the call and what it was about.
+
+    call   name of the call, "unlink"
+    about  path or descriptor
+    error  what the kernel answered
+    """
+    if isinstance(about, bytes):
+        about = about.decode(errors="backslashreplace")
+    step = f"{call}({about})"
+    named = _kinds(type(error))(f"{step} failed", step=step, errno=error.errno or 0)
+    named.filename = error.filename
+    return named
+
+
+_refusals: "dict[type[OSError], Callable[..., OSError]]" = {}
+
+
+def _kinds(kind: "type[OSError]") -> "Callable[..., OSError]":
+    """Return the class that is both an Error and `kind`, as FileNotFoundError."""
+    if kind not in _refusals:
+        _refusals[kind] = type(kind.__name__, (Error, kind), {"__doc__": refused.__doc__})
+    return _refusals[kind]
+
+
+class CannotLoad(Error, ImportError):
+    """A part of the program that is loaded when it is needed, and cannot be: an extension module."""
 
 
 class InvalidConfig(Error):

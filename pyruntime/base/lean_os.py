@@ -2,20 +2,44 @@
 
 Importing `os` takes as long as the rest of the interpreter's start, for the abstract classes behind `os.environ`.
 What is not here is taken from `os` itself when it is used.
+
+A system call that fails raises what it raises in `os`, which here is an Error, too: it names the call and its path
+(`pyruntime.base.errors.refused`). Calls of other modules get the same by `call`.
 """
 
+import errno
 import posix
 import sys
 
+from pyruntime.base.errors import refused
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import *  # noqa: F403
     from os import _exit
-else:
+    from typing import ParamSpec, TypeVar
+
+    _P = ParamSpec("_P")
+    _T = TypeVar("_T")
+
+
+def call(function: "Callable[_P, _T]", *arguments: "_P.args", **options: "_P.kwargs") -> "_T":
+    """Return `function(*arguments)`, a system call of a module as `fcntl`; its OSError becomes that of `refused`."""
+    try:
+        return function(*arguments, **options)
+    except OSError as error:
+        about = error.filename if error.filename is not None else arguments[0] if arguments else ""
+        raise refused(function.__name__, about, error) from None
+
+
+if not TYPE_CHECKING:
     from posix import _exit  # noqa: F401
 
     SEEK_SET, SEEK_CUR, SEEK_END = range(3)
+    _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)
 
+    _FUNCTION = type(posix.open)
     _ENCODING = sys.getfilesystemencoding()
 
     def fsencode(name: "str | bytes") -> bytes:
@@ -29,13 +53,13 @@ else:
     def makedirs(name: str, mode: int = 0o777, exist_ok: bool = False) -> None:
         """Make a directory and those above it that lack, as os.makedirs."""
         try:
-            posix.mkdir(name, mode)
+            call(posix.mkdir, name, mode)
         except FileNotFoundError:
             parent, _ = path.split(name.rstrip("/"))
             if not parent:
                 raise
             makedirs(parent, exist_ok=True)
-            posix.mkdir(name, mode)
+            call(posix.mkdir, name, mode)
         except OSError:
             if not exist_ok or not path.isdir(name):
                 raise
@@ -52,7 +76,7 @@ else:
         def abspath(name: str) -> str:
             """Return `name` absolute, without "." and ".." and with single slashes, the leading one included."""
             parts: list[str] = []
-            for part in (name if name.startswith("/") else f"{posix.getcwd()}/{name}").split("/"):
+            for part in (name if name.startswith("/") else f"{call(posix.getcwd)}/{name}").split("/"):
                 if part == "..":
                     del parts[-1:]
                 elif part not in ("", "."):
@@ -101,10 +125,37 @@ else:
     path = _Path()
 
     def _mode(name: str, *, follow_symlinks: bool = True) -> "int | None":
+        """Return the mode of what is at `name`, None where nothing is, or nothing that the caller may know of.
+
+        Any other failure is one: unlike os.path, this does not take it for an answer.
+        """
         try:
             return posix.stat(name, follow_symlinks=follow_symlinks).st_mode
-        except (OSError, ValueError):
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise refused("stat", name, error) from None
+        except ValueError:  # a path with NUL
             return None
+
+    def close(fd: int) -> None:
+        """Close `fd`, as os.close. An interrupted close(2) has done its work: trying again would meet another file."""
+        try:
+            call(posix.close, fd)
+        except InterruptedError:
+            pass
+
+    def _named(function: "Callable[..., object]") -> "Callable[..., object]":
+        """Return a function of `posix` that is a system call, so that it fails as `call` does."""
+
+        def named(*arguments: object, **options: object) -> object:
+            try:
+                return function(*arguments, **options)
+            except OSError as error:
+                about = error.filename if error.filename is not None else arguments[0] if arguments else ""
+                raise refused(function.__name__, about, error) from None
+
+        return named
 
     def __getattr__(name: str) -> object:
         # posix has the environment in bytes. A program that uses the package has `os`, and may have changed it there.
@@ -112,6 +163,8 @@ else:
             value: object = {fsdecode(name): fsdecode(value) for name, value in posix.environ.items()}
         elif name != "environ" and hasattr(posix, name):
             value = getattr(posix, name)
+            if type(value) is _FUNCTION:
+                value = _named(value)
         else:
             import os
 

@@ -105,7 +105,7 @@ def _wait_for(pids: list[int], timeout: float) -> None:
                 raise
             fds.append(fd)
             poll.register(fd, select.POLLIN)
-        poll.poll(timeout * 1000)
+        os.call(poll.poll, timeout * 1000)
     finally:
         for fd in fds:
             os.close(fd)

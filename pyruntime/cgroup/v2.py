@@ -121,7 +121,7 @@ def wait_event(directory: str, name: str, value: bool, timeout: float) -> bool:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            poll.poll(left * 1000)
+            os.call(poll.poll, left * 1000)
     except OSError as error:
         if error.errno == errno.ENODEV:  # removed while we waited
             return not value

@@ -152,9 +152,6 @@ def _attach_device_filter(step: "Step", paths: dict[str, str]) -> None:
     directory = os.open(paths[UNIFIED], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         devices_bpf.attach(directory, step.args["rules"])
-    except Error as error:
-        error.pointer, error.clause, error.step = step.pointer, step.clause, step.op
-        raise
     except OSError as error:
         if error.errno != errno.EPERM or not in_user_namespace():
             raise Error(
@@ -166,6 +163,9 @@ def _attach_device_filter(step: "Step", paths: dict[str, str]) -> None:
                 errno=error.errno or 0,
                 advice="too many rules for one program" if error.errno == errno.E2BIG else "",
             ) from error
+    except Error as error:
+        error.pointer, error.clause, error.step = step.pointer, step.clause, step.op
+        raise
     finally:
         os.close(directory)
 

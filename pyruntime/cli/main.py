@@ -1,10 +1,11 @@
 """The program: understand the words, call the verb, and say in one place what went wrong."""
 
+import errno
 import sys
 
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
-from pyruntime.base.errors import Error
+from pyruntime.base.errors import Error, refused
 from pyruntime.cli.parse import parse_global, parse_verb
 
 
@@ -16,8 +17,8 @@ def program() -> None:
     """
     try:
         occupy_standard_descriptors()
-    except OSError as error:
-        os._exit(_report(Error("cannot open /dev/null", errno=error.errno or 0), ""))
+    except Error as error:
+        os._exit(_report(error, ""))
     os._exit(main(sys.argv[1:]))
 
 
@@ -47,8 +48,24 @@ def main(words: list[str]) -> int:
         return _report(error, verb)
     except KeyboardInterrupt:
         return 128 + 2
+    except (OSError, ImportError, MemoryError) as error:
+        return _report(_from_kernel(error), verb)
     except Exception as error:
         return _report_internal(error, verb)
+
+
+def _from_kernel(error: "OSError | ImportError | MemoryError") -> Error:
+    """Return the Error of what the kernel refused below a library: what passes `lean_os` is one already."""
+    if isinstance(error, MemoryError):
+        return Error("out of memory", errno=errno.ENOMEM)
+    if isinstance(error, ImportError):
+        # Of a whole installation nothing is missing, but what is loaded late may be unreadable when it is wanted.
+        return Error(f"cannot load {error.name}", str(error), step=f"import({error.name})")
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code if trace is not None else None
+    return refused(code.co_name if code else "system call", error.filename or "", error)  # type: ignore[return-value]
 
 
 def _report(error: Error, verb: str) -> int:

@@ -1,8 +1,8 @@
 """What a bundle's configuration names and this host does not have: for `validate` alone, and never an error there."""
 
-import os
 import stat
 
+from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False

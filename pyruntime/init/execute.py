@@ -89,15 +89,24 @@ def execute(step: "Step", connection: int, preserve_fds: int, raw: "Any") -> Non
     """
     argv, env = step.args["argv"], step.args["env"]
     path = find(argv[0], env)
-    lib.pyr_close_range(3 + preserve_fds, 0xFFFFFFFF, 1)
+    close_range(3 + preserve_fds, at_exec=True)
     for fd in range(3, 3 + preserve_fds):
         os.set_inheritable(fd, True)  # hooks did not get them
-    lib.pyr_reset_signals()
+    result = lib.pyr_reset_signals()
+    if result < 0:
+        raise Error("cannot reset the signals", clause=_CLAUSE, step="rt_sigaction", errno=-result)
     messages.send(connection, messages.EXECUTES)
     result = lib.pyr_execute(raw, os.fsencode(path), *_vectors(argv, env))
     if raw.call != ffi.NULL and ffi.string(raw.call) != b"execve":
         raise _not_loaded(raw, -result)
     raise Error(f"cannot execute {path}", pointer=_POINTER, value=argv[0], clause=_CLAUSE, errno=-result)
+
+
+def close_range(first: int, *, at_exec: bool) -> None:
+    """Close every descriptor from `first` on, now or when the program is executed. Raises Error."""
+    result = lib.pyr_close_range(first, 0xFFFFFFFF, at_exec)
+    if result < 0:
+        raise Error("cannot close the host's descriptors", step=f"close_range({first})", errno=-result)
 
 
 def restrictions(seccomp: "Filter | None", landlock: "list[Step]", ruleset: int) -> "Any":

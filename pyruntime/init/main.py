@@ -4,6 +4,7 @@ Everything init needs is loaded before the clone. Once the root has changed, no 
 every import would read the container's files, so importing is switched off first.
 """
 
+import errno
 import fcntl
 import sys
 
@@ -120,6 +121,9 @@ def main(orders: Orders) -> None:
         _wait_for_start(orders, channel)
     except Error as error:
         messages.send(channel[0] if channel else orders.sync, messages.encode_error(error, orders.plan))
+    except MemoryError:
+        scarce = Error("out of memory", errno=errno.ENOMEM)
+        messages.send(channel[0] if channel else orders.sync, messages.encode_error(scarce, orders.plan))
     except BaseException as error:  # whatever it is, it must not go back up into the host's code
         text = f"{type(error).__name__}: {error}"
         messages.send(
@@ -241,10 +245,10 @@ def _close_the_rest(orders: Orders) -> None:
     descriptors["stdout"], descriptors["stderr"] = orders.hook_files
     kept = {name: fd for name, fd in descriptors.items() if fd >= 0}
     # First out of each other's way, then down to the lowest places.
-    apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept.values()]
+    apart = [os.call(fcntl.fcntl, fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept.values()]
     for place, fd in enumerate(apart, base):
         os.dup2(fd, place, inheritable=False)
-    lib.pyr_close_range(base + len(kept), 0xFFFFFFFF, 0)
+    execute.close_range(base + len(kept), at_exec=False)
     placed = dict(zip(kept, range(base, base + len(kept)), strict=True))
     orders.sync, orders.gate, orders.group = placed["sync"], placed.get("gate", -1), placed.get("group", -1)
     if orders.seccomp is not None:

@@ -66,7 +66,7 @@ def _check_writable(fd: int) -> None:
     import fcntl
 
     try:
-        mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        mode = os.call(fcntl.fcntl, fd, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError as error:
         raise Error(f"--status-fd {fd}", errno=error.errno or 0) from None
     if mode == os.O_RDONLY:

@@ -265,7 +265,7 @@ class Creation:
         document = self._document(self.child.pid)
         try:
             self._until_ready(document)
-        except Error:
+        except BaseException:
             self.undo.push(_poststop, self.plan, {**document, "status": "stopped"})
             self.undo.push(self.child.kill)
             raise

@@ -33,8 +33,7 @@ def delete(root: str, container_id: str, force: bool) -> None:
     """
     try:
         container = containers.open_container(root, container_id)
-    except Error:
-        containers.check_id(container_id)
+    except containers.Unknown:
         if force and not os.path.lexists(f"{root}/{container_id}"):
             return
         raise
@@ -79,7 +78,7 @@ def _lock_by_force(container: "Container") -> bool:
         lock_holder.evict(container.fd)
     try:
         container.lock()
-    except Error:
+    except containers.Unknown:
         return False
     return True
 
@@ -139,7 +138,7 @@ def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
                 cgroup.thaw()  # v1's freezer holds back even SIGKILL
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            if not poll.poll(_PATIENCE * 1000):
+            if not os.call(poll.poll, _PATIENCE * 1000):
                 raise Error(f"cannot delete container {state['id']!r}", f"process {pid} does not end", clause=_CLAUSE)
     finally:
         os.close(pidfd)

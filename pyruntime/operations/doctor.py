@@ -3,8 +3,9 @@
 It only looks: nothing on the host is changed, and no container is made.
 """
 
-import os
 import shutil
+
+from pyruntime.base import lean_os as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

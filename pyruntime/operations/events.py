@@ -54,7 +54,7 @@ def _watch(container_id: str, cgroup: "cgroups.Cgroup", pidfd: int, interval: fl
         while not ended:
             # Rounded up, so that it is due when the time is over. More than poll(2) can wait is waited in parts.
             left = min(max(0.0, due - time.monotonic()), 86400.0)
-            ready = [fd for fd, _ in poll.poll(int(left * 1000) + 1)]
+            ready = [fd for fd, _ in os.call(poll.poll, int(left * 1000) + 1)]
             ended = pidfd in ready
             for _ in range(notices.take()):
                 emit({"type": "oom", "id": container_id})

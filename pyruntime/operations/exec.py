@@ -147,11 +147,10 @@ class _Execution:
         state = self._running()
         try:
             return self._make(state)
-        except (Error, OSError) as error:
+        except Error as error:
             # Its end has many faces on the way here; where it has ended, that is what there is to say.
             self._check_going(state)
-            if isinstance(error, Error):
-                error.show(self.config)
+            error.show(self.config)
             raise
 
     def _check_going(self, state: "StateFile") -> None:

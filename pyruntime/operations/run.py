@@ -22,7 +22,11 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
     """
     if detach:
         creation = make(container_id, options, at_once=True)
-        _start(creation, accompanied=False)
+        try:
+            start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=False)
+        except BaseException:
+            _give_up(creation)
+            raise
         creation.child.close()
         creation.container.close()
         return 0
@@ -41,28 +45,31 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
     try:
         if master >= 0:
             foreground.prepare(master)
-        _start(creation, accompanied=True)
+        start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=True)
         if master < 0:
             status = foreground.wait(child.pidfd, child.pid)
         else:
             status = foreground.relay(master, child.pidfd, child.pid)
+    except BaseException:
+        _give_up(creation)
+        raise
     finally:
         child.close()
     if not keep:
-        # By force, because without a pid namespace of its own it may have left processes behind.
-        delete_own(creation.container, creation.state)
+        try:
+            # By force, because without a pid namespace of its own it may have left processes behind.
+            delete_own(creation.container, creation.state)
+        except Error as error:
+            error.advice = error.advice or f"pyruntime delete --force {container_id} removes what is left"
+            raise
     return status
 
 
-def _start(creation: "Creation", *, accompanied: bool) -> None:
-    """Start the container just created; delete it when that fails."""
+def _give_up(creation: "Creation") -> None:
+    """Delete a container that cannot be started or waited for."""
     try:
-        start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=accompanied)
-    except Error:
-        try:
-            delete_own(creation.container, creation.state)
-        except Error as error:
-            from pyruntime.base import log
+        delete_own(creation.container, creation.state)
+    except Error as error:
+        from pyruntime.base import log
 
-            log.warning(str(error))
-        raise
+        log.warning(str(error))

@@ -135,7 +135,7 @@ def _await_end(state: "StateFile") -> None:
         if process.alive(state["pid"], state["start_time"]):
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            poll.poll(_PATIENCE * 1000)
+            os.call(poll.poll, _PATIENCE * 1000)
     finally:
         os.close(pidfd)
 

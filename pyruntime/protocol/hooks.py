@@ -112,7 +112,7 @@ def _wait(pid: int, timeout: int | None) -> int | None:
             deadline = time.monotonic() + timeout
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            while not poll.poll(max(0.0, min(deadline - time.monotonic(), 86400.0)) * 1000):
+            while not os.call(poll.poll, max(0.0, min(deadline - time.monotonic(), 86400.0)) * 1000):
                 if time.monotonic() >= deadline:
                     os.killpg(pid, _KILL)
                     os.waitpid(pid, 0)

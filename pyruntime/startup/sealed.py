@@ -2,8 +2,9 @@
 
 import errno
 import fcntl
-import os
 import sys
+
+from pyruntime.base import lean_os as os
 
 # linux/memfd.h and linux/fcntl.h; the standard library has them only since 3.11, or not at all.
 _MFD_EXEC = 0x10
@@ -27,16 +28,16 @@ def ensure_sealed() -> None:
     while os.sendfile(copy, original, None, 1 << 30):
         pass
     try:
-        fcntl.fcntl(copy, _F_ADD_SEALS, _SEALS | _F_SEAL_EXEC)
+        os.call(fcntl.fcntl, copy, _F_ADD_SEALS, _SEALS | _F_SEAL_EXEC)
     except OSError:  # before Linux 6.3
-        fcntl.fcntl(copy, _F_ADD_SEALS, _SEALS)
+        os.call(fcntl.fcntl, copy, _F_ADD_SEALS, _SEALS)
     # The interpreter finds its library and the virtual environment from the name it is called by.
     os.execve(copy, [sys.executable, *sys.orig_argv[1:]], os.environ)
 
 
 def _is_sealed(file: int) -> bool:
     try:
-        return fcntl.fcntl(file, _F_GET_SEALS) & _SEALS == _SEALS
+        return os.call(fcntl.fcntl, file, _F_GET_SEALS) & _SEALS == _SEALS
     except OSError as error:
         if error.errno != errno.EINVAL:  # the answer for a file that cannot be sealed
             raise

@@ -86,7 +86,7 @@ class Container:
     def release(self) -> None:
         """Let go of the lock; the directory stays open."""
         self._forget()
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        os.call(fcntl.flock, self.fd, fcntl.LOCK_UN)
 
     def _forget(self) -> None:
         if self.noted:
@@ -103,7 +103,7 @@ class Container:
 
     def lock(self) -> None:
         """Wait until nobody else changes this container. Raises Error when it was deleted meanwhile."""
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        os.call(fcntl.flock, self.fd, fcntl.LOCK_EX)
         if os.fstat(self.fd).st_nlink == 0:
             raise _unknown(self.container_id)
 
@@ -118,7 +118,7 @@ class Container:
     def try_lock(self) -> bool:
         """Tell whether the lock was free, and take it then."""
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.call(fcntl.flock, self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -338,8 +338,12 @@ def _parse_state(path: str, container_id: str, content: bytes, of_any_version: b
     return state  # type: ignore[return-value]
 
 
-def _unknown(container_id: str) -> Error:
-    return Error(f"container {container_id!r} does not exist", clause="runtime.md#state")
+class Unknown(Error):
+    """There is no such container, or not any more."""
+
+
+def _unknown(container_id: str) -> Unknown:
+    return Unknown(f"container {container_id!r} does not exist", clause="runtime.md#state")
 
 
 def create(root: str, container_id: str) -> Container:

@@ -46,7 +46,7 @@ def evict(directory: int) -> None:
         lib.pyr_pidfd_send_signal(pidfd, _KILL)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        poll.poll(_PATIENCE * 1000)
+        os.call(poll.poll, _PATIENCE * 1000)
     finally:
         os.close(pidfd)
     for child, born in descendants:

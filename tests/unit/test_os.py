@@ -1,12 +1,18 @@
 """pyruntime.base.lean_os: what stands in for `os` does the same."""
 
+import ast
+import errno
+import fcntl
 import os
+import posix
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pyruntime.base import lean_os as ours
+from pyruntime.base.errors import Error
 
 PATHS = ["", "/", "//", "a", "a/", "/a", "/a/", "a/b", "/a/b/c", "a//b", "/a//", "../a", "/..", "./.", "/a/./b/../c"]
 
@@ -65,3 +71,73 @@ def test_by_itself_it_has_the_environment_and_does_not_import_os():
     )
     command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", program]
     subprocess.run(command, check=True, env={b"A": b"1", b"B": b"caf\xe9"})
+
+
+# ---- A system call that fails ----
+
+
+def test_a_system_call_that_fails_names_itself_and_is_both_kinds_of_error(tmp_path):
+    missing = str(tmp_path / "missing")
+    for call in ("open", "stat", "unlink", "rmdir", "listdir", "readlink"):
+        with pytest.raises(FileNotFoundError) as caught:
+            getattr(ours, call)(missing, *([os.O_RDONLY] if call == "open" else []))
+        error = caught.value
+        assert isinstance(error, Error)
+        assert (error.errno, error.filename, error.step) == (errno.ENOENT, missing, f"{call}({missing})")
+        assert str(error) == f"{call}({missing}) failed: ENOENT: no such file or directory"
+
+
+def test_a_call_on_a_descriptor_names_the_descriptor():
+    for call, arguments in (("read", (1,)), ("write", (b"x",)), ("fstat", ()), ("close", ())):
+        with pytest.raises(Error) as caught:
+            getattr(ours, call)(123456, *arguments)
+        assert caught.value.step == f"{call}(123456)" and caught.value.errno == errno.EBADF
+
+
+def test_a_call_of_another_module_names_itself_too():
+    with pytest.raises(Error) as caught:
+        ours.call(fcntl.fcntl, 123456, fcntl.F_GETFD)
+    assert isinstance(caught.value, OSError) and caught.value.step == "fcntl(123456)"
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_absent(monkeypatch):
+    def fails(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(posix, "stat", fails)
+    for question in ("exists", "lexists", "isdir"):
+        with pytest.raises(Error) as caught:
+            getattr(ours.path, question)("/somewhere")
+        assert caught.value.errno == errno.EIO
+
+
+def test_an_interrupted_close_is_done(monkeypatch):
+    def interrupted(fd):
+        raise InterruptedError(errno.EINTR, "Interrupted system call")
+
+    monkeypatch.setattr(posix, "close", interrupted)
+    ours.close(3)
+
+
+# What raises OSError by itself, and is therefore called by `lean_os.call`.
+SYSTEM_CALLS = {"fcntl": {"fcntl", "flock", "ioctl", "lockf"}, "poll": {"poll"}, "termios": {"tcgetattr", "tcsetattr"}}
+
+
+def test_every_system_call_of_a_verb_passes_where_it_is_named():
+    """By construction: modules take `os` from here, and calls of other modules go through `call`."""
+    package = Path(ours.__file__).parents[1]
+    # Which run at the build, or read documents that ship with the package or a checked out specification.
+    apart = {"base/lean_os.py", "startup/embedded.py", "spec/build_checks.py", "spec/clauses"}
+    found = []
+    for file in sorted(package.rglob("*.py")):
+        name = str(file.relative_to(package))
+        if any(name.startswith(place) for place in apart):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Import(names=names) if {"os", "posix"} & {alias.name for alias in names}:
+                    found.append(f"{name}:{node.lineno}: import os")
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=module), attr=call)):
+                    if call in SYSTEM_CALLS.get(module, ()):
+                        found.append(f"{name}:{node.lineno}: {module}.{call}")
+    assert found == []

@@ -114,7 +114,7 @@ class Relay:
         if self._pidfd >= 0:
             poll.register(self._pidfd, select.POLLIN)
         while True:
-            events = [fd for fd, _ in poll.poll()]
+            events = [fd for fd, _ in os.call(poll.poll)]
             if self._socket.fileno() not in events:
                 return b""
             for line in self._socket.recv(4096).split(b"\n"):
@@ -143,7 +143,7 @@ def _tell(ready: bytes, main_pid: int) -> None:
         theirs = -1
         poll = select.poll()
         poll.register(barrier, select.POLLIN)
-        if not poll.poll(_BARRIER * 1000):
+        if not os.call(poll.poll, _BARRIER * 1000):
             log.warning(f"the service manager does not answer within {_BARRIER:.0f} s")
     finally:
         client.close()

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 
+from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
 
@@ -14,7 +15,7 @@ def check_preserved(count: int) -> None:
     """
     for fd in range(3, 3 + count):
         try:
-            ours = fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+            ours = os.call(fcntl.fcntl, fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
         except OSError:
             ours = 1
         if ours:

@@ -53,7 +53,7 @@ def accompany(options: "CreateOptions", subreaper: bool, live: "Callable[[], int
             advice="add --detach, or leave out --console-socket",
         )
     if subreaper:
-        lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
+        _check("prctl(PR_SET_CHILD_SUBREAPER)", lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0))
     mask = hold_signals()
     try:
         return live()
@@ -81,17 +81,25 @@ def hold_signals() -> int:
     Signals that we were started to ignore (nohup) stay ignored. Returns the mask to give to `release_signals`.
     """
     # Where the caller ignores SIGCHLD, the kernel would throw the container's exit status away.
-    lib.pyr_default_signal(_CHLD)
-    mask: int = lib.pyr_block_signals(_held_signals())
-    return mask
+    _check("sigaction", lib.pyr_default_signal(_CHLD))
+    mask = ffi.new("uint64_t *")
+    _check("sigprocmask", lib.pyr_block_signals(_held_signals(), mask))
+    return int(mask[0])
 
 
 def release_signals(mask: int) -> None:
     """Put the signal mask back; what came too late for the container is dropped."""
     held = _held_signals()
-    while lib.pyr_take_signal(held, False):
+    while _check("sigtimedwait", lib.pyr_take_signal(held, False)):
         pass
-    lib.pyr_set_signal_mask(mask)
+    _check("sigprocmask", lib.pyr_set_signal_mask(mask))
+
+
+def _check(call: str, result: int) -> int:
+    """Return what a function of the stub has answered. Raises Error where it is -errno."""
+    if result < 0:
+        raise Error("cannot look after the container's signals", step=call, errno=-result)
+    return result
 
 
 def wait(pidfd: int, pid: int) -> int:
@@ -134,7 +142,7 @@ def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
             if terminal is None or terminal.drained:
                 return status
             terminal.finish()
-        number = lib.pyr_take_signal(held, True)
+        number = _check("sigtimedwait", lib.pyr_take_signal(held, True))
         if number == _CHLD:
             status = _exit_status(pid) if status is None else status
         elif status is not None:
@@ -155,7 +163,9 @@ _held: "list[int]" = []
 def _held_signals() -> int:
     """Return the signals that are held back; looked at once, because nothing here changes which are ignored."""
     if not _held:
-        _held.append(~(lib.pyr_ignored_signals() | _LEFT_ALONE) & _EVERY | _set("CHLD"))
+        ignored = ffi.new("uint64_t *")
+        _check("sigaction", lib.pyr_ignored_signals(ignored))
+        _held.append(~(ignored[0] | _LEFT_ALONE) & _EVERY | _set("CHLD"))
     return _held[0]
 
 

@@ -8,11 +8,13 @@ import select
 import termios
 
 from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error, refused
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Settings = list[Any]  # of tcgetattr: five numbers of flags and speeds, then the list of control characters
@@ -80,8 +82,8 @@ class Terminal:
         if self._own is None or not _in_foreground(self._own):
             return
         if self._saved is None:
-            self._saved = termios.tcgetattr(self._own)
-        termios.tcsetattr(self._own, termios.TCSADRAIN, _raw(self._saved))
+            self._saved = _settings(termios.tcgetattr, self._own)
+        _settings(termios.tcsetattr, self._own, termios.TCSADRAIN, _raw(self._saved))
         self.fit()
 
     def fit(self) -> None:
@@ -99,7 +101,7 @@ class Terminal:
         self.finish()
         self._hang_up()
         if self._own is not None and self._saved is not None and _in_foreground(self._own):
-            termios.tcsetattr(self._own, termios.TCSADRAIN, self._saved)
+            _settings(termios.tcsetattr, self._own, termios.TCSADRAIN, self._saved)
 
     def _copy_output(self) -> None:
         """Copy what the container says to stdout, until it ends or nobody listens."""
@@ -109,18 +111,18 @@ class Terminal:
         try:
             # poll(2) on a terminal first moves on what was written at the other end, so that after `finish` "not
             # ready" means that there is no more.
-            while self._master in (ready := dict(poll.poll())) or self._stopped not in ready:
+            while self._master in (ready := dict(os.call(poll.poll))) or self._stopped not in ready:
                 data = os.read(self._master, _CHUNK)
                 if not data or not _write_all(STDOUT, data):
                     break
                 if self._input_ended:
                     self._end_input()
-        except (OSError, termios.error) as error:
+        except Error as error:
             # EIO: the last process that had the terminal open is gone.
-            if error.args[0] != errno.EIO:
+            if error.errno != errno.EIO:
                 from pyruntime.base import log
 
-                log.warning(f"cannot relay the terminal's output: {error.args[1]}")
+                log.warning(f"cannot relay the terminal's output: {error}")
         finally:
             self._hang_up()
             self.drained = True
@@ -133,7 +135,7 @@ class Terminal:
         poll.register(self._stopped, 0)
         last = b"\n"
         try:
-            while self._stopped not in dict(poll.poll()):
+            while self._stopped not in dict(os.call(poll.poll)):
                 data = _read(STDIN)
                 if data == b"":
                     # After half a line, the first only sends that half.
@@ -147,7 +149,7 @@ class Terminal:
                     last = data[-1:]
                     if not _write_all(self._master, data):
                         return
-        except (OSError, termios.error):
+        except OSError:
             # stdin is closed, or belongs to another job that left nobody to stop us: then there is no more input.
             # Or there is no more terminal.
             pass
@@ -161,9 +163,9 @@ class Terminal:
         poll = select.poll()
         poll.register(self._master, select.POLLOUT)
         with self._ending:
-            settings = termios.tcgetattr(self._master)
+            settings = _settings(termios.tcgetattr, self._master)
             mode = settings[_LFLAG] & termios.ICANON
-            if mode != self._ended_for and poll.poll(0):
+            if mode != self._ended_for and os.call(poll.poll, 0):
                 self._ended_for = mode
                 os.write(self._master, settings[_CC][termios.VEOF])
 
@@ -174,12 +176,20 @@ class Terminal:
         os.close(null)
 
 
+def _settings(function: "Callable[..., Any]", fd: int, *arguments: object) -> "Any":
+    """Return `function(fd, ...)`, tcgetattr or tcsetattr. Raises OSError, which is an Error."""
+    try:
+        return function(fd, *arguments)
+    except termios.error as error:
+        raise refused(function.__name__, fd, OSError(*error.args)) from None
+
+
 def prepare(master_fd: int) -> None:
     """Set up the terminal of `master_fd` for the relay, before a program on it can look at its size and settings."""
     if not _raw_output():
-        settings = termios.tcgetattr(master_fd)
+        settings = _settings(termios.tcgetattr, master_fd)
         settings[_OFLAG] &= ~termios.ONLCR
-        termios.tcsetattr(master_fd, termios.TCSANOW, settings)
+        _settings(termios.tcsetattr, master_fd, termios.TCSANOW, settings)
     fit(master_fd)
 
 
@@ -187,9 +197,9 @@ def fit(master_fd: int) -> None:
     """Give the terminal of `master_fd` the size of the first terminal among our stdin, stdout and stderr, if any."""
     for fd in (STDIN, STDOUT, STDERR):
         if os.isatty(fd):
-            size = fcntl.ioctl(fd, termios.TIOCGWINSZ, _NO_SIZE)
+            size = os.call(fcntl.ioctl, fd, termios.TIOCGWINSZ, _NO_SIZE)
             if size != _NO_SIZE:
-                fcntl.ioctl(master_fd, termios.TIOCSWINSZ, size)
+                os.call(fcntl.ioctl, master_fd, termios.TIOCSWINSZ, size)
             return
 
 
@@ -250,5 +260,5 @@ def _write(fd: int, data: memoryview) -> int:
     except BlockingIOError:
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
-        poll.poll()
+        os.call(poll.poll)
         return 0
