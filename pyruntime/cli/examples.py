@@ -41,7 +41,11 @@ EXAMPLES: "dict[str, tuple[tuple[str, str], ...]]" = {
     "restore": (
         ("restore --image-path /var/tmp/web --bundle /bundles/web --detach web", "Make it again from the images."),
     ),
-    "spec": (("spec", "Write a config.json that runs sh."), ("spec --rootless", "The same for an ordinary user.")),
+    "spec": (
+        ("spec", "Write a config.json that runs sh."),
+        ("spec --rootfs-from busybox", "Make a whole bundle, with a root filesystem of busybox."),
+        ("spec --rootless", "Write one for an ordinary user."),
+    ),
     "validate": (
         ("validate", "Check the bundle in this directory."),
         ("validate --json /bundles/web/config.json", "Print the findings as JSON."),

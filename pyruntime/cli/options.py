@@ -306,6 +306,7 @@ createRuntime are run, when the namespaces are there.""",
         arguments=(0, 0),
         options=lambda: (
             Option("bundle", "write it into DIR (default: here)", short="b", metavar="DIR"),
+            Option("rootfs-from", "make rootfs from this static busybox: a path, or busybox", metavar="FILE"),
             Option("rootless", "make it for the user who calls, who need not be root", FLAG),
         ),
         details="""\

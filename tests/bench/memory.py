@@ -4,8 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
-import bundle as bundles
 import clock
+from pyruntime.host import busybox
 from runtimes import Runtime
 
 LIMITS = [256 << 10, 512 << 10, *(1 << power for power in range(20, 26))]  # bytes: 256 KiB to 32 MiB
@@ -17,17 +17,17 @@ def peak(words: "list[str]") -> float:
 
     busybox starts it, because a process inherits the peak of the one that starts it, and this one is large.
     """
-    busybox = [str(bundles.busybox())]
+    starter = busybox.find()
 
     def report(command: "list[str]") -> int:
-        done = subprocess.run([*busybox, "time", "-v", *command], check=True, capture_output=True, text=True)
+        done = subprocess.run([starter, "time", "-v", *command], check=True, capture_output=True, text=True)
         (line,) = (line for line in done.stderr.splitlines() if "Maximum resident" in line)
         return int(line.split()[-1])
 
     # busybox 1.35 multiplies by 4, as if the kernel counted pages: a program that knows its own size tells.
-    status = subprocess.run([*busybox, "cat", "/proc/self/status"], check=True, capture_output=True, text=True).stdout
+    status = subprocess.run([starter, "cat", "/proc/self/status"], check=True, capture_output=True, text=True).stdout
     (own,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    factor = 4 if report([*busybox, "cat", "/proc/self/status"]) > 2 * own else 1
+    factor = 4 if report([starter, "cat", "/proc/self/status"]) > 2 * own else 1
     return report(words) / factor / 1024
 
 

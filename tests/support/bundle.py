@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pyruntime.host import busybox
+
 Config = dict[str, Any]
 
 # What a newcomer sees first: the container describes itself.
@@ -33,30 +35,9 @@ echo
 """
 
 
-def busybox() -> Path:
-    """Return the path of a statically linked busybox. Raises FileNotFoundError where there is none."""
-    for place in (shutil.which("busybox"), "/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static"):
-        # A dynamic program names its loader near its beginning.
-        if place and Path(place).is_file() and b"/ld-" not in Path(place).read_bytes()[:4096]:
-            return Path(place).resolve()
-    raise FileNotFoundError("no statically linked busybox: install busybox-static")
-
-
 def make_rootfs(path: Path) -> Path:
     """Make a root filesystem in the new directory `path`: busybox with a link for each of its applets."""
-    program = busybox()
-    for name in ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var"):
-        (path / name).mkdir(parents=True)
-    (path / "tmp").chmod(0o1777)
-    for name in ("sbin", "usr/bin", "usr/sbin"):
-        (path / name).symlink_to("/bin")
-    shutil.copy(program, path / "bin/busybox")
-    (path / "bin/busybox").chmod(0o755)
-    for applet in subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split():
-        if applet != "busybox":
-            (path / "bin" / applet).symlink_to("busybox")
-    (path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n")
-    (path / "etc/group").write_text("root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")
+    busybox.make_rootfs(str(path), busybox.find())
     return path
 
 

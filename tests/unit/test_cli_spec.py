@@ -71,3 +71,42 @@ def test_the_rootless_configuration_differs_where_it_must():
 
 def teardown_module():
     log.configure("", "text", False)
+
+
+@pytest.fixture
+def fake_busybox(tmp_path):
+    """A program that is static as far as anybody can see, and lists applets."""
+    path = tmp_path / "fake"
+    path.write_text("#!/bin/sh\necho sh; echo busybox; echo ls\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_root_filesystem_is_made_from_busybox(tmp_path, fake_busybox):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    assert main(["spec", "-b", str(bundle), "--rootfs-from", str(fake_busybox)]) == 0
+    assert (bundle / "rootfs/bin/busybox").read_bytes() == fake_busybox.read_bytes()
+    assert {path.name for path in (bundle / "rootfs/bin").iterdir()} == {"busybox", "sh", "ls"}
+    assert os.readlink(bundle / "rootfs/bin/sh") == "busybox"
+    assert main(["validate", str(bundle)]) == 0
+
+
+def test_what_is_no_static_busybox_makes_nothing(tmp_path, capfd, fake_busybox):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    fake_busybox.write_text("#!/bin/sh\nexit 1\n")
+    dynamic = tmp_path / "dynamic"
+    dynamic.write_bytes(b"\x7fELF /lib64/ld-linux-x86-64.so.2")
+    dynamic.chmod(0o755)
+    for program in (fake_busybox, dynamic, tmp_path / "nothing"):
+        assert main(["spec", "-b", str(bundle), "--rootfs-from", str(program)]) == 1
+        assert str(program) in capfd.readouterr().err
+        assert list(bundle.iterdir()) == []
+
+
+def test_a_root_filesystem_that_is_there_is_left_alone(tmp_path, capfd, fake_busybox):
+    (tmp_path / "rootfs").mkdir()
+    assert main(["spec", "-b", str(tmp_path), "--rootfs-from", str(fake_busybox)]) == 1
+    assert "it is there already" in capfd.readouterr().err
+    assert not (tmp_path / "config.json").exists()

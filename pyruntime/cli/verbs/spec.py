@@ -11,12 +11,27 @@ if TYPE_CHECKING:
 
 
 def main(line: "CommandLine") -> int:
-    """Write config.json into the bundle; Error when there is one already."""
+    """Write config.json into the bundle, and make its root filesystem where asked; Error when one is there already."""
     config = default_config()
     if line.options["rootless"]:
         config = for_user(config, os.geteuid(), os.getegid())
-    path = os.path.join(line.options["bundle"] or ".", "config.json")
+    bundle = line.options["bundle"] or "."
+    path = os.path.join(bundle, "config.json")
+    program = ""
+    if line.options["rootfs-from"]:
+        from pyruntime.host import busybox
+
+        program = busybox.find(line.options["rootfs-from"])
+        rootfs = os.path.join(bundle, config["root"]["path"])
+        if os.path.lexists(rootfs):
+            raise Error(f"cannot make {rootfs}", "it is there already", advice="remove it, or leave out --rootfs-from")
     _write_new(path, dumps(config, indent="\t") + "\n")
+    if program:
+        try:
+            busybox.make_rootfs(rootfs, program)
+        except Error:
+            os.unlink(path)
+            raise
     return 0
 
 
