@@ -309,8 +309,8 @@ class Cgroup:
         else:
             raise Error("cannot freeze the container", "the host has no freezer", clause=CLAUSE)
 
-    def thaw(self) -> None:
-        """Undo freeze(), whichever freezer it was."""
+    def thaw(self, pid: int = 0) -> None:
+        """Undo freeze(), whichever freezer it was, and what the container did itself to hold process `pid`."""
         if self.unified:
             from pyruntime.cgroup import v2
 
@@ -319,6 +319,26 @@ class Cgroup:
             from pyruntime.cgroup import v1
 
             v1.thaw(self.paths["freezer"])
+        if pid:
+            from pyruntime.cgroup import freezer
+
+            freezer.thaw_for(self.paths, pid)
+
+    def let_die(self) -> bool:
+        """Thaw what v1's freezer holds at any depth, so that SIGKILL can end it; tell whether there was any."""
+        if "freezer" not in self.paths:
+            return False
+        from pyruntime.cgroup import freezer
+
+        return freezer.let_die(self.paths)
+
+    def fetch(self, pid: int) -> None:
+        """Move process `pid` into the container's own group of v1's freezer, which thaws what another one holds."""
+        if "freezer" in self.paths:
+            try:
+                write_file(self.paths["freezer"] + "/cgroup.procs", str(pid))
+            except OSError:
+                pass  # it has just ended; or it is out of reach, and does not end
 
     def remove_empty(self) -> bool:
         """Remove the groups that show who is in the container, as far as nobody is; tell whether they are gone.

@@ -23,10 +23,13 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
             # Whoever had only begun to join when the runtime died is not in the unified group.
             for pid in cgroup.pids():
                 _send(pid, signal)
-            _let_die(cgroup)
+            cgroup.let_die()
             return
     if not cgroup.pids():
         return
+    if signal == SIGKILL:
+        # One freezer cannot take what the other one holds.
+        cgroup.let_die()
     # Frozen processes cannot fork, so one list is all of them.
     was_frozen = cgroup.frozen
     freezable = bool(cgroup.unified or "freezer" in cgroup.paths)
@@ -38,21 +41,14 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
     finally:
         if freezable and (not was_frozen or signal == SIGKILL):
             cgroup.thaw()
+        if signal == SIGKILL:
+            cgroup.let_die()
     if not freezable and signal == SIGKILL:
         # Without a freezer a process may fork meanwhile: again, until a look finds none.
         while pids := cgroup.pids():
             for pid in pids:
                 _send(pid, signal)
             _wait_for(pids, 1.0)
-
-
-def _let_die(cgroup: Cgroup) -> None:
-    """Thaw what v1's freezer holds: unlike the v2 freezer it holds back even SIGKILL."""
-    if "freezer" in cgroup.paths:
-        from pyruntime.cgroup import v1
-
-        if v1.frozen(cgroup.paths["freezer"]):
-            v1.thaw(cgroup.paths["freezer"])
 
 
 def _send(pid: int, signal: int) -> None:

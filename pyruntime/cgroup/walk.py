@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def visit(directory: str, look: "Callable[[int], bool]") -> None:
+    """Call `look` with a descriptor of the group and of each below it, parents first, until it returns True."""
+    _walk(directory, look, recursive=True)
+
+
 def pids(directory: str, *, recursive: bool = True) -> list[int]:
     """Processes of the group, and with `recursive` of those below it; [] when it is gone.
 
@@ -18,8 +23,9 @@ def pids(directory: str, *, recursive: bool = True) -> list[int]:
     """
     found: list[int] = []
 
-    def collect(fd: int) -> None:
+    def collect(fd: int) -> bool:
         found.extend(_pids_of(fd))
+        return False
 
     _walk(directory, collect, recursive=recursive)
     return found
@@ -54,7 +60,7 @@ def _rmdir(name: str, parent: "int | None" = None) -> bool:
     return True
 
 
-def _walk(directory: str, visit: "Callable[[int], None] | None", *, recursive: bool, removing: bool = False) -> None:
+def _walk(directory: str, look: "Callable[[int], bool] | None", *, recursive: bool, removing: bool = False) -> None:
     """Visit the group and all below it with a descriptor each; with `removing` remove all but the group itself.
 
     Holds one descriptor whatever the depth, and goes up again by "..", which cannot be moved in a cgroup file system.
@@ -69,8 +75,8 @@ def _walk(directory: str, visit: "Callable[[int], None] | None", *, recursive: b
         arrived = True
         while True:
             if arrived:
-                if visit is not None:
-                    visit(fd)
+                if look is not None and look(fd):
+                    return
                 waiting.append(_children(fd) if recursive else [])
             arrived = False
             while not waiting[-1]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _CLAUSE = "runtime.md#delete"
 _KILL = 9
 _PATIENCE = 10.0  # seconds for killed processes to end
+_USUALLY = 0.5  # seconds that a killed process needs at most, unless something holds it
 
 
 def delete(root: str, container_id: str, force: bool) -> None:
@@ -134,14 +135,26 @@ def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
     try:
         if process.alive(pid, state["start_time"]):
             lib.pyr_pidfd_send_signal(pidfd, _KILL)
-            if cgroup is not None and containers.paused(state):
-                cgroup.thaw()  # v1's freezer holds back even SIGKILL
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            if not os.call(poll.poll, _PATIENCE * 1000):
-                raise Error(f"cannot delete container {state['id']!r}", f"process {pid} does not end", clause=_CLAUSE)
+            if cgroup is not None and cgroup.let_die():
+                cgroup.kill_all(_KILL)
+            if not _has_ended(pidfd, _USUALLY):
+                if cgroup is not None:
+                    # It froze itself again, or in a group that is not the container's; or another process did it.
+                    cgroup.kill_all(_KILL)
+                    cgroup.fetch(pid)
+                if not _has_ended(pidfd, _PATIENCE):
+                    raise Error(
+                        f"cannot delete container {state['id']!r}", f"process {pid} does not end", clause=_CLAUSE
+                    )
     finally:
         os.close(pidfd)
+
+
+def _has_ended(pidfd: int, seconds: float) -> bool:
+    """Wait at most so long for the end of the process; tell whether it has come."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(os.call(poll.poll, seconds * 1000))
 
 
 def _poststop(state: "StateFile") -> None:

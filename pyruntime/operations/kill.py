@@ -39,9 +39,12 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None
                 group.kill_all(signal)
                 return
         send(state["pid"], state["start_time"], signal, container_id)
-        if signal == cgroups.SIGKILL and status == "paused":
-            # v1's freezer holds back even SIGKILL; other signals wait for `resume`, as with runc.
-            cgroups.open(state["cgroup"]).thaw()
+        if signal == cgroups.SIGKILL:
+            # Other signals wait for `resume`, as with runc.
+            group = cgroups.open(state["cgroup"])
+            if group.let_die():
+                # What is not killed yet could freeze it again.
+                group.kill_all(signal)
 
 
 def _is_first(pid: int) -> bool:

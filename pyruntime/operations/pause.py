@@ -22,7 +22,8 @@ def resume(root: str, container_id: str) -> None:
         status = container.status(state)
         if state is None or status != "paused":
             raise _refused("resume", container_id, f"container not paused, it is {status}")
-        cgroups.open(state["cgroup"]).thaw()
+        group = cgroups.open(state["cgroup"])
+        group.thaw(state["pid"])
 
 
 def _refused(verb: str, container_id: str, reason: str) -> Error:

@@ -281,7 +281,7 @@ class Container:
         if not process.alive(state["pid"], state["start_time"]):
             return "stopped"
         # Before the gate, where a frozen init does not answer.
-        if paused(state):
+        if _paused(state):
             return "paused"
         return "created" if self.waits_for_start() else "running"
 
@@ -302,23 +302,42 @@ class Container:
         os.rmdir(self.path)
 
 
-def paused(state: "StateFile") -> bool:
-    """Tell whether the container's processes are frozen, by the one freezer that `pause` uses; costs one read."""
+# Hierarchy -> the file of its freezer, and what that holds as long as nothing is frozen.
+_FREEZERS = {"": ("cgroup.freeze", b"0"), "freezer": ("freezer.state", b"THAWED")}
+
+
+def _paused(state: "StateFile") -> bool:
+    """Tell whether init is frozen, by a group of the container or, where it has made some, by one below."""
     paths = state["cgroup"].get("paths") or {}
-    for directory, file, thawed in (
-        (paths.get(""), "cgroup.freeze", b"0"),
-        (paths.get("freezer"), "freezer.state", b"THAWED"),
-    ):
-        if directory:
-            try:
-                fd = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                continue  # a unified hierarchy has no freezer before Linux 5.2
-            try:
-                return os.read(fd, 16).strip() != thawed
-            finally:
-                os.close(fd)
-    return False
+    own = {name: paths[name] for name in _FREEZERS if paths.get(name)}
+    if any(_freezes(directory, *_FREEZERS[name]) for name, directory in own.items()):
+        return True
+    if not any(_has_groups(directory) for directory in own.values()):
+        return False
+    from pyruntime.cgroup import freezer
+
+    return freezer.holds(paths, state["pid"])
+
+
+def _freezes(directory: str, file: str, thawed: bytes) -> bool:
+    try:
+        fd = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # a unified hierarchy has no freezer before Linux 5.2
+    try:
+        return os.read(fd, 16).strip() != thawed
+    except OSError:
+        return False  # removed meanwhile
+    finally:
+        os.close(fd)
+
+
+def _has_groups(directory: str) -> bool:
+    """Tell whether there are groups below: a directory has a link for each, beside its name and its own "."."""
+    try:
+        return os.stat(directory).st_nlink > 2
+    except OSError:
+        return False  # removed meanwhile
 
 
 def _parse_state(path: str, container_id: str, content: bytes, of_any_version: bool) -> "StateFile":
