@@ -66,22 +66,15 @@ int pyr_prlimit(int pid, int resource, uint64_t soft, uint64_t hard) {
     return answer(prlimit64(pid, (enum __rlimit_resource)resource, &limit, NULL));
 }
 
+/* The kernel gives possession of a named keyring to whoever says its name and may search it: that is how a later exec
+ * joins it, and why its name is a secret. Nobody else than who possesses it may view the name, or read or change what is
+ * in it; its owner's number is that of every other container without a user namespace. */
 int pyr_session_keyring(const char *name) {
-    enum { OWNER_SEARCH = 0x00080000 };
+    enum { POSSESSOR_ALL = 0x3f000000, OWNER_SEARCH = 0x00080000 };
     long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
     if (ring < 0)
         return -errno;
-    /* The kernel lets only who possesses the ring search it. Its owner shall too, as with runc: that is what lets a
-     * later exec join it by its name. */
-    char text[512]; /* "keyring;uid;gid;permissions;name": enough for what is read of it */
-    long size = syscall(SYS_keyctl, KEYCTL_DESCRIBE, ring, text, sizeof text);
-    if (size < 0)
-        return -errno;
-    text[sizeof text - 1] = '\0';
-    unsigned permissions;
-    if (size > (long)sizeof text || sscanf(text, "%*[^;];%*[^;];%*[^;];%x", &permissions) != 1)
-        return -EPROTO;
-    return answer(syscall(SYS_keyctl, KEYCTL_SETPERM, ring, permissions | OWNER_SEARCH));
+    return answer(syscall(SYS_keyctl, KEYCTL_SETPERM, ring, POSSESSOR_ALL | OWNER_SEARCH));
 }
 
 int pyr_controlling_terminal(int terminal) { return answer(ioctl(terminal, TIOCSCTTY, 0)); }

@@ -46,16 +46,17 @@ def _check(step: "Step", doing: str, result: int) -> None:
 
 def _keyring(step: "Step", _stub: "Any") -> None:
     result = lib.pyr_session_keyring(os.fsencode(step.args["name"]))
-    # Where the kernel has no keyrings, or a filter around the runtime forbids them, the container cannot use any
-    # either. Any other failure would leave the caller's keys to it.
-    if result < 0 and -result not in (errno.ENOSYS, errno.EPERM):
+    # Where the kernel has no keyrings the container cannot use any. Any other failure would leave the caller's keys to
+    # it: what forbids it to the runtime need not forbid it to the container.
+    if result < 0 and result != -errno.ENOSYS:
         raise Error(
             "cannot join a new session keyring",
             pointer=step.pointer,
             clause=step.clause,
             step=step,
             errno=-result,
-            advice="raise the sysctl kernel.keys.maxkeys, or keep the caller's keyring with --no-new-keyring",
+            advice="keep the caller's keyring with --no-new-keyring"
+            + (", or raise the sysctl kernel.keys.maxkeys" if result == -errno.EDQUOT else ""),
         )
 
 

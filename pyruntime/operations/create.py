@@ -105,13 +105,18 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, b
         from pyruntime.engine.caller.preserved_fds import check_preserved
 
         check_preserved(options.preserve_fds)
+    if not options.no_new_keyring:
+        # The kernel joins a keyring to whoever says its name, also to another container; and it has it made by whoever
+        # says it first.
+        options.keyring = f"_ses.{container_id}.{os.urandom(16).hex()}"
     context = Context(
         passed,
         host,
         options.bundle,
         container_id,
         no_pivot=options.no_pivot,
-        new_keyring=not options.no_new_keyring,
+        new_keyring=bool(options.keyring),
+        keyring=options.keyring,
         systemd_cgroup=options.systemd_cgroup,
     )
     return config, compile_plan(context), document
@@ -130,7 +135,7 @@ def new_state(container_id: str, config: "Config", options: CreateOptions) -> "S
         "process": "process" in config,
         "cgroup": {},
         "intel_rdt": {},
-        "keyring": not options.no_new_keyring,
+        "keyring": options.keyring,
         "hooks": {kind: (config.get("hooks") or {}).get(kind) or [] for kind in ("poststart", "poststop")},
     }
 

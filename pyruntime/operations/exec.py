@@ -275,11 +275,15 @@ class _Execution:
         return checked
 
     def _plan(self, config: "Config", state: "StateFile") -> "Plan":
-        # The container's session keyring, found by its name: not that of whoever calls exec.
-        keyring = bool(state.get("keyring", True))
+        # The container's session keyring, found by its name: not that of whoever calls exec. Of older containers it is
+        # only noted that there is one, which had the name that a plan gives it.
+        keyring = state.get("keyring", True)
+        name = keyring if isinstance(keyring, str) else ""
         # Its groups are in the state; where the others are is nobody's question here.
         host = facts(CgroupHost("", {}))
-        context = Context(config, host, state["bundle"], self.container.container_id, new_keyring=keyring)
+        context = Context(
+            config, host, state["bundle"], self.container.container_id, new_keyring=bool(keyring), keyring=name
+        )
         group = CgroupPlan(host.cgroup.mode, "", {}, [], [], False)
         if is_tight((config.get("linux") or {}).get("resources") or {}):
             group.tight = "memory" if "memory" in state["cgroup"]["paths"] else UNIFIED, ""

@@ -17,6 +17,7 @@ class Context:
     container_id   the container's id
     no_pivot       change the root without pivot_root(2)
     new_keyring    give the container a session keyring of its own
+    keyring        its name, which nobody can guess; "" where nobody is to join it later
     systemd_cgroup let systemd make the cgroup
     keep_groups    the process keeps the caller's supplementary groups (plan/annotations.py)
     landlock       the process is restricted with Landlock (plan/annotations.py)
@@ -32,6 +33,7 @@ class Context:
         "container_id",
         "facts",
         "keep_groups",
+        "keyring",
         "landlock",
         "late",
         "namespaces",
@@ -50,6 +52,7 @@ class Context:
         *,
         no_pivot: bool = False,
         new_keyring: bool = True,
+        keyring: str = "",
         systemd_cgroup: bool = False,
     ) -> None:
         self.config = config
@@ -58,6 +61,7 @@ class Context:
         self.container_id = container_id
         self.no_pivot = no_pivot
         self.new_keyring = new_keyring
+        self.keyring = keyring
         self.systemd_cgroup = systemd_cgroup
         self.keep_groups = False
         self.landlock = False

@@ -70,7 +70,7 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
     """
     user = context.user
     if context.new_keyring:
-        yield Step("keyring", "", LINUX_CLAUSE, name=f"_ses.{context.container_id}")
+        yield Step("keyring", "", LINUX_CLAUSE, name=context.keyring or f"_ses.{context.container_id}")
     yield Step("setsid", "", "config.md#process")
     if process.get("terminal"):
         yield Step("terminal", "/process/terminal", "config.md#process", size=_console_size(process))

@@ -410,5 +410,5 @@ class StateFile(TypedDict):
     process: bool
     cgroup: dict[str, Any]
     intel_rdt: dict[str, Any]
-    keyring: bool
+    keyring: str | bool
     hooks: Hooks

@@ -40,6 +40,11 @@ def _is_bool(value: object) -> bool:
     return value is True or value is False
 
 
+def _is_keyring(value: object) -> bool:
+    """Tell whether `value` is a name, or as in older files whether there is a keyring."""
+    return _is_text(value) or _is_bool(value)
+
+
 def _is_pid(value: object) -> bool:
     return type(value) is int and 0 <= value <= _LAST_PID
 
@@ -124,7 +129,7 @@ _MEMBERS: "dict[str, Callable[[object], bool]]" = {
     "hooks": _are_hooks,
     "root_mount": _is_root_mount,
     "intel_rdt": _is_intel_rdt,
-    "keyring": _is_bool,
+    "keyring": _is_keyring,
 }
 
 # Members that came after the others; who reads them knows what their absence means.

@@ -12,6 +12,7 @@ class CreateOptions:
     pid_file        where to write init's pid, or None
     no_pivot        change the root without pivot_root(2)
     no_new_keyring  stay in the caller's session keyring
+    keyring         name of the session keyring, "" for none; made by create
     preserve_fds    how many descriptors from 3 on the container's process inherits
     systemd_cgroup  let systemd make the cgroup
     notify          the container tells the service manager when it is ready (notify_socket.py); found out by create
@@ -22,6 +23,7 @@ class CreateOptions:
         "bundle",
         "console_fd",
         "console_socket",
+        "keyring",
         "no_new_keyring",
         "no_pivot",
         "notify",
@@ -56,6 +58,7 @@ class CreateOptions:
         self.pidfd_socket = pidfd_socket
         self.no_pivot = no_pivot
         self.no_new_keyring = no_new_keyring
+        self.keyring = ""
         self.preserve_fds = preserve_fds
         self.systemd_cgroup = systemd_cgroup
         self.rootless = rootless
