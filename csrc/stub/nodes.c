@@ -137,5 +137,8 @@ int do_console(struct stub *stub, const struct step *step) {
         return failed(stub, "open_tree");
     }
     cleanup_close int destination = console_place(stub, stub_string(stub, step->path));
-    return destination < 0 ? -1 : attach(stub, tree, step, destination);
+    struct place seen;
+    if (destination < 0 || check_destination(stub, step, destination, &seen) < 0)
+        return -1;
+    return attach(stub, tree, step, destination);
 }

@@ -27,7 +27,8 @@ enum op {
     OP_PIVOT_ROOT,       /* the new root becomes /, the old one is gone */
     OP_MOVE_ROOT,        /* the same where the old root cannot be pivoted (initramfs) */
     OP_CHROOT,           /* without a mount namespace of its own */
-    OP_HERE              /* exec: the root is that of the joined namespace, or of `fd` */
+    OP_HERE,             /* exec: the root is that of the joined namespace, or of `fd` */
+    OP_VERIFY            /* what the container sees at masked and read-only paths is what the steps before put there */
 };
 
 enum step_flag {
@@ -68,14 +69,25 @@ struct step {
     uint32_t rec_propagation; /* the same for this mount and those below, first */
 };
 
+/* What a step put at /proc or /sys of the container. */
+struct view {
+    int fd;                   /* 0 while there is nothing */
+    uint64_t mount;           /* its mount ID */
+};
+
 /* What the steps act on. One a container; the caller owns it. */
 struct stub {
     const char *arena;
+    const struct step *steps; /* those that pyr_run runs */
+    const struct step *wrong; /* the step that failed, where it is not the one that found out */
     int root;                 /* the new root's mount, once OP_ROOT made it */
+    uint64_t root_mount;      /* its mount ID */
     int proc;                 /* a procfs that the container cannot have touched */
     int console;              /* the pseudoterminal's master, once OP_CONSOLE made it */
     int terminal;             /* its slave */
-    int views[2];             /* the container's procfs at /proc and sysfs at /sys, 0 while there is none */
+    struct view views[2];     /* at /proc and at /sys: mount_targets.c */
+    int empty;                /* the filesystem that masks directories, 0 while there is none */
+    uint64_t empty_device;    /* its device number */
     const char *call;         /* the system call that failed */
     char text[512];           /* what the kernel's mount log said of it */
 };

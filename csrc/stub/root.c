@@ -42,7 +42,9 @@ int do_chroot(struct stub *stub, const struct step *step) {
     return 0;
 }
 
-/* Over / it is the root for whoever enters this mount namespace, too. */
+/* Over / it is the root for whoever enters this mount namespace, too. What was there before lies below it, and every
+ * other mount of it is taken away: a procfs that is mounted somewhere in the namespace without masks would let any user
+ * namespace in the container mount another such. */
 int do_move_root(struct stub *stub, const struct step *step) {
     cleanup_close int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (top < 0)
@@ -50,7 +52,11 @@ int do_move_root(struct stub *stub, const struct step *step) {
     /* ELOOP: it is there already. */
     if (sys_move_mount(stub->root, "", top, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0 && errno != ELOOP)
         return failed(stub, "move_mount");
-    return do_chroot(stub, step);
+    int left = leave_root(stub, top);
+    if (left < 0)
+        return -1;
+    /* What --no-pivot is for, a root that cannot be pivoted, is seldom where mounts hide mounts. */
+    return left ? do_pivot_root(stub, step) : do_chroot(stub, step);
 }
 
 int do_here(struct stub *stub, const struct step *step) {

@@ -58,16 +58,45 @@ enum want { WANT_EXISTING, WANT_DIRECTORY, WANT_FILE };
 int resolve(struct stub *stub, const char *path, enum want want, bool follow);
 int resolve_parent(struct stub *stub, const char *path, char name[256]);
 
-/* mounts.c */
-int attach(struct stub *stub, int tree, const struct step *step, int destination);
-int do_root(struct stub *stub, const struct step *step);
+/* mount_attributes.c */
+unsigned long flags_of(int mount);
+unsigned long apply_attributes(unsigned long flags, uint64_t set, uint64_t clr);
+int set_attributes(struct stub *stub, int mount, const struct step *step, bool attached, bool *later);
+
+/* mount_targets.c */
+struct place {
+    uint64_t mount;        /* the mount it lies in */
+    bool root;             /* whether it is the root of that mount */
+    mode_t mode;
+};
+int refuse(struct stub *stub, const char *words);
+int mount_id(struct stub *stub, int fd, uint64_t *id);
+int look_at(struct stub *stub, int fd, struct place *place);
+int check_destination(struct stub *stub, const struct step *step, int destination, struct place *place);
+int destination_of(struct stub *stub, const struct step *step, enum want want, struct place *place);
+int check_source(struct stub *stub, const struct step *step, int tree, const struct stat *status);
+int update_views(struct stub *stub, const struct step *step, const struct place *place, int mount);
+const struct view *view_above(const struct stub *stub, const char *path, const char **rest);
+
+/* filesystems.c */
+int new_filesystem(struct stub *stub, const struct step *step);
+int join_options(struct stub *stub, const struct step *step, char data[4096]);
 int do_mount(struct stub *stub, const struct step *step);
+
+/* mounts.c */
+int move_onto(struct stub *stub, int tree, int destination);
+int attach(struct stub *stub, int tree, const struct step *step, int destination);
+int clone_inside(struct stub *stub, int place, bool recursive);
+int do_root(struct stub *stub, const struct step *step);
 int do_bind(struct stub *stub, const struct step *step);
 int do_bind_inside(struct stub *stub, const struct step *step);
 int do_remount(struct stub *stub, const struct step *step);
 int do_setattr(struct stub *stub, const struct step *step);
+
+/* masked_paths.c */
 int do_mask(struct stub *stub, const struct step *step);
 int do_readonly(struct stub *stub, const struct step *step);
+int do_verify(struct stub *stub, const struct step *step);
 
 /* copyup.c */
 int copy_up(struct stub *stub, int from, int to, bool with_status);
@@ -77,6 +106,9 @@ int do_mkdir(struct stub *stub, const struct step *step);
 int do_symlink(struct stub *stub, const struct step *step);
 int do_mknod(struct stub *stub, const struct step *step);
 int do_console(struct stub *stub, const struct step *step);
+
+/* no_pivot.c */
+int leave_root(struct stub *stub, int top);
 
 /* root.c */
 int do_propagation(struct stub *stub, const struct step *step);

@@ -22,6 +22,7 @@ class Context:
     keep_groups    the process keeps the caller's supplementary groups (plan/annotations.py)
     landlock       the process is restricted with Landlock (plan/annotations.py)
     cgroup         the cgroup's part of the plan
+    destinations   of /mounts, as absolute paths; set by plan/mounts.py
     late           steps that must wait until everything is in place: read-only filesystems
     warnings       what the spec wants logged and not refused (runtime.md#warnings)
     """
@@ -31,6 +32,7 @@ class Context:
         "cgroup",
         "config",
         "container_id",
+        "destinations",
         "facts",
         "keep_groups",
         "keyring",
@@ -65,6 +67,7 @@ class Context:
         self.systemd_cgroup = systemd_cgroup
         self.keep_groups = False
         self.landlock = False
+        self.destinations: list[str] = []
         self.late: list[Step] = []
         self.warnings: list[str] = []
         self.cgroup: CgroupPlan  # compiled first, by compile_plan

@@ -69,6 +69,7 @@ def _compile(context: "Context") -> Plan:
         *masked_paths.masked_paths(context),
         *context.late,
         *root.enter(context),
+        *masked_paths.verify(context),
     ]
     plan.warnings = context.warnings
     return plan

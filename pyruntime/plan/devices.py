@@ -2,8 +2,9 @@
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
-from pyruntime.plan.mounts import container_path, is_bind
+from pyruntime.plan.mounts import is_bind
 from pyruntime.plan.step import Step
+from pyruntime.spec.rules.mounts import container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from pyruntime._stub import lib
 from pyruntime.plan.mounts import label_option
 from pyruntime.plan.step import Step
+from pyruntime.spec.rules.mounts import container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def masked_paths(context: "Context") -> "Iterator[Step]":
-    """Yield a step for each path to hide: an empty read-only tmpfs over a directory, the null device over a file."""
+    """Yield a step for each path to hide: an empty read-only tmpfs over a directory, the null device over a file.
+
+    A path is read as a destination is, so that it names what a mount with the same path put there.
+    """
     linux = context.config.get("linux") or {}
     data = ["nr_blocks=1", "nr_inodes=1"]
     data += label_option(context, "tmpfs", data)
@@ -21,7 +25,7 @@ def masked_paths(context: "Context") -> "Iterator[Step]":
             "mask",
             f"/linux/maskedPaths/{index}",
             "config-linux.md#masked-paths",
-            path=path,
+            path=container_path(path),
             fstype="tmpfs",
             source="tmpfs",
             data=data,
@@ -31,13 +35,29 @@ def masked_paths(context: "Context") -> "Iterator[Step]":
 
 
 def readonly_paths(context: "Context") -> "Iterator[Step]":
-    """Yield a step for each path to protect: a copy of the mount there, read-only with all below it."""
+    """Yield a step for each path to protect: a copy of the mount there, read-only.
+
+    What /mounts has below keeps its own options, as with runc and crun: CRIU in a container writes to a file that is
+    bound below /proc/sys. Where there is nothing of the kind the path is read-only with all below, which came with the
+    root filesystem, a recursive bind mount or a hook. Linux before 5.12 changes one mount at a time: there what is
+    below is left out, so that nobody writes to it either.
+    """
     linux = context.config.get("linux") or {}
-    for index, path in enumerate(linux.get("readonlyPaths") or ()):
-        yield Step(
-            "readonly",
-            f"/linux/readonlyPaths/{index}",
-            "config-linux.md#readonly-paths",
-            path=path,
-            rec_set=lib.MOUNT_ATTR_RDONLY,
-        )
+    destinations = "\0".join(["", *context.destinations])
+    for index, name in enumerate(linux.get("readonlyPaths") or ()):
+        path = container_path(name)
+        args: dict[str, object] = {"attr_set": lib.MOUNT_ATTR_RDONLY}
+        if f"\0{'' if path == '/' else path}/" in destinations:
+            args["flags"] = lib.STEP_RECURSIVE
+        elif context.facts.mount_setattr:
+            args = {"rec_set": lib.MOUNT_ATTR_RDONLY, "flags": lib.STEP_RECURSIVE}
+        yield Step("readonly", f"/linux/readonlyPaths/{index}", "config-linux.md#readonly-paths", path=path, **args)
+
+
+def verify(context: "Context") -> "Iterator[Step]":
+    """Yield the last look at what the others have hidden, from the container's root."""
+    linux = context.config.get("linux") or {}
+    for name, clause in (("maskedPaths", "masked-paths"), ("readonlyPaths", "readonly-paths")):
+        if linux.get(name):
+            yield Step("verify", f"/linux/{name}", f"config-linux.md#{clause}")
+            return

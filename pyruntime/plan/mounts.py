@@ -4,6 +4,7 @@ from pyruntime._stub import lib
 from pyruntime.base.errors import Error
 from pyruntime.plan import mount_options
 from pyruntime.plan.step import Step
+from pyruntime.spec.rules.mounts import container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,22 +16,6 @@ if TYPE_CHECKING:
 
 CLAUSE = "config.md#mounts"
 DEFAULTS_CLAUSE = "config-linux.md#default-filesystems"
-
-
-def container_path(path: str) -> str:
-    """Return `path` as an absolute path without "." and "..", as the container will see it.
-
-    A relative destination is deprecated and means relative to "/" (config.md#mounts).
-
-    Upholds config.md#mounts/destination-relative.
-    """
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            parts = parts[:-1]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
 
 
 def is_bind(mount: "Mount") -> bool:
@@ -51,7 +36,7 @@ def mounts(context: "Context") -> "Iterator[Step]":
     """
     configured = context.config.get("mounts") or []
     label_option(context, "", [])  # asked for on a host without SELinux it is an error, even if nothing would get it
-    destinations = [container_path(mount["destination"]) for mount in configured]
+    destinations = context.destinations = [container_path(mount["destination"]) for mount in configured]
     yield from _defaults(context, destinations, ("/proc", "/sys"))
     late: list[Step] = []
     in_dev: tuple[str, ...] = ("/dev/pts", "/dev/shm")
@@ -231,8 +216,8 @@ _DEFAULT_FILESYSTEMS = {
 
 
 # What a default filesystem has of itself for others to be mounted on: the kernel makes no place in it for any other.
+# In /proc nothing else is allowed (spec/rules/mounts.py).
 _PLACES = {
-    "/proc": ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "sys", "uptime"),
     "/sys": (
         *("fs/bpf", "fs/cgroup", "fs/fuse/connections", "fs/pstore", "fs/resctrl", "fs/selinux"),
         *("kernel/config", "kernel/debug", "kernel/security", "kernel/tracing"),
@@ -243,7 +228,7 @@ _PLACES = {
 
 def _takes(path: str, destinations: "list[str]") -> bool:
     """Tell whether the default filesystem at `path` can have those of `destinations` in it that lie below it."""
-    if path not in _PLACES:  # any place can be made in a tmpfs
+    if path not in _PLACES:
         return True
     places = [f"{path}/{name}" for name in _PLACES[path]]
     held: list[str] = []

@@ -60,6 +60,7 @@ _DOING = {
     "domainname": "cannot set the domain name",
     "loopback": "cannot bring up the loopback interface",
     "pivot_root": "cannot change the root filesystem",
+    "verify": "masked and read-only paths do not hold",
     "propagation": "cannot cut the mount namespace off from the host's",
 }
 
@@ -74,6 +75,8 @@ def describe(step: "Step") -> str:
 
 def step_error(step: "Step", error: int, call: str, text: str) -> Error:
     """Return the Error for `step`, refused by system call `call` with errno `error`; `text` is the kernel's log."""
+    if call == "check":  # the stub's own refusal
+        return Error(describe(step), text, pointer=step.pointer, clause=step.clause, step=step)
     refused = Error(
         describe(step), pointer=step.pointer, clause=step.clause, step=step, call=call, errno=error, log=text
     )

@@ -102,9 +102,25 @@ def test_a_read_only_directory_cannot_be_written_and_the_one_around_it_can(insid
 
 
 @READONLY
-def test_mounts_below_a_read_only_path_are_read_only(inside, folder):
-    changes = bind(folder, "/home"), mount("/home/sub", "tmpfs", "below"), linux(readonlyPaths=["/home"])
-    assert "Read-only" in inside("touch /home/sub/new 2>&1 || true", *changes)
+def test_what_the_configuration_mounts_below_a_read_only_path_keeps_its_options(inside, folder):
+    changes = (
+        bind(folder, "/home"),
+        mount("/home/sub", "tmpfs", "below"),
+        mount("/home/ro", "tmpfs", "below", "ro"),
+        linux(readonlyPaths=["/home"]),
+    )
+    script = "cd /home; for place in . sub ro; do touch $place/new 2> /dev/null && echo $place; done || true"
+    assert inside(script, *changes) == "sub"
+
+
+@READONLY
+def test_what_comes_along_below_a_read_only_path_is_read_only(inside, folder):
+    subprocess.run(["mount", "-t", "tmpfs", "below", folder / "sub"], check=True)
+    try:
+        changes = bind(folder, "/home", "rbind"), linux(readonlyPaths=["/home"])
+        assert "Read-only" in inside("touch /home/sub/new 2>&1 || true", *changes)
+    finally:
+        subprocess.run(["umount", folder / "sub"], check=True)
 
 
 @READONLY

@@ -43,7 +43,7 @@ STEPS = {
     "pivot_root": "",
     "prlimit": "resource soft hard",
     "propagation": "rec_propagation",
-    "readonly": "path rec_set",
+    "readonly": "path flags attr_set rec_set",
     "remount": "path data sb_flags attr_set attr_clr rec_set rec_clr propagation rec_propagation",
     "resctrl_compare": "group lines",
     "resctrl_group": "group must_be own",
@@ -65,6 +65,7 @@ STEPS = {
     "uid_map": "text",
     "umask": "mask",
     "user": "uid gid groups setgroups",
+    "verify": "",
     "write_cgroup": "value again_after instead optional kept levels",
 }
 

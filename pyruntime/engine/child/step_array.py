@@ -104,5 +104,6 @@ OPERATIONS = {
         "move_root",
         "chroot",
         "here",
+        "verify",
     )
 }

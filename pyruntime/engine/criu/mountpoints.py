@@ -4,7 +4,7 @@ import errno
 import stat
 
 from pyruntime.base import lean_os as os
-from pyruntime.plan.mounts import container_path
+from pyruntime.spec.rules.mounts import container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

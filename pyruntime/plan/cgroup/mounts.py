@@ -4,8 +4,8 @@ from pyruntime._stub import lib
 from pyruntime.base.errors import Error
 from pyruntime.plan import mount_options
 from pyruntime.plan.cgroup.cgroup import UNIFIED
-from pyruntime.plan.mounts import container_path
 from pyruntime.plan.step import Step
+from pyruntime.spec.rules.mounts import container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

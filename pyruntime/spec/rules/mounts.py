@@ -10,21 +10,41 @@ if TYPE_CHECKING:
 
     from pyruntime.spec.json_types import Config, Mount
 
+# Files of procfs that others serve in the kernel's place: LXCFS, and CRIU inside a container.
+# csrc/stub/mount_targets.c has the same list, and docs/mounts.md the reasons.
+SERVED = (
+    *("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime"),
+    *("sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"),
+)
+
 _NEW_ONLY = "expected one without the other: the kernel maps the owners of a new mount only"
 
 
 def mounts(config: "Config") -> "Iterator[Error]":
     """A bind mount has a source, a new filesystem a type, and only a tmpfs gets a copy of what is there.
 
-    Nothing is mounted over the root. An idmapped mount is a new one, and has both mappings, or a user namespace to take
-    them from.
+    Nothing is mounted over the root, nor over what is at /proc. An idmapped mount is a new one, and has both mappings,
+    or a user namespace to take them from.
     """
+    first_proc = -1
     for index, mount in enumerate(config["mounts"]):
         at = f"/mounts/{index}"
         options = mount.get("options", [])
         bind = "bind" in options or "rbind" in options or mount.get("type") == "bind"
         new = "remount" not in options
-        if new and _is_root(mount["destination"]):
+        destination = container_path(mount["destination"])
+        if new and destination == "/proc":
+            yield from _over_proc(mount, index, first_proc, bind=bind)
+            first_proc = index if first_proc < 0 else first_proc
+        elif new and destination[:6] == "/proc/" and destination[6:] not in SERVED:
+            yield Error(
+                f"mounts[{index}] is inside /proc",
+                f"expected one of its files that others may serve: {', '.join(SERVED)}",
+                pointer=f"{at}/destination",
+                value=mount["destination"],
+                clause="config.md#mounts",
+            )
+        elif new and destination == "/":
             yield Error(
                 f"mounts[{index}] is over the root of the container",
                 "root.path names the root filesystem",
@@ -69,14 +89,38 @@ def mounts(config: "Config") -> "Iterator[Error]":
             )
 
 
-def _is_root(path: str) -> bool:
-    depth = 0
-    for part in path.split("/"):
-        if part == "..":
-            depth = max(depth - 1, 0)
-        elif part not in ("", "."):
-            depth += 1
-    return not depth
+def container_path(path: str) -> str:
+    """Return `path` as an absolute path without "." and "..", as the container will see it.
+
+    A relative destination is deprecated and means relative to "/" (config.md#mounts).
+
+    Upholds config.md#mounts/destination-relative.
+    """
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    while ".." in parts:
+        above = parts.index("..")
+        del parts[max(above - 1, 0) : above + 1]
+    return "/" + "/".join(parts)
+
+
+def _over_proc(mount: "Mount", index: int, first: int, *, bind: bool) -> "Iterator[Error]":
+    """One procfs is at /proc, in which masked and read-only paths hold; what programs read there is the kernel's word.
+
+    That the source of a bind mount is a procfs is for the stub to see.
+    """
+    if first >= 0:
+        doing, reason = f"mounts[{index}] is over mounts[{first}]", "expected one mount at /proc"
+    elif not bind and mount.get("type") not in (None, "", "proc"):
+        doing, reason = f"mounts[{index}] is over /proc", "expected a procfs there"
+    else:
+        return
+    yield Error(
+        doing,
+        f"{reason}: what is hidden and protected must be in what the container sees",
+        pointer=f"/mounts/{index}/destination",
+        value=mount["destination"],
+        clause="config.md#mounts",
+    )
 
 
 def _mappings(mount: "Mount", index: int) -> "Iterator[Error]":

@@ -315,11 +315,9 @@ def mounts():
         {**tmpfs, "options": ["tmpcopyup", "ridmap"], **mapped},
         {"destination": "/m/../a/./b/", **tmpfs},
         {"destination": "a", **tmpfs},
-        *(
-            {"destination": path, **tmpfs}
-            for path in ("/proc", "/proc/x", "/procfs", "/sys", "/dev/pts", "/dev/shm", "/dev")
-        ),
+        *({"destination": path, **tmpfs} for path in ("/procfs", "/sys", "/dev/pts", "/dev/shm", "/dev")),
         *({"destination": path, **bind} for path in ("/proc", "/sys", "/dev", "/dev/pts")),
+        {"destination": "/proc/uptime", **bind},
         {"destination": "/dev", "type": "devtmpfs", "options": ["ro", "sync"]},
         {"destination": "/dev", "type": "tmpfs", "options": ["ro"]},
     )

@@ -107,7 +107,30 @@ def test_a_hidden_path_is_a_tmpfs_of_one_block_that_nobody_can_write():
 def test_a_read_only_path_is_so_with_all_below_it():
     (step,) = only(plan(config(linux={"readonlyPaths": ["/proc/sys"]})).enter, "readonly")
     assert (step.pointer, step.clause) == ("/linux/readonlyPaths/0", "config-linux.md#readonly-paths")
-    assert step.args == {"path": "/proc/sys", "rec_set": lib.MOUNT_ATTR_RDONLY}
+    assert step.args == {"path": "/proc/sys", "rec_set": lib.MOUNT_ATTR_RDONLY, "flags": lib.STEP_RECURSIVE}
+
+
+def test_what_is_mounted_below_a_read_only_path_is_left_as_it_is():
+    mounts = [{"destination": "/proc/sys/kernel/ns_last_pid", "source": "/file", "options": ["bind"]}]
+    linux = {"readonlyPaths": ["/proc/sy", "//proc/./sys", "/proc/sys/kernel/ns_last_pid"]}
+    alone, around, itself = only(plan(config(mounts=mounts, linux=linux)).enter, "readonly")
+    assert alone.args == {"path": "/proc/sy", "rec_set": lib.MOUNT_ATTR_RDONLY, "flags": lib.STEP_RECURSIVE}
+    assert around.args == {"path": "/proc/sys", "attr_set": lib.MOUNT_ATTR_RDONLY, "flags": lib.STEP_RECURSIVE}
+    assert "rec_set" in itself.args
+
+
+def test_an_old_kernel_makes_one_mount_read_only_and_leaves_out_what_is_below():
+    (step,) = only(plan(config(linux={"readonlyPaths": ["/a"]}), facts(mount_setattr=False)).enter, "readonly")
+    assert step.args == {"path": "/a", "attr_set": lib.MOUNT_ATTR_RDONLY}
+
+
+@pytest.mark.parametrize(
+    ("names", "pointer"), [(["maskedPaths", "readonlyPaths"], "masked"), (["readonlyPaths"], "readonly"), ([], "")]
+)
+def test_hidden_paths_are_verified_once_the_root_has_changed(names, pointer):
+    steps = plan(config(linux={name: ["/a"] for name in names})).enter
+    assert [step.pointer for step in only(steps, "verify")] == ([f"/linux/{pointer}Paths"] if pointer else [])
+    assert not pointer or steps[-1].op == "verify"
 
 
 def test_no_answer_is_put_before_a_filter_where_no_architecture_has_a_number():

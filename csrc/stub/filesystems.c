@@ -1,0 +1,217 @@
+/* New filesystems: made detached by fsopen(2), or by mount(2) where only that takes the options. */
+#include <sys/xattr.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+static const struct {
+    unsigned long flag;
+    const char *name;
+} superblock_flags[] = {
+    {MS_RDONLY, "ro"}, {MS_SYNCHRONOUS, "sync"}, {MS_DIRSYNC, "dirsync"}, {MS_MANDLOCK, "mand"}, {MS_LAZYTIME, "lazytime"},
+};
+
+/* fsconfig(2) takes values up to 256 bytes and knows not every superblock flag; mount(2) serves the rest. */
+static bool needs_mount2(const struct stub *stub, const struct step *step) {
+    unsigned long known = 0;
+    for (size_t i = 0; i < sizeof superblock_flags / sizeof *superblock_flags; i++)
+        known |= superblock_flags[i].flag;
+    if (step->sb_flags & ~known)
+        return true;
+    for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
+        const char *value = strchr(item, '=');
+        if (strlen(value ? value + 1 : item) > 255 || (value && value - item > 255))
+            return true;
+    }
+    return strlen(stub_string(stub, step->source)) > 255;
+}
+
+/* The kernel's own words on what it disliked, without the level prefix ("e "). */
+static void read_log(struct stub *stub, int context) {
+    char line[sizeof stub->text];
+    size_t used = 0;
+    for (;;) {
+        ssize_t size = read(context, line, sizeof line - 1);
+        if (size <= 2)
+            break;
+        line[size] = '\0';
+        if (line[size - 1] == '\n')
+            line[size - 1] = '\0';
+        int wrote = snprintf(stub->text + used, sizeof stub->text - used, "%s%s", used ? "; " : "", line + 2);
+        used += wrote > 0 ? (size_t)wrote : 0;
+        if (used >= sizeof stub->text - 1)
+            break;
+    }
+}
+
+static int configure(struct stub *stub, int context, const struct step *step) {
+    const char *source = stub_string(stub, step->source);
+    if (*source && sys_fsconfig(context, FSCONFIG_SET_STRING, "source", source) < 0)
+        return failed(stub, "fsconfig(source)");
+    for (size_t i = 0; i < sizeof superblock_flags / sizeof *superblock_flags; i++)
+        if (step->sb_flags & superblock_flags[i].flag &&
+            sys_fsconfig(context, FSCONFIG_SET_FLAG, superblock_flags[i].name, NULL) < 0)
+            return failed(stub, "fsconfig(flag)");
+    for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
+        const char *value = strchr(item, '=');
+        int result = -1;
+        char key[256]; /* fsconfig(2) takes no longer ones */
+        if (!value) {
+            result = sys_fsconfig(context, FSCONFIG_SET_FLAG, item, NULL);
+        } else if ((size_t)(value - item) >= sizeof key) {
+            errno = EINVAL;
+        } else {
+            memcpy(key, item, (size_t)(value - item));
+            key[value - item] = '\0';
+            result = sys_fsconfig(context, FSCONFIG_SET_STRING, key, value + 1);
+        }
+        if (result < 0) {
+            snprintf(stub->text, sizeof stub->text, "option %.200s", item);
+            return failed(stub, "fsconfig");
+        }
+    }
+    if (sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
+        return failed(stub, "fsconfig(create)");
+    return 0;
+}
+
+/* Those that fsmount(2) takes on every kernel that has it. */
+enum { FSMOUNT_ATTRIBUTES = 0xff };
+
+/* What a new filesystem still needs: it has no attribute that nobody gave it. */
+static struct step without_fsmount(const struct step *step) {
+    struct step rest = *step;
+    rest.attr_set &= ~(uint64_t)FSMOUNT_ATTRIBUTES;
+    rest.attr_clr = 0;
+    return rest;
+}
+
+/* A new filesystem as a detached mount, with those attributes. */
+int new_filesystem(struct stub *stub, const struct step *step) {
+    cleanup_close int context = sys_fsopen(stub_string(stub, step->fstype));
+    if (context < 0)
+        return failed(stub, "fsopen");
+    if (configure(stub, context, step) < 0) {
+        int saved = errno;
+        char own[sizeof stub->text];
+        memcpy(own, stub->text, sizeof own);
+        stub->text[0] = '\0';
+        read_log(stub, context);
+        if (!stub->text[0])
+            memcpy(stub->text, own, sizeof own);
+        errno = saved;
+        return -1;
+    }
+    int mount = sys_fsmount(context, (unsigned)(step->attr_set & FSMOUNT_ATTRIBUTES));
+    if (mount < 0) {
+        int saved = errno;
+        read_log(stub, context);
+        errno = saved;
+        return failed(stub, "fsmount");
+    }
+    return mount;
+}
+
+/* The options as mount(2) wants them: separated by commas, in one page at most. */
+int join_options(struct stub *stub, const struct step *step, char data[4096]) {
+    size_t used = 0;
+    data[0] = '\0';
+    for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
+        const char *comma = strchr(item, ','), *value = strchr(item, '=');
+        const char *separator = used ? "," : "";
+        /* Quotes protect a comma in a value that no backslash protects already: that of an SELinux label. */
+        if (value && comma && comma > value && comma[-1] != '\\')
+            used += (size_t)snprintf(data + used, 4096 - used, "%s%.*s\"%s\"", separator, (int)(value + 1 - item), item,
+                                     value + 1);
+        else
+            used += (size_t)snprintf(data + used, 4096 - used, "%s%s", separator, item);
+        if (used >= 4096) {
+            errno = E2BIG;
+            return failed(stub, "mount");
+        }
+    }
+    return 0;
+}
+
+static int mount_by_mount2(struct stub *stub, const struct step *step, int destination) {
+    char data[4096];
+    if (join_options(stub, step, data) < 0)
+        return -1;
+    const char *source = stub_string(stub, step->source);
+    unsigned long flags = (unsigned long)step->sb_flags | apply_attributes(0, step->attr_set, step->attr_clr);
+    if (mount(*source ? source : "none", fd_path(destination).text, stub_string(stub, step->fstype), flags, data) < 0)
+        return failed(stub, "mount");
+    /* The descriptor still names what lies below; the path is asked again, and must lead to a mount's root. */
+    int mounted = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, !(step->flags & STEP_NOFOLLOW));
+    if (mounted < 0)
+        return -1;
+    struct statx status;
+    if (statx(mounted, "", AT_EMPTY_PATH, 0, &status) == 0 && status.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT &&
+        !(status.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
+        close_fd(&mounted);
+        errno = ESTALE;
+        return failed(stub, "statx");
+    }
+    bool later;
+    struct step rest = *step;
+    rest.attr_set = rest.attr_clr = 0;
+    if (set_attributes(stub, mounted, &rest, true, &later) < 0) {
+        close_fd(&mounted);
+        return -1;
+    }
+    return mounted;
+}
+
+/* Whether the data of the step sets one of the options `names`, which end with NULL. */
+static bool has_option(const struct stub *stub, const struct step *step, const char *const names[]) {
+    for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1)
+        for (size_t i = 0; names[i]; i++)
+            if (strncmp(item, names[i], strlen(names[i])) == 0)
+                return true;
+    return false;
+}
+
+/* With owner and mode of the directory it covers, unless the options give others: /etc must not end up writable for
+ * everyone, as a new tmpfs is. */
+static int fill(struct stub *stub, const struct step *step, int from, int to) {
+    static const char *const own[] = {"mode=", "uid=", "gid=", NULL};
+    return copy_up(stub, from, to, !has_option(stub, step, own));
+}
+
+static int set_label(struct stub *stub, const struct step *step, int mounted) {
+    const char *label = stub_string(stub, step->label);
+    if (!*label)
+        return 0;
+    cleanup_close int root = openat(mounted, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return failed(stub, "openat");
+    return fsetxattr(root, "security.selinux", label, strlen(label), 0) < 0 ? failed(stub, "fsetxattr") : 0;
+}
+
+int do_mount(struct stub *stub, const struct step *step) {
+    struct place place;
+    cleanup_close int destination = destination_of(stub, step, WANT_DIRECTORY, &place);
+    if (destination < 0)
+        return -1;
+    if (needs_mount2(stub, step)) {
+        cleanup_close int mounted = mount_by_mount2(stub, step, destination);
+        if (mounted < 0)
+            return -1;
+        if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mounted) < 0)
+            return -1;
+        if (set_label(stub, step, mounted) < 0)
+            return -1;
+        return update_views(stub, step, &place, mounted);
+    }
+    cleanup_close int mount = new_filesystem(stub, step);
+    if (mount < 0)
+        return -1;
+    if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mount) < 0)
+        return -1;
+    if (set_label(stub, step, mount) < 0)
+        return -1;
+    struct step rest = without_fsmount(step);
+    if (attach(stub, mount, &rest, destination) < 0)
+        return -1;
+    return update_views(stub, step, &place, mount);
+}
