@@ -21,14 +21,13 @@ import pyruntime
 from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.cli.options import GLOBAL_OPTIONS, VERBS
 from pyruntime.engine.state_document import state_document
-from pyruntime.host.cgroups import CgroupHost
-from pyruntime.host.facts import Facts
 from pyruntime.plan import seccomp_program
 from pyruntime.plan.capabilities import ALL
 from pyruntime.plan.cgroup.cgroup import CgroupPlan
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
 from pyruntime.plan.exec import compile_exec
+from pyruntime.plan.facts import CgroupHost, Facts
 from pyruntime.plan.step import Step
 
 HERE = Path(__file__).resolve().parent
@@ -456,7 +455,7 @@ def verbs_page() -> str:
         for folder in ("cli", "operations", "engine")
         for path in sorted((PROJECT / "pyruntime" / folder).rglob("*.py"))
     ]
-    sources = "".join(path.read_text() for path in code if path.name != "options.py")
+    sources = "".join(path.read_text() for path in code if path.parts[-2:] != ("cli", "options.py"))
     lines = [*data["introduction"], ""]
     rows = [("", GLOBAL_OPTIONS), *((verb.name, verb.options) for verb in VERBS.values())]
     known = {verb: {option.name: option for option in options} for verb, options in rows}
@@ -559,6 +558,7 @@ PAGES = {
     DOCS / "verbs.md": verbs_page,
     DOCS / "validation.md": validation_page,
     PROJECT / "README.md": readme,
+    **runpy.run_path(str(HERE / "house.py"))["PAGES"],
 }
 
 if __name__ == "__main__":

@@ -8,24 +8,7 @@ __version__ = "0.1.0"
 # The runtime-spec whose text the code follows; ociVersion of what pyruntime writes.
 SPEC_VERSION = "1.3.0"
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyruntime.base.errors import Error as Error
-    from pyruntime.base.errors import InvalidConfig as InvalidConfig
-    from pyruntime.engine.caller.options import CreateOptions as CreateOptions
-    from pyruntime.operations.create import create as create
-    from pyruntime.operations.delete import delete as delete
-    from pyruntime.operations.exec import ExecOptions as ExecOptions
-    from pyruntime.operations.exec import exec_process as exec_process
-    from pyruntime.operations.kill import kill as kill
-    from pyruntime.operations.run import run as run
-    from pyruntime.operations.start import start as start
-    from pyruntime.operations.state import state as state
-    from pyruntime.spec import load_config as load_config
-    from pyruntime.spec.default_config import default_config as default_config
-    from pyruntime.startup.sealed import ensure_sealed as ensure_sealed
-
-# Name -> the module that has it.
+# Public name -> the module that has it; __init__.pyi has the same for type checkers.
 _PUBLIC = {
     "CreateOptions": "engine.caller.options",
     "Error": "base.errors",

@@ -1,14 +1,12 @@
 """The one error a user meets: what was being done, why it failed, and which element and clause say so."""
 
-# errno's module is built into the interpreter, so this import opens no file.
+# Both modules are built into the interpreter, so that importing them opens no file.
 import errno as _errno
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from pyruntime.plan.step import Step
-
 
 _LONGEST = 1000  # characters of what was being done
 MOST_PROBLEMS = 1000  # findings of one document: who sends 140,000 of them reads none, and they take seconds to find
@@ -23,7 +21,7 @@ class Error(Exception):
     value    the element found there (any JSON value), or None
     place    where that stands, "/bundle/config.json:12:5" (file, line, column); known to `validate` alone
     clause   clause of the runtime-spec, "config.md#mounts"
-    step     the plan's step, or words for it: "move_mount(/data)"
+    step     what was done, a step of the plan or words: str() of it is shown, "move_mount(/data)"
     call     the system call of the step that failed, where the step makes several
     errno    the kernel's error number, 0 when the kernel was not the one to refuse
     advice   one sentence that helps, or empty
@@ -42,7 +40,7 @@ class Error(Exception):
         pointer: str = "",
         value: object = None,
         clause: str = "",
-        step: "Step | str" = "",
+        step: object = "",
         call: str = "",
         errno: int = 0,
         advice: str = "",
@@ -68,7 +66,7 @@ class Error(Exception):
     def show(self, config: object) -> None:
         """Take for `value` what `config` has at `pointer`, where nothing else was found there."""
         if self.pointer and self.value is None:
-            from pyruntime.spec.pointer import element
+            from pyruntime.base.json_pointer import element
 
             self.value = element(config, self.pointer)
 
@@ -81,10 +79,8 @@ class Error(Exception):
         """
         if not self.errno:
             return ""
-        from pyruntime.base import lean_os as os
-
         name = _errno.errorcode.get(self.errno, f"errno {self.errno}")
-        words = os.strerror(self.errno)
+        words = posix.strerror(self.errno)
         return f"{name}: {words[:1].lower()}{words[1:]}"
 
     def __str__(self) -> str:

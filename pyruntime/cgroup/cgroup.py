@@ -9,16 +9,21 @@ import errno
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
+from pyruntime.cgroup.files import (
+    CLAUSE,
+    SIGKILL,
+    UNIFIED,
+    in_user_namespace,
+    make_directory,
+    missing_directories,
+    write_file,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.plan.cgroup.cgroup import CgroupPlan
-
-CLAUSE = "config-linux.md#control-groups"
-UNIFIED = ""  # the unified hierarchy among the keys of `paths`
-SIGKILL = 9  # the same on every Linux; the module `signal` costs more than all of this one
 
 
 class Cgroup:
@@ -91,7 +96,7 @@ class Cgroup:
         made: list[str] = []
         try:
             for directory in self.made:
-                if _mkdir(directory):
+                if make_directory(directory):
                     made.append(directory)  # noqa: PERF401, a failure half way needs to know
             known = set(made)
             for directory in self.directories:
@@ -390,7 +395,7 @@ def prepare(plan: "CgroupPlan") -> Cgroup:
     made: list[str] = []
     for mountpoint, path in dict.fromkeys(plan.groups.values()):
         # Slices are systemd's to make and remove.
-        made += _missing(mountpoint, path) if plan.unit is None else [mountpoint + path]
+        made += missing_directories(mountpoint, path) if plan.unit is None else [mountpoint + path]
     return Cgroup(paths, list(dict.fromkeys(made)), plan)
 
 
@@ -406,55 +411,3 @@ def open(record: "dict[str, Any]") -> Cgroup:
     cgroup = Cgroup(dict(record["paths"]), list(record["made"]))
     cgroup.unit = record.get("unit")
     return cgroup
-
-
-def _missing(mountpoint: str, path: str) -> list[str]:
-    """The group and its parents below the mount point as far as they do not exist, parents first."""
-    missing: list[str] = []
-    while path and not os.access(mountpoint + path, os.F_OK):
-        missing.append(mountpoint + path)
-        path = path.rpartition("/")[0]
-    missing.reverse()
-    return missing
-
-
-def _mkdir(directory: str) -> bool:
-    """Make one group; False where it exists by now. Its parent may vanish meanwhile, with another container's end."""
-    for _ in range(100):
-        try:
-            os.mkdir(directory, 0o755)
-            return True
-        except FileExistsError:
-            return False
-        except FileNotFoundError:
-            parent = directory.rpartition("/")[0]
-            if not parent or os.access(parent, os.F_OK):
-                raise
-            _mkdir(parent)
-    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), directory)
-
-
-def in_user_namespace() -> bool:
-    """Whether this process lacks the host's root rights over cgroups: another user, or root of a user namespace."""
-    return os.geteuid() != 0 or read_file("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
-
-
-def read_file(path: str) -> str:
-    """Return a control file's text; one read, as the kernel gives it out whole. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 65536).decode()
-    finally:
-        os.close(fd)
-
-
-def write_file(path: str, value: str) -> None:
-    """Write a control file in one write, as the kernel wants it. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(fd)

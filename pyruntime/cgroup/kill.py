@@ -4,17 +4,33 @@ import errno
 import time
 
 from pyruntime.base import lean_os as os
-from pyruntime.cgroup.cgroup import SIGKILL, Cgroup
+from pyruntime.cgroup.files import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+
+    class Groups(Protocol):
+        """What is needed here of a container's groups (cgroup.py)."""
+
+        paths: dict[str, str]
+
+        @property
+        def unified(self) -> str: ...
+        @property
+        def frozen(self) -> bool: ...
+        def freeze(self) -> None: ...
+        def thaw(self) -> None: ...
+        def let_die(self) -> bool: ...
+        def pids(self) -> list[int]: ...
+
 
 # More descriptors than this at a time could meet the limit of open files; the rest is waited for in the next round.
 _BATCH = 500
 
 
-def kill_all(cgroup: Cgroup, signal: int) -> None:
+def kill_all(cgroup: "Groups", signal: int) -> None:
     """Send `signal` to every process; see Cgroup.kill_all."""
     if signal == SIGKILL and cgroup.unified:
         from pyruntime.cgroup import v2
@@ -58,7 +74,7 @@ def _send(pid: int, signal: int) -> None:
         pass
 
 
-def wait_empty(cgroup: Cgroup, timeout: float) -> bool:
+def wait_empty(cgroup: "Groups", timeout: float) -> bool:
     """Wait at most `timeout` seconds until no process is left; False when that was not enough."""
     deadline = time.monotonic() + timeout
     # By pidfds, because the kernel delays an event of cgroup.events until 10 ms after the one before.

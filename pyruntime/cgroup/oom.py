@@ -4,8 +4,9 @@ import select
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.cgroup.cgroup import CLAUSE, UNIFIED, Cgroup
-from pyruntime.cgroup.stats import table
+from pyruntime.cgroup.cgroup import Cgroup
+from pyruntime.cgroup.files import CLAUSE, UNIFIED
+from pyruntime.cgroup.stats_values import table
 
 
 def kills(groups: "dict[str, tuple[str, str]]") -> int:

@@ -6,10 +6,24 @@ import time
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import walk as tree
-from pyruntime.cgroup.cgroup import CLAUSE, Cgroup
+from pyruntime.cgroup.files import CLAUSE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from pyruntime.cgroup import kill
+
+    class Groups(kill.Groups, Protocol):
+        """What is needed here of a container's groups (cgroup.py)."""
+
+        made: list[str]
+
+        @property
+        def directories(self) -> list[str]: ...
 
 
-def remove(cgroup: Cgroup, timeout: float) -> None:
+def remove(cgroup: "Groups", timeout: float) -> None:
     """Remove the directories `cgroup.made`; see Cgroup.remove."""
     leaves = cgroup.directories
     deadline = time.monotonic() + timeout
@@ -36,7 +50,7 @@ def remove(cgroup: Cgroup, timeout: float) -> None:
             raise _failed(directory, error.errno or 0) from error
 
 
-def _wait(cgroup: Cgroup, directory: str, deadline: float) -> bool:
+def _wait(cgroup: "Groups", directory: str, deadline: float) -> bool:
     """Wait for processes in the group to end; False where there are none to wait for."""
     from pyruntime.cgroup import kill as processes
 

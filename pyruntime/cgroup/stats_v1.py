@@ -1,11 +1,11 @@
 """Statistics from the control files of cgroup v1 (cgroup-v1/*.rst), in the form of cgroup/stats.py."""
 
 from pyruntime.base import lean_os as os
-from pyruntime.cgroup.stats import cpuset_entry, memory_entry, number, page_sizes, read, said, table
+from pyruntime.cgroup.stats_values import cpuset_entry, memory_entry, number, page_sizes, read, said, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.cgroup.stats import Stats
+    from pyruntime.cgroup.stats_values import Stats
 
 _CPUSET = (
     *("cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page"),

@@ -1,11 +1,11 @@
 """Statistics from the control files of cgroup v2 (cgroup-v2.rst), in the form of cgroup/stats.py."""
 
 from pyruntime.base import lean_os as os
-from pyruntime.cgroup.stats import MOST, cpuset_entry, memory_entry, number, page_sizes, read, said, table
+from pyruntime.cgroup.stats_values import MOST, cpuset_entry, memory_entry, number, page_sizes, read, said, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.cgroup.stats import Stats
+    from pyruntime.cgroup.stats_values import Stats
 
 # Key of io.stat -> field and operation, by the names that v1 gave them.
 _IO = {

@@ -6,13 +6,27 @@ by clone3. So a keeper, a copy of this process that does nothing, holds the scop
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.cgroup.cgroup import CLAUSE, SIGKILL, UNIFIED, Cgroup, write_file
+from pyruntime.cgroup.files import CLAUSE, SIGKILL, UNIFIED, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
+    from pyruntime.plan.cgroup.cgroup import CgroupPlan
     from pyruntime.plan.cgroup.systemd import Property
+
+    class Groups(Protocol):
+        """What is needed here of a container's groups (cgroup.py)."""
+
+        paths: dict[str, str]
+        made: list[str]
+        plan: CgroupPlan | None
+        unit: dict[str, Any] | None
+        keeper: tuple[int, int]
+
+        @property
+        def unified(self) -> str: ...
+
 
 _SECONDS = 30.0  # how long systemd may take for one job, as with runc
 _SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
@@ -23,7 +37,7 @@ _UNIT_EXISTS = f"{_NAME}.UnitExists"
 _NO_SUCH_UNIT = f"{_NAME}.NoSuchUnit"
 
 
-def start(cgroup: Cgroup) -> None:
+def start(cgroup: "Groups") -> None:
     """Let systemd make the scope of `cgroup.plan`; `cgroup.paths` then has the directory that systemd chose.
 
     Raises Error where there is no bus, or systemd refuses; nothing is left then.
@@ -72,7 +86,7 @@ def _keeper() -> tuple[int, int]:
     return pid, write
 
 
-def _dismiss(cgroup: Cgroup) -> None:
+def _dismiss(cgroup: "Groups") -> None:
     pid, write = cgroup.keeper
     if pid:
         cgroup.keeper = (0, -1)
@@ -82,19 +96,19 @@ def _dismiss(cgroup: Cgroup) -> None:
         os.waitpid(pid, 0)
 
 
-def make_room(cgroup: Cgroup) -> None:
+def make_room(cgroup: "Groups") -> None:
     """Let one process more in than pids.max says, as long as the keeper is one of those it counts."""
     if cgroup.keeper[0]:
         _allow(cgroup, 1)
 
 
-def settle(cgroup: Cgroup) -> None:
+def settle(cgroup: "Groups") -> None:
     """Dismiss the keeper: the container's process is in the scope. Raises Error."""
     _dismiss(cgroup)
     _allow(cgroup, 0)
 
 
-def _allow(cgroup: Cgroup, more: int) -> None:
+def _allow(cgroup: "Groups", more: int) -> None:
     path = f"{cgroup.unified}/pids.max"
     assert cgroup.plan is not None
     limits = [step for step in cgroup.plan.steps if step.args.get("file") == "pids.max"]
@@ -108,7 +122,7 @@ def _allow(cgroup: Cgroup, more: int) -> None:
             ) from error
 
 
-def tell(cgroup: Cgroup) -> None:
+def tell(cgroup: "Groups") -> None:
     """Tell systemd the limits of another plan than the one the unit started with. Raises Error."""
     from pyruntime.plan.cgroup.systemd import limit_properties
 
@@ -124,7 +138,7 @@ def tell(cgroup: Cgroup) -> None:
         bus.close()
 
 
-def attach(cgroup: Cgroup, pid: int) -> None:
+def attach(cgroup: "Groups", pid: int) -> None:
     """Let systemd move the process `pid`, of the caller's own user, into the unit. Raises Error."""
     assert cgroup.unit is not None
     bus = _Bus(cgroup.unit["user"], "")
@@ -134,7 +148,7 @@ def attach(cgroup: Cgroup, pid: int) -> None:
         bus.close()
 
 
-def stop(cgroup: Cgroup) -> None:
+def stop(cgroup: "Groups") -> None:
     """Make the unit go, with what is left of its processes; nothing to do where it is gone.
 
     systemd kills them as the unit's properties say. Raises Error where systemd cannot be reached or does not do it.

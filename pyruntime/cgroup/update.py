@@ -1,7 +1,8 @@
 """Other limits for groups that exist: all of them, or none."""
 
 from pyruntime.base.errors import Error
-from pyruntime.cgroup.cgroup import Cgroup, read_file, write_file
+from pyruntime.cgroup.cgroup import Cgroup
+from pyruntime.cgroup.files import read_file, write_file
 from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False

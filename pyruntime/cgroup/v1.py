@@ -5,7 +5,7 @@ import time
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.cgroup.cgroup import read_file, write_file
+from pyruntime.cgroup.files import read_file, write_file
 
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 

@@ -4,7 +4,7 @@ import errno
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.cgroup.cgroup import UNIFIED, in_user_namespace, read_file, write_file
+from pyruntime.cgroup.files import UNIFIED, in_user_namespace, read_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

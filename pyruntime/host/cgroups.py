@@ -1,6 +1,7 @@
 """The cgroup hierarchies of this host: where each controller is mounted and where this process is (cgroups(7))."""
 
 from pyruntime.base import lean_os as os
+from pyruntime.plan.facts import CgroupHost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -9,34 +10,6 @@ if TYPE_CHECKING:
 # Where systemd and everybody else mounts the hierarchies; a mount here is preferred to a copy of it elsewhere
 # (the bind mounts of other containers show up in the host's mountinfo too).
 _CUSTOMARY = "/sys/fs/cgroup"
-
-
-class CgroupHost:
-    """What a cgroup plan has to know of the host; plain data, so that a test can invent a host.
-
-    mode         "v2": only the unified hierarchy carries controllers; "hybrid": v1 hierarchies and a unified one
-                 beside them; "v1": no unified hierarchy
-    mounts       v1 controller -> mount point; co-mounted controllers share one; a named hierarchy is "name=systemd"
-    unified      mount point of the cgroup2 file system, or ""
-    own          controller -> this process's own group as a path below that mount point; "" is the unified hierarchy
-    controllers  controllers that the unified hierarchy offers
-    """
-
-    __slots__ = ("controllers", "mode", "mounts", "own", "unified")
-
-    def __init__(
-        self,
-        mode: str,
-        mounts: dict[str, str],
-        unified: str = "",
-        own: dict[str, str] | None = None,
-        controllers: "frozenset[str]" = frozenset(),
-    ) -> None:
-        self.mode = mode
-        self.mounts = mounts
-        self.unified = unified
-        self.own = own if own is not None else {}
-        self.controllers = controllers
 
 
 def detect() -> CgroupHost:

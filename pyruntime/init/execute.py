@@ -110,7 +110,7 @@ def close_range(first: int, *, at_exec: bool) -> None:
 
 
 def restrictions(seccomp: "Filter | None", landlock: "list[Step]", ruleset: int) -> "Any":
-    """Return `struct filter` of csrc/filter.h: the filter, if any, and Landlock's ruleset by its descriptor, or -1."""
+    """Return `struct filter` (csrc/stub/filter.h): the filter, if any, and Landlock's ruleset by descriptor, or -1."""
     raw = seccomp.raw if seccomp is not None else ffi.new("struct filter *")
     raw.ruleset = -1
     for step in landlock:

@@ -6,16 +6,16 @@ from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
-from pyruntime.cgroup.cgroup import UNIFIED
-from pyruntime.engine.criu import rpc as criu_rpc
-from pyruntime.engine.criu import swrk as criu
+from pyruntime.cgroup.files import UNIFIED
+from pyruntime.engine.criu import external, rpc, swrk
+from pyruntime.engine.criu.options import make_directories
 from pyruntime.operations.delete import destroy
 from pyruntime.store import container as containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.engine.criu.options import CriuOptions
     from pyruntime.engine.criu.rpc import Message
-    from pyruntime.engine.criu.swrk import CriuOptions
     from pyruntime.spec.json_types import Config, StateFile
 
 _DOING = "cannot checkpoint the container"
@@ -41,18 +41,18 @@ def checkpoint(root: str, container_id: str, options: "CriuOptions", *, before: 
         lazy = "lazy-pages" in options.flags
         if lazy and options.status_fd >= 0:
             _check_writable(options.status_fd)
-        criu.check(_DOING, *(["mem_track"] if before else []), *(["lazy_pages"] if lazy else []))
-        criu.make_directories(options)
+        swrk.check(_DOING, *(["mem_track"] if before else []), *(["lazy_pages"] if lazy else []))
+        make_directories(options)
         request.update(_of_container(config, state, before))
         if not before:
-            criu.save_streams(options, state["pid"])
+            external.save_streams(options, state["pid"])
 
         def notified(step: str, _pid: int, _descriptor: int) -> None:
             if step == "status-ready" and options.status_fd >= 0:
                 os.write(options.status_fd, b"\0")
                 os.close(options.status_fd)
 
-        criu.run(criu_rpc.PRE_DUMP if before else criu_rpc.DUMP, _DOING, "dump.log", options, request, notified)
+        swrk.run(rpc.PRE_DUMP if before else rpc.DUMP, _DOING, "dump.log", options, request, notified)
         if not before and "leave-running" not in options.flags:
             destroy(container, state)
 
@@ -78,8 +78,8 @@ def _of_container(config: "Config", state: "StateFile", before: bool) -> "Messag
     pid = state["pid"]
     request: Message = {"pid": pid, "root": state["rootfs"] or "/"}
     request["external"] = [
-        f"{name}[{os.stat(f'/proc/{pid}/ns/{name}').st_ino}]:{criu.namespace_key(name)}"
-        for name, _ in criu.external_namespaces(config)
+        f"{name}[{os.stat(f'/proc/{pid}/ns/{name}').st_ino}]:{external.namespace_key(name)}"
+        for name, _ in external.external_namespaces(config)
     ]
     groups = cgroups.open(state["cgroup"]).paths
     freezer = groups.get("freezer") or groups.get(UNIFIED)
@@ -89,8 +89,8 @@ def _of_container(config: "Config", state: "StateFile", before: bool) -> "Messag
         request["ext_mnt"] = [
             {"key": destination, "val": destination}
             for destination, _ in [
-                *criu.external_mounts(config, _masked_files(config, pid)),
-                *criu.cgroup_binds(config, groups),
+                *external.external_mounts(config, _masked_files(config, pid)),
+                *external.cgroup_binds(config, groups),
             ]
         ]
     return request

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.child.launch import Child
     from pyruntime.engine.intel_rdt import IntelRdt
     from pyruntime.engine.seccomp.filter import Filter
-    from pyruntime.host.facts import Facts
+    from pyruntime.plan.facts import Facts
     from pyruntime.plan.plan import Plan
     from pyruntime.spec.json_types import Config, StateFile
     from pyruntime.store.container import Container

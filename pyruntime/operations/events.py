@@ -7,6 +7,7 @@ from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
+from pyruntime.cgroup.files import CLAUSE
 from pyruntime.cgroup.oom import OomNotices
 from pyruntime.cgroup.stats import stats
 from pyruntime.store import container as containers
@@ -72,6 +73,6 @@ def _statistics(container_id: str, cgroup: "cgroups.Cgroup") -> "dict[str, objec
         raise Error(
             "cannot read the container's statistics",
             error.filename if isinstance(error.filename, str) else "",
-            clause=cgroups.CLAUSE,
+            clause=CLAUSE,
             errno=error.errno or 0,
         ) from None

@@ -12,13 +12,13 @@ from pyruntime.engine.child.host_files import Sources
 from pyruntime.engine.child.step_array import Program
 from pyruntime.engine.state_document import state_document, write_pid_file
 from pyruntime.engine.terminal import foreground
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.host.facts import facts
 from pyruntime.init import identity
 from pyruntime.init import main as init
 from pyruntime.plan.cgroup.cgroup import UNIFIED, CgroupPlan, is_tight
 from pyruntime.plan.context import Context
 from pyruntime.plan.exec import compile_exec
+from pyruntime.plan.facts import CgroupHost
 from pyruntime.plan.namespaces import TYPES
 from pyruntime.plan.step import Step
 from pyruntime.protocol import limits, messages

@@ -4,6 +4,7 @@ from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
+from pyruntime.cgroup.files import SIGKILL
 from pyruntime.store import container as containers
 from pyruntime.store import process
 
@@ -32,14 +33,14 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None
                 "container not running" if status == "stopped" else f"it is {status}",
                 clause=_CLAUSE,
             )
-        if signal == cgroups.SIGKILL and not _is_first(state["pid"]):
+        if signal == SIGKILL and not _is_first(state["pid"]):
             # Nothing ends with init there but init itself; runc does so too since 1.2.
             group = cgroups.open(state["cgroup"])
             if group.paths:
                 group.kill_all(signal)
                 return
         send(state["pid"], state["start_time"], signal, container_id)
-        if signal == cgroups.SIGKILL:
+        if signal == SIGKILL:
             # Other signals wait for `resume`, as with runc.
             group = cgroups.open(state["cgroup"])
             if group.let_die():

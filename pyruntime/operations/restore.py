@@ -8,9 +8,8 @@ from pyruntime.base.undo import Undo
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.engine.caller import console_socket
 from pyruntime.engine.child.host_files import open_rootfs
-from pyruntime.engine.criu import mountpoints
-from pyruntime.engine.criu import rpc as criu_rpc
-from pyruntime.engine.criu import swrk as criu
+from pyruntime.engine.criu import external, mountpoints, rpc, swrk
+from pyruntime.engine.criu.options import make_directories
 from pyruntime.engine.state_document import now, state_document, write_pid_file
 from pyruntime.engine.terminal import foreground
 from pyruntime.operations.create import new_state, prepare
@@ -23,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.cgroup.cgroup import Cgroup
     from pyruntime.engine.caller.options import CreateOptions
+    from pyruntime.engine.criu.options import CriuOptions
     from pyruntime.engine.criu.rpc import Message
-    from pyruntime.engine.criu.swrk import CriuOptions
     from pyruntime.plan.plan import Plan
     from pyruntime.spec.json_types import Config, StateFile
 
@@ -86,12 +85,12 @@ class _Restoration:
         request = self.images.request(self.config.get("annotations") or {})
         for warning in self.plan.warnings:
             log.warning(warning)
-        streams = criu.streams(self.images)
-        criu.make_directories(self.images)
+        streams = external.streams(self.images)
+        make_directories(self.images)
         if "lazy-pages" in self.images.flags:
-            criu.check(_DOING, "lazy_pages")
+            swrk.check(_DOING, "lazy_pages")
         else:
-            criu.check(_DOING)
+            swrk.check(_DOING)
         with Undo() as undo:
             self.console = console_socket.connect(self.config, self.options)
             try:
@@ -149,23 +148,23 @@ class _Restoration:
             ext_mnt=[
                 {"key": destination, "val": os.path.join(self.options.bundle, source)}
                 for destination, source in [
-                    *criu.external_mounts(self.config, masked),
-                    *criu.cgroup_binds(self.config, self.cgroup.paths),
+                    *external.external_mounts(self.config, masked),
+                    *external.cgroup_binds(self.config, self.cgroup.paths),
                 ]
             ],
-            join_ns=criu.namespaces_to_join(self.config),
+            join_ns=external.namespaces_to_join(self.config),
             inherit_fd=[{"key": name, "fd": fd} for fd, name in enumerate(streams[:3]) if name.startswith("pipe:")],
         )
         namespaces: list[int] = []
         try:
-            for name, path in criu.external_namespaces(self.config):
+            for name, path in external.external_namespaces(self.config):
                 namespaces.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                request["inherit_fd"].append({"key": criu.namespace_key(name), "fd": namespaces[-1]})
+                request["inherit_fd"].append({"key": external.namespace_key(name), "fd": namespaces[-1]})
             # CRIU wants the root filesystem to be a mount, and nothing over its parent.
             _bind(rootfs, mountpoint)
             try:
-                response = criu.run(
-                    criu_rpc.RESTORE,
+                response = swrk.run(
+                    rpc.RESTORE,
                     _DOING,
                     "restore.log",
                     self.images,

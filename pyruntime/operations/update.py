@@ -5,6 +5,7 @@ from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.cgroup import update
+from pyruntime.cgroup.files import CLAUSE
 from pyruntime.host import cgroups as host_cgroups
 from pyruntime.plan.cgroup.cgroup import CgroupPlan, compile_update
 from pyruntime.store import container as containers
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.cgroup.cgroup import Cgroup
-    from pyruntime.host.cgroups import CgroupHost
+    from pyruntime.plan.facts import CgroupHost
     from pyruntime.spec.json_types import Config, StateFile
     from pyruntime.store.container import Container
 
@@ -106,7 +107,7 @@ def _plan(stored: "Values", merged: "Values", given: "Values", cgroup: "Cgroup")
     coupled = [name for name in _COUPLED if name in given]
     asked = {name: merged[name] if name in coupled else given[name] for name in given}
     if asked and not cgroup.paths:
-        raise Error("cannot update the container", "it has no cgroup of its own", clause=cgroups.CLAUSE)
+        raise Error("cannot update the container", "it has no cgroup of its own", clause=CLAUSE)
     plan = compile_update(asked, host, cgroup.paths)  # type: ignore[arg-type]
     plan.pointer = ""
     before: Values = {name: stored[name] for name in coupled if stored.get(name)}

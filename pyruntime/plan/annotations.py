@@ -4,7 +4,7 @@ Whoever does not know an annotation ignores it (config.md#annotations); docs/ver
 One that is known and makes no sense is an error of config.json (spec/rules/annotations.py).
 """
 
-from pyruntime.spec.pointer import join
+from pyruntime.base.json_pointer import join
 from pyruntime.spec.rules.annotations import (
     CLAUSE,
     HOOKS_STDERR,

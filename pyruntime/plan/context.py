@@ -2,8 +2,8 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.host.facts import Facts
     from pyruntime.plan.cgroup.cgroup import CgroupPlan
+    from pyruntime.plan.facts import Facts
     from pyruntime.plan.step import Step
     from pyruntime.spec.json_types import Config, User
 
@@ -12,7 +12,7 @@ class Context:
     """The input of a plan.
 
     config         the validated configuration
-    facts          what the host is and allows (host/facts.py)
+    facts          what the host is and allows (plan/facts.py)
     bundle         absolute path of the bundle
     container_id   the container's id
     no_pivot       change the root without pivot_root(2)

@@ -7,7 +7,7 @@ user, with the paths that the container's process will see, and is enforced righ
 from pyruntime.base.errors import Error
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.step import Step
-from pyruntime.spec.rules.landlock import ANNOTATION, CLAUSE, FS, HANDLED, NET, POINTER, SCOPED, parse
+from pyruntime.spec.rules.landlock import ANNOTATION, CLAUSE, FS, HANDLED, NET, POINTER, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,9 +88,3 @@ def _words(abi: int, missing: "list[str]") -> str:
     if not abi:
         return "the kernel has no Landlock, or it is switched off (lsm= of the kernel's command line)"
     return f"Landlock of this kernel (ABI {abi}) does not know {', '.join(missing)}"
-
-
-def in_words(kind: str, bits: object) -> str:
-    """Return the names of `bits`, of an argument of the steps: "handled_fs", "allowed_net", "scoped"."""
-    table: Table = SCOPED if kind == "scoped" else FS if kind.endswith("fs") else NET
-    return ",".join(name for name, (bit, _) in table.items() if isinstance(bits, int) and bits & bit)

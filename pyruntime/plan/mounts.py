@@ -62,7 +62,7 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
     elif fstype in ("cgroup", "cgroup2"):
         from pyruntime.plan.cgroup.mounts import expand
 
-        yield from expand(index, mount, context.config, context.facts.cgroup, context.cgroup)
+        yield from expand(index, mount, destination, context.config, context.facts.cgroup, context.cgroup)
     else:
         yield from _filesystem(context, pointer, mount, destination, options, late)
 

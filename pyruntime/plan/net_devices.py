@@ -1,7 +1,7 @@
 """Network devices of the host that the container gets (config-linux.md#network-devices)."""
 
+from pyruntime.base.json_pointer import join
 from pyruntime.plan.step import Step
-from pyruntime.spec.pointer import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ class Step:
         """
         from pyruntime.plan.step_text import step_text
 
-        return step_text(self)
+        return step_text(self.op, self.args)
 
     def __repr__(self) -> str:
         return f"Step({self.op}, {self.args}, {self.pointer!r}, {self.clause!r})"

@@ -3,11 +3,11 @@
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.plan import capabilities
-from pyruntime.plan.step import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 # Bit -> word, for each kind of flags.
 _ATTRIBUTES = {
@@ -54,15 +54,15 @@ _KINDS = {0o020000: "c", 0o060000: "b", 0o010000: "p"}  # of inode(7)
 _CLEARED = {"attr_clr": "attr_set", "rec_clr": "rec_set"}
 
 
-def step_text(step: Step) -> str:
-    """Return `step` as a call, without the arguments that say nothing."""
+def step_text(op: str, args: "dict[str, Any]") -> str:
+    """Return a step, its operation and arguments, as a call, without the arguments that say nothing."""
     shown = []
-    for name, given in step.args.items():
-        value = _only_cleared(given, step.args.get(_CLEARED[name], 0)) if name in _CLEARED else given
+    for name, given in args.items():
+        value = _only_cleared(given, args.get(_CLEARED[name], 0)) if name in _CLEARED else given
         text = _IN_WORDS.get(name, _plain)(value)
         if text:
             shown.append(f"{name}={text}")
-    return f"{step.op}({', '.join(shown)})"
+    return f"{op}({', '.join(shown)})"
 
 
 def _only_cleared(cleared: int, added: int) -> int:
@@ -98,10 +98,13 @@ def _some_capabilities(value: object) -> str:
 
 
 def _landlock(kind: str) -> "Callable[[object], str]":
-    def text(value: object) -> str:
-        from pyruntime.plan.landlock import in_words
+    """Return the function that names the bits of the argument `kind`: "handled_fs", "allowed_net", "scoped"."""
 
-        return in_words(kind, value)
+    def text(value: object) -> str:
+        from pyruntime.spec.rules import landlock
+
+        table = landlock.SCOPED if kind == "scoped" else landlock.FS if kind.endswith("fs") else landlock.NET
+        return ",".join(name for name, (bit, _) in table.items() if isinstance(value, int) and value & bit)
 
     return text
 

@@ -2,8 +2,12 @@
 
 import re
 
+from pyruntime.base import json_pointer as pointer
 from pyruntime.base.errors import Error
-from pyruntime.spec import pointer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLAUSE = "glossary.md#json"
 
@@ -42,15 +46,16 @@ def refuse_surrogates(text: str) -> None:
             raise UnpairedSurrogate(match.start())
 
 
-def explain(data: bytes, name: str, error: BaseException) -> Error:
+def explain(data: bytes, name: str, error: BaseException, scan: "Callable[[str, int], object]") -> Error:
     """Return the Error that says where and why `data` is not a JSON document.
 
     name   what to call the document
     error  what the scanner, or the decoding, raised
+    scan   the scanner
     """
     doing = f"{name} is not JSON"
     if isinstance(error, SystemError):
-        error = _syntax_error(data.decode())
+        error = _syntax_error(data.decode(), scan)
     if isinstance(error, UnicodeDecodeError):
         line = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
@@ -76,14 +81,12 @@ def explain(data: bytes, name: str, error: BaseException) -> Error:
     return _by_tokens(text, doing)
 
 
-def _syntax_error(text: str) -> BaseException:
+def _syntax_error(text: str, scan: "Callable[[str, int], object]") -> BaseException:
     """Return what the scanner raises once json.decoder is there to tell it."""
     import json.decoder  # noqa: F401  # the scanner looks for it in sys.modules
 
-    from pyruntime.spec import load
-
     try:
-        load.scan(text, len(text) - len(text.lstrip(_SPACE)))
+        scan(text, len(text) - len(text.lstrip(_SPACE)))
     except Exception as error:
         return error
     return ValueError()

@@ -129,7 +129,7 @@ def parse(data: bytes, name: str) -> object:
     except (ValueError, StopIteration, RecursionError, SystemError, _DuplicateName, _NotANumber) as error:
         from pyruntime.spec import json_syntax
 
-        raise json_syntax.explain(data, name, error) from None
+        raise json_syntax.explain(data, name, error, scan) from None
     return value
 
 

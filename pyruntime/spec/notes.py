@@ -2,8 +2,9 @@
 
 from difflib import get_close_matches
 
+from pyruntime.base import json_pointer as pointer
 from pyruntime.base.errors import Error
-from pyruntime.spec import clauses, pointer
+from pyruntime.spec import clauses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

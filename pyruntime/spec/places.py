@@ -2,7 +2,7 @@
 
 import re
 
-from pyruntime.spec import pointer
+from pyruntime.base import json_pointer as pointer
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
 

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
+from pyruntime.base import json_pointer as pointer
 from pyruntime.base.errors import Error
-from pyruntime.spec import _checks, pointer
+from pyruntime.spec import _checks
 from pyruntime.spec._schemas import SCHEMAS
 
 if TYPE_CHECKING:

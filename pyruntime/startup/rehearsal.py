@@ -7,9 +7,9 @@ there is any: a configuration is checked and compiled for an invented host, whic
 
 from pyruntime.cli.parse import parse_global, parse_verb
 from pyruntime.host import cgroups
-from pyruntime.host.facts import Facts
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
+from pyruntime.plan.facts import Facts
 from pyruntime.spec import check_config
 from pyruntime.spec.default_config import default_config
 

@@ -19,8 +19,8 @@ from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup, v1, v2, write
 from pyruntime.cgroup import walk as tree
 from pyruntime.host import cgroups
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.cgroup.cgroup import compile_cgroup, compile_update
+from pyruntime.plan.facts import CgroupHost
 
 HOST = cgroups.detect()
 

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from pyruntime.engine.criu import rpc
-from pyruntime.engine.criu.swrk import FLAGS, external_mounts, external_namespaces, namespaces_to_join
+from pyruntime.engine.criu.external import external_mounts, external_namespaces, namespaces_to_join
+from pyruntime.engine.criu.options import FLAGS
 from terminals import read_until, take_terminal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

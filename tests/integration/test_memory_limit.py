@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.cgroup import cgroup
+from pyruntime.plan.facts import CgroupHost
 
 KIB = 1024
 LITTLE = 512 * KIB

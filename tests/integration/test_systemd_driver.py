@@ -16,6 +16,7 @@ from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup
 from pyruntime.host import cgroups
 from pyruntime.plan.cgroup.cgroup import compile_cgroup
+from pyruntime.plan.facts import CgroupHost
 
 HOST = cgroups.detect()
 SYSTEMD = "/lib/systemd/systemd"
@@ -107,14 +108,16 @@ def inside(tmp_path_factory):
 PRELUDE = """
 import json, os, signal, subprocess, sys
 from pyruntime.cgroup import cgroup
+from pyruntime.cgroup.files import read_file
 from pyruntime.base.errors import Error
 from pyruntime.host import cgroups
+from pyruntime.plan.facts import CgroupHost
 from pyruntime.plan.cgroup.cgroup import compile_cgroup, compile_update
 
 HOST = cgroups.detect()
 
 def make(path, controllers=(), **config):
-    host = cgroups.CgroupHost("v2", {}, HOST.unified, HOST.own, HOST.controllers | frozenset(controllers))
+    host = CgroupHost("v2", {}, HOST.unified, HOST.own, HOST.controllers | frozenset(controllers))
     resources = config.pop("resources", {})
     linux = {"cgroupsPath": path, "resources": resources}
     plan = compile_cgroup({"linux": linux, **config}, host, "c1", systemd=True)
@@ -231,7 +234,7 @@ print(json.dumps(shown))
 def test_limits_are_in_the_files_too(run):
     value = run("""
 group = make("system.slice:x:NAME", resources={"unified": {"cgroup.max.depth": "3"}})
-value = cgroup.read_file(group.unified + "/cgroup.max.depth").strip()
+value = read_file(group.unified + "/cgroup.max.depth").strip()
 group.remove()
 print(json.dumps(value))
 """)
@@ -242,7 +245,7 @@ def test_update_is_told_before_it_is_written(run):
     shown = run("""
 group = make("system.slice:x:NAME", ["memory"], resources={"memory": {"limit": 50 << 20}})
 group = cgroup.open(group.record)
-host = cgroups.CgroupHost("v2", {}, HOST.unified, HOST.own, frozenset(["memory"]))
+host = CgroupHost("v2", {}, HOST.unified, HOST.own, frozenset(["memory"]))
 group.plan = compile_update({"memory": {"limit": 70 << 20}}, host, group.paths)
 try:
     group.apply()
@@ -319,9 +322,9 @@ def test_limit_of_pids_does_not_count_what_keeps_the_scope(run):
     answer = run("""
 group = make("system.slice:x:NAME", resources={"pids": {"limit": 1}})
 pid = join(group)
-before = cgroup.read_file(group.unified + "/pids.max").strip()
+before = read_file(group.unified + "/pids.max").strip()
 group.settle()
-after = cgroup.read_file(group.unified + "/pids.max").strip()
+after = read_file(group.unified + "/pids.max").strip()
 group.kill_all()
 os.waitpid(pid, 0)
 group.remove()
@@ -332,7 +335,7 @@ print(json.dumps([before, after]))
 
 def test_bus_that_is_not_there_is_an_error_that_names_it(monkeypatch):
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
-    host = cgroups.CgroupHost("v2", {}, HOST.unified, {"": "/"})
+    host = CgroupHost("v2", {}, HOST.unified, {"": "/"})
     group = cgroup.prepare(compile_cgroup({}, host, "c1", systemd=True))
     with pytest.raises(Error, match="unix:path=/nonexistent") as raised:
         group.make()

@@ -3,8 +3,8 @@
 import pytest
 
 from pyruntime.base.errors import Error
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.cgroup.limits import compile_limits, weight_from_shares
+from pyruntime.plan.facts import CgroupHost
 
 V1_NAMES = ("cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "net_cls", "net_prio", "rdma")
 V1 = CgroupHost("v1", {name: f"/sys/fs/cgroup/{name}" for name in V1_NAMES})

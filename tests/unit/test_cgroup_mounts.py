@@ -3,9 +3,9 @@
 import pytest
 
 from pyruntime.base.errors import Error
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.cgroup import mounts as cgroup_mounts
 from pyruntime.plan.cgroup.cgroup import compile_cgroup
+from pyruntime.plan.facts import CgroupHost
 
 V1 = CgroupHost(
     "v1",
@@ -26,7 +26,7 @@ SAFE = NOSUID | NODEV | NOEXEC
 def steps(host, *namespaces, options=(), fstype="cgroup", source="cgroup"):
     config = {"linux": {"cgroupsPath": "/x", "namespaces": list(namespaces)}}
     mount = {"destination": "/sys/fs/cgroup", "type": fstype, "source": source, "options": list(options)}
-    return list(cgroup_mounts.expand(3, mount, config, host, compile_cgroup(config, host, "c1")))
+    return list(cgroup_mounts.expand(3, mount, mount["destination"], config, host, compile_cgroup(config, host, "c1")))
 
 
 NEW = {"type": "cgroup"}

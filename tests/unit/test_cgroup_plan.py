@@ -3,8 +3,8 @@
 import pytest
 
 from pyruntime.base.errors import Error
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.cgroup.cgroup import compile_cgroup, compile_update
+from pyruntime.plan.facts import CgroupHost
 
 V1_MOUNTS = {
     name: f"/sys/fs/cgroup/{name}"

@@ -3,7 +3,8 @@
 import pytest
 
 from pyruntime.cgroup.cgroup import Cgroup
-from pyruntime.cgroup.stats import MOST, stats
+from pyruntime.cgroup.stats import stats
+from pyruntime.cgroup.stats_values import MOST
 from pyruntime.cli.verbs.events import seconds
 
 V1 = {

@@ -9,7 +9,6 @@ import pytest
 import pyruntime.base.lean_os
 from pyruntime.cli.main import main
 from pyruntime.plan.step import Step
-from pyruntime.plan.step_text import step_text
 from pyruntime.spec.default_config import default_config, for_user
 
 
@@ -178,4 +177,4 @@ def test_planning_leaves_no_trace(made, capfd, monkeypatch):
     ],
 )  # fmt: skip
 def test_arguments_are_shown_in_words(step, text):
-    assert step_text(step) == text
+    assert str(step) == text

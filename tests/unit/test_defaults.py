@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.host.cgroups import CgroupHost
-from pyruntime.host.facts import Facts
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
+from pyruntime.plan.facts import CgroupHost, Facts
 from pyruntime.spec import check_config
 from pyruntime.spec.clauses import properties
 

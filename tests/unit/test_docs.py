@@ -24,7 +24,10 @@ def generator():
     return runpy.run_path(str(PROJECT / "generate/pages.py"))
 
 
-@pytest.mark.parametrize("name", ["docs/properties.md", "docs/verbs.md", "docs/validation.md", "README.md"])
+GENERATED = [f"docs/{name}" for name in ("design.md", "house.svg", "properties.md", "validation.md", "verbs.md")]
+
+
+@pytest.mark.parametrize("name", [*GENERATED, "README.md"])
 def test_a_generated_page_is_what_would_be_generated(generator, name):
     assert generator["PAGES"][PROJECT / name]() == (PROJECT / name).read_text(), "run generate/pages.py"
 

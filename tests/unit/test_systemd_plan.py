@@ -3,9 +3,9 @@
 import pytest
 
 from pyruntime.base.errors import Error
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.cgroup.cgroup import compile_cgroup
 from pyruntime.plan.cgroup.systemd import INFINITY, expand_slice
+from pyruntime.plan.facts import CgroupHost
 
 NAMES = frozenset(["cpu", "cpuset", "memory", "pids", "io", "hugetlb"])
 HOST = CgroupHost("v2", {}, "/sys/fs/cgroup", {"": "/user.slice/user-1000.slice/session-1.scope"}, NAMES)

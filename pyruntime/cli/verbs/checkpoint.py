@@ -3,7 +3,7 @@
 from pyruntime.base import lean_os as os
 from pyruntime.cli.parse import UsageError
 from pyruntime.cli.state_root import state_root
-from pyruntime.engine.criu.swrk import FLAGS, CriuOptions
+from pyruntime.engine.criu.options import FLAGS, CriuOptions
 from pyruntime.operations.checkpoint import checkpoint
 
 TYPE_CHECKING = False

@@ -8,7 +8,6 @@ from pyruntime.cli.output import STDOUT, write
 from pyruntime.host.facts import facts
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
-from pyruntime.plan.step_text import step_text
 from pyruntime.spec import load_config
 
 TYPE_CHECKING = False
@@ -69,9 +68,7 @@ def as_text(plan: "Plan", *, colours: bool = False) -> str:
     """
     sections = [(title, where, steps) for title, where, steps in plan.sections() if steps]
     rows = {
-        id(step): (_folded(printable(step_text(step))), printable(step.pointer))
-        for _, _, steps in sections
-        for step in steps
+        id(step): (_folded(printable(str(step))), printable(step.pointer)) for _, _, steps in sections for step in steps
     }
     number = len(str(len(rows)))
     call = min(max((len(line) for calls, _ in rows.values() for line in calls), default=0), _WIDEST_CALL)
@@ -123,7 +120,7 @@ def difference(old: "Plan", new: "Plan", old_name: str, new_name: str) -> str:
 def _lines(plan: "Plan") -> "list[str]":
     """Return a line for each step, which says nothing of its number."""
     return [
-        "  ".join(filter(None, (where, printable(step_text(step)), printable(step.pointer), step.clause)))
+        "  ".join(filter(None, (where, printable(str(step)), printable(step.pointer), step.clause)))
         for where, steps in plan.phases()
         for step in steps
     ]

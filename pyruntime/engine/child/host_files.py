@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.engine.child.step_array import Program
-    from pyruntime.host.facts import Facts
+    from pyruntime.plan.facts import Facts
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyruntime.host.cgroups import CgroupHost
     from pyruntime.plan.cgroup.systemd import SystemdUnit
+    from pyruntime.plan.facts import CgroupHost
     from pyruntime.spec.json_types import Config, IDMapping, Linux, Resources
 
 

@@ -7,15 +7,15 @@ runc send 0 for "not set". pids.limit, swappiness, burst and idle take 0 as a va
 """
 
 from pyruntime.base.errors import Error
+from pyruntime.base.json_pointer import join
 from pyruntime.plan.step import Step
-from pyruntime.spec.pointer import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.host.cgroups import CgroupHost
+    from pyruntime.plan.facts import CgroupHost
     from pyruntime.spec.json_types import (
         CPU,
         BlockIO,

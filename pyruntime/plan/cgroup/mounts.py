@@ -5,14 +5,13 @@ from pyruntime.base.errors import Error
 from pyruntime.plan import mount_options
 from pyruntime.plan.cgroup.cgroup import UNIFIED
 from pyruntime.plan.step import Step
-from pyruntime.spec.rules.mounts import container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.host.cgroups import CgroupHost
     from pyruntime.plan.cgroup.cgroup import CgroupPlan
+    from pyruntime.plan.facts import CgroupHost
     from pyruntime.spec.json_types import Config, Mount
 
 CLAUSE = "config.md#mounts"
@@ -20,8 +19,10 @@ CLAUSE = "config.md#mounts"
 _SAFE = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
 
 
-def expand(index: int, mount: "Mount", config: "Config", host: "CgroupHost", plan: "CgroupPlan") -> "Iterator[Step]":
-    """Yield the steps for /mounts/`index`, a mount of type cgroup or cgroup2.
+def expand(
+    index: int, mount: "Mount", destination: str, config: "Config", host: "CgroupHost", plan: "CgroupPlan"
+) -> "Iterator[Step]":
+    """Yield the steps for /mounts/`index`, a mount of type cgroup or cgroup2, at `destination` in the container.
 
     "cgroup" means what the host has, as with runc: the unified hierarchy on a v2 host, elsewhere a tmpfs with a
     directory for each v1 hierarchy. "cgroup2" is always the unified one. In a cgroup namespace the hierarchies are
@@ -30,7 +31,6 @@ def expand(index: int, mount: "Mount", config: "Config", host: "CgroupHost", pla
     Raises Error for options that such a mount does not take, and for cgroup2 on a host without it.
     """
     pointer = f"/mounts/{index}"
-    destination = container_path(mount["destination"])
     options = mount_options.MountOptions(mount.get("options") or [])
     options.fold()
     linux = config.get("linux") or {}

@@ -1,15 +1,15 @@
 """The systemd unit that holds a container's cgroup: its name, slice and properties (systemd.resource-control(5))."""
 
 from pyruntime.base.errors import Error
+from pyruntime.base.json_pointer import join
 from pyruntime.plan.step import Step
-from pyruntime.spec.pointer import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.host.cgroups import CgroupHost
+    from pyruntime.plan.facts import CgroupHost
     from pyruntime.spec.json_types import Config
 
     Property = tuple[str, str, Any]  # name, D-Bus signature, value

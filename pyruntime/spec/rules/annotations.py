@@ -4,7 +4,7 @@ Whoever does not know an annotation ignores it, so these bind only a runtime tha
 """
 
 from pyruntime.base.errors import Error
-from pyruntime.spec.pointer import join
+from pyruntime.base.json_pointer import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Cgroup paths and limits (config-linux.md#control-groups)."""
 
 from pyruntime.base.errors import Error
-from pyruntime.spec.pointer import join
+from pyruntime.base.json_pointer import join
 from pyruntime.spec.rules.lists import is_list
 
 TYPE_CHECKING = False

@@ -1,7 +1,7 @@
 """Names of network devices (config-linux.md#network-devices, #network)."""
 
 from pyruntime.base.errors import Error
-from pyruntime.spec.pointer import join
+from pyruntime.base.json_pointer import join
 from pyruntime.spec.rules.namespaces import types
 
 TYPE_CHECKING = False

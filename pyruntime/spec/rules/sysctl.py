@@ -1,7 +1,7 @@
 """Kernel parameters (config-linux.md#sysctl): only those that a namespace of the container has for itself."""
 
 from pyruntime.base.errors import Error
-from pyruntime.spec.pointer import join
+from pyruntime.base.json_pointer import join
 from pyruntime.spec.rules.namespaces import types
 
 TYPE_CHECKING = False

@@ -1,10 +1,9 @@
 """Invented hosts and configurations, so that plans are compiled without looking at this machine."""
 
-from pyruntime.host.cgroups import CgroupHost
-from pyruntime.host.facts import Facts
 from pyruntime.plan.capabilities import ALL, NUMBERS
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
+from pyruntime.plan.facts import CgroupHost, Facts
 
 V1 = CgroupHost(
     "v1", {name: f"/sys/fs/cgroup/{name}" for name in ("cpu", "cpuset", "memory", "devices", "pids", "blkio")}

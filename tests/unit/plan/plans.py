@@ -11,10 +11,10 @@ from pathlib import Path
 
 from invented import NAMESPACES, config, context, facts
 from pyruntime.base.errors import Error, InvalidConfig
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.cgroup.cgroup import compile_update
 from pyruntime.plan.create import compile_plan
 from pyruntime.plan.exec import compile_exec
+from pyruntime.plan.facts import CgroupHost
 from pyruntime.spec import check_config, check_process
 from pyruntime.spec.rules.landlock import ANNOTATION as LANDLOCK
 from pyruntime.spec.rules.landlock import HANDLED

@@ -12,9 +12,9 @@ from clauses import CLAUSES
 from invented import V1, V2, context, facts, plan
 from pyruntime.base.errors import Error
 from pyruntime.engine.child.step_array import OPERATIONS
-from pyruntime.host.cgroups import CgroupHost
 from pyruntime.plan.capabilities import NAMES
 from pyruntime.plan.create import compile_plan
+from pyruntime.plan.facts import CgroupHost
 from pyruntime.plan.mount_options import TABLE
 from pyruntime.spec import check_config
 

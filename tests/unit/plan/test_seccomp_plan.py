@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from pyruntime.base.errors import Error
-from pyruntime.host.cgroups import CgroupHost
-from pyruntime.host.facts import Facts
 from pyruntime.plan import capabilities
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
+from pyruntime.plan.facts import CgroupHost, Facts
 from pyruntime.plan.seccomp import ACTIONS, ARCHITECTURES, FLAGS, OPERATORS
 from pyruntime.plan.seccomp_program import action, default_action, has_newest, names, newer_calls, rules
 

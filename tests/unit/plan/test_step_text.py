@@ -7,7 +7,6 @@ import pytest
 from pyruntime._stub import lib
 from pyruntime.plan.capabilities import ALL
 from pyruntime.plan.step import Step
-from pyruntime.plan.step_text import step_text
 
 READONLY, NOEXEC, ATIME = lib.MOUNT_ATTR_RDONLY, lib.MOUNT_ATTR_NOEXEC, lib.MOUNT_ATTR__ATIME
 ODD = 1 << 30  # a bit without a word
@@ -66,7 +65,7 @@ ODD = 1 << 30  # a bit without a word
     ],
 )
 def test_the_arguments_of_a_step(arguments, words):
-    text = step_text(Step("op", "", "", **arguments))
+    text = str(Step("op", "", "", **arguments))
     if words is None:
         assert text.startswith("op(inheritable=all, ambient=CHOWN,DAC_OVERRIDE,")
         assert text.endswith(",BPF, keep=all)")

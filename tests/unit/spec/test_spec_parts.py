@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pyruntime import spec
+from pyruntime.base import json_pointer as pointer
 from pyruntime.base.errors import Error, InvalidConfig
-from pyruntime.spec import default_config, pointer
+from pyruntime.spec import default_config
 from pyruntime.spec.rules import lists, network, sysctl, version
 
 PROCESS = {"cwd": "/", "args": ["sh"]}

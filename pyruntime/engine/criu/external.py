@@ -1,0 +1,122 @@
+"""What of a container is not in its images: mounts of the host, namespaces that it joined, its stdin and output."""
+
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.engine.criu.options import CriuOptions
+    from pyruntime.spec.json_types import Config
+
+_CGROUP = ("cgroup", "cgroup2")
+_STREAMS = "descriptors.json"
+
+
+def external_mounts(config: "Config", masked_files: "list[str]") -> "list[tuple[str, str]]":
+    """Return the mounts whose content is not the container's: (destination, source), as CRIU has to find them again.
+
+    masked_files  masked paths over which the host's null device lies
+    """
+    mounts = [
+        (mount["destination"], mount.get("source") or "")
+        for mount in config.get("mounts") or ()
+        if mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
+    ]
+    return mounts + [(path, "/dev/null") for path in masked_files] + [(path, path) for path in _bound_devices(config)]
+
+
+def cgroup_binds(config: "Config", paths: "dict[str, str]") -> "list[tuple[str, str]]":
+    """Return the hierarchies that a mount of type cgroup shows by bind mounts: (place, directory on the host).
+
+    paths  the container's groups: controller -> directory
+    Without a cgroup namespace they are the host's own mounts; within one CRIU mounts them anew.
+    """
+    entries = [(index, mount) for index, mount in enumerate(config.get("mounts") or ()) if mount.get("type") in _CGROUP]
+    if not entries:
+        return []
+    from pyruntime.host import cgroups
+    from pyruntime.plan.cgroup.cgroup import CgroupPlan
+    from pyruntime.plan.cgroup.mounts import expand
+    from pyruntime.plan.mounts import container_path, is_bind
+
+    host = cgroups.detect()
+    roots = {**host.mounts, "": host.unified}
+    groups = {name: (roots[name], paths[name].removeprefix(roots[name])) for name in roots if name in paths}
+    # Where the container runs in the caller's groups there is none of its own to show.
+    groups = {name: groups.get(name, (root, "")) for name, root in roots.items() if root}
+    plan = CgroupPlan(host.mode, "", groups, [], [], False)
+    return [
+        (step.args["path"], step.args["source"])
+        for index, mount in entries
+        if not is_bind(mount)
+        for step in expand(index, mount, container_path(mount["destination"]), config, host, plan)
+        if step.op == "bind"
+    ]
+
+
+def _bound_devices(config: "Config") -> "list[str]":
+    """Return the devices that are the host's own, mounted: in a user namespace none can be made."""
+    linux = config.get("linux") or {}
+    if not any(entry["type"] == "user" for entry in linux.get("namespaces") or ()):
+        return []
+    from pyruntime.plan.devices import DEFAULT_DEVICES
+
+    return [*dict.fromkeys([*DEFAULT_DEVICES, *(device["path"] for device in linux.get("devices") or ())])]
+
+
+def external_namespaces(config: "Config") -> "list[tuple[str, str]]":
+    """Return the namespaces that the container only joined, which CRIU can leave to others: (name, path)."""
+    return [(name, path) for name, path in _joined(config) if name in ("net", "pid")]
+
+
+def namespaces_to_join(config: "Config") -> "list[dict[str, str]]":
+    """Return the other namespaces that a restored container joins, as CRIU takes them. Raises Error."""
+    found = []
+    for name, path in _joined(config):
+        if name == "cgroup":
+            raise Error("cannot restore the container", "CRIU cannot join a cgroup namespace")
+        if name not in ("net", "pid"):
+            found.append({"ns": name, "ns_file": path})
+    return found
+
+
+def _joined(config: "Config") -> "list[tuple[str, str]]":
+    names = {"network": "net", "mount": "mnt"}
+    return [
+        (names.get(entry["type"], entry["type"]), entry["path"])
+        for entry in (config.get("linux") or {}).get("namespaces") or ()
+        if entry.get("path")
+    ]
+
+
+def namespace_key(name: str) -> str:
+    """Return what an external namespace is called in the images; runc calls it so, too."""
+    return f"extRoot{name.capitalize()}NS"
+
+
+def save_streams(options: "CriuOptions", pid: int) -> None:
+    """Note beside the images what process `pid` has for stdin, stdout and stderr, as runc does. Raises Error."""
+    from pyruntime.base.jsonio import dumps
+
+    try:
+        names = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(f"{options.images}/{_STREAMS}", flags, 0o644), "w") as file:
+            file.write(dumps(names))
+    except OSError as error:
+        raise Error(f"cannot write {options.images}/{_STREAMS}", errno=error.errno or 0) from None
+
+
+def streams(options: "CriuOptions") -> "list[str]":
+    """Return what `save_streams` noted. Raises Error where there is no such note: then there are no images either."""
+    from pyruntime.base.jsonio import loads
+
+    path = f"{options.images}/{_STREAMS}"
+    try:
+        with open(path) as file:
+            names: Any = loads(file.read())
+    except (OSError, ValueError) as error:
+        raise Error(f"cannot read {path}", str(error), advice="is --image-path what checkpoint was given?") from None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

@@ -1,0 +1,61 @@
+"""The house (docs/design.md): imports lead down, none goes in a circle, and a folder is a chapter."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+FEW = 10  # files that a folder of engine/ may have
+LONG = 400  # lines
+
+
+@pytest.fixture(scope="module")
+def house():
+    """The names of generate/house.py."""
+    return runpy.run_path(str(PROJECT / "generate/house.py"))
+
+
+def test_each_module_is_on_a_floor(house):
+    assert {house["room"](name) for name in house["modules"]() if name} == {*house["RANK"]}
+
+
+def test_imports_are_found_wherever_they_stand(house):
+    found = {*house["imports"]()}
+    assert len(found) > 500
+    assert ("operations.run", "operations.create") in found  # at the top of a module
+    assert ("base.errors", "base.json_pointer") in found  # in a function
+    assert ("plan.context", "plan.facts") in found  # for type checkers
+    assert ("spec", "spec.rules") in found  # a module of a package
+
+
+def test_no_import_leads_up_or_sideways(house):
+    assert house["wrong_arrows"]() == []
+
+
+def test_each_exception_is_needed(house):
+    assert {*house["EXCEPTIONS"]} <= {*house["imports"]()}
+
+
+def test_nothing_goes_round_in_a_circle(house):
+    assert house["circles"]() == []
+
+
+def test_within_the_package_its_public_names_are_not_used(house):
+    """They are loaded from the floors above: whoever imports one from the package itself would hide an arrow."""
+    for name, path in house["modules"]().items():
+        for line in path.read_text().splitlines():
+            if line.strip().startswith("from pyruntime import "):
+                names = {word.partition(" ")[0] for word in line.partition(" import ")[2].split(", ")}
+                assert names <= {"SPEC_VERSION", "__version__", "_constants", "spec"}, (name, line)
+
+
+def test_no_module_is_called_like_one_of_the_standard_library(house):
+    names = {name.rpartition(".")[2] for name in house["modules"]()} - {"__main__"}
+    assert not names & sys.stdlib_module_names
+
+
+def test_a_folder_of_the_engine_has_few_files():
+    for folder in (PROJECT / "pyruntime/engine").glob("*/"):
+        assert len([*folder.glob("*.py")]) <= FEW + 1, folder  # and its __init__.py
