@@ -1,4 +1,4 @@
-# make run | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | clean
+# make run | edit | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -20,11 +20,23 @@ PROFILE_PACKAGES := linux-perf strace
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all run test callers vm validation check bench profile fuzz mutate wrong attack lint ci install clean
+.PHONY: all edit run test callers vm validation check bench profile fuzz mutate wrong attack lint ci install clean
 .PHONY: build-packages test-packages callers-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
 all: $(VENV)/built
+
+# The package as links to the sources, beside what was built once: an edit of Python is tried without a build.
+EDIT := $(CURDIR)/.cache/edit
+
+edit:
+	@test -e $(VENV)/built || $(MAKE) all
+	@rm -rf $(EDIT) && mkdir -p $(EDIT)
+	@cp -R $(VENV)/lib/python3*/site-packages/pyruntime $(EDIT)
+	@cp -Rsf $(CURDIR)/pyruntime $(EDIT)
+	@printf '#!/bin/sh\nPYTHONPATH=%s exec %s -m pyruntime "$$@"\n' '$(EDIT)' '$(CURDIR)/$(VENV)/bin/python' >$(EDIT)/run
+	@chmod +x $(EDIT)/run
+	@echo "$(EDIT)/run is pyruntime from the sources; PYTHONPATH=$(EDIT) lets pytest test them"
 
 run: all
 	@$(VENV)/bin/python tests/support/bundle.py $(HELLO)

@@ -3,7 +3,7 @@
 What a Python program needs of it can be taken from here (docs/library.md); each name is loaded when it is first used.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The runtime-spec whose text the code follows; ociVersion of what pyruntime writes.
 SPEC_VERSION = "1.3.0"

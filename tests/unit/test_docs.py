@@ -15,7 +15,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 SANDBOX = PROJECT / "examples/sandbox.py"
-PAGES = [PROJECT / "README.md", PROJECT / "csrc/README.md", PROJECT / "spec-fixtures/README.md", *DOCS.rglob("*.md")]
+PAGES = [*PROJECT.glob("*.md"), PROJECT / "csrc/README.md", PROJECT / "spec-fixtures/README.md", *DOCS.rglob("*.md")]
 
 
 @pytest.fixture(scope="module")
