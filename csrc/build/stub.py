@@ -20,7 +20,7 @@ CONSTANTS = """
     RESOLVE_NO_SYMLINKS
 """
 
-HEADERS = ["plan.h", "process.h", "signals.h", "filter.h", "landlock.h", "sockets.h", "bpf.h"]
+HEADERS = ["plan.h", "process.h", "signals.h", "filter.h", "landlock.h", "execute.h", "sockets.h", "bpf.h"]
 SOURCES = [
     "syscalls.c",
     "paths.c",
@@ -40,6 +40,8 @@ SOURCES = [
     "signals.c",
     "filter.c",
     "landlock.c",
+    "identity.c",
+    "execute.c",
     "sockets.c",
     "bpf.c",
 ]

@@ -96,19 +96,9 @@ int pyr_filter(struct filter *filter) {
         return refused(filter, "sendmsg");
     /* The agent may wait for the end of the connection before it serves, so this cannot be left to execve. Whether the
      * filter allows close does not matter otherwise: both close on exec. */
-    close(filter->agent);
+    if (!filter->relayed)
+        close(filter->agent);
     return 0;
-}
-
-int pyr_execute(struct filter *filter, const char *path, char *const argv[], char *const env[]) {
-    filter->call = "execve";
-    if (filter->length > 0 || filter->ruleset >= 0) {
-        int error = pyr_filter(filter);
-        if (error < 0)
-            return error;
-    }
-    execve(path, argv, env);
-    return -errno;
 }
 
 /* A filter at no address is refused with EFAULT, but only after the flags were understood. */

@@ -12,6 +12,7 @@ struct filter {
     uint32_t flags;           /* SECCOMP_FILTER_FLAG_* */
     uint64_t capabilities;    /* to be made effective for the loading; they are permitted */
     int agent;                /* connected socket that takes the listener, taken over; -1 without listener */
+    int relayed;              /* it leads to the host, which passes the listener on; it is not taken over then */
     uint32_t size;            /* of message */
     const char *message;      /* goes to the agent with the listener */
     int ruleset;              /* of Landlock, to be enforced before the filter is loaded; -1 without one */
@@ -19,7 +20,6 @@ struct filter {
 };
 
 int pyr_filter(struct filter *filter);
-int pyr_execute(struct filter *filter, const char *path, char *const argv[], char *const env[]);
 int pyr_filter_flags_known(uint32_t flags);
 int pyr_filter_action_known(uint32_t action);
 

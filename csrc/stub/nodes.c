@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "sockets.h"
 #include "stub.h"
 #include "syscalls.h"
 
@@ -98,6 +99,21 @@ static int console_place(struct stub *stub, const char *path) {
     return result;
 }
 
+/* Hands the terminal's master to who asked for it; the message is its name, as runc's console socket has it. */
+static int send_master(struct stub *stub, int master) {
+    static const char name[] = "/dev/ptmx";
+    if (stub->console_socket < 0)
+        return 0;
+    int answer = pyr_send_fd(stub->console_socket, master, name, sizeof name - 1);
+    if (answer < 0) {
+        errno = -answer;
+        return failed(stub, "sendmsg");
+    }
+    close_fd(&stub->console_socket);
+    stub->console_socket = -1;
+    return 0;
+}
+
 /* The pseudoterminal comes from the devpts that a mount step made; its slave is opened through the master, so that no
  * path of the container is trusted for it. */
 int do_console(struct stub *stub, const struct step *step) {
@@ -115,10 +131,9 @@ int do_console(struct stub *stub, const struct step *step) {
     /* Through the host's procfs: exec comes into a mount namespace in which /proc is what the container made of it. */
     char name[32];
     snprintf(name, sizeof name, "self/fd/%d", place);
-    int master = openat(stub->proc, name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    cleanup_close int master = openat(stub->proc, name, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (master < 0)
         return failed(stub, "open(/dev/pts/ptmx)");
-    stub->console = master;
     int unlocked = 0;
     if (ioctl(master, TIOCSPTLCK, &unlocked) < 0)
         return failed(stub, "ioctl(TIOCSPTLCK)");
@@ -129,6 +144,8 @@ int do_console(struct stub *stub, const struct step *step) {
     /* Its group is what the mount of devpts says: tty, so that others cannot write to it without that. */
     if (fchown(slave, step->uid, (gid_t)-1) < 0)
         return failed(stub, "fchown");
+    if (send_master(stub, master) < 0)
+        return -1;
     if (!step->path)
         return 0; /* exec: the container's console is that of its first process */
     cleanup_close int tree = pyr_clone_tree(slave, "", 0);

@@ -28,7 +28,51 @@ enum op {
     OP_MOVE_ROOT,        /* the same where the old root cannot be pivoted (initramfs) */
     OP_CHROOT,           /* without a mount namespace of its own */
     OP_HERE,             /* exec: the root is that of the joined namespace, or of `fd` */
-    OP_VERIFY            /* what the container sees at masked and read-only paths is what the steps before put there */
+    OP_VERIFY,           /* what the container sees at masked and read-only paths is what the steps before put there */
+    /* What a process does to itself (identity.c). All but OP_SETSID is inherited by a child. */
+    OP_LABEL,            /* `source` into the first of the attributes `data` of /proc/self/attr that there is */
+    OP_KEYRING,          /* a session keyring called `data` */
+    OP_TERMINAL,         /* the pseudoterminal's slave as the standard streams */
+    OP_PERSONALITY,
+    OP_SCHED_SETATTR,
+    OP_SCHED_SETAFFINITY,
+    OP_IOPRIO_SET,
+    OP_SET_MEMPOLICY,
+    OP_STDIO,            /* the standard streams belong to `uid` */
+    OP_CHDIR,            /* `path` */
+    OP_UMASK,
+    OP_BOUNDING,
+    OP_USER,
+    OP_CAPSET,
+    OP_NO_NEW_PRIVS,
+    OP_SETSID,           /* a session, and its controlling terminal */
+    OP_LANDLOCK_CREATE_RULESET,
+    OP_LANDLOCK_ADD_PATH,
+    OP_LANDLOCK_ADD_PORT,
+    OP_LANDLOCK_RESTRICT_SELF, /* before the filter, and not yet */
+    OP_PRLIMIT,
+    OP_EXECVE            /* never run as a step: see execute.c */
+};
+
+/* Where the steps above have their numbers: struct step.value. */
+enum value {
+    VALUE_EFFECTIVE = 0, VALUE_PERMITTED, VALUE_INHERITABLE, VALUE_AMBIENT, VALUE_UNTIL_EXEC, /* OP_CAPSET */
+    VALUE_KEEP = 0,                                                                           /* OP_BOUNDING */
+    VALUE_MADE = 0,                                                                           /* OP_STDIO */
+    VALUE_SETGROUPS = 0,                                                                      /* OP_USER */
+    VALUE_TOLERANT = 0,                                                                       /* OP_CHDIR */
+    VALUE_MASK = 0,                                                                           /* OP_UMASK */
+    VALUE_ROWS = 0, VALUE_COLUMNS,                                                            /* OP_TERMINAL */
+    VALUE_CONTROLLING = 0,                                                                    /* OP_SETSID */
+    VALUE_PERSONA = 0,                                                                        /* OP_PERSONALITY */
+    VALUE_POLICY = 0, VALUE_SCHED_FLAGS, VALUE_NICE, VALUE_PRIORITY, VALUE_RUNTIME, VALUE_DEADLINE,
+    VALUE_PERIOD,                                                                             /* OP_SCHED_SETATTR */
+    VALUE_IOCLASS = 0, VALUE_LEVEL,                                                           /* OP_IOPRIO_SET */
+    VALUE_HANDLED_FS = 0, VALUE_HANDLED_NET, VALUE_SCOPED,                      /* OP_LANDLOCK_CREATE_RULESET */
+    VALUE_ALLOWED = 0, VALUE_PORT,                                              /* OP_LANDLOCK_ADD_… */
+    VALUE_MODE = 0,                                                                           /* OP_SET_MEMPOLICY */
+    VALUE_RESOURCE = 0, VALUE_SOFT, VALUE_HARD,                                               /* OP_PRLIMIT */
+    VALUES = 7
 };
 
 enum step_flag {
@@ -67,6 +111,9 @@ struct step {
     uint64_t rec_clr;
     uint32_t propagation;     /* MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE; 0 leaves it */
     uint32_t rec_propagation; /* the same for this mount and those below, first */
+    uint32_t list;            /* OP_USER: groups, uint32_t each; CPUs or nodes as bits of uint64_t: offset into the arena */
+    uint32_t list_size;       /* how many of them */
+    uint64_t value[7];        /* see enum value */
 };
 
 /* What a step put at /proc or /sys of the container. */
@@ -83,11 +130,16 @@ struct stub {
     int root;                 /* the new root's mount, once OP_ROOT made it */
     uint64_t root_mount;      /* its mount ID */
     int proc;                 /* a procfs that the container cannot have touched */
-    int console;              /* the pseudoterminal's master, once OP_CONSOLE made it */
-    int terminal;             /* its slave */
     struct view views[2];     /* at /proc and at /sys: mount_targets.c */
     int empty;                /* the filesystem that masks directories, 0 while there is none */
     uint64_t empty_device;    /* its device number */
+    int console_socket;       /* takes the pseudoterminal's master, or -1 */
+    int terminal;             /* the pseudoterminal's slave, once OP_CONSOLE made it */
+    int ruleset;              /* Landlock's, once it is made */
+    int restriction;          /* the same, if it is to be enforced */
+    uint32_t entered;         /* the working directory that OP_CHDIR entered as root */
+    uint32_t failed_list;     /* which list of steps failed (enum list), and which of them: execute.c */
+    int32_t failed_index;
     const char *call;         /* the system call that failed */
     char text[512];           /* what the kernel's mount log said of it */
 };
@@ -105,6 +157,18 @@ enum spawn_flag {
     SPAWN_WAIT = 16           /* the steps begin at the host's word: it moves network devices in */
 };
 
+/* How a process comes to its program: what identity.c leaves to execute.c. */
+struct execution {
+    char *const *argv;
+    char **env;               /* with room for one more than it has: HOME */
+    const struct step *limits;/* OP_PRLIMIT, or another operation, which is the host's */
+    uint32_t limit_count;
+    uint32_t preserve;        /* descriptors from 3 on that the program inherits */
+    struct filter *filter;
+    char home[4096];          /* "HOME=…" */
+    char path[4096];          /* the program, as it was found */
+};
+
 struct spawn {
     uint64_t clone_flags;     /* CLONE_NEW* of the namespaces to make, without CLONE_NEWCGROUP */
     uint32_t flags;
@@ -113,29 +177,40 @@ struct spawn {
     int cgroup;               /* cgroup v2 to start in, or -1 */
     const int *tasks;         /* `tasks` files of the cgroup v1 groups to join */
     uint32_t task_count;
+    const struct step *build; /* the steps of the root filesystem */
+    uint32_t build_count;
+    const struct step *process; /* with `execution`: what the process becomes */
+    uint32_t process_count;
+    struct execution *execution; /* what it executes then; NULL where init goes on by itself */
     int back;                 /* `tasks` or cgroup.procs of the group to go back to once SPAWN_CGROUP is done, or -1 */
     const struct join *joins;
     uint32_t join_count;
     const char *time_offsets; /* text for /proc/self/timens_offsets, or NULL */
 };
 
-/* One message of the child to the host; Python's init sends the same shape. */
+/* What the child says to the host. */
 enum message {
     MESSAGE_MAPS = 'U',       /* in its user namespace, waits for the maps */
     MESSAGE_PID = 'P',        /* the intermediate process tells init's pid, in decimal digits */
     MESSAGE_STEP = 'E',       /* a step failed */
-    MESSAGE_SPAWN = 'S'       /* something before the first step failed */
+    MESSAGE_SPAWN = 'S',      /* something before the first step failed */
+    MESSAGE_READY = 'R',      /* and the numbers of the limits that only the host may set, a byte each */
+    MESSAGE_EXECUTES = 'X',   /* the program is next */
+    MESSAGE_LISTENER = 'L'    /* with the filter's listener */
 };
+
+enum list { LIST_BUILD, LIST_PROCESS, LIST_LIMITS, LIST_FILTER, LIST_EXECUTE };
 
 struct message_step {
     uint32_t kind;
+    uint32_t list;            /* which list of steps it is about: enum list */
     int32_t index;            /* of the step; of the join for MESSAGE_SPAWN, or -1 */
     int32_t error;            /* errno */
     char call[32];
     char text[512];
 };
 
-int pyr_spawn(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, int *pidfd);
+int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd);
 int pyr_run(struct stub *stub, const struct step *steps, uint32_t count);
 int pyr_clone_tree(int dirfd, const char *path, int recursive);
 int pyr_write_attribute(int proc, const char *path, const char *text);

@@ -77,13 +77,6 @@ int pyr_session_keyring(const char *name) {
     return answer(syscall(SYS_keyctl, KEYCTL_SETPERM, ring, POSSESSOR_ALL | OWNER_SEARCH));
 }
 
-int pyr_controlling_terminal(int terminal) { return answer(ioctl(terminal, TIOCSCTTY, 0)); }
-
-int pyr_window_size(int terminal, unsigned rows, unsigned columns) {
-    struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
-    return answer(ioctl(terminal, TIOCSWINSZ, &size));
-}
-
 /* Signals as a new program expects them: default actions, nothing blocked. By system call, because the C library keeps
  * two real-time signals for itself and refuses to touch them. */
 int pyr_reset_signals(void) {
@@ -153,7 +146,7 @@ int pyr_user_namespace_process(void) {
 
 int pyr_personality(unsigned long persona) { return answer(personality(persona)); }
 
-int pyr_sched_setattr(uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
+int pyr_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
                       uint64_t deadline, uint64_t period) {
     struct {
         uint32_t size, policy;
@@ -162,13 +155,13 @@ int pyr_sched_setattr(uint32_t policy, uint64_t flags, int32_t nice, uint32_t pr
         uint32_t priority;
         uint64_t runtime, deadline, period;
     } attributes = {sizeof attributes, policy, flags, nice, priority, runtime, deadline, period};
-    return answer(syscall(SYS_sched_setattr, 0, &attributes, 0));
+    return answer(syscall(SYS_sched_setattr, pid, &attributes, 0));
 }
 
-/* For the whole process group, of which init is the leader. */
+/* For this process, and its children to come. */
 int pyr_ioprio_set(int ioclass, int priority) {
-    enum { WHO_PROCESS_GROUP = 2, CLASS_SHIFT = 13 };
-    return answer(syscall(SYS_ioprio_set, WHO_PROCESS_GROUP, 0, ioclass << CLASS_SHIFT | priority));
+    enum { WHO_PROCESS = 1, CLASS_SHIFT = 13 };
+    return answer(syscall(SYS_ioprio_set, WHO_PROCESS, 0, ioclass << CLASS_SHIFT | priority));
 }
 
 /* `nodes` is a bit mask of `bits` bits. */

@@ -12,12 +12,10 @@ int pyr_bound(uint64_t keep);
 int pyr_prctl(int option, unsigned long argument, unsigned long second);
 int pyr_prlimit(int pid, int resource, uint64_t soft, uint64_t hard);
 int pyr_session_keyring(const char *name);
-int pyr_controlling_terminal(int terminal);
-int pyr_window_size(int terminal, unsigned rows, unsigned columns);
 int pyr_reset_signals(void);
 int pyr_close_range(unsigned first, unsigned last, int at_exec);
 int pyr_personality(unsigned long persona);
-int pyr_sched_setattr(uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
+int pyr_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
                       uint64_t deadline, uint64_t period);
 int pyr_ioprio_set(int ioclass, int priority);
 int pyr_set_mempolicy(int mode, const unsigned long *nodes, unsigned long bits);

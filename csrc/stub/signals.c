@@ -40,6 +40,12 @@ int pyr_ignored_signals(uint64_t *set) {
     return 0;
 }
 
+/* Return the signals that are held back and have come. */
+uint64_t pyr_pending_signals(void) {
+    sigset_t pending;
+    return sigpending(&pending) < 0 ? 0 : to_bits(&pending);
+}
+
 int pyr_default_signal(int number) { return signal(number, SIG_DFL) == SIG_ERR ? -errno : 0; }
 
 /* Block the signals of `set` too, and set *before to those that were blocked; return 0 or -errno. */

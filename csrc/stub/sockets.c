@@ -72,26 +72,37 @@ int pyr_send_fd(int sock, int fd, const char *data, uint32_t size) {
     return sent < 0 ? -errno : 0;
 }
 
-/* The descriptor that comes with the next message; -ENOMSG when none did. */
-int pyr_recv_fd(int sock) {
-    char data[4096];
-    struct iovec vector = {.iov_base = data, .iov_len = sizeof data};
+/* The next message: its size, or -errno. `fd` becomes the descriptor that came with it, or -1. */
+int pyr_receive(int sock, char *data, uint32_t size, int *fd) {
+    struct iovec vector = {.iov_base = data, .iov_len = size};
     union passed room = {0};
     /* CMSG_SPACE is rounded up: a second descriptor would fit, and stay open. */
     struct msghdr message = {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = room.buffer, .msg_controllen = CMSG_LEN(sizeof(int))};
-    ssize_t size;
+    ssize_t got;
+    *fd = -1;
     do
-        size = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
-    while (size < 0 && errno == EINTR);
-    if (size < 0)
+        got = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
         return -errno;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-        return -ENOMSG;
-    int fd;
-    memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    return fd;
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+        memcpy(fd, CMSG_DATA(header), sizeof *fd);
+    return (int)got;
+}
+
+/* The descriptor that comes with the next message; -ENOMSG when none did. */
+int pyr_recv_fd(int sock) {
+    char data[4096];
+    int fd, got = pyr_receive(sock, data, sizeof data, &fd);
+    return got < 0 ? got : fd < 0 ? -ENOMSG : fd;
+}
+
+/* From now on a call that waits for a message gives up after `milliseconds`, with EAGAIN. */
+int pyr_set_patience(int sock, unsigned milliseconds) {
+    struct timeval time = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
+    return setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) < 0 ? -errno : 0;
 }
 
 /* write(2) to a peer that may be gone, without the signal. */

@@ -31,6 +31,8 @@ int pyr_connect(const char *path);
 int pyr_accept(int sock);
 int pyr_send(int sock, const char *data, uint32_t size);
 int pyr_send_fd(int sock, int fd, const char *data, uint32_t size);
+int pyr_receive(int sock, char *data, uint32_t size, int *fd);
 int pyr_recv_fd(int sock);
+int pyr_set_patience(int sock, unsigned milliseconds);
 
 #endif

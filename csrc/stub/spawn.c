@@ -13,6 +13,10 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "execute.h"
+#include "filter.h"
+#include "process.h"
+#include "sockets.h"
 #include "stub.h"
 #include "syscalls.h"
 
@@ -34,50 +38,22 @@ static pid_t clone3(uint64_t flags, int *pidfd, int cgroup) {
     return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
 }
 
-#ifdef __x86_64__
-/* clone3 for a child that borrows this process's memory, stack included; returns -errno. The child leaves other return
- * addresses on the stack, so this one is kept in a register meanwhile. */
-__attribute__((returns_twice)) long pyr_borrow(struct clone3_arguments *arguments, size_t size);
-__asm__(".pushsection .text\n"
-        ".hidden pyr_borrow\n"
-        ".globl pyr_borrow\n"
-        ".type pyr_borrow, @function\n"
-        "pyr_borrow:\n"
-        "    popq %rdx\n"
-        "    movl $435, %eax\n" /* clone3 */
-        "    syscall\n"
-        "    pushq %rdx\n"
-        "    ret\n"
-        ".size pyr_borrow, . - pyr_borrow\n"
-        ".popsection\n");
-
-/* Where the kernel keeps a second stack of return addresses, the child's would be seen as forged in the parent. */
-static bool has_shadow_stack(void) {
-    uint64_t pointer = 0;
-    __asm__("rdsspq %0" : "+r"(pointer)); /* does nothing where there is none */
-    return pointer != 0;
-}
-#else
-static bool has_shadow_stack(void) { return false; }
-
-static long pyr_borrow(struct clone3_arguments *arguments, size_t size) {
-    arguments->flags &= ~(uint64_t)(CLONE_VM | CLONE_VFORK);
-    long pid = syscall(SYS_clone3, arguments, size);
-    return pid < 0 ? -errno : pid;
-}
-#endif
-
-static void report(int sync, struct message_step *message) {
-    /* A host that is gone needs no report. */
-    (void)!send(sync, message, sizeof *message, MSG_NOSIGNAL);
+/* Who cannot tell the host leaves: it reads the end of the connection then, instead of waiting for ever. */
+static void tell(int sync, const void *message, size_t size) {
+    if (pyr_send(sync, message, (uint32_t)size) < 0)
+        _exit(1);
 }
 
-static _Noreturn void die(int sync, uint32_t kind, int index, const char *call, const char *text) {
-    struct message_step message = {.kind = kind, .index = index, .error = errno};
+static _Noreturn void die_at(int sync, uint32_t kind, enum list list, int index, const char *call, const char *text) {
+    struct message_step message = {.kind = kind, .list = list, .index = index, .error = errno};
     snprintf(message.call, sizeof message.call, "%s", call);
     snprintf(message.text, sizeof message.text, "%s", text);
-    report(sync, &message);
+    tell(sync, &message, sizeof message);
     _exit(1);
+}
+
+static _Noreturn void die(int sync, int index, const char *call, const char *text) {
+    die_at(sync, MESSAGE_SPAWN, LIST_BUILD, index, call, text);
 }
 
 /* Waits for the host's word. Its end closed means that the host died: then nothing may be left of the container. */
@@ -99,7 +75,7 @@ static void join_all(const struct spawn *spawn, uint64_t only, bool tolerate, bo
         if (setns(join->fd, join->type) == 0)
             joined[i] = true;
         else if (!tolerate || errno != EPERM)
-            die(spawn->sync, MESSAGE_SPAWN, (int)i, "setns", "");
+            die(spawn->sync, (int)i, "setns", "");
     }
 }
 
@@ -123,22 +99,22 @@ static void become_root(const struct spawn *spawn) {
     if (!(spawn->flags & SPAWN_BECOME_ROOT))
         return;
     if (setresgid(0, 0, 0) < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "setresgid", "");
+        die(spawn->sync, -1, "setresgid", "");
     if (setresuid(0, 0, 0) < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "setresuid", "");
+        die(spawn->sync, -1, "setresuid", "");
 }
 
 static void set_dumpable(const struct spawn *spawn, unsigned long dumpable) {
     if (prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0) < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "prctl", "");
+        die(spawn->sync, -1, "prctl", "");
 }
 
 static void ask_for_maps(const struct spawn *spawn) {
     /* /proc/PID of a process that is not dumpable is closed to an ordinary user, who has to write the maps there. In
      * a user namespace without maps there is nobody yet who could use the moment. */
     set_dumpable(spawn, 1);
-    struct message_step message = {.kind = MESSAGE_MAPS};
-    report(spawn->sync, &message);
+    static const char maps = MESSAGE_MAPS;
+    tell(spawn->sync, &maps, sizeof maps);
     await_host(spawn->sync);
     set_dumpable(spawn, 0);
 }
@@ -150,20 +126,20 @@ static int open_time_offsets(const struct spawn *spawn) {
         return -1;
     int file = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
     if (file < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "open", "/proc/self/timens_offsets");
+        die(spawn->sync, -1, "open", "/proc/self/timens_offsets");
     return file;
 }
 
 static void set_time_offsets(const struct spawn *spawn, int file) {
     if (file >= 0 && write(file, spawn->time_offsets, strlen(spawn->time_offsets)) < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "write", "/proc/self/timens_offsets");
+        die(spawn->sync, -1, "write", "/proc/self/timens_offsets");
 }
 
 /* The host's procfs, before a mount namespace is joined in which it may be another. */
 static void open_proc(const struct spawn *spawn, struct stub *stub) {
     stub->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (stub->proc < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "open", "/proc");
+        die(spawn->sync, -1, "open", "/proc");
 }
 
 /* "0" is the writing thread itself, which the kernel moves without holding up every fork on the machine, as it would
@@ -171,7 +147,7 @@ static void open_proc(const struct spawn *spawn, struct stub *stub) {
 static void join_cgroups(const struct spawn *spawn) {
     for (uint32_t i = 0; i < spawn->task_count; i++)
         if (write(spawn->tasks[i], "0", 1) < 0)
-            die(spawn->sync, MESSAGE_SPAWN, -1, "write", "the cgroup's tasks");
+            die(spawn->sync, -1, "write", "the cgroup's tasks");
 }
 
 /* The root of an ipc namespace's message queues belongs to whoever makes the namespace, by its ids of that moment: in
@@ -180,8 +156,29 @@ static uint64_t late_ipc(const struct spawn *spawn) {
     return spawn->flags & SPAWN_BECOME_ROOT ? spawn->clone_flags & CLONE_NEWIPC : 0;
 }
 
+/* Joins the groups, and then the cgroup namespace: only now does it have the right root. */
+static void enter_cgroups(const struct spawn *spawn) {
+    join_cgroups(spawn);
+    bool joined[16] = {false};
+    join_all(spawn, CLONE_NEWCGROUP, false, joined);
+    if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)
+        die(spawn->sync, -1, "unshare", "CLONE_NEWCGROUP");
+    /* Who may not leave the group again has less room in it, which is no error. */
+    if (spawn->back >= 0)
+        (void)!write(spawn->back, "0", 1);
+}
+
+static void run(const struct spawn *spawn, struct stub *stub, enum list list, uint32_t from, uint32_t to) {
+    const struct step *steps = list == LIST_BUILD ? spawn->build : spawn->process;
+    int done = pyr_run(stub, steps + from, to - from);
+    if (done != (int)(to - from))
+        die_at(spawn->sync, MESSAGE_STEP, list, (int)from + done, stub->call, stub->text);
+}
+
+/* ---- Init of a new container ---- */
+
 /* In init: what is left to do in the new namespaces before the steps. */
-static int init(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, bool maps) {
+static int init(const struct spawn *spawn, struct stub *stub, bool maps) {
     close(spawn->host_sync);
     if (spawn->flags & SPAWN_VIA) {
         /* Whatever is reported from here on must not reach the host before this process's pid does. */
@@ -189,108 +186,136 @@ static int init(const struct spawn *spawn, struct stub *stub, const struct step 
     } else {
         set_dumpable(spawn, 0);
         open_proc(spawn, stub);
-    }
-    if (maps)
-        ask_for_maps(spawn);
-    /* Not before the last clone: only the host's user may place a process into the cgroup. */
-    become_root(spawn);
-    if (late_ipc(spawn) && unshare(CLONE_NEWIPC) < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWIPC");
-    if (!(spawn->flags & SPAWN_VIA))
+        if (maps)
+            ask_for_maps(spawn);
+        become_root(spawn);
+        if (late_ipc(spawn) && unshare(CLONE_NEWIPC) < 0)
+            die(spawn->sync, -1, "unshare", "CLONE_NEWIPC");
         join_namespaces(spawn);
-    join_cgroups(spawn);
-    bool joined[16] = {false};
-    join_all(spawn, CLONE_NEWCGROUP, false, joined);
-    /* Only now does a cgroup namespace have the right root. */
-    if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWCGROUP");
-    /* Who may not leave the group again has less room in it, which is no error. */
-    if (spawn->back >= 0)
-        (void)!write(spawn->back, "0", 1);
+        enter_cgroups(spawn);
+    }
     if (spawn->flags & SPAWN_WAIT)
         await_host(spawn->sync);
-    int done = pyr_run(stub, steps, count);
-    if (done != (int)count)
-        die(spawn->sync, MESSAGE_STEP, done, stub->call, stub->text);
+    run(spawn, stub, LIST_BUILD, 0, spawn->build_count);
     return 0;
 }
 
-/* In the intermediate process; returns only in init, its sibling. A function of its own also for the compiler, because
- * the frame of its caller may be the host's: see spawn_via. */
-static __attribute__((noinline)) void pass_through(const struct spawn *spawn, struct stub *stub) {
+/* ---- A process of exec ---- */
+
+/* Moves what is still needed out of the way of the descriptors that the program inherits, and closes all others. */
+static void close_the_rest(const struct spawn *spawn, struct stub *stub, int *sync) {
+    int *kept[] = {sync, &stub->terminal};
+    enum { KEPT = sizeof kept / sizeof *kept };
+    int base = 3 + (int)spawn->execution->preserve, used = 0;
+    int apart[KEPT];
+    for (int i = 0; i < KEPT; i++) {
+        if (*kept[i] < 0)
+            continue;
+        apart[i] = fcntl(*kept[i], F_DUPFD_CLOEXEC, base + KEPT);
+        if (apart[i] < 0)
+            die(spawn->sync, -1, "fcntl", "F_DUPFD_CLOEXEC");
+    }
+    for (int i = 0; i < KEPT; i++)
+        if (*kept[i] >= 0) {
+            *kept[i] = base + used++;
+            if (dup3(apart[i], *kept[i], O_CLOEXEC) < 0)
+                die(apart[0], -1, "dup3", "");
+        }
+    int answer = pyr_close_range((unsigned)(base + used), ~0U, 0);
+    if (answer < 0) {
+        errno = -answer;
+        die(*sync, -1, "close_range", "");
+    }
+    stub->root = stub->proc = -1;
+}
+
+/* The line: what the process becomes before it can be seen by others in the container. */
+static uint32_t steps_before_the_line(const struct spawn *spawn) {
+    uint32_t count = 0;
+    while (count < spawn->process_count && spawn->process[count].op != OP_SETSID)
+        count++;
+    return count;
+}
+
+/* In the process of exec, which processes of the container can see: it has its final user, groups and capabilities, and
+ * of descriptors those that the program gets and the socket to the host. */
+static _Noreturn void become(const struct spawn *spawn, struct stub *stub, uint32_t done) {
+    struct execution *execution = spawn->execution;
+    await_host(spawn->sync);
+    run(spawn, stub, LIST_PROCESS, done, spawn->process_count);
+    stub->text[0] = '\0';
+    if (pyr_prepare(execution, stub) < 0)
+        die_at(spawn->sync, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
+    uint8_t ready[1 + 256] = {MESSAGE_READY};
+    int left = pyr_limit_own(execution, ready + 1);
+    tell(spawn->sync, ready, 1 + (size_t)left);
+    await_host(spawn->sync);
+    if (execution->filter->relayed)
+        execution->filter->agent = spawn->sync;
+    pyr_execute(execution, stub, spawn->sync);
+    die_at(spawn->sync, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
+}
+
+/* ---- The intermediate process ---- */
+
+/* It is in none of the pid namespaces of the container: what it holds of the host cannot be reached from there. All of
+ * that is used and closed before the last clone makes a process that can be seen (CVE-2016-9962, CVE-2024-21626).
+ * Returns only in its sibling, init. */
+static void pass_through(struct spawn *spawn, struct stub *stub) {
+    close(spawn->host_sync);
     cleanup_close int offsets = open_time_offsets(spawn);
     open_proc(spawn, stub);
-    /* Whoever is in the namespaces to join must not trace this process, nor init, which inherits it: both hold
-     * descriptors of the host (CVE-2016-9962). */
     set_dumpable(spawn, 0);
     join_namespaces(spawn);
     if (spawn->flags & SPAWN_MAPS) {
         if (unshare(CLONE_NEWUSER) < 0)
-            die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWUSER");
+            die(spawn->sync, -1, "unshare", "CLONE_NEWUSER");
         ask_for_maps(spawn);
     }
     if (spawn->clone_flags & CLONE_NEWTIME) {
         if (unshare(CLONE_NEWTIME) < 0)
-            die(spawn->sync, MESSAGE_SPAWN, -1, "unshare", "CLONE_NEWTIME");
+            die(spawn->sync, -1, "unshare", "CLONE_NEWTIME");
         set_time_offsets(spawn, offsets);
     }
-    uint64_t flags = spawn->clone_flags & ~(CLONE_NEWUSER | CLONE_NEWTIME | late_ipc(spawn));
-    pid_t pid = clone3(flags | CLONE_PARENT, NULL, spawn->cgroup);
+    become_root(spawn);
+    enter_cgroups(spawn);
+    uint32_t done = 0;
+    if (spawn->execution) {
+        done = steps_before_the_line(spawn);
+        run(spawn, stub, LIST_BUILD, 0, spawn->build_count);
+        close_the_rest(spawn, stub, &spawn->sync);
+        run(spawn, stub, LIST_PROCESS, 0, done);
+        /* A change of the user sets it to what the system says, which may be 1. */
+        set_dumpable(spawn, 0);
+    }
+    uint64_t flags = spawn->clone_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWTIME);
+    pid_t pid = clone3(flags | CLONE_PARENT, NULL, -1);
     if (pid < 0)
-        die(spawn->sync, MESSAGE_SPAWN, -1, "clone3", "");
-    if (pid == 0)
+        die(spawn->sync, -1, "clone3", "");
+    if (pid == 0) {
+        if (spawn->execution)
+            become(spawn, stub, done);
         return;
+    }
     char message[16];
     int size = snprintf(message, sizeof message, "%c%d", MESSAGE_PID, pid);
-    /* A host that is gone needs no pid. */
-    (void)!send(spawn->sync, message, (size_t)size, MSG_NOSIGNAL);
+    if (pyr_send(spawn->sync, message, (uint32_t)size) < 0) {
+        kill(pid, SIGKILL); /* it waits for a host that does not know it */
+        _exit(1);
+    }
     _exit(0);
 }
 
-/* To copy all memory for the few calls of the intermediate process takes as long as they do. So it borrows the host's,
- * which sleeps until it has ended (vfork(2)). Not where it must be accompanied or becomes somebody else, nor with the
- * clocks, which the kernel does not change for memory that is shared. */
-static bool can_borrow(const struct spawn *spawn) {
-    if (has_shadow_stack())
-        return false;
-    uint64_t kinds = spawn->clone_flags;
-    for (uint32_t i = 0; i < spawn->join_count; i++)
-        kinds |= (uint64_t)spawn->joins[i].type;
-    return !(kinds & (CLONE_NEWUSER | CLONE_NEWTIME));
-}
-
-/* Through the intermediate process; as pyr_spawn. The one that borrows never leaves this function, whose frame is also
- * the host's. */
-static int spawn_via(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, int *pidfd) {
-    struct clone3_arguments arguments = {
-        .flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
-    volatile int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
-    long pid;
-    if (can_borrow(spawn)) {
-        arguments.flags |= CLONE_VM | CLONE_VFORK;
-        pid = pyr_borrow(&arguments, sizeof arguments);
-        /* A property of the memory, which the borrower has taken away while it could be looked at. */
-        if (pid != 0 && dumpable == 1)
-            prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-    } else {
-        pid = clone3(0, pidfd, -1);
-        if (pid < 0)
-            pid = -errno;
-    }
-    if (pid != 0)
-        return (int)pid;
-    pass_through(spawn, stub);
-    return init(spawn, stub, steps, count, false);
-}
-
 /* Returns the pid of the child (init, or the intermediate process with SPAWN_VIA) in the host, 0 in init once the
- * steps are done, or -errno. In init it does not return when something failed: that was reported on `sync`. */
+ * steps are done, or -errno. In init it does not return when something failed: that was reported on `sync`; nor in a
+ * process of exec. */
 /* Upholds config-linux.md#namespaces/no-path-is-new. */
-int pyr_spawn(const struct spawn *spawn, struct stub *stub, const struct step *steps, uint32_t count, int *pidfd) {
-    if (spawn->flags & SPAWN_VIA)
-        return spawn_via(spawn, stub, steps, count, pidfd);
-    pid_t pid = clone3(spawn->clone_flags & ~late_ipc(spawn), pidfd, spawn->cgroup);
+int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
+    bool via = spawn->flags & SPAWN_VIA;
+    pid_t pid = clone3(via ? 0 : spawn->clone_flags & ~late_ipc(spawn), pidfd, spawn->cgroup);
     if (pid != 0)
         return pid < 0 ? -errno : pid;
-    return init(spawn, stub, steps, count, (spawn->flags & SPAWN_MAPS) != 0);
+    if (via)
+        pass_through(spawn, stub);
+    return init(spawn, stub, !via && spawn->flags & SPAWN_MAPS);
 }

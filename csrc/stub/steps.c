@@ -12,7 +12,20 @@ static int (*const operations[])(struct stub *, const struct step *) = {
     [OP_HOSTNAME] = do_hostname,       [OP_DOMAINNAME] = do_domainname,
     [OP_LOOPBACK] = do_loopback,       [OP_PIVOT_ROOT] = do_pivot_root,
     [OP_MOVE_ROOT] = do_move_root,     [OP_CHROOT] = do_chroot,
-    [OP_HERE] = do_here,               [OP_VERIFY] = do_verify,
+    [OP_VERIFY] = do_verify,
+    [OP_HERE] = do_here,               [OP_LABEL] = do_label,
+    [OP_KEYRING] = do_keyring,         [OP_TERMINAL] = do_terminal,
+    [OP_PERSONALITY] = do_personality, [OP_SCHED_SETATTR] = do_sched_setattr,
+    [OP_STDIO] = do_stdio,             [OP_SCHED_SETAFFINITY] = do_sched_setaffinity,
+    [OP_CHDIR] = do_chdir,             [OP_IOPRIO_SET] = do_ioprio_set,
+    [OP_UMASK] = do_umask,             [OP_SET_MEMPOLICY] = do_set_mempolicy,
+    [OP_BOUNDING] = do_bounding,       [OP_USER] = do_user,
+    [OP_CAPSET] = do_capset,           [OP_NO_NEW_PRIVS] = do_no_new_privs,
+    [OP_SETSID] = do_setsid,           [OP_PRLIMIT] = do_prlimit,
+    [OP_LANDLOCK_CREATE_RULESET] = do_landlock_ruleset,
+    [OP_LANDLOCK_ADD_PATH] = do_landlock_path,
+    [OP_LANDLOCK_ADD_PORT] = do_landlock_port,
+    [OP_LANDLOCK_RESTRICT_SELF] = do_landlock_restrict,
 };
 
 /* Returns `count` when all went well, otherwise the index of the step that failed, with errno and stub->call set. */

@@ -123,4 +123,27 @@ int do_hostname(struct stub *stub, const struct step *step);
 int do_domainname(struct stub *stub, const struct step *step);
 int do_loopback(struct stub *stub, const struct step *step);
 
+/* identity.c */
+int do_label(struct stub *stub, const struct step *step);
+int do_keyring(struct stub *stub, const struct step *step);
+int do_terminal(struct stub *stub, const struct step *step);
+int do_personality(struct stub *stub, const struct step *step);
+int do_sched_setattr(struct stub *stub, const struct step *step);
+int do_sched_setaffinity(struct stub *stub, const struct step *step);
+int do_ioprio_set(struct stub *stub, const struct step *step);
+int do_set_mempolicy(struct stub *stub, const struct step *step);
+int do_stdio(struct stub *stub, const struct step *step);
+int do_chdir(struct stub *stub, const struct step *step);
+int do_umask(struct stub *stub, const struct step *step);
+int do_bounding(struct stub *stub, const struct step *step);
+int do_user(struct stub *stub, const struct step *step);
+int do_capset(struct stub *stub, const struct step *step);
+int do_no_new_privs(struct stub *stub, const struct step *step);
+int do_setsid(struct stub *stub, const struct step *step);
+int do_landlock_ruleset(struct stub *stub, const struct step *step);
+int do_landlock_path(struct stub *stub, const struct step *step);
+int do_landlock_port(struct stub *stub, const struct step *step);
+int do_landlock_restrict(struct stub *stub, const struct step *step);
+int do_prlimit(struct stub *stub, const struct step *step);
+
 #endif

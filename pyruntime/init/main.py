@@ -1,7 +1,8 @@
-"""Init's road: report, wait for the host, finish the root, become the container's process, wait for start, execute.
+"""Init of a new container: report, wait for the host, finish the root, become the container's process, wait for start.
 
-Everything init needs is loaded before the clone. Once the root has changed, no host path means anything here and
-every import would read the container's files, so importing is switched off first.
+Steps are carried out by the stub; what is here runs hooks between them, and says what failed. Everything init needs is
+loaded before the clone. Once the root has changed, no host path means anything here and every import would read the
+container's files, so importing is switched off first.
 """
 
 import errno
@@ -11,8 +12,7 @@ import sys
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.init import execute, home, identity
-from pyruntime.protocol import limits, messages
+from pyruntime.protocol import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 
     from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
+    from pyruntime.plan.step import Step
 
 NOWHERE = (-1, -1)
+_LIMITS = 256
 
 
 class Orders:
     """What init is given by the host.
 
     plan          the plan
-    gate          listening socket of the start gate; -1 for exec, which waits for nobody
+    gate          listening socket of the start gate
     at_once       the host starts over the socket to it, and nobody comes to the gate
-    console       socket that receives the terminal's master, or -1
     preserve_fds  how many descriptors from 3 on the program inherits
     state         the state passed to hooks
     lock          descriptor that locks the container for create, or -1
@@ -39,23 +40,24 @@ class Orders:
 
     Added when the process is made (engine/child/launch.py):
     stub          `struct stub` of the steps that built the root filesystem
-    enter         array of the plan's `enter` steps
+    enter, labels, process   arrays of these steps of the plan; Landlock's follow those of the process
+    execution     `struct execution`, NULL where the container has no process
     sync          socket to the host's create
-    ruleset       Landlock's, made by init itself, or -1
-    group         file to join the group by that limits the memory, where that comes last; otherwise -1
+    late          the host moves init into the group that limits its memory when init is ready
     """
 
     __slots__ = (
         "at_once",
-        "console",
         "enter",
+        "execution",
         "gate",
-        "group",
         "hook_files",
+        "labels",
+        "late",
         "lock",
         "plan",
         "preserve_fds",
-        "ruleset",
+        "process",
         "seccomp",
         "state",
         "stub",
@@ -67,7 +69,6 @@ class Orders:
         plan: "Plan",
         *,
         gate: int,
-        console: int,
         preserve_fds: int,
         state: "dict[str, object]",
         at_once: bool = False,
@@ -75,29 +76,24 @@ class Orders:
         seccomp: "Filter | None" = None,
         hook_files: "tuple[int, int]" = NOWHERE,
     ) -> None:
-        _load(plan)
+        if plan.hooks["createContainer"] or plan.hooks["startContainer"]:
+            # Where it is used, importing is switched off, and only finds what is there.
+            from pyruntime.protocol import hooks  # noqa: F401  # for init
         self.plan = plan
         self.stub: Any = None
         self.enter: Any = None
-        self.sync = self.group = self.ruleset = -1
+        self.labels: Any = None
+        self.process: Any = None
+        self.execution: Any = None
+        self.sync = -1
+        self.late = False
         self.gate = gate
         self.at_once = at_once
-        self.console = console
         self.preserve_fds = preserve_fds
         self.state = state
         self.lock = lock
         self.seccomp = seccomp
         self.hook_files = hook_files
-
-
-def _load(plan: "Plan") -> None:
-    """Import what only some plans need; where it is used, importing is switched off, and only finds what is there."""
-    if plan.labels:
-        from pyruntime.init import labels  # noqa: F401  # for init
-    if plan.landlock:
-        from pyruntime.init import landlock  # noqa: F401  # for init
-    if plan.hooks["createContainer"] or plan.hooks["startContainer"]:
-        from pyruntime.protocol import hooks  # noqa: F401  # for init
 
 
 def main(orders: Orders) -> None:
@@ -115,21 +111,29 @@ def main(orders: Orders) -> None:
         if orders.lock >= 0:
             os.close(orders.lock)
         _create(orders)
-        if orders.gate < 0:
-            limits.lower(orders.plan.limits, orders.preserve_fds)
-            execute.execute(orders.plan.execute[0], orders.sync, orders.preserve_fds, _restrictions(orders))
         _wait_for_start(orders, channel)
     except Error as error:
-        messages.send(channel[0] if channel else orders.sync, messages.encode_error(error, orders.plan))
+        _report(channel[0] if channel else orders.sync, error, orders.plan)
     except MemoryError:
         scarce = Error("out of memory", errno=errno.ENOMEM)
-        messages.send(channel[0] if channel else orders.sync, messages.encode_error(scarce, orders.plan))
+        _report(channel[0] if channel else orders.sync, scarce, orders.plan)
     except BaseException as error:  # whatever it is, it must not go back up into the host's code
         text = f"{type(error).__name__}: {error}"
-        messages.send(
-            channel[0] if channel else orders.sync, messages.encode_error(Error("init failed", text), orders.plan)
-        )
+        _report(channel[0] if channel else orders.sync, Error("init failed", text), orders.plan)
     os._exit(1)
+
+
+def _report(channel: int, error: Error, plan: "Plan") -> None:
+    try:
+        messages.send(channel, messages.encode_error(error, plan))
+    except BaseException:  # noqa: BLE001, S110  # then its end is all that the host gets
+        pass
+
+
+def _tell(orders: Orders, message: bytes) -> None:
+    """Send `message` to the host, which waits for it: where it is gone, nothing may be left of the container."""
+    if not messages.send(orders.sync, message):
+        os._exit(1)
 
 
 def _switch_imports_off() -> None:
@@ -148,88 +152,46 @@ def _await_host(sync: int) -> bytes:
     return message[1:]
 
 
-def _join_group(orders: Orders) -> None:
-    """Join the group that limits the memory, where that was put off: what follows is charged to the container."""
-    if orders.group < 0:
-        return
-    try:
-        os.write(orders.group, b"0")
-    except OSError as error:
-        doing, clause = "cannot join the container's cgroup", "config-linux.md#control-groups"
-        raise Error(doing, clause=clause, step="write(cgroup)", errno=error.errno or 0) from None
-    os.close(orders.group)
-    orders.group = -1
-
-
 def _create(orders: Orders) -> None:
     plan, stub = orders.plan, orders.stub
-    late = orders.group >= 0
     if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
-        _join_group(orders)
-        messages.send(orders.sync, messages.MOUNTED)
+        _tell(orders, messages.MOUNTED)
         _await_host(orders.sync)
     if plan.hooks["createContainer"]:
         from pyruntime.protocol import hooks
 
         hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()}, orders.hook_files)
-    done = lib.pyr_run(stub, orders.enter, len(plan.enter))
-    if done != len(plan.enter):
-        raise _stub_error(orders, done)
-    if stub.console >= 0:
-        _send_terminal(orders)
-    if plan.labels:
-        from pyruntime.init import labels
-
-        for step in plan.labels:
-            labels.apply(step, stub.proc)
+    _run(orders, orders.enter, plan.enter)
+    # Before the root's procfs is given up; what is written has no effect before execve. It is written here so that a
+    # profile that is not loaded is an error of create; the hooks of startContainer, which are the container's own
+    # programs, run under the label too.
+    _run(orders, orders.labels, plan.labels)
     _close_the_rest(orders)
-    for step in plan.process:
-        identity.ACTIONS[step.op](step, stub)
-    if plan.execute:
-        program = plan.execute[0].args
-        execute.check(plan.execute[0])
-        program["env"] = home.with_home(program["env"], os.getuid())
-    if plan.landlock:
-        from pyruntime.init import landlock
-
-        orders.ruleset = landlock.make(plan.landlock)
-    ready = messages.READY + limits.apply_own(plan.limits, orders.preserve_fds)
-    _join_group(orders)
-    messages.send(orders.sync, ready)
+    _run(orders, orders.process, [*plan.process, *plan.landlock])
+    left = ffi.new("uint8_t[]", _LIMITS)
+    count = 0
+    if orders.execution != ffi.NULL:
+        if lib.pyr_prepare(orders.execution, stub) < 0:
+            raise messages.stub_error(plan, stub)
+        count = lib.pyr_limit_own(orders.execution, left)
+    _tell(orders, messages.READY + bytes(left[0:count]))
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
         # To the agent this process is what it is to the runtime, outside of its pid namespace.
         orders.seccomp.address(pid, {**orders.state, "pid": orders.state["pid"] or pid})
-    if orders.gate >= 0:
-        if late:
-            messages.send(orders.sync, messages.WAITS)
-        if not orders.at_once:
-            os.close(orders.sync)
-            orders.sync = -1
+    if orders.late:
+        _tell(orders, messages.WAITS)
+    if not orders.at_once:
+        os.close(orders.sync)
+        orders.sync = -1
 
 
-def _stub_error(orders: Orders, index: int) -> Error:
-    error, stub = ffi.errno, orders.stub
-    return messages.step_error(orders.plan.enter[index], error, _text(stub.call), _text(stub.text))
-
-
-def _text(pointer: "Any") -> str:
-    return os.fsdecode(ffi.string(pointer))
-
-
-def _send_terminal(orders: Orders) -> None:
-    """Hand the terminal's master to who asked for it; the message is its name, as runc's console socket has it."""
-    stub = orders.stub
-    sent = lib.pyr_send_fd(orders.console, stub.console, b"/dev/ptmx", 9)
-    if sent < 0:
-        raise Error(
-            "cannot send the terminal over the console socket",
-            pointer="/process/terminal",
-            clause="config.md#process",
-            errno=-sent,
-        )
-    os.close(stub.console)
-    stub.console = -1
+def _run(orders: Orders, array: "Any", steps: "list[Step]") -> None:
+    """Have the stub carry out `steps`, of which `array` has been made. Raises Error."""
+    done = lib.pyr_run(orders.stub, array, len(steps))
+    if done != len(steps):
+        error, stub = ffi.errno, orders.stub
+        raise messages.step_error(steps[done], error, messages.text_of(stub.call), messages.text_of(stub.text))
 
 
 def _close_the_rest(orders: Orders) -> None:
@@ -241,16 +203,17 @@ def _close_the_rest(orders: Orders) -> None:
     base = 3 + orders.preserve_fds
     listener = orders.seccomp.listener if orders.seccomp is not None else -1
     descriptors = {"sync": orders.sync, "gate": orders.gate, "listener": listener, "terminal": stub.terminal}
-    descriptors["group"] = orders.group
     descriptors["stdout"], descriptors["stderr"] = orders.hook_files
     kept = {name: fd for name, fd in descriptors.items() if fd >= 0}
     # First out of each other's way, then down to the lowest places.
     apart = [os.call(fcntl.fcntl, fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept.values()]
     for place, fd in enumerate(apart, base):
         os.dup2(fd, place, inheritable=False)
-    execute.close_range(base + len(kept), at_exec=False)
+    result = lib.pyr_close_range(base + len(kept), 0xFFFFFFFF, 0)
+    if result < 0:
+        raise Error("cannot close the host's descriptors", step="close_range", errno=-result)
     placed = dict(zip(kept, range(base, base + len(kept)), strict=True))
-    orders.sync, orders.gate, orders.group = placed["sync"], placed.get("gate", -1), placed.get("group", -1)
+    orders.sync, orders.gate = placed["sync"], placed["gate"]
     if orders.seccomp is not None:
         orders.seccomp.listener = placed.get("listener", -1)
     stub.terminal = placed.get("terminal", -1)
@@ -268,21 +231,26 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
     plan = orders.plan
     if not plan.execute:
         raise Error("cannot start the container", "it has no process", pointer="/process", clause="runtime.md#start")
-    restrictions = _restrictions(orders)
     if plan.hooks["startContainer"]:
         # These are the container's own files, run on its behalf: under its filter.
-        execute.load(restrictions)
-        restrictions = execute.restrictions(None, [], -1)
+        _load(orders)
         from pyruntime.protocol import hooks
 
         state = {**orders.state, "status": "created", "pid": os.getpid()}
         hooks.run(plan.hooks["startContainer"], state, orders.hook_files)
-    limits.lower(plan.limits, orders.preserve_fds)
-    execute.execute(plan.execute[0], connection, orders.preserve_fds, restrictions)
+    lib.pyr_execute(orders.execution, orders.stub, connection)
+    raise messages.stub_error(plan, orders.stub)
 
 
-def _restrictions(orders: Orders) -> "Any":
-    return execute.restrictions(orders.seccomp, orders.plan.landlock, orders.ruleset)
+def _load(orders: Orders) -> None:
+    """Enforce Landlock and load the filter, without executing anything. Raises Error."""
+    raw = orders.execution.filter
+    raw.ruleset = orders.stub.restriction
+    result = lib.pyr_filter(raw)
+    if result < 0:
+        raise messages.not_loaded(orders.plan, messages.text_of(raw.call), -result)
+    raw.length = 0
+    orders.stub.restriction = -1
 
 
 def _accept(gate: int) -> int:

@@ -313,15 +313,24 @@ class Creation:
             self.plan,
             gate=self.sources.own(self.container.listen()),
             at_once=self.at_once,
-            console=self.console,
             preserve_fds=self.options.preserve_fds,
             state=self._document(0),
             lock=self.container.fd,
             seccomp=self.seccomp,
             hook_files=self.hook_files,
         )
-        self.child = launch.spawn(self.plan, self.program, self.sources, cgroup, orders, self.undo)
-        self.late = orders.group >= 0
+        request = launch.Request(
+            self.plan,
+            self.program,
+            self.sources,
+            cgroup,
+            orders=orders,
+            console=self.console,
+            preserve=self.options.preserve_fds,
+            seccomp=self.seccomp,
+        )
+        self.child = launch.spawn(request, self.undo)
+        self.late = orders.late
 
     def _until_ready(self, document: "dict[str, object]") -> None:
         """Run the hooks of create, and set the limits that only the host may, until init is ready to wait for start.
@@ -335,11 +344,13 @@ class Creation:
             from pyruntime.protocol import hooks
 
             launch.expect(child, plan, messages.MOUNTED)
+            child.join_late()
             hooks.run(plan.hooks["prestart"], document)
             hooks.run(plan.hooks["createRuntime"], document)
             messages.send(child.sync, messages.GO)
         ready = launch.expect(child, plan, messages.READY)
-        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]], self.options.preserve_fds)
+        child.join_late()
+        limits.apply(child.pid, launch.left(ready, plan), self.options.preserve_fds)
 
 
 def _poststop(plan: "Plan", document: "dict[str, object]") -> None:

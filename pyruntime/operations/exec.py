@@ -13,8 +13,6 @@ from pyruntime.engine.child.step_array import Program
 from pyruntime.engine.state_document import state_document, write_pid_file
 from pyruntime.engine.terminal import foreground
 from pyruntime.host.facts import facts
-from pyruntime.init import identity
-from pyruntime.init import main as init
 from pyruntime.plan.cgroup.cgroup import UNIFIED, CgroupPlan, is_tight
 from pyruntime.plan.context import Context
 from pyruntime.plan.exec import compile_exec
@@ -173,20 +171,23 @@ class _Execution:
             log.warning(warning)
         program = Program()
         self._join(plan, program, config, state)
-        orders = init.Orders(
-            plan,
-            gate=-1,
-            console=self._console(config["process"]),
-            preserve_fds=self.options.preserve_fds,
-            state=state_document(self.container.container_id, "running", state["pid"], state["bundle"], config),
-            seccomp=self._filter(plan, config),
-        )
+        console = self._console(config["process"])
+        seccomp = self._filter(plan, config)
         group = cgroups.open(state["cgroup"])
         for path in self.options.cgroups:
             group = group.below(path)
         for step in plan.affinity:
-            identity.set_affinity(step)
-        child = launch.spawn(plan, program, self.sources, group, orders, self.undo)
+            _set_affinity(step)
+        request = launch.Request(
+            plan,
+            program,
+            self.sources,
+            group,
+            console=console,
+            preserve=self.options.preserve_fds,
+            seccomp=seccomp,
+        )
+        child = launch.spawn(request, self.undo)
         if state.get("intel_rdt"):
             from pyruntime.engine import intel_rdt
 
@@ -195,7 +196,8 @@ class _Execution:
         # Whoever deletes the container ends init first, then what is in its cgroup: by now this process is there, or
         # gone, or known to be too late.
         self.container.check_process(state)
-        limits.apply(child.pid, [plan.limits[index] for index in ready[1:]], self.options.preserve_fds)
+        child.join_late()
+        limits.apply(child.pid, launch.left(ready, plan), self.options.preserve_fds)
         if self.options.pidfd_socket:
             from pyruntime.engine.caller import pidfd_socket
 
@@ -205,7 +207,10 @@ class _Execution:
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, child.pid)
         messages.send(child.sync, messages.GO + str(child.pid).encode())
-        launch.expect_execution(child, plan)
+        if seccomp is not None:
+            container = self.container.container_id
+            seccomp.address(child.pid, state_document(container, "running", state["pid"], state["bundle"], config))
+        launch.expect_execution(child, plan, seccomp)
         return child
 
     def _take_terminal(self) -> None:
@@ -347,7 +352,19 @@ class _Execution:
             return None
         from pyruntime.engine.seccomp.filter import open_filter
 
-        return open_filter(plan.filter[0], config, os.path.dirname(self.container.path), self.sources)
+        seccomp = open_filter(plan.filter[0], config, os.path.dirname(self.container.path), Sources())
+        if seccomp.listener >= 0:
+            seccomp.relay()
+            self.undo.push(seccomp.close)
+        return seccomp
+
+
+def _set_affinity(step: Step) -> None:
+    """Let this process run on the CPUs of the step alone. Raises Error where none of them can be used."""
+    try:
+        os.sched_setaffinity(0, step.args["cpus"])
+    except OSError as error:
+        raise messages.step_error(step, error.errno or 0, "", "") from None
 
 
 def _check_mapped(user: "User", linux: "Linux") -> None:

@@ -46,7 +46,8 @@ def working_directory(context: "Context") -> "Iterator[Step]":
 
 
 def host_side(process: "Process") -> "Iterator[Step]":
-    """Yield what only the host's privileges can set: the OOM score and the resource limits."""
+    """Yield what only the host's privileges can set: the OOM score, the resource limits, a scheduler that is not
+    inherited by a child (see `identity`)."""
     if "oomScoreAdj" in process:
         yield Step("oom_score_adj", "/process/oomScoreAdj", LINUX_CLAUSE, value=process["oomScoreAdj"])
     for index, limit in enumerate(process.get("rlimits") or ()):
@@ -59,28 +60,35 @@ def host_side(process: "Process") -> "Iterator[Step]":
             soft=limit["soft"],
             hard=limit["hard"],
         )
+    if "scheduler" in process:
+        from pyruntime.plan.scheduling import is_inherited, scheduler
+
+        if not is_inherited(process["scheduler"]):
+            yield scheduler(process)
 
 
 def identity(context: "Context", process: "Process") -> "Iterator[Step]":
-    """Yield what init does to itself, in the order the kernel forces.
+    """Yield what the process does to itself, in the order the kernel forces.
 
-    Session and terminal come first: they need nothing. The bounding set is dropped while CAP_SETPCAP is held, groups
-    and users change while CAP_SETGID and CAP_SETUID are, and the capability sets are final only after the change of
-    the user, which would clear them.
+    The bounding set is dropped while CAP_SETPCAP is held, groups and users change while CAP_SETGID and CAP_SETUID are,
+    and the capability sets are final only after the change of the user, which would clear them.
+
+    A child inherits all of it but the session, which therefore is the last: a process of exec has its final privileges
+    before processes of the container can see it (csrc/stub/spawn.c). Only the working directory is entered again after
+    that: it may lead through the container's /proc.
     """
     user = context.user
+    terminal = bool(process.get("terminal"))
     if context.new_keyring:
         yield Step("keyring", "", LINUX_CLAUSE, name=context.keyring or f"_ses.{context.container_id}")
-    yield Step("setsid", "", "config.md#process")
-    if process.get("terminal"):
-        yield Step("terminal", "/process/terminal", "config.md#process", size=_console_size(process))
+    if terminal:
+        yield Step("terminal", "/process/terminal", "config.md#process", **_console_size(process))
     linux = context.config.get("linux") or {}
     if not _SCHEDULING_OF_LINUX.isdisjoint(linux) or not _SCHEDULING.isdisjoint(process):
         from pyruntime.plan.scheduling import scheduling
 
         yield from scheduling(context.config)
-    made = bool(process.get("terminal"))
-    yield Step("stdio", _at(process, "user"), USER_CLAUSE, uid=user["uid"], made=made)
+    yield Step("stdio", _at(process, "user"), USER_CLAUSE, uid=user["uid"], made=terminal)
     yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=True)
     if "umask" in user:
         yield Step("umask", "/process/user/umask", USER_CLAUSE, mask=user["umask"])
@@ -96,8 +104,6 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
         groups=user.get("additionalGids") or [],
         setgroups=context.can_setgroups and not context.keep_groups,
     )
-    # The user may enter directories that root could not (on NFS, or in a user namespace), and the other way round.
-    yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=False)
     if sets is not None:
         yield Step(
             "capset",
@@ -111,6 +117,9 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
         )
     if process.get("noNewPrivileges"):
         yield Step("no_new_privs", "/process/noNewPrivileges", LINUX_CLAUSE)
+    yield Step("setsid", "", "config.md#process", **({"controlling": True} if terminal else {}))
+    # The user may enter directories that root could not (on NFS, or in a user namespace), and the other way round.
+    yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=False)
 
 
 def _at(process: "Process", *names: str) -> str:
@@ -137,10 +146,10 @@ def _kept(context: "Context") -> int:
     return kept & context.available_capabilities
 
 
-def _console_size(process: "Process") -> "tuple[int, int] | None":
+def _console_size(process: "Process") -> "dict[str, int]":
     # Upholds config.md#process/console-size-ignored.
     size = process.get("consoleSize")
-    return (size["height"], size["width"]) if size else None
+    return {"rows": size["height"], "columns": size["width"]} if size else {}
 
 
 # Set of capabilities -> the sets that the kernel keeps it within (capabilities(7)); each is cut down before it limits.

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
-    from pyruntime.spec.json_types import Config, Process
+    from pyruntime.spec.json_types import Config, Process, Scheduler
 
 _PROCESS = "config.md#linux-process"
 
@@ -72,23 +72,8 @@ def scheduling(config: "Config") -> "Iterator[Step]":
             mode=mode,
             nodes=_memory_nodes(policy.get("nodes") or ""),
         )
-    if "scheduler" in process:
-        scheduler = process["scheduler"]
-        flags = 0
-        for flag in scheduler.get("flags") or ():
-            flags |= SCHEDULER_FLAGS[flag]
-        yield Step(
-            "sched_setattr",
-            "/process/scheduler",
-            _PROCESS,
-            policy=POLICIES[scheduler["policy"]],
-            flags=flags,
-            nice=scheduler.get("nice", 0),
-            priority=scheduler.get("priority", 0),
-            runtime=scheduler.get("runtime", 0),
-            deadline=scheduler.get("deadline", 0),
-            period=scheduler.get("period", 0),
-        )
+    if "scheduler" in process and is_inherited(process["scheduler"]):
+        yield scheduler(process)
     if "ioPriority" in process:
         priority = process["ioPriority"]
         yield Step(
@@ -98,6 +83,31 @@ def scheduling(config: "Config") -> "Iterator[Step]":
             ioclass=IO_CLASSES[priority["class"]],
             priority=priority["priority"],
         )
+
+
+def is_inherited(scheduler: "Scheduler") -> bool:
+    """Tell whether a child gets the same scheduler (sched(7)); under SCHED_DEADLINE there can be no child at all."""
+    return scheduler["policy"] != "SCHED_DEADLINE" and "SCHED_FLAG_RESET_ON_FORK" not in scheduler.get("flags", ())
+
+
+def scheduler(process: "Process") -> Step:
+    """Return the step that chooses the scheduler; `process` has one."""
+    chosen = process["scheduler"]
+    flags = 0
+    for flag in chosen.get("flags") or ():
+        flags |= SCHEDULER_FLAGS[flag]
+    return Step(
+        "sched_setattr",
+        "/process/scheduler",
+        _PROCESS,
+        policy=POLICIES[chosen["policy"]],
+        flags=flags,
+        nice=chosen.get("nice", 0),
+        priority=chosen.get("priority", 0),
+        runtime=chosen.get("runtime", 0),
+        deadline=chosen.get("deadline", 0),
+        period=chosen.get("period", 0),
+    )
 
 
 def exec_affinity(process: "Process", kind: 'Literal["initial", "final"]') -> "Iterator[Step]":

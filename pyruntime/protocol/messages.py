@@ -1,5 +1,7 @@
 """What goes wrong in the child, for the host: the stub's reports and init's own (`enum message`, csrc/stub/plan.h)."""
 
+import errno
+
 from pyruntime._stub import ffi, lib
 from pyruntime.base import jsonio
 from pyruntime.base import lean_os as os
@@ -7,11 +9,14 @@ from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 
 # Init's messages; the stub's are lib.MESSAGE_*.
-MOUNTED, READY, WAITS, EXECUTES, FAILED, GO = b"M", b"R", b"W", b"X", b"F", b"G"
+MOUNTED, WAITS, FAILED, GO = b"M", b"W", b"F", b"G"
+READY, EXECUTES = bytes([lib.MESSAGE_READY]), bytes([lib.MESSAGE_EXECUTES])
 
 # Characters of one field; JSON may take twelve bytes for each, and a message has 65536.
 _LIMIT = 1000
@@ -34,11 +39,15 @@ def _short(value: object) -> object:
 
 def decode_error(message: bytes, plan: "Plan | None" = None) -> Error:
     """Return the Error that `encode_error` made a message of; without the plan, its step goes without words."""
-    fields = jsonio.loads(message[1:].decode())
-    assert isinstance(fields, dict)
-    if isinstance(fields["step"], int):
-        fields["step"] = list(plan.steps())[fields["step"]] if plan is not None else ""
-    return Error(fields.pop("doing"), fields.pop("reason"), **fields)
+    try:
+        fields = jsonio.loads(message[1:].decode())
+        assert isinstance(fields, dict)
+        if isinstance(fields["step"], int):
+            fields["step"] = list(plan.steps())[fields["step"]] if plan is not None else ""
+        return Error(fields.pop("doing"), fields.pop("reason"), **fields)
+    except (ValueError, LookupError, TypeError, AssertionError):
+        # Who may trace it may speak for it.
+        return Error("the container's process failed", "its message makes no sense")
 
 
 # Operation -> what could not be done, in the words of the field.
@@ -62,54 +71,234 @@ _DOING = {
     "pivot_root": "cannot change the root filesystem",
     "verify": "masked and read-only paths do not hold",
     "propagation": "cannot cut the mount namespace off from the host's",
+    "label": "cannot apply the label {text}",
+    "keyring": "cannot join a new session keyring",
+    "setsid": "cannot start a session",
+    "terminal": "cannot make the terminal the standard streams",
+    "stdio": "cannot give the standard streams to the user",
+    "chdir": "cannot change to the working directory {path}",
+    "bounding": "cannot drop capabilities from the bounding set",
+    "user": "cannot become user {uid}:{gid}",
+    "capset": "cannot set the capabilities",
+    "no_new_privs": "cannot set no_new_privs",
+    "personality": "cannot set the personality",
+    "sched_setattr": "cannot set the scheduler",
+    "sched_setaffinity": "cannot run on these CPUs",
+    "ioprio_set": "cannot set the I/O priority",
+    "set_mempolicy": "cannot set the memory policy",
+    "landlock_create_ruleset": "cannot make a Landlock ruleset",
+    "landlock_add_path": "cannot add the Landlock rule for {path}",
+    "landlock_add_port": "cannot add the Landlock rule for port {port}",
+    "landlock_restrict_self": "cannot enforce the Landlock ruleset",
+    "seccomp": "cannot load the seccomp filter",
+}
+
+# The same where one call of several says it better.
+_DOING_BY_CALL = {
+    ("console", "sendmsg"): "cannot send the terminal over the console socket",
+    ("setsid", "ioctl(TIOCSCTTY)"): "cannot get the controlling terminal",
+    ("terminal", "ioctl(TIOCSWINSZ)"): "cannot set the terminal's size",
+    ("bounding", "prctl(PR_SET_KEEPCAPS)"): "cannot keep capabilities",
+    ("capset", "prctl(PR_CAP_AMBIENT_CLEAR_ALL)"): "cannot clear the ambient capabilities",
+    ("capset", "prctl(PR_CAP_AMBIENT_RAISE)"): "cannot raise an ambient capability",
+    ("seccomp", "sendmsg"): "cannot send the seccomp descriptor to the agent",
+}
+
+_NOFILE = 7
+_NR_OPEN = "/proc/sys/fs/nr_open"
+
+# Operation -> errno -> why.
+_REASONS = {
+    "label": {
+        errno.ENOENT: "the kernel does not know it: is it loaded?",
+        errno.EINVAL: "the kernel does not know it",
+    },
+    "user": {errno.EINVAL: "an id is not mapped in the user namespace"},
+    "landlock_add_path": {errno.ENOENT: "the container has no such file"},
+    "chdir": {errno.EXDEV: "it is outside of the container"},
+}
+
+# Operation -> errno, 0 for any other -> what helps, or what the kernel lacks then.
+_ADVICE = {
+    "keyring": {
+        0: "keep the caller's keyring with --no-new-keyring",
+        errno.EDQUOT: "keep the caller's keyring with --no-new-keyring, or raise the sysctl kernel.keys.maxkeys",
+    },
+    "set_mempolicy": {
+        errno.ENOSYS: "it needs CONFIG_NUMA",
+        errno.EINVAL: "each node needs memory of its own (/sys/devices/system/node/has_memory); MPOL_PREFERRED_MANY "
+        "needs Linux 5.15, MPOL_WEIGHTED_INTERLEAVE Linux 6.9",
+    },
+    "sched_setattr": {
+        errno.EINVAL: "SCHED_ISO is reserved in Linux and not there; SCHED_FLAG_UTIL_CLAMP_* needs Linux 5.3",
+        errno.EOPNOTSUPP: "SCHED_FLAG_UTIL_CLAMP_* needs CONFIG_UCLAMP_TASK",
+        errno.EBUSY: "SCHED_DEADLINE needs more time than the CPUs have left",
+        errno.EPERM: "it needs CAP_SYS_NICE, SCHED_DEADLINE all CPUs of the host, and a real-time policy with "
+        "CONFIG_RT_GROUP_SCHED a cgroup that has real-time (linux.resources.cpu.realtimeRuntime)",
+    },
 }
 
 
-_ENODEV = 19  # as on every Linux
-
-
-def describe(step: "Step") -> str:
-    """Return what `step` failed to do: "cannot mount tmpfs at /data"."""
-    return _DOING.get(step.op, f"{step.op} failed").format(**{"source": "", "path": "", "fstype": "", **step.args})
+def describe(step: "Step", call: str = "") -> str:
+    """Return what `step` failed to do, by system call `call` of it: "cannot mount tmpfs at /data"."""
+    words = _DOING_BY_CALL.get((step.op, call)) or _DOING.get(step.op, f"{step.op} failed")
+    args = {"source": "", "path": "", "fstype": "", **step.args}
+    if step.op == "label":
+        args["text"] = args["text"].removeprefix("exec ")
+    return words.format(**args)
 
 
 def step_error(step: "Step", error: int, call: str, text: str) -> Error:
     """Return the Error for `step`, refused by system call `call` with errno `error`; `text` is the kernel's log."""
     if call == "check":  # the stub's own refusal
         return Error(describe(step), text, pointer=step.pointer, clause=step.clause, step=step)
+    if step.op == "execve":
+        return _not_executed(step, error, call, text)
+    if step.op == "prlimit":
+        return _not_limited(step, error)
+    reason = _REASONS.get(step.op, {}).get(error, "")
+    advice = _ADVICE.get(step.op, {})
+    if step.op == "user" and text:
+        reason, text = text, ""
     refused = Error(
-        describe(step), pointer=step.pointer, clause=step.clause, step=step, call=call, errno=error, log=text
+        describe(step, call),
+        reason,
+        pointer=step.pointer,
+        clause=step.clause,
+        step=step,
+        call=call,
+        errno=error,
+        advice=advice.get(error, advice.get(0, "")),
+        log=text,
     )
-    if call == "fsopen" and error == _ENODEV:
+    if call == "fsopen" and error == errno.ENODEV:
         refused.advice = (
             f"the kernel has no filesystem {step.args['fstype']!r}, nor a module for it (/proc/filesystems)"
         )
     return refused
 
 
+def _not_executed(step: "Step", error: int, call: str, text: str) -> Error:
+    """Return the Error for a program that cannot be executed; `text` is its path, or why nobody tried."""
+    program = step.args["argv"][0]
+    named = "/" in program or call
+    return Error(
+        f"cannot execute {text if call and text else program if named else repr(program)}",
+        "" if call else text,
+        pointer="/process/args/0",
+        value=program,
+        clause=step.clause,
+        step=call,
+        errno=error,
+    )
+
+
+def _not_limited(step: "Step", error: int) -> Error:
+    """Return the Error for a "prlimit" step that the kernel refused with errno `error`."""
+    args = step.args
+    return Error(
+        f"cannot set {args['name']} to {args['soft']}:{args['hard']}",
+        pointer=step.pointer,
+        clause=step.clause,
+        step="prlimit",
+        errno=error,
+        advice=_why(step) if error == 1 else "",
+    )
+
+
+def _why(step: "Step") -> str:
+    """Say why the kernel does not permit a limit: getrlimit(2) has two reasons."""
+    if step.args["resource"] == _NOFILE:
+        try:
+            fd = os.open(_NR_OPEN, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            most = step.args["hard"]  # the container's /proc need not be there; it is the host that raises limits
+        else:
+            most = int(os.read(fd, 32))
+            os.close(fd)
+        if step.args["hard"] > most:
+            return f"no limit of descriptors is above the kernel's own, fs.nr_open: {most}"
+    return "raising a hard limit takes CAP_SYS_RESOURCE"
+
+
+_LISTS = {
+    lib.LIST_BUILD: "build",
+    lib.LIST_PROCESS: "process",
+    lib.LIST_LIMITS: "limits",
+    lib.LIST_FILTER: "filter",
+    lib.LIST_EXECUTE: "execute",
+}
+
+
+def failure(plan: "Plan", where: int, index: int, error: int, call: str, text: str) -> Error:
+    """Return the Error for the step `index` of the list `where` (csrc/stub/plan.h, enum list)."""
+    steps = getattr(plan, _LISTS.get(where, "execute"))
+    if where == lib.LIST_FILTER:
+        return not_loaded(plan, call, error)
+    if where == lib.LIST_BUILD:
+        steps = [*steps, *plan.labels]
+    elif where == lib.LIST_PROCESS:
+        steps = [*steps, *plan.landlock]
+    if not 0 <= index < len(steps):
+        # Who may trace it may speak for it.
+        return Error("the container's process failed", "its message makes no sense")
+    return step_error(steps[index], error, call, text)
+
+
+def not_loaded(plan: "Plan", call: str, error: int) -> Error:
+    """Return the Error for a filter or a ruleset that `call` refused with errno `error`."""
+    steps = plan.landlock[-1:] if call == "landlock_restrict_self" else plan.filter
+    if not steps:
+        # Who may trace it may speak for it.
+        return Error("the container's process failed", "its message makes no sense")
+    return step_error(steps[0], error, call, "")
+
+
+def stub_error(plan: "Plan", stub: "Any") -> Error:
+    """Return the Error for the failure that `stub` tells of, with ffi.errno."""
+    error = ffi.errno
+    return failure(plan, stub.failed_list, stub.failed_index, error, text_of(stub.call), text_of(stub.text))
+
+
+def text_of(pointer: "Any") -> str:
+    """Return a string of C."""
+    return os.fsdecode(ffi.string(pointer)) if pointer != ffi.NULL else ""
+
+
 class Report:
     """A message of the stub, decoded."""
 
-    __slots__ = ("call", "error", "index", "kind", "text")
+    __slots__ = ("call", "error", "index", "kind", "text", "where")
 
     def __init__(self, message: bytes) -> None:
         raw = ffi.new("struct message_step *")
         ffi.memmove(raw, message, min(len(message), ffi.sizeof("struct message_step")))
         self.kind = raw.kind
+        self.where = raw.list
         self.index = raw.index
         self.error = raw.error
-        self.call = os.fsdecode(ffi.string(raw.call))
-        self.text = os.fsdecode(ffi.string(raw.text))
+        self.call = text_of(raw.call)
+        self.text = text_of(raw.text)
 
 
 def read(sync: int) -> bytes:
-    """Return the child's next message, b"" when it is gone."""
+    """Return the next message, b"" when nobody is left to send one. Raises Error.
+
+    On a socket that has a patience (csrc/stub/sockets.c) it raises BlockingIOError at the end of that.
+    """
     try:
         return os.read(sync, 65536)
     except ConnectionResetError:
         return b""
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise Error("cannot hear from the container's process", step="read(socket)", errno=error.errno or 0) from None
 
 
 def send(sync: int, message: bytes) -> bool:
-    """Send `message`; False when nobody is there to read it."""
-    return lib.pyr_send(sync, message, len(message)) >= 0
+    """Send `message`; False when nobody is there to read it. Raises Error where it cannot be sent."""
+    result = lib.pyr_send(sync, message, len(message))
+    if result < 0 and -result not in (errno.EPIPE, errno.ECONNRESET):
+        raise Error("cannot reach the container's process", step="sendto", errno=-result)
+    return bool(result >= 0)

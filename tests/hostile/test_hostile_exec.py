@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 TIMEOUT = 30
 LURKER = Path(__file__).with_name("lurker.c")
+WATCHER = Path(__file__).with_name("watcher.c")
 EVERYTHING = [f"CAP_{name}" for name in ("SYS_ADMIN", "SYS_CHROOT", "MKNOD", "DAC_OVERRIDE", "CHOWN", "FOWNER", "KILL")]
 
 
@@ -24,7 +25,8 @@ class Box:
     def __init__(self, runtime, bundle, script, change=None, damage=None):
         def configure(config):
             config["process"]["args"] = ["sh", "-c", script]
-            config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), EVERYTHING)
+            sets = ("bounding", "effective", "permitted")
+            config["process"]["capabilities"] = {name: list(EVERYTHING) for name in sets}
             config["root"]["readonly"] = False
             config["linux"].pop("maskedPaths", None)
             config["linux"].pop("readonlyPaths", None)
@@ -115,6 +117,68 @@ def test_nobody_gets_into_the_process_before_its_program(runtime, box, lurker, c
         victim.stdin.close()
     caught = (inside.rootfs / "caught").read_text().splitlines()
     assert [line for line in caught if "exe=/bin/busybox" not in line] == []
+
+
+@pytest.fixture(scope="session")
+def watcher(tmp_path_factory):
+    """A program that looks at all of every process that comes up, with CAP_SYS_PTRACE."""
+    program = tmp_path_factory.mktemp("watcher") / "watcher"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, WATCHER], check=True)
+    return program
+
+
+def traces_others(config):
+    """The container may trace what is in its pid namespace, and is in no user namespace; exec gets less than that."""
+    for names in config["process"]["capabilities"].values():
+        names[:] = [*EVERYTHING, "CAP_SYS_PTRACE"]
+
+
+WAYS_IN = {
+    "plain": [],
+    "another user": ["--user", "5:5"],
+    "a terminal": ["--tty"],
+    "a group below": ["--cgroup", "/"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_a_process_of_exec_holds_nothing_of_the_host_once_it_can_be_seen(runtime, box, watcher, way):
+    """CVE-2016-9962, CVE-2024-21626: with CAP_SYS_PTRACE every descriptor of it could be opened again."""
+
+    def damage(rootfs):
+        shutil.copy(watcher, rootfs / "bin/watcher")
+        (rootfs / "seen").write_text("")
+
+    inside = box("watcher /seen 2>&1 &\nread line < /proc/$!/stat", change=traces_others, damage=damage)
+    rounds = 0
+    before: list[str] = []
+    while rounds < 40 or (not before and rounds < 2000):
+        rounds += 1
+        inside("/bin/busybox", "true", options=WAYS_IN[way])
+        seen = (inside.rootfs / "seen").read_text().splitlines()
+        before = [line for line in seen if "busybox" not in line.split()[0]]
+    assert before, "never seen before its program"
+    own = re.compile(r"fd \d+ -> (pipe:|socket:|/dev/null|/dev/pts/|/seen|/dev/ptmx)")
+    for line in before:
+        what = line.split(maxsplit=1)[1]
+        if what.startswith("fd "):
+            # Standard streams of this test are files in its directory, which the program gets.
+            assert own.match(what) or int(what.split()[1]) < 3, line
+            assert not (int(what.split()[1]) > 2 and "/dev/null" in what), line
+        elif what.startswith(("root ", "cwd ")):
+            assert what in ("root /", "cwd /"), line
+        elif what.startswith("caps "):
+            assert int(what.split()[1], 16) & ~_mask([*EVERYTHING, "CAP_SYS_PTRACE"]) == 0, line
+        else:
+            raise AssertionError(line)
+    sockets = {line.split()[2] for line in before if "socket:" in line and int(line.split()[2]) > 2}
+    assert len(sockets) <= 1
+
+
+def _mask(names):
+    from pyruntime.plan.capabilities import NUMBERS
+
+    return sum(1 << NUMBERS[name] for name in names)
 
 
 # ---- The host's own program ----

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import pyruntime
-from pyruntime._stub import lib
+from pyruntime._stub import ffi, lib
 from pyruntime.base.errors import Error
+from pyruntime.engine.child.step_array import Program
 from pyruntime.host.facts import facts
-from pyruntime.init import labels
 from pyruntime.plan.step import Step
+from pyruntime.protocol import messages
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -48,16 +49,26 @@ def step(*attributes, text="exec p"):
     return Step("label", "/process/apparmorProfile", "config.md#linux-process", attributes=list(attributes), text=text)
 
 
+def apply(label, proc):
+    """Have the stub carry out the step, as in a container's process."""
+    program = Program()
+    array = program.array([label])
+    stub = program.stub()
+    stub.proc = proc
+    if lib.pyr_run(stub, array, 1) != 1:
+        raise messages.step_error(label, ffi.errno, messages.text_of(stub.call), messages.text_of(stub.text))
+
+
 def test_the_first_attribute_that_the_kernel_has_is_written(proc, comm):
-    labels.apply(step("absent/exec", "../comm", text="label-a"), proc)
+    apply(step("absent/exec", "../comm", text="label-a"), proc)
     assert comm() == "label-a"
-    labels.apply(step("../comm", "absent/exec", text="label-b"), proc)
+    apply(step("../comm", "absent/exec", text="label-b"), proc)
     assert comm() == "label-b"
 
 
 def test_a_refusal_names_the_element_and_the_label(proc):
     with pytest.raises(Error, match="cannot apply the label p") as raised:
-        labels.apply(step("absent/exec"), proc)
+        apply(step("absent/exec"), proc)
     assert raised.value.pointer == "/process/apparmorProfile"
     assert raised.value.errno == errno.ENXIO
 

@@ -83,12 +83,10 @@ def _by(module):
 
 def _runs_at_create(original):
     def wrong(orders, channel):
+        from pyruntime._stub import lib
         from pyruntime.base import lean_os as os
-        from pyruntime.init import execute
 
-        execute.execute(
-            orders.plan.execute[0], os.dup(1), orders.preserve_fds, execute.restrictions(orders.seccomp, [], -1)
-        )
+        lib.pyr_execute(orders.execution, orders.stub, os.dup(1))
 
     return wrong
 
@@ -180,34 +178,22 @@ ACTIONS = {
         (CREATE,),
     ),
     "program-runs-at-create": ("pyruntime.init.main:_wait_for_start", _runs_at_create, (LIFECYCLE, CREATE)),
-    "program-not-looked-for": ("pyruntime.init.execute:check", _nothing, (CREATE, PROCESS)),
-    "terminal-not-sent": ("pyruntime.init.main:_send_terminal", _nothing, (PROCESS,)),
+    "program-not-looked-for": (
+        "pyruntime.init.main:lib",
+        _without_calls(pyr_prepare=lambda *_: 0),
+        (CREATE, PROCESS),
+    ),
+    "terminal-not-sent": (
+        "pyruntime.engine.child.step_array:Program.stub",
+        lambda original: lambda self, console=-1: original(self),
+        (PROCESS,),
+    ),
     "pidfd-not-sent": ("pyruntime.engine.caller.pidfd_socket:send", _nothing, (CREATE,)),
     "read-again-from-bundle": ("pyruntime.store.container:Container.read_config", _from_the_bundle, (LIFECYCLE,)),
     "root-mount-left": ("pyruntime.engine.root_mount:remove", _nothing, (DELETE,)),
     # ---- init ----
     "descriptors-kept": ("pyruntime.init.main:lib", _without_calls(pyr_close_range=lambda *_: 0), (DESCRIPTORS,)),
-    "descriptors-not-closed-at-exec": (
-        "pyruntime.init.execute:lib",
-        _without_calls(pyr_close_range=lambda *_: 0),
-        (DESCRIPTORS,),
-    ),
-    "signals-not-reset": ("pyruntime.init.execute:lib", _without_calls(pyr_reset_signals=lambda: None), (PROCESS,)),
-    "preserved-not-inherited": (
-        "pyruntime.init.execute:os",
-        _without_calls(set_inheritable=lambda *_: 0),
-        (DESCRIPTORS,),
-    ),
     "imports-left-on": ("pyruntime.init.main:_switch_imports_off", _nothing, (LIFECYCLE,)),
-    "late-limits-left-out": ("pyruntime.init.main:limits.lower", _nothing, ("config.md#posix-process",)),
-    "no-home": ("pyruntime.init.home:with_home", lambda original: lambda env, uid: env, (PROCESS,)),
-    "first-path-counts": (
-        "pyruntime.init.execute:_search_path",
-        lambda original: lambda env: original(env[::-1]),
-        (PROCESS,),
-    ),
-    "cwd-may-be-outside": ("pyruntime.init.identity:_inside", _returns(True), (PROCESS,)),
-    "host-null-kept": ("pyruntime.init.identity:_use_own_null", _nothing, (PROCESS,)),
     # ---- hooks ----
     "hooks-reversed": ("pyruntime.protocol.hooks:run", _argument(0, lambda steps: steps[::-1]), (HOOKS,)),
     "create-runtime-before-prestart": (

@@ -1,10 +1,12 @@
 """The child: cloned, mapped, accompanied until it is ready; what it reports becomes an Error."""
 
 import errno
+import select
 
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
+from pyruntime.cgroup.files import write_file
 from pyruntime.init import main as init
 from pyruntime.plan.cgroup.cgroup import UNIFIED
 from pyruntime.plan.namespaces import TYPES
@@ -18,21 +20,34 @@ if TYPE_CHECKING:
     from pyruntime.cgroup.cgroup import Cgroup
     from pyruntime.engine.child.host_files import Sources
     from pyruntime.engine.child.step_array import Program
+    from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 
 _KILL = 9
+_PATIENCE = 1000  # milliseconds after which the host looks whether it still makes sense to wait for a message
+_LAST_PATIENCE = 5000  # milliseconds for a killed process to end: one that is frozen does not
+
+# What ends the wait for a process that does not get on, where signals are held back for it: SIGHUP, SIGINT, SIGQUIT,
+# SIGTERM.
+_IMPATIENT = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14
 
 
 class Child:
-    """Init as the host holds it: `pid` and `pidfd` are 0 and -1 until it exists; `sync` is the socket to it."""
+    """Init, or a process of exec, as the host holds it.
 
-    __slots__ = ("pid", "pidfd", "sync")
+    pid, pidfd  0 and -1 until it exists
+    sync        the socket to it
+    late        the file by which it joins the group that limits its memory, once it is ready; "" for none
+    """
+
+    __slots__ = ("late", "pid", "pidfd", "sync")
 
     def __init__(self, sync: int) -> None:
         self.sync = sync
         self.pid = 0
         self.pidfd = -1
+        self.late = ""
 
     def kill(self) -> None:
         """End the process, wait for its end, and let go of it. For a container that is given up."""
@@ -42,9 +57,29 @@ class Child:
             # Nobody has waited for it yet, so that the number is its own.
             os.kill(self.pid, _KILL)
         if self.pid > 0:
-            _reap(self.pid)
+            if self.pidfd < 0 or _ends(self.pidfd, _LAST_PATIENCE):
+                _reap(self.pid)
             self.pid = 0
         self.close()
+
+    def join_late(self) -> None:
+        """Move the process into the group that limits its memory, where that was put off. Raises Error."""
+        if not self.late:
+            return
+        path, self.late = self.late, ""
+        try:
+            write_file(path, str(self.pid))
+        except OSError as error:
+            doing, clause = "cannot join the container's cgroup", "config-linux.md#control-groups"
+            raise Error(doing, clause=clause, step=f"write({path})", errno=error.errno or 0) from None
+
+    def await_end(self) -> None:
+        """Wait for the end of the process. Raises Error where a signal asks to give up."""
+        while self.pidfd >= 0 and not _ends(self.pidfd, _PATIENCE):
+            number = _signal_to_end()
+            if number:
+                raise Error("given up waiting for the container's process", f"signal {number} came")
+        _reap(self.pid)
 
     def take_sync(self) -> int:
         """Return the socket, which is the caller's from now on."""
@@ -67,46 +102,79 @@ def _reap(pid: int) -> int:
         return 0
 
 
-def spawn(
-    plan: "Plan",
-    program: "Program",
-    sources: "Sources",
-    cgroup: "Cgroup",
-    orders: init.Orders,
-    undo: "Undo",
-) -> Child:
-    """Clone the process that will follow `orders`, and accompany it until its steps begin; returns in the host only.
+def _ends(pidfd: int, milliseconds: int) -> bool:
+    """Wait at most so long for the end of a process; tell whether it has come."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(os.call(poll.poll, milliseconds))
 
-    Closes `sources`: the child has what is in it. Raises Error for whatever goes wrong on the way.
+
+class Request:
+    """The process to make.
+
+    plan, program, sources, cgroup   what it is made of, with and in
+    orders    what its init does; None for a process of exec, which comes to its program without Python
+    console   socket that takes the terminal's master, or -1
+    preserve  how many descriptors from 3 on its program inherits
+    seccomp   the filter to load before the program, or None
     """
+
+    __slots__ = ("cgroup", "console", "orders", "plan", "preserve", "program", "seccomp", "sources")
+
+    def __init__(
+        self,
+        plan: "Plan",
+        program: "Program",
+        sources: "Sources",
+        cgroup: "Cgroup",
+        *,
+        orders: "init.Orders | None" = None,
+        console: int = -1,
+        preserve: int = 0,
+        seccomp: "Filter | None" = None,
+    ) -> None:
+        self.plan = plan
+        self.program = program
+        self.sources = sources
+        self.cgroup = cgroup
+        self.orders = orders
+        self.console = console
+        self.preserve = preserve
+        self.seccomp = seccomp
+
+
+def spawn(request: Request, undo: "Undo") -> Child:
+    """Clone the process, and accompany it until its steps begin; returns in the host only.
+
+    Closes `request.sources`: the child has what is in it. Raises Error for whatever goes wrong on the way.
+    """
+    plan, sources, cgroup = request.plan, request.sources, request.cgroup
     pair = ffi.new("int[2]")
     error = lib.pyr_socketpair(pair)
     if error:
         raise Error("cannot make a socket pair", errno=-error)
     child = Child(pair[0])
     undo.push(child.kill)
-    orders.sync = sources.own(pair[1])
-    build, orders.enter = program.array(plan.build), program.array(plan.enter)
-    orders.stub = program.stub()
-    request = _spawn_request(plan, sources, cgroup, orders, child.sync)
+    lib.pyr_set_patience(child.sync, _PATIENCE)
+    sync = sources.own(pair[1])
+    spawn, stub = _spawn_request(request, child, sync)
     network = _network(plan, sources)
     pidfd = ffi.new("int *", -1)
     # The user's own systemd owns the group, but no group that is above both it and this process: the kernel lets nobody
     # but root move a process there (cgroups(7), delegation). systemd has the system's one do it. Whether that is so
-    # shows at once, unless there is an intermediate process, which fails by itself.
+    # shows at once.
     users = cgroup.unit is not None and cgroup.unit["user"]
-    attach = users and bool(request.flags & lib.SPAWN_VIA)
-    if attach:
-        request.cgroup = -1
-    pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
-    if users and not attach and pid == -errno.EACCES:
+    attach = False
+    pid = lib.pyr_spawn(spawn, stub, pidfd)
+    if users and pid == -errno.EACCES:
         attach = True
-        request.cgroup = -1
-        pid = lib.pyr_spawn(request, orders.stub, build, len(plan.build), pidfd)
+        spawn.cgroup = -1
+        pid = lib.pyr_spawn(spawn, stub, pidfd)
     if pid == 0:
-        init.main(orders)
+        assert request.orders is not None
+        init.main(request.orders)
     if pid < 0:
-        raise _clone_error(-pid, request.clone_flags)
+        raise _clone_error(-pid, spawn.clone_flags)
     child.pid, child.pidfd = pid, pidfd[0]
     sources.close()
     if network >= 0:
@@ -115,7 +183,7 @@ def spawn(
         from pyruntime.cgroup import systemd
 
         systemd.attach(cgroup, pid)
-    _accompany(child, plan, request)
+    _accompany(child, plan, spawn)
     if attach and child.pid != pid:
         systemd.attach(cgroup, child.pid)
     if plan.net_devices:
@@ -137,11 +205,12 @@ def _network(plan: "Plan", sources: "Sources") -> int:
     return net_devices.joined(sources)
 
 
-def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", orders: init.Orders, host_sync: int) -> "Any":
-    """Return `struct spawn` for the namespaces of `plan` (csrc/stub/plan.h says what its flags mean).
+def _spawn_request(request: Request, child: Child, sync: int) -> "tuple[Any, Any]":
+    """Return `struct spawn` (csrc/stub/plan.h says what its flags mean) and the `struct stub` of its steps.
 
-    What it points to is kept by `sources`, which also owns the descriptors.
+    What they point to is kept by `request.program` and `request.sources`, which also owns the descriptors.
     """
+    plan, program, sources, cgroup = request.plan, request.program, request.sources, request.cgroup
     made = 0
     for step in plan.namespaces:
         if step.op == "clone":
@@ -151,13 +220,13 @@ def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", orders: i
         joined |= kind
     spawn = ffi.new("struct spawn *")
     spawn.clone_flags = made & ~lib.CLONE_NEWCGROUP
-    spawn.sync = orders.sync
-    spawn.host_sync = host_sync
+    spawn.sync = sync
+    spawn.host_sync = child.sync
     spawn.cgroup = cgroup.fd
     spawn.back = -1
     but = None
     if plan.cgroup.tight is not None and cgroup.paths:
-        but = _join_late(spawn, plan.cgroup.tight, sources, cgroup, orders, leave=bool(made & lib.CLONE_NEWCGROUP))
+        but = _join_late(spawn, plan.cgroup.tight, sources, cgroup, child, leave=bool(made & lib.CLONE_NEWCGROUP))
     tasks = [sources.own(fd) for fd in cgroup.task_fds(but)]
     spawn.tasks = sources.pin(ffi.new("int[]", tasks or [-1]))
     spawn.task_count = len(tasks)
@@ -176,10 +245,25 @@ def _spawn_request(plan: "Plan", sources: "Sources", cgroup: "Cgroup", orders: i
     elif joined & lib.CLONE_NEWUSER:
         flags |= lib.SPAWN_BECOME_ROOT
     through = joined & (lib.CLONE_NEWUSER | lib.CLONE_NEWPID | lib.CLONE_NEWTIME) or made & lib.CLONE_NEWTIME
-    if through or (made & lib.CLONE_NEWUSER and joined):
+    if through or (made & lib.CLONE_NEWUSER and joined) or request.orders is None:
         flags |= lib.SPAWN_VIA
     spawn.flags = flags
-    return spawn
+    execution = program.execution(plan, request.preserve, request.seccomp.raw if request.seccomp else None)
+    steps = [*plan.process, *plan.landlock]
+    process = program.array(steps)
+    if request.orders is None:
+        build = [*plan.build, *plan.labels]
+        spawn.build, spawn.build_count = program.array(build), len(build)
+        spawn.process, spawn.process_count = process, len(steps)
+        spawn.execution = execution
+        stub = program.stub(request.console)
+    else:
+        orders = request.orders
+        spawn.build, spawn.build_count = program.array(plan.build), len(plan.build)
+        orders.enter, orders.labels, orders.process = program.array(plan.enter), program.array(plan.labels), process
+        orders.execution, orders.sync, orders.late = execution, sync, bool(child.late)
+        stub = orders.stub = program.stub(request.console)
+    return spawn, stub
 
 
 def _join_late(
@@ -187,11 +271,11 @@ def _join_late(
     tight: "tuple[str, str]",
     sources: "Sources",
     cgroup: "Cgroup",
-    orders: init.Orders,
+    child: Child,
     *,
     leave: bool,
 ) -> str | None:
-    """Have init join the group that limits its memory when it is ready, and not before; return its controller.
+    """Have the child join the group that limits its memory when it is ready, and not before; return its controller.
 
     leave  a new cgroup namespace starts at the groups of who makes it: init joins all of them for it, then leaves this
            one again. Nothing is returned then
@@ -203,7 +287,7 @@ def _join_late(
             back = sources.own(os.open(outside, os.O_WRONLY | os.O_CLOEXEC))
         except OSError:
             return None  # an ordinary user has no way back: init stays
-    orders.group = sources.own(cgroup.entry_fd(controller))
+    child.late = f"{cgroup.paths[controller]}/cgroup.procs"
     spawn.back = back
     if leave:
         return None
@@ -234,7 +318,8 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_VIA:
         pid = int(expect(child, plan, bytes([lib.MESSAGE_PID]))[1:])
-        _reap(child.pid)
+        # It has nothing left to do, unless it is frozen first.
+        child.await_end()
         os.close(child.pidfd)
         child.pid, child.pidfd = pid, lib.pyr_pidfd_open(pid)
         if child.pidfd < 0:
@@ -242,32 +327,95 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
         messages.send(child.sync, messages.GO)
 
 
+def _hear(child: Child) -> bytes:
+    """Return the child's next message, b"" when it is gone. Raises Error where waiting makes no sense any more.
+
+    A child waits for nobody but the host, and is never long about it, unless it is frozen, or its machine is busy. Its
+    other half, the intermediate process, may have died between making it and telling of it.
+    """
+    while True:
+        try:
+            return messages.read(child.sync)
+        except BlockingIOError:
+            number = _signal_to_end()
+            if number:
+                raise Error("given up waiting for the container's process", f"signal {number} came") from None
+            if child.pidfd >= 0 and _ends(child.pidfd, 0) and not _ends(child.sync, 0):
+                return b""
+
+
+def _signal_to_end() -> int:
+    pending = lib.pyr_pending_signals() & _IMPATIENT
+    return int(pending & -pending).bit_length()
+
+
 def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
     """Return the child's next message, which must be of `kind`. Raises Error for any other and for its death."""
-    message = messages.read(child.sync)
+    message = _hear(child)
     if message[:1] == kind:
         return message
     if not message:
         raise _died(child, plan)
+    raise failure(message, plan)
+
+
+def left(ready: bytes, plan: "Plan") -> "list[Step]":
+    """Return the limits that the child's message of being ready leaves to the host."""
+    return [step for index, step in enumerate(plan.limits) if index in ready[1:]]
+
+
+def failure(message: bytes, plan: "Plan") -> Error:
+    """Return the Error that a message of the child tells of."""
     if message[:1] == messages.FAILED:
-        raise messages.decode_error(message, plan)
+        return messages.decode_error(message, plan)
     report = messages.Report(message)
     if report.kind == lib.MESSAGE_STEP:
-        raise messages.step_error(plan.build[report.index], report.error, report.call, report.text)
-    raise _spawn_error(plan, report)
+        return messages.failure(plan, report.where, report.index, report.error, report.call, report.text)
+    if report.kind == lib.MESSAGE_SPAWN:
+        return _spawn_error(plan, report)
+    return Error("the container's process failed", "its message makes no sense")
 
 
-def expect_execution(child: Child, plan: "Plan") -> None:
-    """Wait until the child has executed its program; for one that waits for no start. Raises Error."""
+def expect_execution(child: Child, plan: "Plan", seccomp: "Filter | None") -> None:
+    """Wait until the child has executed its program; for a process of exec. Raises Error.
+
+    The filter's listener, which it sends when it has loaded the filter, goes on to the agent.
+    """
     expect(child, plan, messages.EXECUTES)
-    message = messages.read(child.sync)
+    if seccomp is not None and seccomp.listener >= 0:
+        _pass_listener(child, plan, seccomp)
+    message = _hear(child)
     if message:
-        raise messages.decode_error(message, plan)
+        raise failure(message, plan)
+
+
+def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
+    data, fd = ffi.new("char[]", ffi.sizeof("struct message_step")), ffi.new("int *")
+    while True:
+        size = lib.pyr_receive(child.sync, data, ffi.sizeof("struct message_step"), fd)
+        if size != -errno.EAGAIN:
+            break
+        number = _signal_to_end()
+        if number:
+            raise Error("given up waiting for the container's process", f"signal {number} came")
+    if size < 0:
+        raise Error("cannot take the seccomp descriptor", step="recvmsg", errno=-size)
+    if size == 0:
+        raise _died(child, plan)
+    message = bytes(ffi.buffer(data, size))
+    if fd[0] < 0:
+        raise failure(message, plan)
+    try:
+        sent = seccomp.send(fd[0])
+    finally:
+        os.close(fd[0])
+    if sent < 0:
+        raise messages.step_error(plan.filter[0], -sent, "sendmsg", "")
 
 
 def _spawn_error(plan: "Plan", report: "messages.Report") -> Error:
     joins = [step for step in plan.namespaces if step.op == "setns"]
-    if report.index >= 0:
+    if 0 <= report.index < len(joins):
         step: Step = joins[report.index]
         doing = f"cannot join the {step.args['namespace']} namespace {step.args['path']}"
         return Error(doing, pointer=step.pointer, clause=step.clause, step=report.call, errno=report.error)

@@ -1,5 +1,7 @@
 """The flat form of a plan's stub steps: an array of `struct step` and the arena of its strings (csrc/stub/plan.h)."""
 
+import sys
+
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 
@@ -7,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 
 # Strings are offsets into the arena, numbers are copied as they are; other arguments are for the host alone.
@@ -27,6 +30,51 @@ _NUMBERS = frozenset(
         "rec_propagation",
     ]
 )
+
+
+# Operation of a process step -> argument -> its place among the numbers of the step (csrc/stub/plan.h, enum value).
+_VALUES = {
+    "terminal": {"rows": lib.VALUE_ROWS, "columns": lib.VALUE_COLUMNS},
+    "personality": {"persona": lib.VALUE_PERSONA},
+    "sched_setattr": {
+        "policy": lib.VALUE_POLICY,
+        "flags": lib.VALUE_SCHED_FLAGS,
+        "nice": lib.VALUE_NICE,
+        "priority": lib.VALUE_PRIORITY,
+        "runtime": lib.VALUE_RUNTIME,
+        "deadline": lib.VALUE_DEADLINE,
+        "period": lib.VALUE_PERIOD,
+    },
+    "ioprio_set": {"ioclass": lib.VALUE_IOCLASS, "priority": lib.VALUE_LEVEL},
+    "set_mempolicy": {"mode": lib.VALUE_MODE},
+    "chdir": {"tolerant": lib.VALUE_TOLERANT},
+    "umask": {"mask": lib.VALUE_MASK},
+    "bounding": {"keep": lib.VALUE_KEEP},
+    "user": {"setgroups": lib.VALUE_SETGROUPS},
+    "capset": {
+        "effective": lib.VALUE_EFFECTIVE,
+        "permitted": lib.VALUE_PERMITTED,
+        "inheritable": lib.VALUE_INHERITABLE,
+        "ambient": lib.VALUE_AMBIENT,
+        "until_exec": lib.VALUE_UNTIL_EXEC,
+    },
+    "stdio": {"made": lib.VALUE_MADE},
+    "setsid": {"controlling": lib.VALUE_CONTROLLING},
+    "landlock_create_ruleset": {
+        "handled_fs": lib.VALUE_HANDLED_FS,
+        "handled_net": lib.VALUE_HANDLED_NET,
+        "scoped": lib.VALUE_SCOPED,
+    },
+    "landlock_add_path": {"allowed_fs": lib.VALUE_ALLOWED},
+    "landlock_add_port": {"allowed_net": lib.VALUE_ALLOWED, "port": lib.VALUE_PORT},
+    "landlock_restrict_self": {},
+    "prlimit": {"resource": lib.VALUE_RESOURCE, "soft": lib.VALUE_SOFT, "hard": lib.VALUE_HARD},
+}
+# What the step calls otherwise.
+_TEXTS = {"name": "data", "text": "source", "attributes": "data"}
+_BITS = frozenset(["cpus", "nodes"])
+_WORD = 64  # bits
+_EVERY = (1 << _WORD) - 1
 
 
 class Program:
@@ -54,14 +102,24 @@ class Program:
             self._arena += raw + b"\0"
         return offset
 
+    def _list(self, raw: bytes) -> int:
+        """Return the offset of numbers, where the processor can read them."""
+        self._arena += bytes(-len(self._arena) % 8)
+        offset = len(self._arena)
+        self._arena += raw
+        return offset
+
     def array(self, steps: "list[Step]") -> "Any":
         """Return `steps` as a C array of `struct step`."""
         array = ffi.new("struct step[]", max(len(steps), 1))
         for index, step in enumerate(steps):
             item = array[index]
-            item.op = OPERATIONS[step.op]
+            item.op = OPERATIONS.get(step.op, lib.OP_EXECVE)
             item.fd = self.trees.get(id(step), -1)
             item.userns = self.maps.get(id(step), -1)
+            if step.op in _VALUES or step.op in _OF_PROCESS:
+                self._fill(item, step)
+                continue
             for name, value in step.args.items():
                 if name in _STRINGS:
                     setattr(item, name, self._string(value))
@@ -70,15 +128,80 @@ class Program:
         self._pinned.append(array)
         return array
 
-    def stub(self) -> "Any":
-        """Return the `struct stub` that the steps act on; call it after the last `array`."""
+    def _fill(self, item: "Any", step: "Step") -> None:
+        """Fill in a step of a process."""
+        places = _VALUES.get(step.op, {})
+        for name, value in step.args.items():
+            if name in places:
+                item.value[places[name]] = int(value) & _EVERY
+            elif name == "groups":
+                item.list_size = len(value)
+                item.list = self._list(b"".join(number.to_bytes(4, sys.byteorder) for number in value))
+            elif name in _BITS:
+                bits = sum(1 << number for number in set(value))
+                item.list_size = -(-bits.bit_length() // _WORD)
+                item.list = self._list(bits.to_bytes(item.list_size * 8, "little"))
+            elif name in _TEXTS and step.op in _OF_PROCESS:
+                setattr(item, _TEXTS[name], self._string(value))
+            elif name == "path":
+                item.path = self._string(value)
+            elif name in ("uid", "gid"):
+                setattr(item, name, value)
+
+    def stub(self, console: int = -1) -> "Any":
+        """Return the `struct stub` that the steps act on; call it after the last `array`.
+
+        console  socket that takes the terminal's master, or -1
+        """
         arena = ffi.from_buffer(self._arena)
         stub = ffi.new("struct stub *")
         stub.arena = ffi.cast("char *", arena)
-        stub.root = stub.proc = stub.console = stub.terminal = -1
+        stub.root = stub.proc = stub.terminal = stub.ruleset = stub.restriction = -1
+        stub.console_socket = console
         self._pinned += [arena, stub]
         return stub
 
+    def execution(self, plan: "Plan", preserve: int, seccomp: "Any") -> "Any":
+        """Return `struct execution` for the program of `plan`; NULL where it has none.
+
+        preserve  how many descriptors from 3 on the program inherits
+        seccomp   `struct filter`, whose memory the caller keeps, or None
+        """
+        if not plan.execute:
+            return ffi.NULL
+        args = plan.execute[0].args
+        execution = ffi.new("struct execution *")
+        execution.argv = self._vector(args["argv"], 1)
+        # The environment goes as it stands: order, duplicates and all.
+        execution.env = self._vector(args["env"], 2)
+        execution.limits = self.array(plan.limits)
+        execution.limit_count = len(plan.limits)
+        execution.preserve = preserve
+        execution.filter = raw = seccomp if seccomp is not None else no_filter()
+        for step in plan.landlock:
+            if step.op == "landlock_restrict_self":
+                raw.capabilities |= step.args["capabilities"]
+        self._pinned += [execution, raw]
+        return execution
+
+    def _vector(self, strings: "list[str]", more: int) -> "Any":
+        """Return `strings` as an array that ends with NULL; with `more` - 1 it has room for that many more."""
+        items = [ffi.new("char[]", os.fsencode(text)) for text in strings]
+        vector = ffi.new("char *[]", len(items) + more)
+        vector[0 : len(items)] = items
+        self._pinned += [*items, vector]
+        return vector
+
+
+def no_filter() -> "Any":
+    """Return a `struct filter` that filters nothing."""
+    raw = ffi.new("struct filter *")
+    raw.agent = raw.ruleset = -1
+    return raw
+
+
+# Of these the arguments have places of their own, too.
+_OF_PROCESS = frozenset(["label", "keyring", "stdio", "no_new_privs", "sched_setaffinity"])
 
 OPERATIONS = {
     name: getattr(lib, f"OP_{name.upper()}")
@@ -105,5 +228,26 @@ OPERATIONS = {
         "chroot",
         "here",
         "verify",
+        "label",
+        "keyring",
+        "terminal",
+        "personality",
+        "sched_setattr",
+        "sched_setaffinity",
+        "ioprio_set",
+        "set_mempolicy",
+        "stdio",
+        "chdir",
+        "umask",
+        "bounding",
+        "user",
+        "capset",
+        "no_new_privs",
+        "setsid",
+        "prlimit",
+        "landlock_create_ruleset",
+        "landlock_add_path",
+        "landlock_add_port",
+        "landlock_restrict_self",
     )
 }

@@ -68,6 +68,23 @@ class Filter:
         self.raw.size = len(text)
         self.raw.agent = self.listener
 
+    def relay(self) -> None:
+        """Have the process send the listener to the host, which then calls `send`, and not to the agent."""
+        self.raw.relayed = True
+        self.raw.message, self.raw.size = self._pin(ffi.new("char[]", bytes([lib.MESSAGE_LISTENER]))), 1
+
+    def send(self, fd: int) -> int:
+        """Send the listener `fd` to the agent, after `address`; 0 or -errno. The agent's socket is closed."""
+        sent: int = lib.pyr_send_fd(self.listener, fd, self.raw.message, self.raw.size)
+        self.close()
+        return sent
+
+    def close(self) -> None:
+        """Close the agent's socket."""
+        if self.listener >= 0:
+            os.close(self.listener)
+        self.listener = -1
+
 
 def open_filter(step: "Step", config: "Config", root: str, sources: "Sources") -> Filter:
     """Return the filter of a "seccomp" step, its agent's socket connected and owned by `sources`. Raises Error.

@@ -250,7 +250,8 @@ def identity(host=None, linux=None, **process):
 def test_the_kernel_forces_this_order():
     found = [step.op for step in identity(terminal=True, user={"uid": 1, "gid": 2, "umask": 7}, noNewPrivileges=True)]
     for earlier, later in (
-        ("setsid", "terminal"),
+        ("terminal", "stdio"),
+        ("terminal", "setsid"),
         ("bounding", "user"),
         ("umask", "capset"),
         ("user", "capset"),

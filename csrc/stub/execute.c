@@ -1,0 +1,279 @@
+/* The program: found as execvp(3) finds it, checked at create, executed at start (config.md#process).
+ *
+ * Nothing here allocates memory: see identity.c.
+ */
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "filter.h"
+#include "process.h"
+#include "sockets.h"
+#include "stub.h"
+#include "syscalls.h"
+
+enum {
+    ROOM = 64,               /* descriptors that init needs, beside the caller's, until it executes the program */
+    USERS_LIMIT = 1 << 20,   /* bytes: more is no list of users */
+    FIELD_UID = 2, FIELD_HOME = 5 /* passwd(5): name, password, uid, gid, comment, home, shell */
+};
+
+static int failed_at(struct stub *stub, enum list list, uint32_t index) {
+    stub->failed_list = list;
+    stub->failed_index = (int32_t)index;
+    return -1;
+}
+
+/* ---- Limits ---- */
+
+/* A limit of descriptors that the process could not live with until it executes the program. */
+static bool waits(uint64_t resource, uint64_t soft, uint32_t preserve) {
+    return resource == RLIMIT_NOFILE && soft < ROOM + (uint64_t)preserve;
+}
+
+/* Sets a limit of process `pid`, 0 for this one, as far as it does not wait for the program. 0 or -errno. */
+/* Upholds config.md#posix-process/rlimit-soft, config.md#posix-process/rlimit-hard. */
+int pyr_limit(int pid, int resource, uint64_t soft, uint64_t hard, uint32_t preserve) {
+    if (!waits((uint64_t)resource, soft, preserve))
+        return pyr_prlimit(pid, resource, soft, hard);
+    /* Only a hard limit may have to be raised now, while there is who may do it. */
+    return hard >= ROOM + (uint64_t)preserve ? pyr_prlimit(pid, resource, hard, hard) : 0;
+}
+
+/* Sets those limits of this process that need no privilege; writes the numbers of the others to `left`, and returns how
+ * many they are. To lower a limit is everybody's right in a process of its own, while in one of another user even root
+ * needs CAP_SYS_RESOURCE for it. */
+int pyr_limit_own(const struct execution *execution, uint8_t left[]) {
+    int count = 0;
+    for (uint32_t i = 0; i < execution->limit_count; i++) {
+        const struct step *step = &execution->limits[i];
+        const uint64_t *value = step->value;
+        if (step->op != OP_PRLIMIT || pyr_limit(0, (int)value[VALUE_RESOURCE], value[VALUE_SOFT], value[VALUE_HARD],
+                                                execution->preserve) < 0)
+            left[count++] = (uint8_t)i;
+    }
+    return count;
+}
+
+/* Sets what had to wait until the program is executed. */
+static int lower_limits(const struct execution *execution, struct stub *stub) {
+    for (uint32_t i = 0; i < execution->limit_count; i++) {
+        const struct step *step = &execution->limits[i];
+        if (step->op == OP_PRLIMIT &&
+            waits(step->value[VALUE_RESOURCE], step->value[VALUE_SOFT], execution->preserve) &&
+            do_prlimit(stub, step) < 0)
+            return failed_at(stub, LIST_LIMITS, i);
+    }
+    return 0;
+}
+
+/* ---- The program ---- */
+
+/* PATH as the program will see it; of several, the last one, as with runc. */
+static const char *search_path(char *const *env) {
+    const char *found = "";
+    for (; *env; env++)
+        if (strncmp(*env, "PATH=", 5) == 0)
+            found = *env + 5;
+    return found;
+}
+
+/* 0 when the user of this process may execute the file `path`, otherwise the errno that says why not. */
+static int why_not_executable(const char *path) {
+    struct stat status;
+    if (stat(path, &status) < 0)
+        return errno;
+    if (S_ISDIR(status.st_mode))
+        return EISDIR;
+    /* access(2) asks for the real user, which here is the effective one. */
+    return S_ISREG(status.st_mode) && access(path, X_OK) == 0 ? 0 : EACCES;
+}
+
+static int not_executable(struct stub *stub, int error, const char *text) {
+    snprintf(stub->text, sizeof stub->text, "%s", text);
+    errno = error;
+    stub->call = "";
+    return failed_at(stub, LIST_EXECUTE, 0);
+}
+
+/* Writes to execution->path itself when the program's name has a slash, else the first executable file in PATH; fails
+ * with the errno of the candidate that came closest. */
+static int find(struct execution *execution, struct stub *stub) {
+    const char *program = execution->argv[0];
+    size_t size = sizeof execution->path;
+    if (strchr(program, '/')) {
+        int error = strlen(program) < size ? why_not_executable(program) : ENAMETOOLONG;
+        if (error == EISDIR) /* execve(2) itself says EACCES */
+            return not_executable(stub, EACCES, "it is a directory");
+        if (error)
+            return not_executable(stub, error, "");
+        snprintf(execution->path, size, "%s", program);
+        return 0;
+    }
+    int worst = ENOENT;
+    for (const char *directory = search_path(execution->env);;) {
+        size_t length = strcspn(directory, ":");
+        int wrote = length ? snprintf(execution->path, size, "%.*s/%s", (int)length, directory, program)
+                           : snprintf(execution->path, size, "./%s", program);
+        int error = wrote > 0 && (size_t)wrote < size ? why_not_executable(execution->path) : ENAMETOOLONG;
+        if (!error)
+            return 0;
+        if (error == EACCES)
+            worst = error;
+        if (!directory[length])
+            return not_executable(stub, worst, "executable file not found in $PATH");
+        directory += length + 1;
+    }
+}
+
+/* ---- HOME ---- */
+
+/* Where the reading of a list of users has got to. */
+struct reading {
+    char uid[16];             /* of whom */
+    int field;                /* of this line */
+    size_t place;             /* in that field */
+    bool other;               /* the line is another user's */
+    char *home;
+    size_t size;
+};
+
+/* Takes the next byte; true at the end of the line of the user. */
+static bool read_byte(struct reading *reading, char byte) {
+    if (byte == '\n') {
+        bool found = !reading->other && reading->field >= FIELD_HOME;
+        if (!found) {
+            reading->field = 0;
+            reading->place = 0;
+            reading->other = false;
+        }
+        return found;
+    }
+    if (byte == ':') {
+        if (reading->field == FIELD_UID && reading->uid[reading->place] != '\0')
+            reading->other = true;
+        reading->field++;
+        reading->place = 0;
+    } else if (reading->field == FIELD_UID && !reading->other) {
+        reading->other = reading->place >= sizeof reading->uid || reading->uid[reading->place] != byte;
+        reading->place++;
+    } else if (reading->field == FIELD_HOME && !reading->other) {
+        if (reading->place + 1 < reading->size)
+            reading->home[reading->place++] = byte;
+    }
+    if (reading->field == FIELD_HOME && reading->place < reading->size)
+        reading->home[reading->place] = '\0';
+    return false;
+}
+
+/* The home directory of this user by the container's own list; "/" where that has none, cannot be read, or is a file
+ * that could keep us waiting. */
+static void find_home(char *home, size_t size) {
+    struct reading reading = {.home = home, .size = size};
+    struct stat status;
+    snprintf(reading.uid, sizeof reading.uid, "%u", (unsigned)getuid());
+    home[0] = '\0';
+    if (stat("/etc/passwd", &status) == 0 && S_ISREG(status.st_mode)) {
+        cleanup_close int users = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (users >= 0 && fstat(users, &status) == 0 && S_ISREG(status.st_mode)) {
+            off_t left = status.st_size < USERS_LIMIT ? status.st_size : USERS_LIMIT;
+            char chunk[4096];
+            while (left > 0) {
+                ssize_t got = read(users, chunk, (off_t)sizeof chunk < left ? sizeof chunk : (size_t)left);
+                if (got < 0 && errno == EINTR)
+                    continue;
+                if (got <= 0)
+                    break;
+                for (ssize_t i = 0; i < got; i++)
+                    if (read_byte(&reading, chunk[i]))
+                        return;
+                left -= got;
+            }
+            if (read_byte(&reading, '\n')) /* the last line may lack its end */
+                return;
+        }
+    }
+    snprintf(home, size, "/");
+}
+
+/* HOME for a process whose environment has none, as every caller of runc expects it (no clause). The spec says nothing
+ * of it (config.md#process); Docker, containerd and Kubernetes leave it to the runtime. */
+static void add_home(struct execution *execution) {
+    static const char name[] = "HOME=";
+    const char *last = NULL;
+    for (char **entry = execution->env; *entry; entry++)
+        if (strncmp(*entry, name, sizeof name - 1) == 0)
+            last = *entry;
+    if (last && last[sizeof name - 1])
+        return;
+    char **kept = execution->env;
+    for (char **entry = execution->env; *entry; entry++)
+        if (strncmp(*entry, name, sizeof name - 1) != 0)
+            *kept++ = *entry;
+    memcpy(execution->home, name, sizeof name);
+    find_home(execution->home + sizeof name - 1, sizeof execution->home - sizeof name + 1);
+    *kept++ = execution->home;
+    *kept = NULL;
+}
+
+/* ---- The road ---- */
+
+/* Fails already at create when the program cannot be executed, as runc does, and completes its environment. To be called
+ * inside the container, as its user. */
+int pyr_prepare(struct execution *execution, struct stub *stub) {
+    if (find(execution, stub) < 0)
+        return -1;
+    add_home(execution);
+    return 0;
+}
+
+/* The caller's descriptors are open in the program, and no others. */
+static int choose_descriptors(uint32_t preserve) {
+    int answer = pyr_close_range(3 + preserve, ~0U, 1);
+    for (uint32_t fd = 3; answer == 0 && fd < 3 + preserve; fd++)
+        if (fcntl((int)fd, F_SETFD, 0) < 0) /* hooks did not get them */
+            answer = -errno;
+    return answer;
+}
+
+/* Loads the filter and replaces this process by the program; returns when that fails, -1 with errno and where.
+ *
+ * Who waits at the other end of `connection` reads MESSAGE_EXECUTES and then end-of-file as success: it closes at exec.
+ * Under the filter this process makes no call but execve, and before it sendmsg and close where there is an agent: all
+ * is made ready first. Only to report a failure it makes more; a filter that does not let it through makes that failure
+ * look like the program's own end.
+ */
+/* Upholds runtime.md#lifecycle/program-run. */
+int pyr_execute(struct execution *execution, struct stub *stub, int connection) {
+    static const char executes = MESSAGE_EXECUTES;
+    stub->text[0] = '\0';
+    if (lower_limits(execution, stub) < 0 || find(execution, stub) < 0)
+        return -1;
+    stub->call = "close_range";
+    int answer = choose_descriptors(execution->preserve);
+    if (answer == 0) {
+        stub->call = "rt_sigprocmask";
+        answer = pyr_reset_signals();
+    }
+    if (answer == 0) {
+        stub->call = "sendto";
+        answer = pyr_send(connection, &executes, sizeof executes);
+    }
+    if (answer < 0) {
+        errno = -answer;
+        return failed_at(stub, LIST_EXECUTE, 0);
+    }
+    struct filter *filter = execution->filter;
+    filter->ruleset = stub->restriction;
+    if (filter->length > 0 || filter->ruleset >= 0) {
+        answer = pyr_filter(filter);
+        if (answer < 0) {
+            errno = -answer;
+            stub->call = filter->call;
+            return failed_at(stub, LIST_FILTER, 0);
+        }
+    }
+    execve(execution->path, execution->argv, execution->env);
+    snprintf(stub->text, sizeof stub->text, "%.*s", (int)sizeof stub->text - 1, execution->path);
+    stub->call = "execve";
+    return failed_at(stub, LIST_EXECUTE, 0);
+}

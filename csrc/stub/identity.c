@@ -1,0 +1,234 @@
+/* What the container's process does to itself, one function a step of plan/process.py (config.md#process, #user).
+ *
+ * Nothing here allocates memory: the process may be a copy of the host's that lacks the allocator's pages.
+ */
+#include <grp.h>
+#include <limits.h>
+#include <linux/keyctl.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/sysmacros.h>
+
+#include "landlock.h"
+#include "process.h"
+#include "stub.h"
+#include "syscalls.h"
+
+/* A function of process.c answers with -errno. */
+static int result_of(struct stub *stub, const char *call, int answer) {
+    if (answer >= 0)
+        return 0;
+    errno = -answer;
+    return failed(stub, call);
+}
+
+/* What is written has no effect before execve, and is inherited by a child. */
+int do_label(struct stub *stub, const struct step *step) {
+    int answer = -ENOENT;
+    for (const char *name = stub_string(stub, step->data); *name; name += strlen(name) + 1) {
+        char path[64];
+        snprintf(path, sizeof path, "self/attr/%s", name);
+        answer = pyr_write_attribute(stub->proc, path, stub_string(stub, step->source));
+        if (answer != -ENXIO)
+            break;
+    }
+    return result_of(stub, "write", answer);
+}
+
+/* Where the kernel has no keyrings the container cannot use any. Any other failure would leave the caller's keys to it:
+ * what forbids it to the runtime need not forbid it to the container. */
+int do_keyring(struct stub *stub, const struct step *step) {
+    int answer = pyr_session_keyring(stub_string(stub, step->data));
+    return answer == -ENOSYS ? 0 : result_of(stub, "keyctl", answer);
+}
+
+int do_terminal(struct stub *stub, const struct step *step) {
+    int terminal = stub->terminal;
+    struct winsize size = {
+        .ws_row = (unsigned short)step->value[VALUE_ROWS], .ws_col = (unsigned short)step->value[VALUE_COLUMNS]};
+    if ((size.ws_row || size.ws_col) && ioctl(terminal, TIOCSWINSZ, &size) < 0)
+        return failed(stub, "ioctl(TIOCSWINSZ)");
+    for (int stream = 0; stream < 3; stream++)
+        if (dup2(terminal, stream) < 0)
+            return failed(stub, "dup2");
+    if (terminal > 2)
+        close(terminal);
+    stub->terminal = -1;
+    return 0;
+}
+
+int do_setsid(struct stub *stub, const struct step *step) {
+    if (setsid() < 0)
+        return failed(stub, "setsid");
+    if (step->value[VALUE_CONTROLLING] && ioctl(0, TIOCSCTTY, 0) < 0)
+        return failed(stub, "ioctl(TIOCSCTTY)");
+    return 0;
+}
+
+static bool is_null(const struct stat *status) {
+    return S_ISCHR(status->st_mode) && status->st_rdev == makedev(1, 3); /* mem(4) */
+}
+
+/* Puts the container's null device in the place of `stream`, if it has one: the host's leads to a mount that is not the
+ * container's, and CRIU could not make it again. */
+static void use_own_null(int stream) {
+    struct stat status;
+    if (lstat("/dev/null", &status) < 0 || !is_null(&status))
+        return;
+    cleanup_close int null = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+    if (null >= 0 && fstat(null, &status) == 0 && is_null(&status))
+        dup2(null, stream);
+}
+
+/* So that the user can open them again through /proc/self/fd. Only pipes and sockets, and the terminal that was made for
+ * the container: the caller's own terminal, a file or device of the host keep their owner whoever uses them here. */
+int do_stdio(struct stub *stub, const struct step *step) {
+    for (int stream = 0; stream < 3; stream++) {
+        struct stat status;
+        int result = fstat(stream, &status);
+        if (result == 0 && is_null(&status))
+            use_own_null(stream);
+        else if (result == 0 && status.st_uid != step->uid &&
+                 (step->value[VALUE_MADE] || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)))
+            result = fchown(stream, step->uid, (gid_t)-1);
+        /* Closed, on a read-only filesystem, or owned by someone whom the user namespace does not have: left as it is. */
+        if (result < 0 && errno != EBADF && errno != EINVAL && errno != EPERM && errno != EROFS)
+            return failed(stub, "fchown");
+    }
+    return 0;
+}
+
+/* Whether the working directory is below the root: getcwd(2) knows no path for any other. */
+static bool is_inside(void) {
+    char path[PATH_MAX];
+    return syscall(SYS_getcwd, path, sizeof path) > 0 && path[0] == '/';
+}
+
+/* Twice: the user may enter directories that root could not (on NFS, or in a user namespace), and the other way round.
+ * Of failures only the second counts, which is after the process has its place in the container's /proc, too. */
+int do_chdir(struct stub *stub, const struct step *step) {
+    bool tolerant = step->value[VALUE_TOLERANT];
+    if (chdir(stub_string(stub, step->path)) < 0) {
+        /* Entered before, as root; the user may stay there even if it could not have come by itself. */
+        if (tolerant || (errno == EACCES && stub->entered == step->path))
+            return 0;
+        return failed(stub, "chdir");
+    }
+    if (is_inside()) {
+        stub->entered = step->path;
+        return 0;
+    }
+    errno = EXDEV;
+    return failed(stub, "getcwd");
+}
+
+int do_umask(struct stub *stub, const struct step *step) {
+    (void)stub;
+    umask((mode_t)step->value[VALUE_MASK]);
+    return 0;
+}
+
+int do_bounding(struct stub *stub, const struct step *step) {
+    /* The capabilities survive the change of the user only with this; OP_CAPSET reduces them right after. */
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+        return failed(stub, "prctl(PR_SET_KEEPCAPS)");
+    return result_of(stub, "prctl(PR_CAPBSET_DROP)", pyr_bound(step->value[VALUE_KEEP]));
+}
+
+/* By system call: the C library would do it in every thread, and looks for them first. */
+int do_user(struct stub *stub, const struct step *step) {
+    if (step->value[VALUE_SETGROUPS]) {
+        if (step->list_size > NGROUPS_MAX) {
+            snprintf(stub->text, sizeof stub->text, "too many groups");
+            errno = EINVAL;
+            return failed(stub, "setgroups");
+        }
+        if (syscall(SYS_setgroups, (size_t)step->list_size, stub_string(stub, step->list)) < 0)
+            return failed(stub, "setgroups");
+    }
+    if (syscall(SYS_setresgid, step->gid, step->gid, step->gid) < 0)
+        return failed(stub, "setresgid");
+    return syscall(SYS_setresuid, step->uid, step->uid, step->uid) < 0 ? failed(stub, "setresuid") : 0;
+}
+
+int do_capset(struct stub *stub, const struct step *step) {
+    const uint64_t *value = step->value;
+    int answer = pyr_capset(value[VALUE_EFFECTIVE], value[VALUE_PERMITTED] | value[VALUE_UNTIL_EXEC],
+                            value[VALUE_INHERITABLE]);
+    if (answer < 0)
+        return result_of(stub, "capset", answer);
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return failed(stub, "prctl(PR_CAP_AMBIENT_CLEAR_ALL)");
+    for (unsigned long number = 0; number < 64; number++)
+        if (value[VALUE_AMBIENT] >> number & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0) < 0) {
+            snprintf(stub->text, sizeof stub->text, "capability %lu", number);
+            return failed(stub, "prctl(PR_CAP_AMBIENT_RAISE)");
+        }
+    return 0;
+}
+
+int do_no_new_privs(struct stub *stub, const struct step *step) {
+    (void)step;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? failed(stub, "prctl(PR_SET_NO_NEW_PRIVS)") : 0;
+}
+
+int do_personality(struct stub *stub, const struct step *step) {
+    return result_of(stub, "personality", pyr_personality((unsigned long)step->value[VALUE_PERSONA]));
+}
+
+int do_sched_setattr(struct stub *stub, const struct step *step) {
+    const uint64_t *value = step->value;
+    return result_of(stub, "sched_setattr",
+                     pyr_sched_setattr(0, (uint32_t)value[VALUE_POLICY], value[VALUE_SCHED_FLAGS],
+                                       (int32_t)value[VALUE_NICE], (uint32_t)value[VALUE_PRIORITY],
+                                       value[VALUE_RUNTIME], value[VALUE_DEADLINE], value[VALUE_PERIOD]));
+}
+
+int do_sched_setaffinity(struct stub *stub, const struct step *step) {
+    size_t size = step->list_size * sizeof(uint64_t);
+    return syscall(SYS_sched_setaffinity, 0, size, stub_string(stub, step->list)) < 0 ? failed(stub, "sched_setaffinity")
+                                                                                     : 0;
+}
+
+int do_ioprio_set(struct stub *stub, const struct step *step) {
+    return result_of(stub, "ioprio_set",
+                     pyr_ioprio_set((int)step->value[VALUE_IOCLASS], (int)step->value[VALUE_LEVEL]));
+}
+
+/* The kernel reads one bit less than it is told (set_mempolicy(2)). */
+int do_set_mempolicy(struct stub *stub, const struct step *step) {
+    unsigned long bits = step->list_size ? step->list_size * 64UL + 1 : 0;
+    const unsigned long *nodes = (const unsigned long *)(const void *)stub_string(stub, step->list);
+    return result_of(stub, "set_mempolicy", pyr_set_mempolicy((int)step->value[VALUE_MODE], nodes, bits));
+}
+
+/* Made as the container's user, with the paths that its program will see; it closes at execve. */
+int do_landlock_ruleset(struct stub *stub, const struct step *step) {
+    const uint64_t *value = step->value;
+    int answer = pyr_landlock_ruleset(value[VALUE_HANDLED_FS], value[VALUE_HANDLED_NET], value[VALUE_SCOPED]);
+    stub->ruleset = answer < 0 ? -1 : answer;
+    return result_of(stub, "landlock_create_ruleset", answer);
+}
+
+int do_landlock_path(struct stub *stub, const struct step *step) {
+    return result_of(stub, "landlock_add_rule",
+                     pyr_landlock_path(stub->ruleset, stub_string(stub, step->path), step->value[VALUE_ALLOWED]));
+}
+
+int do_landlock_port(struct stub *stub, const struct step *step) {
+    return result_of(stub, "landlock_add_rule",
+                     pyr_landlock_port(stub->ruleset, step->value[VALUE_PORT], step->value[VALUE_ALLOWED]));
+}
+
+int do_landlock_restrict(struct stub *stub, const struct step *step) {
+    (void)step;
+    stub->restriction = stub->ruleset;
+    return 0;
+}
+
+int do_prlimit(struct stub *stub, const struct step *step) {
+    const uint64_t *value = step->value;
+    return result_of(stub, "prlimit",
+                     pyr_prlimit(0, (int)value[VALUE_RESOURCE], value[VALUE_SOFT], value[VALUE_HARD]));
+}
