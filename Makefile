@@ -1,4 +1,4 @@
-# make run | edit | test | callers | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | clean
+# make run | edit | test | callers | machines | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | wheels | deb | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -9,19 +9,22 @@ HELLO := .cache/hello
 
 BUILD_PACKAGES := gcc libc6-dev libffi-dev libseccomp-dev python3-dev python3-venv busybox-static
 TEST_PACKAGES := dbus e2fsprogs iproute2 procps runc systemd
-CALLERS_PACKAGES := buildah catatonit conmon containerd containernetworking-plugins debootstrap docker-compose docker.io \
-	podman skopeo uidmap umoci
+# A package of its own from Debian 13 on.
+DOCKER_CLI = $(shell . /etc/os-release; test "$$ID" = debian -a "$${VERSION_ID:-99}" -gt 12 && echo docker-cli)
+CALLERS_PACKAGES = buildah catatonit conmon containerd containernetworking-plugins debootstrap docker-compose docker.io \
+	podman skopeo uidmap umoci $(DOCKER_CLI)
+MACHINES_PACKAGES := debootstrap
 VM_PACKAGES := debootstrap e2fsprogs qemu-system-x86
 # Any Go will do; one that is too old gets a newer one.
-VALIDATION_PACKAGES = ca-certificates $(if $(shell PATH=$$PATH:/usr/local/go/bin command -v go),,golang-go)
+GO_PACKAGES = ca-certificates $(if $(shell PATH=$$PATH:/usr/local/go/bin command -v go),,golang-go)
 BENCH_PACKAGES := crun runc
 PROFILE_PACKAGES := linux-perf strace
 
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all edit run test callers vm validation check bench profile fuzz mutate wrong attack lint ci install clean
-.PHONY: build-packages test-packages callers-packages vm-packages validation-packages bench-packages
+.PHONY: all edit run test callers machines vm validation check bench profile fuzz mutate wrong attack lint ci install wheels deb clean
+.PHONY: build-packages test-packages callers-packages machines-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
 all: $(VENV)/built
@@ -43,7 +46,7 @@ run: all
 	@$(VENV)/bin/pyruntime --root $(CURDIR)/.cache/root run --bundle $(HELLO) hello-$$$$
 
 # These need much more than the others, and have targets of their own.
-APART := callers vm validation
+APART := callers machines vm validation
 TESTS ?= tests $(APART:%=--ignore=tests/%)
 
 test: test-packages all $(VENV)/tools
@@ -53,7 +56,7 @@ $(APART): %: %-packages all $(VENV)/tools
 	$(VENV)/bin/pytest tests/$@ $(TESTFLAGS)
 
 # One run of pytest for everything: its last line counts all tests, those in the machines among them.
-check: test-packages callers-packages vm-packages validation-packages all $(VENV)/tools
+check: test-packages callers-packages machines-packages vm-packages validation-packages all $(VENV)/tools
 	$(VENV)/bin/pytest tests $(TESTFLAGS)
 
 bench: bench-packages all
@@ -110,6 +113,10 @@ install: all
 	ln -sf ../lib/pyruntime/bin/pyruntime $(DESTDIR)$(PREFIX)/bin/pyruntime
 	$(VENV)/bin/python generate/share.py $(DESTDIR)$(PREFIX)/share
 
+# For others: into dist/, from the roots of tests/machines.
+wheels deb: machines-packages
+	$(PYTHON) packaging/$@.py
+
 clean:
 	rm -rf $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -157,13 +164,16 @@ test-packages:
 	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 
 callers-packages:
-	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(CALLERS_PACKAGES))
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(GO_PACKAGES) $(CALLERS_PACKAGES))
+
+machines-packages:
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(MACHINES_PACKAGES))
 
 vm-packages:
-	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(VALIDATION_PACKAGES) $(VM_PACKAGES))
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(GO_PACKAGES) $(VM_PACKAGES))
 
 validation-packages:
-	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(VALIDATION_PACKAGES))
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(GO_PACKAGES))
 
 bench-packages:
 	$(call need,$(BUILD_PACKAGES) $(BENCH_PACKAGES))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).with_name("support")))
+import reports
 from containers import PATIENCE, Containers
 
 import bundle as bundles
@@ -23,11 +24,12 @@ ALLOWED_SKIPS = Path(__file__).with_name("allowed-skips.txt")
 SESSION = os.environ.get("PYRUNTIME_SESSION") or f"pytest-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def pytest_configure():
+def pytest_configure(config):
     """What a shell in the background or nohup(1) starts ignores these, and what is ignored is inherited."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    reports.register(config)
 
 
 def pytest_collection_modifyitems(items):
@@ -247,7 +249,7 @@ def pytest_make_collect_report(collector):
 def pytest_terminal_summary(terminalreporter):
     """Say how many seconds each folder of tests took."""
     seconds = {}
-    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+    for report in (report for some in terminalreporter.stats.values() for report in some):
         # Not the parts of a test, which its own time includes: subtests, and what is run in the virtual machine.
         if type(report) is pytest.TestReport and report.nodeid.count("tests/") == 1:
             folder = report.nodeid.partition("tests/")[2].split("/")[0]

@@ -109,6 +109,7 @@ class Daemon:
 
     def __init__(self, command, log: Path, path: str = PATH) -> None:
         self.log = log
+        self.path = path
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
@@ -122,7 +123,7 @@ class Daemon:
     def answers(self, *command) -> bool:
         """Tell whether `command`, which asks the daemon something, succeeds."""
         assert self.process.poll() is None, f"the daemon ended\n{self.log.read_text()[-4000:]}"
-        environment = {**os.environ, "PATH": PATH}
+        environment = {**os.environ, "PATH": self.path}
         command = [str(word) for word in command]
         return subprocess.run(command, capture_output=True, check=False, env=environment).returncode == 0
 

@@ -5,8 +5,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import containerd2
 import pytest
-from calling import DEBIAN, IMAGE, Caller, Daemon, containers_in, need, remove_parent_cgroup, until
+from calling import DEBIAN, IMAGE, PATH, Caller, Daemon, containers_in, need, remove_parent_cgroup, until
 from cri_fixtures import kubelet, kubelet_daemon  # noqa: F401, fixtures are found by their names here
 from docker_fixtures import (  # noqa: F401
     docker,
@@ -103,16 +104,25 @@ class Containerd:
         return containers_in(self.runtime_root / self.namespace)
 
 
-@pytest.fixture(scope="session")
-def containerd_daemon(tmp_path_factory, pyruntime, session, image):
-    """A containerd with the image IMAGE."""
+@pytest.fixture(scope="session", params=["debian", "containerd2"])
+def containerd_path(request):
+    """The $PATH with the containerd to test, its shim and ctr: Debian's, or containerd 2."""
+    if request.param == "containerd2":
+        return f"{containerd2.get()}:{PATH}"
     need("containerd", "ctr")
+    return PATH
+
+
+@pytest.fixture(scope="session")
+def containerd_daemon(tmp_path_factory, pyruntime, session, image, containerd_path):
+    """A containerd with the image IMAGE."""
     place = tmp_path_factory.mktemp("containerd")
     (place / "config.toml").write_text(_CONTAINERD.format(place=place))
     words = ["ctr", "--address", place / "containerd.sock", "--namespace", f"{session}-ctr"]
     runtime = ["--runc-binary", pyruntime, "--runc-root", place / "pyruntime"]
-    ctr = Caller(words, {"run": runtime})
-    daemon = Daemon(["containerd", "--config", place / "config.toml"], place / "log")
+    # On a host with version 1 of cgroups containerd 2.2 says with each command that it will not do forever.
+    ctr = Caller(words, {"run": runtime}, {"PATH": containerd_path, "CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS": "1"})
+    daemon = Daemon(["containerd", "--config", place / "config.toml"], place / "log", containerd_path)
     containerd = Containerd(ctr, f"{session}-ctr", place / "pyruntime")
     try:
         until(lambda: daemon.answers(*words, "version"), "containerd to answer")

@@ -48,9 +48,11 @@ class Cri:
     def ready(self) -> bool:
         """Tell whether runtime and network are ready."""
         try:
-            return all(condition.status for condition in self("Status").status.conditions)
+            conditions = {condition.type: condition.status for condition in self("Status").status.conditions}
         except grpc.RpcError:
             return False
+        # containerd 2 has more of them: that nothing deprecated is used, for instance.
+        return conditions["RuntimeReady"] and conditions["NetworkReady"]
 
     def images(self) -> set[str]:
         return {tag for image in self("ListImages").images for tag in image.repo_tags}

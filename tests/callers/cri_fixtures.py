@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from calling import IMAGE, Caller, Daemon, containers_in, need, remove_parent_cgroup, unmount_below, until
+from calling import IMAGE, Caller, Daemon, containers_in, remove_parent_cgroup, unmount_below, until
 from cri import PAUSE, PAUSE_COMMAND, Cri, Pod
 from images import make_archive
 from networks import PLUGINS, Network
@@ -61,9 +61,8 @@ class Kubelet:
 
 
 @pytest.fixture(scope="session")
-def kubelet_daemon(tmp_path_factory, pyruntime, session, image, rootfs):
+def kubelet_daemon(tmp_path_factory, pyruntime, session, image, rootfs, containerd_path):
     """A containerd with its CRI plugin, whose runtime is pyruntime, with the images IMAGE and PAUSE, and a network."""
-    need("containerd", "ctr")
     place = tmp_path_factory.mktemp("cri")
     network = Network(place, "213")
     (place / "net.d").mkdir()
@@ -71,8 +70,9 @@ def kubelet_daemon(tmp_path_factory, pyruntime, session, image, rootfs):
     config = _CRI.format(place=place, pause=PAUSE, plugins=PLUGINS, pyruntime=pyruntime)
     (place / "config.toml").write_text(config)
     pause = make_archive(rootfs, PAUSE, place / "pause.tar", command=PAUSE_COMMAND)
-    ctr = Caller(["ctr", "--address", place / "containerd.sock", "--namespace", "k8s.io"])
-    daemon = Daemon(["containerd", "--config", place / "config.toml"], place / "log")
+    words = ["ctr", "--address", place / "containerd.sock", "--namespace", "k8s.io"]
+    ctr = Caller(words, environment={"PATH": containerd_path})
+    daemon = Daemon(["containerd", "--config", place / "config.toml"], place / "log", containerd_path)
     try:
         until(lambda: daemon.answers(*ctr.words, "version"), "containerd to answer")
         cri = Cri(place / "containerd.sock")

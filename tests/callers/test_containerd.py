@@ -23,10 +23,9 @@ def debian(containerd_daemon, debian_image):
 
 
 @pytest.mark.parametrize("snapshotter", ["native", "overlayfs"])
-def test_run_prints_what_the_container_says(containerd, ctr, image, snapshotter):
+def test_run_prints_what_the_container_says(containerd, ctr, snapshotter):
     if not any(line.split()[1:] == [snapshotter, "linux/amd64", "ok"] for line in _plugins(ctr)):
         pytest.skip(f"needs a filesystem on which containerd's snapshotter {snapshotter} works")
-    ctr("image", "import", "--snapshotter", snapshotter, image)
     done = ctr("run", "--rm", "--snapshotter", snapshotter, IMAGE, "c", "sh", "-c", "echo out; echo err >&2")
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
     assert containerd.left() == []

@@ -35,6 +35,8 @@ def count(runtime, container):
 
 
 def criu_works():
+    if os.environ.get("PYRUNTIME_VM") == "v2":
+        return True  # with the kernel of its own release it does; where it does not, the test is to fail
     try:
         return subprocess.run(["criu", "check"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:

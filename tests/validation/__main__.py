@@ -18,7 +18,7 @@ def main() -> int:
     try:
         expected = {} if options.any else suite.expected_failures()
         outcomes = suite.run_all(options.runtime, tuple(options.programs))
-    except suite.SuiteError as error:
+    except (suite.SuiteError, suite.golang.GoError) as error:
         print(f"validation: {error}", file=sys.stderr)
         return 2
     surprises = 0

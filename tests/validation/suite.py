@@ -1,7 +1,6 @@
 """The validation suite of opencontainers/runtime-tools: getting its programs, and running them against a runtime."""
 
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -13,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+import golang
+
 import tap
 
 MODULE = "github.com/opencontainers/runtime-tools"
 VERSION = "v0.9.1-0.20251205004911-5e639034dcdc"
 PROGRAMS = 58
 NEEDS_GO = (1, 21)
-TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.26.8"  # where the machine's own Go is older: Debian 12 has 1.19
 TIME_LIMIT = 90  # seconds; the longest program waits 3 times 10 seconds for a status
 # Several programs do not wait until what they have started is ready (killsig signals a shell that has yet to set its
 # trap): on a busy machine they fail now and then. What fails is run again, alone.
@@ -117,59 +118,15 @@ class Outcome:
         return "\n".join(f"    {line}" for line in lines)
 
 
-def go() -> str:
-    """Return the path of a Go that can build the suite: one of this machine, or one that an older Go has got.
-
-    Raises SuiteError where there is no Go at all.
-    """
-    older = ""
-    for place in (shutil.which("go"), "/usr/local/go/bin/go", *map(str, sorted(Path("/usr/lib").glob("go-*/bin/go")))):
-        if not place or not os.access(place, os.X_OK):
-            continue
-        said = _go(place, "env", "GOVERSION").strip()
-        numbers = said.removeprefix("go").split(".")[:2]
-        if all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= NEEDS_GO:
-            return place
-        older = place
-    if not older:
-        raise SuiteError(f"the validation suite needs Go {'.'.join(map(str, NEEDS_GO))} or later")
-    return _newer_go(older)
-
-
-def _newer_go(older: str) -> str:
-    """Return the path of the Go TOOLCHAIN, which the Go `older` gets and checks as it does any module."""
-    module = f"{TOOLCHAIN}.linux-{_architecture()}"
-    folder = Path(_field(_go(older, "mod", "download", "-json", module), "Dir"))
-    # What is got as a module has no execute bits.
-    for program in (*(folder / "bin").iterdir(), *(folder / "pkg/tool").glob("*/*")):
-        program.chmod(0o755)
-    return str(folder / "bin/go")
-
-
-def _go(tool: str, *words: str) -> str:
-    """Run the Go `tool`, return its output; what it says besides goes to stderr. Raises SuiteError when it fails."""
-    # Static, because runtimetest runs in a root filesystem without libraries; no other Go than the one asked for.
-    environment = {**os.environ, "GOBIN": str(CACHE / "bin"), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
-    CACHE.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([tool, *words], env=environment, cwd=CACHE, check=False, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SuiteError(f"{tool} {words[0]}: status {done.returncode}\n{done.stdout}")
-    return done.stdout
-
-
-def _architecture() -> str:
-    """Return this machine's architecture in Go's words."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-
-
 def get() -> Path:
     """Return the directory with the suite's programs, runtimetest and its root filesystem; get them where missing."""
-    rootfs = CACHE / f"rootfs-{_architecture()}.tar.gz"
+    rootfs = CACHE / f"rootfs-{golang.architecture()}.tar.gz"
     if rootfs.exists():
         return CACHE
-    tool = go()
-    _go(tool, "install", "-ldflags=-s -w", f"{MODULE}/validation/...@{VERSION}", f"{MODULE}/cmd/runtimetest@{VERSION}")
-    original = Path(_field(_go(tool, "mod", "download", "-json", f"{MODULE}@{VERSION}"), "Dir"), rootfs.name)
+    tool = golang.find(NEEDS_GO, CACHE)
+    programs = f"{MODULE}/validation/...@{VERSION}", f"{MODULE}/cmd/runtimetest@{VERSION}"
+    golang.run(tool, "install", "-ldflags=-s -w", *programs, folder=CACHE, GOBIN=str(CACHE / "bin"))
+    original = golang.downloaded(tool, f"{MODULE}@{VERSION}", CACHE) / rootfs.name
     if not original.exists():
         raise SuiteError(f"the suite has no {rootfs.name}")
     shutil.copyfile(CACHE / "bin" / "runtimetest", CACHE / "runtimetest")
@@ -178,12 +135,6 @@ def get() -> Path:
     shutil.copyfile(original, temporary)
     temporary.rename(rootfs)  # last and at once: its presence says that all is there
     return CACHE
-
-
-def _field(document: str, name: str) -> str:
-    import json
-
-    return str(json.loads(document)[name])
 
 
 def programs(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The image of the machine: a Debian with systemd, made by debootstrap, kept in .cache/vm by a hash of its recipe."""
+"""The image of the machine: a Debian with systemd, kept in .cache/vm by a hash of its recipe."""
 
 import configparser
 import hashlib
@@ -8,26 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "machines"))
+import releases
+
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 CACHE = PROJECT / ".cache/vm"
 CUSTOMIZE = HERE / "image.sh"
 
-RELEASE = "bookworm"
+RELEASE = "trixie"
 OLDER = "bullseye"
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "kmod", "procps", "iproute2"),
     *("linux-image-cloud-amd64", "initramfs-tools", "apparmor", "secilc", "uidmap", "libseccomp2", "busybox-static"),
     # With the library, in which the program is then a few pages. Without it every container executes a new copy of the
     # whole interpreter, and emulation has to translate that anew: a container took 2.6 seconds instead of 0.4.
-    *("python3", "libpython3.11"),
+    *("python3-venv", "libpython3.13", "udev", "criu", "iptables", "podman"),
 )
-# Installed afterwards, by apt: debootstrap does not know which of several packages to choose for a dependency.
-MORE = ("criu", "iptables", "podman")
 SIZE = "3G"  # of the disk; the file holds only what is used
 
 # Program -> the Debian package that has it.
-NEEDS = {"debootstrap": "debootstrap", "qemu-system-x86_64": "qemu-system-x86", "mkfs.ext4": "e2fsprogs"}
+NEEDS = {"qemu-system-x86_64": "qemu-system-x86", "mkfs.ext4": "e2fsprogs"}
 IMPOSSIBLE = "cannot make a machine here"
 
 
@@ -39,9 +40,7 @@ def obstacle() -> str:
         return f"{IMPOSSIBLE}: needs root"
     if os.uname().machine != "x86_64":
         return f"{IMPOSSIBLE}: it would be of x86_64"
-    if sys.version_info[:2] != (3, 11):
-        return f"{IMPOSSIBLE}: the wheel is for another Python than {RELEASE} has"
-    return f"{IMPOSSIBLE}: needs the Debian packages {' '.join(missing)}" if missing else ""
+    return f"{IMPOSSIBLE}: needs the Debian packages {' '.join(missing)}" if missing else releases.obstacle()
 
 
 def requirements() -> list[str]:
@@ -72,11 +71,11 @@ def get() -> Path:
 def _make(work: Path) -> None:
     """Make an image in the new directory `work`; what is done is written to `work`/log."""
     root = work / "root"
-    root.mkdir(parents=True)
+    work.mkdir(parents=True)
     print(f"vm: making the image, see {work}/log", file=sys.__stderr__, flush=True)
     # The system's own programs, and nothing of the environment of whoever runs the tests but how to reach the network.
-    environment = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+    environment = {**releases.environment(), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+    environment["HOME"] = "/root"
     with (work / "log").open("wb") as log:
 
         def do(*words: object, **more: object) -> None:
@@ -86,16 +85,13 @@ def _make(work: Path) -> None:
                 text = (work / "log").read_text(errors="replace")
                 raise RuntimeError(f"{' '.join(command[:6])}: status {done.returncode}\n{text[-3000:]}")
 
-        # What they mount and leave mounted ends with them.
-        alone = ("unshare", "--mount", "--propagation", "private")
-        include = f"--include={','.join(PACKAGES)}"
-        do(*alone, "debootstrap", "--variant=minbase", include, RELEASE, root, env=environment)
-        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        releases.make(RELEASE, root, log.fileno())
         shutil.copy(CUSTOMIZE, root / "image.sh")
-        do(*alone, "chroot", root, "sh", "/image.sh", OLDER, *MORE, env=environment)
+        # What it mounts and leaves mounted ends with it.
+        alone = ("unshare", "--mount", "--propagation", "private")
+        do(*alone, "chroot", root, "sh", "/image.sh", OLDER, *PACKAGES, env=environment)
         (root / "image.sh").unlink()
-        packages = root / "opt/venv/lib/python3.11/site-packages"
-        do(sys.executable, "-m", "pip", "install", "--quiet", "--target", packages, *requirements())
+        do("chroot", root, "/opt/venv/bin/pip", "install", "--quiet", *requirements(), env=environment)
         for name in ("vmlinuz-new", "vmlinuz-old", "initrd-new", "initrd-old"):
             shutil.copyfile(root / "boot" / name, work / name)
         # Ready for use without a loop device; no journal, because nothing written to it is kept.

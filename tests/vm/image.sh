@@ -6,8 +6,8 @@ export DEBIAN_FRONTEND=noninteractive
 older=$1
 shift
 
-# That kernel, without anything else of its release.
-sed "s/^deb \([^ ]*\) [^ ]* .*/deb \1 $older main/" /etc/apt/sources.list >/etc/apt/sources.list.d/older.list
+# Its archive, beside that of the release, and of it the kernel without anything else.
+awk -v older="$older" 'NR == 1 {print $1, $2, older, "main"}' /etc/apt/sources.list >/etc/apt/sources.list.d/older.list
 apt-get update -q
 kernel=$(apt-cache search --names-only '^linux-image-5\.10\..*-cloud-amd64$' | cut -d' ' -f1 | sort -V | tail -n 1)
 apt-get install -y -q --no-install-recommends "$kernel" "$@"
@@ -55,4 +55,4 @@ systemctl enable -q tests.service
 systemctl mask -q apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer serial-getty@ttyS0.service getty@tty1.service systemd-timesyncd.service
 echo vm >/etc/hostname
-python3 -m venv --without-pip /opt/venv
+python3 -m venv /opt/venv

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "validation"))
 import boots
 import image
 import machine
+import reports
 
 import suite
 
@@ -31,12 +32,10 @@ def disk():
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory):
-    """pyruntime, installed from the wheel that `make` has built."""
+def environment(disk):
+    """pyruntime, built for the machine's Python."""
     suite.get()
-    wheels = list((machine.PROJECT / ".cache/wheel").glob("pyruntime-*.whl"))
-    assert len(wheels) == 1, "run `make`"
-    return boots.installed(wheels[0], tmp_path_factory.mktemp("vm"))
+    return boots.built()
 
 
 @pytest.fixture(scope="session")
@@ -63,20 +62,12 @@ def _hand_on(boot, disk, target):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_machine(name, sent, request):
-    config, broken, status = request.config, [], None
-    while (data := sent[name].get()) is not None:
+    reports.take(request, _received(sent[name]))
+
+
+def _received(queue):
+    """Yield what comes through `queue` until its end, or raise what went wrong."""
+    while (data := queue.get()) is not None:
         if isinstance(data, BaseException):
             raise data
-        if "report" in data:
-            report = config.hook.pytest_report_from_serializable(config=config, data=data["report"])
-            report.nodeid = f"{request.node.nodeid}::{report.nodeid}"
-            if isinstance(report.longrepr, list):  # of a skip, for which JSON has no tuple
-                report.longrepr = tuple(report.longrepr)
-            request.node.ihook.pytest_runtest_logreport(report=report)
-        elif "broken" in data:
-            broken.append(data["broken"])
-        else:
-            status = data["status"]
-    assert not broken, "\n".join(broken)
-    # Failed tests (1) have been reported one by one.
-    assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        yield data

@@ -1,0 +1,69 @@
+"""The two commands of README, and the callers, on other releases of Debian and with other versions of Python.
+
+Each test that is run in a machine is reported as a test of this run.
+"""
+
+import fcntl
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import releases
+import reports
+from machines import Machine
+
+SECONDS = 2400  # for one call of make
+
+
+UNIT_AND_INTEGRATION = (("test", "TESTS=tests/unit tests/integration"),)
+MACHINES = {
+    machine.name: machine
+    for machine in (
+        Machine("trixie", "trixie", targets=(("test",), ("callers",))),
+        Machine("bookworm", "bookworm", targets=(("test",),)),
+        *(
+            Machine(f"python{version}", python=releases.pyenv_python(version), targets=UNIT_AND_INTEGRATION)
+            for version in ("3.10", "3.12", "3.13")
+        ),
+        Machine("sid", "sid", targets=UNIT_AND_INTEGRATION),
+    )
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _alone():
+    """Two runs in the same directory wait for each other."""
+    if reason := releases.obstacle():
+        pytest.skip(reason)
+    releases.CACHE.mkdir(parents=True, exist_ok=True)
+    with (releases.CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_machine(name, request):
+    machine = MACHINES[name]
+    if not machine.release and not machine.python:
+        pytest.skip(f"needs an interpreter of pyenv's: {name}")
+    machine.make()
+    failed = []
+    for words in machine.make_targets():
+        try:
+            machine.call(
+                "nohup", "make", *words, limit=SECONDS, CI=os.environ.get("CI", ""), PYRUNTIME_REPORTS="reports"
+            )
+        except AssertionError as error:  # make's status is that of pytest: the tests are reported one by one
+            failed.append(error)
+            if "run" in words:
+                raise
+    assert "Hello from a container made by pyruntime." in machine.log.read_text(errors="replace")
+    lines = machine.reports.read_text().splitlines() if machine.reports.exists() else []
+    reports.take(request, map(json.loads, lines))
+    # A target that failed before its tests began.
+    assert len([line for line in lines if '"status"' in line]) >= len(machine.targets), failed
+    machine.remove()
