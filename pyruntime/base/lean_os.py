@@ -11,7 +11,7 @@ import errno
 import posix
 import sys
 
-from pyruntime.base.errors import refused
+from pyruntime.base.errors import Error, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,16 @@ def call(function: "Callable[_P, _T]", *arguments: "_P.args", **options: "_P.kwa
     except OSError as error:
         about = error.filename if error.filename is not None else arguments[0] if arguments else ""
         raise refused(function.__name__, about, error) from None
+
+
+def start_thread(function: "Callable[..., object]", *arguments: object) -> None:
+    """Call `function(*arguments)` in a new thread. Raises Error where there is no memory or no room for one."""
+    import _thread
+
+    try:
+        _thread.start_new_thread(function, arguments)
+    except RuntimeError as error:  # which leaves out what clone3(2) or mmap(2) has answered
+        raise Error("cannot start a thread", str(error), step=f"clone3({function.__name__})") from None
 
 
 if not TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """A root filesystem made of one static busybox: enough to try a configuration."""
 
-import os
 import shutil
 import subprocess
 
+from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
 _PLACES = ("/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static")

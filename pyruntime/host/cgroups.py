@@ -5,7 +5,7 @@ from pyruntime.plan.facts import CgroupHost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
 # Where systemd and everybody else mounts the hierarchies; a mount here is preferred to a copy of it elsewhere
 # (the bind mounts of other containers show up in the host's mountinfo too).
@@ -19,7 +19,11 @@ def detect() -> CgroupHost:
     hierarchy, one of its cgroup.controllers. A host with ten thousand containers has more mounts than that, all of them
     behind its own. Raises OSError where /proc is not mounted. See proc(5), cgroups(7).
     """
-    host = parse(_lines("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
+    lines = _lines("/proc/self/mountinfo")
+    try:
+        host = parse(lines, _read("/proc/self/cgroup"))
+    finally:
+        lines.close()  # here, and not when it is forgotten: an error then would reach nobody
     if host.unified:
         host.controllers = frozenset(_read(host.unified + "/cgroup.controllers").split())
     return host
@@ -92,7 +96,7 @@ def _unescape(field: str) -> str:
     return head + "".join(chr(int(part[:3], 8)) + part[3:] for part in parts)
 
 
-def _lines(path: str) -> "Iterator[str]":
+def _lines(path: str) -> "Generator[str, None, None]":
     """Yield the lines of a file; what is behind the last one that is asked for is not read."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

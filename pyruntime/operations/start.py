@@ -84,9 +84,7 @@ def _forward(relay: "Relay | None", pid: int, accompanied: bool) -> None:
     if relay is None:
         return
     if accompanied:
-        import _thread
-
-        _thread.start_new_thread(relay.forward, (os.getpid(),))
+        os.start_thread(relay.forward, os.getpid())
     else:
         # Without the lock: it may last as long as the container does.
         relay.forward(pid)

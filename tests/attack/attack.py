@@ -40,7 +40,7 @@ def sweep(folder: Path, runtime: Path, tools: Path, scenario: Scenario, kind: st
         for index, point in enumerate(shuffled(attacker.points, options.seed))
         if index % options.share == 0 and fnmatch.fnmatch(str(point), options.points)
     ]
-    for point in points:
+    for point in points[: options.sample]:
         if time.monotonic() > end:
             break
         found = attacker.attack(point)
@@ -62,6 +62,7 @@ def main() -> int:
     parser.add_argument("--only", default="*", help="scenarios, as `exec* (user)`")
     parser.add_argument("--points", default="*", help="points, as `EPERM at prctl*`")
     parser.add_argument("--share", type=int, default=1, help="every N-th point of each scenario")
+    parser.add_argument("--sample", type=int, help="the first N of them")
     parser.add_argument("--seconds", type=float, default=0, help="end each scenario after that time")
     parser.add_argument("--jobs", type=int, default=1, help="scenarios at once")
     parser.add_argument("--seed", type=int, default=1, help="order of the points")
@@ -74,7 +75,10 @@ def main() -> int:
         injection.build(folder)
         work = [(folder, runtime, folder, scenario, kind, options) for scenario, kind in chosen]
         with multiprocessing.Pool(options.jobs, maxtasksperchild=1) as pool:
-            results = list(pool.imap_unordered(_sweep, work))
+            results = []
+            for result in pool.imap_unordered(_sweep, work):
+                results.append(result)
+                print(f"{len(results)} of {len(work)}: {result[0]}", file=sys.stderr, flush=True)
     options.findings.parent.mkdir(exist_ok=True)
     with options.findings.open("w") as file:
         for result in results:

@@ -55,7 +55,7 @@ class Attacker:
         self._findings: list[Finding] = []
         self._point = "undisturbed"
         self._expected: list[str] = []
-        self.before: list[str] = []
+        self.before: list[str] = []  # what was there before; found once, what is left is, too
         self.points: list[Point] = []
 
     # ---- Before ----
@@ -121,7 +121,7 @@ class Attacker:
         self._findings, self._point = [], str(point)
         self._prepare_container()
         outcome = self._run(point)
-        self._judge(outcome, killed=point.action == "kill" and point.process == 0)
+        self._judge(outcome, killed=point.action == "kill")
         if self._reported() or self.scenario.reports:
             self._compare(outcome, killed=point.action == "kill")
         if not self.scenario.reuses or self._findings or not self._is_intact(outcome):
@@ -173,6 +173,7 @@ class Attacker:
             if word in said:
                 self._find("internal error", said[-600:])
                 break
+        # Who is killed says nothing, and a thread takes its process along; a program's end by a signal is its status.
         if outcome.status is None or killed:
             return
         if os.WIFSIGNALED(outcome.status):
@@ -196,7 +197,10 @@ class Attacker:
             self._find("lost", "status 0, but the program did not run")
 
     def _programs(self, outcome: Outcome) -> list[int]:
+        """Return the processes whose report there may be: those that executed a program, or the container's own."""
         programs = list(outcome.programs)
+        if self.scenario.needs == "running":
+            return programs
         try:
             programs.append(self.place.pid(self._container))
         except (OSError, ValueError):
@@ -228,13 +232,12 @@ class Attacker:
             self._find("left", f"delete --force: {done.stderr.decode(errors='replace')}")
         if not _until(lambda: not any(map(_runs, processes))):
             self._find("left", f"processes: {[_describe(pid) for pid in processes if _runs(pid)]}")
-        left = [path for path in self.place.made(container) if path not in self.before and container in path]
-        others = [path for path in self.place.made(container) if path not in self.before and container not in path]
-        left += others if self.before else []
+        made = self.place.made(container)
+        # What all containers share, as a compiled filter, is made by the first.
+        left = [path for path in made if path not in self.before and (self.before or container in path)]
         if left:
             self._find("left", f"{left}")
-            for path in left:
-                _remove(path)
+            self.before += left
 
     def _members(self, container: str) -> list[int]:
         """Return the processes of this place: those whose command line or cgroup has the container in it."""
@@ -292,17 +295,6 @@ def _until(condition) -> bool:
             return False
         time.sleep(0.001)
     return True
-
-
-def _remove(path: str) -> None:
-    """Remove what a container has left, so that it is found once."""
-    try:
-        if path.startswith("/sys/fs/cgroup"):
-            os.rmdir(path)
-        else:
-            os.unlink(path)
-    except OSError:
-        pass
 
 
 def shuffled(points: list[Point], seed: int) -> Iterator[Point]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # Seconds after which a command is stuck: it takes less than one when nobody disturbs it.
-PATIENCE = 60
+PATIENCE = 30
 
 ERRORS = ("EINTR", "ENOMEM", "EMFILE", "EIO", "ENOSPC", "EPERM", "ENOSYS")
 ACTIONS = ("kill", *ERRORS)

@@ -92,8 +92,7 @@ static void say_what_it_has(void) {
     say("host name: %s, domain name: %s\n", name.nodename, name.domainname);
     say("leads a session: %d\n", getsid(0) == getpid());
     say("personality: %x\n", (unsigned)personality(0xffffffff));
-    say("scheduler: %d, nice %ld, io %ld\n", sched_getscheduler(0), syscall(SYS_getpriority, 0, 0),
-        syscall(SYS_ioprio_get, 1, 0));
+    say("scheduler: %d\n", sched_getscheduler(0));
     /* KEYCTL_GET_KEYRING_ID of the session's, which is not to be made; KEYCTL_DESCRIBE. */
     char description[256] = "";
     long keyring = syscall(SYS_keyctl, 0, -3, 0);

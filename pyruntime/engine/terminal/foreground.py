@@ -149,12 +149,20 @@ def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
             if number in _IMPATIENT:
                 return status
         elif number == _WINCH and terminal:
-            terminal.fit()
+            _adapt(terminal.fit)
         else:
             if number == _CONT and terminal:
                 # The shell had the terminal while we were stopped.
-                terminal.enter()
+                _adapt(terminal.enter)
             _forward(pidfd, number)
+
+
+def _adapt(change: "Callable[[], None]") -> None:
+    """Carry out a change of our own terminal; where that has gone, the container goes on."""
+    try:
+        change()
+    except Error as error:
+        log.warning(f"cannot adapt the terminal: {error}")
 
 
 _held: "list[int]" = []

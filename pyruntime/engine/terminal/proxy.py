@@ -74,8 +74,8 @@ class Terminal:
     def start(self) -> None:
         """Begin to relay; our own terminal goes into raw mode."""
         self.enter()
-        _thread.start_new_thread(self._copy_output, ())
-        _thread.start_new_thread(self._copy_input, ())
+        os.start_thread(self._copy_output)
+        os.start_thread(self._copy_input)
 
     def enter(self) -> None:
         """Put our own terminal into raw mode and take over its size, unless another job has it."""
@@ -120,13 +120,17 @@ class Terminal:
         except Error as error:
             # EIO: the last process that had the terminal open is gone.
             if error.errno != errno.EIO:
-                from pyruntime.base import log
-
-                log.warning(f"cannot relay the terminal's output: {error}")
-        finally:
+                _warn("cannot relay the terminal's output", error)
+        try:
             self._hang_up()
-            self.drained = True
+        except Error as error:
+            _warn("cannot hang up the terminal", error)
+        self.drained = True
+        try:
             _signal.pthread_kill(self._main, _signal.SIGCHLD)
+        except OSError:
+            # Whichever thread gets it then, the main one holds it back and takes it.
+            os.kill(os.getpid(), _signal.SIGCHLD)
 
     def _copy_input(self) -> None:
         """Copy stdin to the container."""
@@ -174,6 +178,12 @@ class Terminal:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         os.dup2(null, self._master, inheritable=False)
         os.close(null)
+
+
+def _warn(what: str, error: Error) -> None:
+    from pyruntime.base import log
+
+    log.warning(f"{what}: {error}")
 
 
 def _settings(function: "Callable[..., Any]", fd: int, *arguments: object) -> "Any":
