@@ -71,16 +71,37 @@ static bool is_same_file(int one, int other) {
 /* Where the root filesystem is attached until it becomes the root: over its own place, where hooks of create look for
  * it and its mounts, and no bind mount of / meets it. Else over /, a place that is always there and that every user
  * namespace may search. */
-static int root_place(struct stub *stub, const struct step *step, int tree) {
+static int root_place(struct stub *stub, const struct step *step, int tree, bool *own) {
     int place = open(stub_string(stub, step->source), O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (place >= 0 && !is_same_file(place, tree)) {
         close_fd(&place);
         place = -1; /* what lies there now is the host's */
         errno = ESTALE;
     }
+    *own = place >= 0;
     if (place >= 0 || step->flags & STEP_IN_PLACE)
         return place;
     return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Between the root and its place, so that a recursive bind mount of what is above, the directory of all images for
+ * instance, comes without the container's own mounts: a procfs among them would be seen without masks at another path.
+ * The kernel leaves an unbindable mount out, with all that is mounted on it (mount_namespaces(7)). */
+static int unbindable_place(struct stub *stub, int place) {
+    cleanup_close int context = sys_fsopen("tmpfs");
+    if (context < 0 || sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
+        return failed(stub, "fsopen");
+    int mounted = sys_fsmount(context, 0);
+    if (mounted < 0)
+        return failed(stub, "fsmount");
+    if (move_onto(stub, mounted, place) == 0) {
+        if (sys_mount_setattr(mounted, 0, 0, 0, MS_UNBINDABLE, -1) == 0 ||
+            (errno == ENOSYS && mount(NULL, fd_path(mounted).text, NULL, MS_UNBINDABLE, NULL) == 0))
+            return mounted;
+        failed(stub, "mount_setattr");
+    }
+    close_fd(&mounted);
+    return -1;
 }
 
 /* Mounts of the host that come later stay out of it, or come in, as rootfsPropagation says. */
@@ -88,12 +109,16 @@ int do_root(struct stub *stub, const struct step *step) {
     int tree = source_tree(stub, step);
     if (tree < 0)
         return -1;
-    cleanup_close int place = root_place(stub, step, tree);
+    bool own;
+    cleanup_close int place = root_place(stub, step, tree, &own);
     if (place < 0) {
         close_fd(&tree);
         return failed(stub, "open");
     }
-    if (attach(stub, tree, step, place) < 0) {
+    /* Over / it would be in the way of unmounting the old root. */
+    bool between = own && !(step->flags & STEP_IN_PLACE);
+    cleanup_close int apart = between ? unbindable_place(stub, place) : -1;
+    if ((between && apart < 0) || attach(stub, tree, step, between ? apart : place) < 0) {
         close_fd(&tree);
         return -1;
     }

@@ -147,6 +147,24 @@ def test_masks_hold_in_the_hosts_procfs_bound_at_proc(host):
     assert host.attack(None, change, LOOK).stdout == "held\n"
 
 
+@pytest.mark.parametrize("userns", [False, True], ids=["", "user namespace"])
+@pytest.mark.parametrize("above", ["the bundle", "all", "through a link"])
+def test_a_bind_mount_of_what_is_above_the_root_brings_no_procfs_without_masks(host, above, userns):
+    bundle = host.outside.with_name("bundle1")
+    sources = {"the bundle": bundle, "all": "/"}
+    host.outside.with_name("link").symlink_to(bundle)
+    source = sources.get(above, host.outside.with_name("link"))
+    way = bundle / "rootfs" if above == "all" else "/rootfs"
+
+    def change(config) -> None:
+        mounted(bind(source, "/mnt"))(config)
+        if userns:
+            user_namespace(config)
+
+    script = f"ls -d /mnt{way}/bin; ls /mnt{way}/proc; {LOOK}"
+    assert host.attack(lambda rootfs: (rootfs / "mnt").mkdir(), change, script).stdout == f"/mnt{way}/bin\nheld\n"
+
+
 @pytest.mark.parametrize("cover", ["sysfs", "a directory", "tmpfs"])
 def test_masks_hold_in_what_covers_sysfs(host, cover):
     """As with runc, /sys is not as /proc: anything may be mounted over it, and is masked like the first."""
