@@ -40,9 +40,14 @@ def modules() -> "dict[str, Path]":
 
 def imports() -> "Iterator[tuple[str, str]]":
     """Yield (module, module that it imports) for the modules of the package, by their names in it."""
+    yield from ((name, target) for name, target, _ in _imports())
+
+
+def _imports() -> "Iterator[tuple[str, str, str]]":
+    """Yield (module, module that it imports, when): "start", "late" in a function, "types" for type checkers."""
     known = modules()
     for name, path in known.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node, when in _walk(ast.parse(path.read_text()), "start"):
             targets = []
             if isinstance(node, ast.Import):
                 targets = [alias.name for alias in node.names]
@@ -54,7 +59,33 @@ def imports() -> "Iterator[tuple[str, str]]":
                 while place not in known and not place.rpartition(".")[2].startswith("_"):
                     place = place.rpartition(".")[0]
                 if first == "pyruntime" and place in known and place not in ("", name):
-                    yield name, place
+                    yield name, place, when
+
+
+def _walk(node: ast.AST, when: str) -> "Iterator[tuple[ast.AST, str]]":
+    """Yield what is below `node`, and when it is carried out."""
+    for child in ast.iter_child_nodes(node):
+        now = when
+        if isinstance(child, ast.FunctionDef):
+            now = "late"
+        elif isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            now = "types"
+        yield child, now
+        yield from _walk(child, now)
+
+
+def late_for_nothing() -> "list[str]":
+    """Return the imports in functions of what the module has loaded by then, by what it imports at its start."""
+    loaded: dict[str, set[str]] = {}
+    found = list(_imports())
+    for name, target, when in found:
+        if when == "start":
+            loaded.setdefault(name, set()).add(target)
+
+    def reached(name: str) -> "set[str]":
+        return {name, *(further for below in loaded.get(name, ()) for further in reached(below))}
+
+    return [f"{name} imports {target}" for name, target, when in found if when == "late" and target in reached(name)]
 
 
 def room(module: str) -> str:

@@ -107,7 +107,7 @@ def _inserted(table: "dict[str, str]", near: str, more: "dict[str, str]") -> "di
 
 _ROOT = f"{Path(pyruntime.__file__).parent}/"
 # These only hand on what others ask for.
-_ERRANDS = ("plan/create.py", "plan/exec.py", "plan/context.py", "plan/step.py")
+_ERRANDS = ("plan/create.py", "plan/exec.py", "plan/context.py", "plan/step.py", "plan/cgroup/section.py")
 
 
 class _Read:

@@ -289,44 +289,22 @@ class Cgroup:
     @property
     def frozen(self) -> bool:
         """Whether the processes are frozen, by this runtime or by somebody else, in either version's freezer."""
-        if self.unified:
-            from pyruntime.cgroup import v2
+        from pyruntime.cgroup import freezer
 
-            if v2.frozen(self.unified):
-                return True
-        if "freezer" in self.paths:
-            from pyruntime.cgroup import v1
-
-            return v1.frozen(self.paths["freezer"])
-        return False
+        return freezer.frozen(self.paths)
 
     def freeze(self) -> None:
         """Freeze every process and wait until the last one is. Raises Error where some cannot be frozen in 10 s."""
-        if self.unified and os.access(self.unified + "/cgroup.freeze", os.F_OK):
-            # Also on a hybrid host: this freezer tells when it is done, and lets SIGKILL through.
-            from pyruntime.cgroup import v2
+        from pyruntime.cgroup import freezer
 
-            v2.freeze(self.unified)
-        elif "freezer" in self.paths:
-            from pyruntime.cgroup import v1
-
-            v1.freeze(self.paths["freezer"])
-        else:
-            raise Error("cannot freeze the container", "the host has no freezer", clause=CLAUSE)
+        freezer.freeze(self.paths)
 
     def thaw(self, pid: int = 0) -> None:
         """Undo freeze(), whichever freezer it was, and what the container did itself to hold process `pid`."""
-        if self.unified:
-            from pyruntime.cgroup import v2
+        from pyruntime.cgroup import freezer
 
-            v2.thaw(self.unified)
-        if "freezer" in self.paths:
-            from pyruntime.cgroup import v1
-
-            v1.thaw(self.paths["freezer"])
+        freezer.thaw(self.paths)
         if pid:
-            from pyruntime.cgroup import freezer
-
             freezer.thaw_for(self.paths, pid)
 
     def let_die(self) -> bool:

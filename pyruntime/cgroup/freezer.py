@@ -7,6 +7,8 @@ SIGKILL (cgroup-v1/freezer-subsystem.rst); v2's does not (cgroup-v2.rst).
 import errno
 
 from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup.files import CLAUSE
 
 UNIFIED, V1 = "", "freezer"  # among the keys of a container's `paths`
 _FILE = {UNIFIED: "cgroup.freeze", V1: "freezer.state"}
@@ -14,6 +16,51 @@ _THAWED = {UNIFIED: b"0", V1: b"THAWED"}
 _THREADS = {UNIFIED: "cgroup.threads", V1: "tasks"}
 _OPEN = os.O_RDONLY | os.O_CLOEXEC
 _UP = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def frozen(paths: "dict[str, str]") -> bool:
+    """Tell whether the container's own groups are frozen, by this runtime or by somebody else.
+
+    paths  the container's groups: controller -> directory
+    """
+    if paths.get(UNIFIED):
+        from pyruntime.cgroup import v2
+
+        if v2.frozen(paths[UNIFIED]):
+            return True
+    if V1 in paths:
+        from pyruntime.cgroup import v1
+
+        return v1.frozen(paths[V1])
+    return False
+
+
+def freeze(paths: "dict[str, str]") -> None:
+    """Freeze every process of the groups and wait until the last one is. Raises Error where that takes over 10 s."""
+    unified = paths.get(UNIFIED, "")
+    if unified and os.access(unified + "/cgroup.freeze", os.F_OK):
+        # Also on a hybrid host: this freezer tells when it is done, and lets SIGKILL through.
+        from pyruntime.cgroup import v2
+
+        v2.freeze(unified)
+    elif V1 in paths:
+        from pyruntime.cgroup import v1
+
+        v1.freeze(paths[V1])
+    else:
+        raise Error("cannot freeze the container", "the host has no freezer", clause=CLAUSE)
+
+
+def thaw(paths: "dict[str, str]") -> None:
+    """Undo freeze(), whichever freezer it was."""
+    if paths.get(UNIFIED):
+        from pyruntime.cgroup import v2
+
+        v2.thaw(paths[UNIFIED])
+    if V1 in paths:
+        from pyruntime.cgroup import v1
+
+        v1.thaw(paths[V1])
 
 
 def holds(paths: "dict[str, str]", pid: int) -> bool:

@@ -33,7 +33,7 @@ def enable_controllers(mountpoint: str, path: str, needed: list[str], steps: "li
     for part in path.split("/")[1:]:
         file = directory + "/cgroup.subtree_control"
         for controller in _lacks(directory, missing):
-            from pyruntime.plan.cgroup.limits import not_enabled
+            from pyruntime.plan.cgroup.section import not_enabled
 
             raise _refused(controller, steps, not_enabled(controller, directory))
         enabled = read_file(file).split()

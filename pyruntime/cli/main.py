@@ -6,7 +6,7 @@ import sys
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error, refused
-from pyruntime.cli.parse import parse_global, parse_verb
+from pyruntime.cli.parse import UsageError, parse_global, parse_verb
 
 
 def program() -> None:
@@ -72,7 +72,6 @@ def _report(error: Error, verb: str) -> int:
     """Print `error` for people on stderr and for the caller in the log; return the exit status."""
     from pyruntime.cli.error_text import for_a_log, for_people
     from pyruntime.cli.output import STDERR, write
-    from pyruntime.cli.parse import UsageError
 
     if isinstance(error, UsageError):
         verb = ""

@@ -7,12 +7,11 @@ from pyruntime.base.errors import Error
 from pyruntime.base.undo import Undo
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.cgroup.cgroup import Cgroup
-from pyruntime.engine.caller import console_socket
 from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import Sources
 from pyruntime.engine.child.step_array import Program
-from pyruntime.engine.state_document import now, state_document, write_pid_file
+from pyruntime.engine.state_document import now, state_document
 from pyruntime.host.facts import facts
 from pyruntime.init import main as init
 from pyruntime.plan.context import Context
@@ -205,7 +204,11 @@ class Creation:
             for fd in self.hook_files:
                 if fd >= 0:
                     self.sources.own(fd)
-        self.console = console_socket.connect(self.config, self.options)
+        terminal = (self.config.get("process") or {}).get("terminal")
+        if terminal or self.options.console_socket or self.options.console_fd >= 0:
+            from pyruntime.engine.caller import console_socket
+
+            self.console = console_socket.connect(self.config, self.options)
         if self.console >= 0:
             self.sources.own(self.console)
         if self.options.notify:
@@ -280,6 +283,8 @@ class Creation:
         if self.options.pidfd_socket or self.config.get("annotations"):
             self._send_pidfd()
         if self.options.pid_file:
+            from pyruntime.engine.caller.pid_file import write_pid_file
+
             write_pid_file(self.options.pid_file, self.child.pid)
         if not messages.send(self.child.sync, messages.GO + str(self.child.pid).encode()):
             raise Error("the container's first process died", "before it could wait for start")

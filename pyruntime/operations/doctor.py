@@ -6,6 +6,7 @@ It only looks: nothing on the host is changed, and no container is made.
 import shutil
 
 from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,7 +172,6 @@ def _subordinate_ids(host: Host) -> "Iterator[Finding]":
 
 
 def _cgroups(host: Host) -> "Iterator[Finding]":
-    from pyruntime.base.errors import Error
     from pyruntime.host import cgroups
 
     try:

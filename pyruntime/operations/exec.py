@@ -6,11 +6,10 @@ from pyruntime.base import log
 from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.base.undo import Undo
 from pyruntime.cgroup import cgroup as cgroups
-from pyruntime.engine.caller.console_socket import open_socket
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import Sources
 from pyruntime.engine.child.step_array import Program
-from pyruntime.engine.state_document import state_document, write_pid_file
+from pyruntime.engine.state_document import state_document
 from pyruntime.engine.terminal import foreground
 from pyruntime.host.facts import facts
 from pyruntime.plan.cgroup.cgroup import UNIFIED, CgroupPlan, is_tight
@@ -205,6 +204,8 @@ class _Execution:
         if self.terminal >= 0:
             self._take_terminal()
         if self.options.pid_file:
+            from pyruntime.engine.caller.pid_file import write_pid_file
+
             write_pid_file(self.options.pid_file, child.pid)
         messages.send(child.sync, messages.GO + str(child.pid).encode())
         if seccomp is not None:
@@ -329,6 +330,8 @@ class _Execution:
         if not process.get("terminal"):
             return -1
         if options.console_socket:
+            from pyruntime.engine.caller.console_socket import open_socket
+
             sock = open_socket(options.console_socket)
             if sock < 0:
                 raise Error(f"cannot connect to the console socket {options.console_socket}", errno=-sock)

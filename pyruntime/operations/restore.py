@@ -10,7 +10,7 @@ from pyruntime.engine.caller import console_socket
 from pyruntime.engine.child.host_files import open_rootfs
 from pyruntime.engine.criu import external, mountpoints, rpc, swrk
 from pyruntime.engine.criu.options import make_directories
-from pyruntime.engine.state_document import now, state_document, write_pid_file
+from pyruntime.engine.state_document import now, state_document
 from pyruntime.engine.terminal import foreground
 from pyruntime.operations.create import new_state, prepare
 from pyruntime.operations.delete import delete_own
@@ -135,6 +135,8 @@ class _Restoration:
         state["pid"], state["start_time"] = pid, start_time(pid)
         self.container.write(state)
         if self.options.pid_file:
+            from pyruntime.engine.caller.pid_file import write_pid_file
+
             write_pid_file(self.options.pid_file, pid)
 
     def _run(self, directory: str, rootfs: int, request: "Message", streams: "list[str]") -> int:

@@ -1,5 +1,6 @@
 """`run`: create and start a container; in the foreground also wait for it, be its terminal, and delete it."""
 
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.terminal import foreground
@@ -70,6 +71,4 @@ def _give_up(creation: "Creation") -> None:
     try:
         delete_own(creation.container, creation.state)
     except Error as error:
-        from pyruntime.base import log
-
         log.warning(str(error))

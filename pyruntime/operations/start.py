@@ -4,6 +4,7 @@ from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.protocol import messages
 from pyruntime.store import container as containers
+from pyruntime.store import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +125,6 @@ def _await_end(state: "StateFile") -> None:
     import select
 
     from pyruntime._stub import lib
-    from pyruntime.store import process
 
     pidfd = lib.pyr_pidfd_open(state["pid"])
     if pidfd < 0:

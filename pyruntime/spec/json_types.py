@@ -1,5 +1,6 @@
 """The shapes of config.json and state.json, for type checkers only: never imported at run time.
 
+One file, because it is read beside one text:
 Names and order are those of config.md and config-linux.md. Nearly all is optional there, so here all is; what a
 validated document always has, the schema says.
 """

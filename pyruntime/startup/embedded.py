@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HOT = """
     cli.main cli.verbs.run cli.verbs.exec cli.verbs.create cli.verbs.start cli.verbs.state cli.verbs.kill
     cli.verbs.delete cgroup.v1 cgroup.v2 cgroup.write cgroup.walk cgroup.remove protocol.hooks engine.seccomp.filter
-    store.lock_holder cli.verbs.events cli.verbs.list cli.verbs.ps
+    store.lock_holder engine.caller.pid_file engine.caller.console_socket cli.verbs.events cli.verbs.list cli.verbs.ps
 """
 
 

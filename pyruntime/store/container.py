@@ -9,6 +9,8 @@ ROOT/ID/holder      who has the lock and runs hooks meanwhile
 ROOT/ID/start.sock  the start gate: the container's init listens here from `created` until it executes the
                     program, and only then. Connecting is how `start` lets it go on, and being connectable *is* the
                     status `created`: there is no note of it that could be wrong after a crash.
+
+One file, though long: every verb needs nearly all of it, and each module that a verb loads is time.
 """
 
 import errno

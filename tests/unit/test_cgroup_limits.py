@@ -3,7 +3,8 @@
 import pytest
 
 from pyruntime.base.errors import Error
-from pyruntime.plan.cgroup.limits import compile_limits, weight_from_shares
+from pyruntime.plan.cgroup.cpu import weight_from_shares
+from pyruntime.plan.cgroup.limits import compile_limits
 from pyruntime.plan.facts import CgroupHost
 
 V1_NAMES = ("cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "net_cls", "net_prio", "rdma")

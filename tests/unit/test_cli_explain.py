@@ -63,7 +63,7 @@ def test_a_section_without_clauses_is_known_too(explain):
     [
         ("/mounts/3/options", ["array of strings", "config.md#mounts", "plan/mounts.py", "idmap-without-mappings"]),
         ("/mounts/3", ["element of /mounts", "listed-order"]),
-        ("/linux/resources/memory/limit", ["int64", "config-linux.md#memory", "plan/cgroup/limits.py"]),
+        ("/linux/resources/memory/limit", ["int64", "config-linux.md#memory", "plan/cgroup/memory.py"]),
         ("/linux/sysctl/net.ipv4.ip_forward", ["element of /linux/sysctl", "type          string"]),
         ("/linux/sysctl", ["map of strings"]),
         ("/process/cwd", ["none: it is required", "string, an absolute path"]),

@@ -42,6 +42,17 @@ def test_nothing_goes_round_in_a_circle(house):
     assert house["circles"]() == []
 
 
+def test_an_import_in_a_function_is_late_for_something(house):
+    """It saves nothing where the module is loaded already."""
+    assert house["late_for_nothing"]() == []
+
+
+def test_long_files_say_why(house):
+    for path in [*house["modules"]().values(), *(PROJECT / "csrc").rglob("*.[ch]")]:
+        lines = path.read_text().splitlines()
+        assert len(lines) <= LONG or any("One file" in line for line in lines[:15]), path
+
+
 def test_within_the_package_its_public_names_are_not_used(house):
     """They are loaded from the floors above: whoever imports one from the package itself would hide an arrow."""
     for name, path in house["modules"]().items():

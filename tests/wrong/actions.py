@@ -171,9 +171,9 @@ ACTIONS = {
     "id-may-be-taken": ("pyruntime.store.container:os", _free_id, (CREATE, STATE)),
     "nothing-undone": ("pyruntime.base.undo:Undo.__exit__", _nothing, (LIFECYCLE,)),
     "warnings-not-logged": ("pyruntime.base.log:warning", _nothing, ("runtime.md#warnings",)),
-    "pid-file-not-written": ("pyruntime.engine.state_document:write_pid_file", _nothing, (CREATE,)),
+    "pid-file-not-written": ("pyruntime.engine.caller.pid_file:write_pid_file", _nothing, (CREATE,)),
     "pid-file-of-another": (
-        "pyruntime.engine.state_document:write_pid_file",
+        "pyruntime.engine.caller.pid_file:write_pid_file",
         _argument(1, lambda pid: pid + 1),
         (CREATE,),
     ),

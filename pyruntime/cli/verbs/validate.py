@@ -10,7 +10,7 @@ from pyruntime.base.printable import printable
 from pyruntime.cli.error_text import details, first_line
 from pyruntime.cli.output import write
 from pyruntime.spec import check_config, check_process
-from pyruntime.spec.load import parse, read
+from pyruntime.spec.load import LIMIT, parse, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,8 +112,6 @@ def _report(path: str, *, process: bool) -> Report:
 
 
 def _standard_input() -> bytes:
-    from pyruntime.spec.load import LIMIT
-
     data = b""
     while len(data) <= LIMIT:
         try:
