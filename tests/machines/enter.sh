@@ -8,6 +8,7 @@ set -eu
 
 if [ "$1" != --inside ]; then
     groups=
+    unified=/dev/null
     for mount in $(awk '$3 ~ /^cgroup2?$/ {print $2}' /proc/mounts); do
         group=$mount/$1
         mkdir -p "$group"
@@ -20,22 +21,23 @@ if [ "$1" != --inside ]; then
             echo 1 >"$group/cgroup.clone_children"
         fi
         if [ -e "$group/cpu.rt_runtime_us" ]; then
-            echo $(($(cat "$mount/cpu.rt_runtime_us") / 2)) >"$group/cpu.rt_runtime_us"
+            echo $(($(cat "$mount/cpu.rt_runtime_us") / 10)) >"$group/cpu.rt_runtime_us"
         fi
         if [ -e "$mount/cgroup.controllers" ]; then
             for controller in $(cat "$mount/cgroup.controllers"); do
                 echo "+$controller" >"$mount/cgroup.subtree_control"
             done
+            mkdir "$group/machine"
+            unified=$group/machine
         fi
-        mkdir "$group/machine"
     done
-    # The root of what it sees are these groups; its processes are below them, where they are not in the way of controllers
-    # that version 2 hands down.
+    # The roots of what it sees are these groups. In version 2 its processes are below, where they are not in the way of
+    # controllers that the root hands down.
     status=0
-    GROUPS_OF_IT=$groups sh -euc '
+    GROUPS_OF_IT=$groups UNIFIED=$unified sh -euc '
         for group in $GROUPS_OF_IT; do echo $$ >"$group/cgroup.procs"; done
         exec unshare --cgroup sh -euc '\''
-            for group in $GROUPS_OF_IT; do echo $$ >"$group/machine/cgroup.procs"; done
+            [ "$UNIFIED" = /dev/null ] || echo $$ >"$UNIFIED/cgroup.procs"
             exec unshare --mount --pid --fork --uts --ipc --kill-child "$@"
         '\'' sh "$@"
     ' sh sh "$0" --inside "$@" || status=$?
