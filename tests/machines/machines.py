@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -67,6 +68,9 @@ class Machine:
             if self.release:
                 releases.make(self.release, self.root, log.fileno())
         shutil.copytree(releases.PROJECT, self.project, symlinks=True, ignore=_left)
+        # Programs in Go, which take minutes to build and are the same everywhere: what there is, is taken.
+        for built in (releases.PROJECT / ".cache").glob("containerd-*/bin"):
+            shutil.copytree(built, self.project / built.relative_to(releases.PROJECT))
 
     def remove(self) -> None:
         """Remove what `make` has made."""
@@ -93,11 +97,16 @@ class Machine:
         with self.log.open("ab") as log:
             log.write(f"== {' '.join(words)}\n".encode())
             log.flush()
-            done = subprocess.run(
-                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=limit, check=False
+            process = subprocess.Popen(
+                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+            try:
+                status = process.wait(limit)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # with it all that is in the machine
+                status = process.wait()
         text = self.log.read_text(errors="replace")
-        assert done.returncode == 0, f"{self.name}: {' '.join(words)}: status {done.returncode}\n{text[-4000:]}"
+        assert status == 0, f"{self.name}: {' '.join(words)}: status {status}\n{text[-4000:]}"
 
     def make_targets(self) -> Iterator[tuple[str, ...]]:
         """Yield the words for make: `run` first, as README has it."""

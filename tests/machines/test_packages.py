@@ -11,7 +11,7 @@ from machines import Machine
 from releases import PROJECT, obstacle, pyenv, pyenv_python
 
 SECONDS = 1800
-# Release -> what its Python is.
+# Release -> its Python.
 RELEASES = {"bookworm": "3.11", "trixie": "3.13"}
 # Versions of Python whose wheel is tried: Debian's own of the oldest release, and one of another origin.
 WHEELS = ("3.11", "3.12")
