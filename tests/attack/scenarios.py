@@ -211,13 +211,10 @@ class Place:
     def made(self, container: str) -> list[str]:
         """Return what there is of `container` on the host: files, cgroups, mounts."""
         files = [str(path) for path in self.root.rglob("*")] if self.root.exists() else []
-        groups = [
-            str(path)
-            for hierarchy in Path("/sys/fs/cgroup").iterdir()
-            if hierarchy.is_dir()
-            for path in hierarchy.glob(f"*{container}*")
-        ]
-        groups += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*{container}*")]
+        # Those of version 1 have one directory each; where there is version 2 alone, its root is the hierarchy.
+        top = Path("/sys/fs/cgroup")
+        hierarchies = [top, *(path for path in top.iterdir() if (path / "cgroup.procs").exists())]
+        groups = [f"{path}/{name}" for path in hierarchies for name in _names(path) if container in name]
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.path) in line]
         return [*files, *groups, *mounts]
 
@@ -238,6 +235,14 @@ class Place:
     def pid(self, container: str) -> int:
         """Return the pid of the container's init, as its state file has it."""
         return int(json.loads((self.root / container / "state.json").read_text())["pid"])
+
+
+def _names(directory: Path) -> list[str]:
+    """Return what is in a directory; nothing when it has gone, as a cgroup of another worker's."""
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
 
 
 def pairs() -> Iterator[tuple[Scenario, str]]:
