@@ -9,8 +9,8 @@ HELLO := .cache/hello
 
 BUILD_PACKAGES := gcc libc6-dev libffi-dev libseccomp-dev python3-dev python3-venv busybox-static
 TEST_PACKAGES := dbus e2fsprogs iproute2 procps runc systemd
-# A package of its own from Debian 13 on.
-DOCKER_CLI = $(shell . /etc/os-release; test "$$ID" = debian -a "$${VERSION_ID:-99}" -gt 12 && echo docker-cli)
+# Packages of their own from Debian 13 on.
+DOCKER_CLI = $(shell . /etc/os-release; test "$$ID" = debian -a "$${VERSION_ID:-99}" -gt 12 && echo docker-cli docker-buildx)
 CALLERS_PACKAGES = buildah catatonit conmon containerd containernetworking-plugins debootstrap docker-compose docker.io \
 	podman skopeo uidmap umoci $(DOCKER_CLI)
 MACHINES_PACKAGES := debootstrap
@@ -123,7 +123,7 @@ clean:
 
 $(VENV)/bin/pip: | build-packages
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet 'setuptools>=61' wheel 'cffi>=1.15'
+	$(VENV)/bin/pip install --quiet 'setuptools>=77' wheel 'cffi>=1.15'
 
 # The build tools stay in the environment, so that a build after a change does not get them again.
 $(VENV)/built: $(SOURCES) | $(VENV)/bin/pip

@@ -44,10 +44,12 @@ def podman_session(podman_place, session, image):
     """A podman with the image IMAGE whose runtime is pyruntime."""
     place = podman_place
     flags = ["--network", "none", "--cgroup-parent", f"/{session}-podman"]
+    # On a host with version 1 of cgroups Podman 5 says with each command that it will not do forever.
+    quiet = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
     podman = Caller(
         ["podman", *_storage(place), "--tmpdir", place / "libpod", "--runtime", place / "pyruntime"],
         {"run": flags, "create": flags},
-        {"CONTAINERS_CONF": str(place / "containers.conf"), "TMPDIR": str(place / "tmp")},
+        {"CONTAINERS_CONF": str(place / "containers.conf"), "TMPDIR": str(place / "tmp"), **quiet},
     )
     podman("load", "--input", image)
     yield podman
