@@ -9,8 +9,8 @@ from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.cgroup.cgroup import Cgroup
 from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.child import launch
-from pyruntime.engine.child.host_files import Sources
-from pyruntime.engine.child.step_array import Program
+from pyruntime.engine.child.host_files import HostFiles
+from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.engine.state_document import now, state_document
 from pyruntime.host.facts import facts
 from pyruntime.init import main as init
@@ -23,7 +23,7 @@ from pyruntime.store.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.engine.child.launch import Child
+    from pyruntime.engine.child.child import Child
     from pyruntime.engine.intel_rdt import IntelRdt
     from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.facts import Facts
@@ -63,7 +63,7 @@ def make(container_id: str, options: CreateOptions, *, at_once: bool = False) ->
             error.show(config)
             raise
         undo.keep()
-    creation.sources.close()
+    creation.host_files.close()
     return creation
 
 
@@ -150,6 +150,7 @@ class Creation:
     """
 
     __slots__ = (
+        "arrays",
         "at_once",
         "child",
         "config",
@@ -158,13 +159,12 @@ class Creation:
         "container",
         "container_id",
         "hook_files",
+        "host_files",
         "late",
         "options",
         "plan",
-        "program",
         "resctrl",
         "seccomp",
-        "sources",
         "state",
         "undo",
     )
@@ -182,8 +182,8 @@ class Creation:
         self.options = options
         self.undo = undo
         self.at_once = at_once
-        self.program = Program()
-        self.sources = Sources()
+        self.arrays = StepArrays()
+        self.host_files = HostFiles()
         self.console = -1
         self.late = False  # init joins the group that limits its memory only when it is ready
         self.hook_files = init.NOWHERE
@@ -195,7 +195,7 @@ class Creation:
 
     def open(self) -> None:
         """Open what the configuration names, while nothing has been made yet; then take the id."""
-        self.undo.push(self.sources.close)
+        self.undo.push(self.host_files.close)
         if self.config.get("annotations"):
             from pyruntime.protocol import hook_output
 
@@ -203,21 +203,21 @@ class Creation:
             self.hook_files = hook_output.open_files(self._document(0))
             for fd in self.hook_files:
                 if fd >= 0:
-                    self.sources.own(fd)
+                    self.host_files.own(fd)
         terminal = (self.config.get("process") or {}).get("terminal")
         if terminal or self.options.console_socket or self.options.console_fd >= 0:
             from pyruntime.engine.caller import console_socket
 
             self.console = console_socket.connect(self.config, self.options)
         if self.console >= 0:
-            self.sources.own(self.console)
+            self.host_files.own(self.console)
         if self.options.notify:
             from pyruntime.engine.caller import notify_socket
 
-            # One of the sources lies in it.
+            # One of the host's files that it is given lies in it.
             self._take_id()
             notify_socket.make_directory(self.container)
-        self.sources.open(self.plan, self.program, _facts(), self.options.bundle)
+        self.host_files.open(self.plan, self.arrays, _facts(), self.options.bundle)
         if not self.options.notify:
             self._take_id()
         if self.plan.resctrl:
@@ -252,7 +252,7 @@ class Creation:
         cgroup.make()
         self.undo.push(cgroup.remove)
         cgroup.apply()
-        self.sources.open_cgroups(self.plan, self.program, _facts(), made=bool(cgroup.paths))
+        self.host_files.open_cgroups(self.plan, self.arrays, _facts(), made=bool(cgroup.paths))
         if state["root_mount"]:
             from pyruntime.engine import root_mount
 
@@ -310,13 +310,13 @@ class Creation:
             return None
         from pyruntime.engine.seccomp import filter as seccomp
 
-        return seccomp.open_filter(self.plan.filter[0], self.config, self.options.root, self.sources)
+        return seccomp.open_filter(self.plan.filter[0], self.config, self.options.root, self.host_files)
 
     def _spawn(self, cgroup: Cgroup) -> None:
         """Clone init; returns in the host only."""
         orders = init.Orders(
             self.plan,
-            gate=self.sources.own(self.container.listen()),
+            gate=self.host_files.own(self.container.listen()),
             at_once=self.at_once,
             preserve_fds=self.options.preserve_fds,
             state=self._document(0),
@@ -326,8 +326,8 @@ class Creation:
         )
         request = launch.Request(
             self.plan,
-            self.program,
-            self.sources,
+            self.arrays,
+            self.host_files,
             cgroup,
             orders=orders,
             console=self.console,

@@ -7,8 +7,8 @@ from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.base.undo import Undo
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.engine.child import launch
-from pyruntime.engine.child.host_files import Sources
-from pyruntime.engine.child.step_array import Program
+from pyruntime.engine.child.host_files import HostFiles
+from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.engine.state_document import state_document
 from pyruntime.engine.terminal import foreground
 from pyruntime.host.facts import facts
@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.engine.child.launch import Child
+    from pyruntime.engine.child.child import Child
     from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
     from pyruntime.spec.json_types import Config, Linux, Process, StateFile, User
@@ -133,14 +133,14 @@ class _Execution:
         self.container = container
         self.options = options
         self.undo = undo
-        self.sources = Sources()
+        self.host_files = HostFiles()
         self.terminal = -1  # where the master arrives in the foreground
         self.master = -1  # the terminal's master, then
         self.config: Config | None = None  # the container's, with the process to run as its process
 
     def make(self) -> "Child":
         """Bring the process to its program. Raises Error."""
-        self.undo.push(self.sources.close)
+        self.undo.push(self.host_files.close)
         state = self._running()
         try:
             return self._make(state)
@@ -168,8 +168,8 @@ class _Execution:
         plan = self._plan(config, state)
         for warning in plan.warnings:
             log.warning(warning)
-        program = Program()
-        self._join(plan, program, config, state)
+        arrays = StepArrays()
+        self._join(plan, arrays, config, state)
         console = self._console(config["process"])
         seccomp = self._filter(plan, config)
         group = cgroups.open(state["cgroup"])
@@ -179,8 +179,8 @@ class _Execution:
             _set_affinity(step)
         request = launch.Request(
             plan,
-            program,
-            self.sources,
+            arrays,
+            self.host_files,
             group,
             console=console,
             preserve=self.options.preserve_fds,
@@ -295,13 +295,13 @@ class _Execution:
             group.tight = "memory" if "memory" in state["cgroup"]["paths"] else UNIFIED, ""
         return compile_exec(context, group)
 
-    def _join(self, plan: "Plan", program: Program, config: "Config", state: "StateFile") -> None:
+    def _join(self, plan: "Plan", arrays: StepArrays, config: "Config", state: "StateFile") -> None:
         """Open the way into the namespaces of init: all of them at once, through its pidfd (setns(2))."""
         pid = state["pid"]
         pidfd = lib.pyr_pidfd_open(pid)
         if pidfd < 0:
             raise Error(f"cannot exec in container {self.container.container_id!r}", "it has just ended")
-        self.sources.own(pidfd)
+        self.host_files.own(pidfd)
         names = [entry["type"] for entry in (config.get("linux") or {}).get("namespaces") or ()]
         kinds = 0
         for name in names:
@@ -310,17 +310,17 @@ class _Execution:
         if kinds & lib.CLONE_NEWCGROUP:
             # Joined later, from inside the others, where init may be out of reach.
             group = os.open(f"/proc/{pid}/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)
-            ways.append((self.sources.own(group), lib.CLONE_NEWCGROUP))
+            ways.append((self.host_files.own(group), lib.CLONE_NEWCGROUP))
         for way, kind in ways:
             if kind:
-                self.sources.joins.append((way, kind))
+                self.host_files.joins.append((way, kind))
                 step = Step("setns", "/linux/namespaces", "config-linux.md#namespaces")
                 step.args.update(namespace=", ".join(names), path=f"/proc/{pid}/ns")
                 plan.namespaces.append(step)
         if "mount" not in names:
             # Without a mount namespace of its own the container is only a changed root.
             directory = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            program.trees[id(plan.build[0])] = self.sources.own(directory)
+            arrays.trees[id(plan.build[0])] = self.host_files.own(directory)
         # Only now is it certain that no other process has got its pid.
         self.container.check_process(state)
 
@@ -335,7 +335,7 @@ class _Execution:
             sock = open_socket(options.console_socket)
             if sock < 0:
                 raise Error(f"cannot connect to the console socket {options.console_socket}", errno=-sock)
-            return self.sources.own(sock)
+            return self.host_files.own(sock)
         if options.detach:
             raise Error(
                 "cannot make a terminal that nobody takes",
@@ -348,14 +348,14 @@ class _Execution:
             raise Error("cannot make a socket pair", errno=-error)
         self.terminal = pair[0]
         self.undo.push(os.close, pair[0])
-        return self.sources.own(pair[1])
+        return self.host_files.own(pair[1])
 
     def _filter(self, plan: "Plan", config: "Config") -> "Filter | None":
         if not plan.filter:
             return None
         from pyruntime.engine.seccomp.filter import open_filter
 
-        seccomp = open_filter(plan.filter[0], config, os.path.dirname(self.container.path), Sources())
+        seccomp = open_filter(plan.filter[0], config, os.path.dirname(self.container.path), HostFiles())
         if seccomp.listener >= 0:
             seccomp.relay()
             self.undo.push(seccomp.close)

@@ -12,7 +12,7 @@ import pytest
 import pyruntime
 from pyruntime._stub import ffi, lib
 from pyruntime.base.errors import Error
-from pyruntime.engine.child.step_array import Program
+from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.host.facts import facts
 from pyruntime.plan.step import Step
 from pyruntime.protocol import messages
@@ -51,7 +51,7 @@ def step(*attributes, text="exec p"):
 
 def apply(label, proc):
     """Have the stub carry out the step, as in a container's process."""
-    program = Program()
+    program = StepArrays()
     array = program.array([label])
     stub = program.stub()
     stub.proc = proc

@@ -184,7 +184,7 @@ ACTIONS = {
         (CREATE, PROCESS),
     ),
     "terminal-not-sent": (
-        "pyruntime.engine.child.step_array:Program.stub",
+        "pyruntime.engine.child.step_array:StepArrays.stub",
         lambda original: lambda self, console=-1: original(self),
         (PROCESS,),
     ),

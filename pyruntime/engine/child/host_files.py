@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.engine.child.step_array import Program
+    from pyruntime.engine.child.step_array import StepArrays
     from pyruntime.plan.facts import Facts
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
@@ -55,7 +55,7 @@ def _groups(plan: "Plan") -> "dict[str, str]":
     return {mountpoint + path: controller for controller, (mountpoint, path) in groups.items()}
 
 
-class Sources:
+class HostFiles:
     """The descriptors that the host opened for the child; `close` when the child has them."""
 
     __slots__ = ("_fds", "_pinned", "_user_namespaces", "joins")
@@ -81,8 +81,8 @@ class Sources:
         while self._fds:
             os.close(self._fds.pop())
 
-    def open(self, plan: "Plan", program: "Program", facts: "Facts", bundle: str) -> None:
-        """Open what the steps of `plan` name, for `program`.
+    def open(self, plan: "Plan", arrays: "StepArrays", facts: "Facts", bundle: str) -> None:
+        """Open what the steps of `plan` name, into `arrays`.
 
         The trees that the child may not reach, or that must stay peers of the host's mounts ("host_tree"), are cloned
         here (open_tree(2)) where CAP_SYS_ADMIN allows it. The others the child clones in their turn, so that the mount
@@ -97,19 +97,19 @@ class Sources:
                 _check_foreign(self.joins[-1][0], step, plan)
         for step in plan.build:
             if step.op == "root":
-                step.args["source"] = self._rootfs(step, program, bundle, privileged)
+                step.args["source"] = self._rootfs(step, arrays, bundle, privileged)
             elif step.op == "bind" and step.args["source"] not in groups:
-                self._bind(step, program, privileged)
+                self._bind(step, arrays, privileged)
             if "uid_mappings" in step.args:
                 from pyruntime.engine.child import idmapped_mounts
 
                 maps = self._maps(step)
-                if id(step) in program.trees:
-                    idmapped_mounts.apply(step, program.trees[id(step)], maps)
+                if id(step) in arrays.trees:
+                    idmapped_mounts.apply(step, arrays.trees[id(step)], maps)
                 else:
-                    program.maps[id(step)] = maps
+                    arrays.maps[id(step)] = maps
 
-    def open_cgroups(self, plan: "Plan", program: "Program", facts: "Facts", made: bool) -> None:
+    def open_cgroups(self, plan: "Plan", arrays: "StepArrays", facts: "Facts", made: bool) -> None:
         """Open the container's own cgroups, now that they exist, for the steps that bind them. Raises Error.
 
         made  False for a container that stays in the groups of its caller: then it sees those
@@ -121,7 +121,7 @@ class Sources:
                     controller = groups[step.args["source"]]
                     mountpoint = plan.cgroup.groups[controller][0]
                     step.args["source"] = mountpoint + facts.cgroup.own.get(controller, "").rstrip("/")
-                self._bind(step, program, facts.holds("CAP_SYS_ADMIN"))
+                self._bind(step, arrays, facts.holds("CAP_SYS_ADMIN"))
 
     def _maps(self, step: "Step") -> int:
         """Return a user namespace with the owners' maps of an idmapped mount: one for all mounts with the same maps."""
@@ -134,18 +134,18 @@ class Sources:
             self._user_namespaces[maps] = joined if implied else self.own(idmapped_mounts.user_namespace(step))
         return self._user_namespaces[maps]
 
-    def _rootfs(self, step: "Step", program: "Program", bundle: str, privileged: bool) -> str:
+    def _rootfs(self, step: "Step", arrays: "StepArrays", bundle: str, privileged: bool) -> str:
         fd = self.own(open_rootfs(bundle, step.args["source"]))
         path = os.readlink(f"/proc/self/fd/{fd}")
         if privileged:
-            program.trees[id(step)] = self._clone(step, fd, "", True)
+            arrays.trees[id(step)] = self._clone(step, fd, "", True)
         return path
 
-    def _bind(self, step: "Step", program: "Program", privileged: bool) -> None:
+    def _bind(self, step: "Step", arrays: "StepArrays", privileged: bool) -> None:
         source = step.args["source"]
         if privileged and step.args.get("host_tree"):
             recursive = bool(step.args.get("flags", 0) & lib.STEP_RECURSIVE)
-            program.trees[id(step)] = self._clone(step, -100, source, recursive)
+            arrays.trees[id(step)] = self._clone(step, -100, source, recursive)
         else:
             try:
                 os.stat(source)

@@ -77,7 +77,7 @@ _WORD = 64  # bits
 _EVERY = (1 << _WORD) - 1
 
 
-class Program:
+class StepArrays:
     """Arrays of steps that share one arena.
 
     Descriptors opened for a step are looked up by the step's identity in `trees` (for `fd`) and `maps` (for `userns`).

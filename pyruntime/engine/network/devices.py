@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.base.undo import Undo
-    from pyruntime.engine.child.host_files import Sources
+    from pyruntime.engine.child.host_files import HostFiles
     from pyruntime.plan.step import Step
 
 _OWN = "/proc/self/ns/net"
@@ -42,9 +42,9 @@ _REASONS = {
 }
 
 
-def joined(sources: "Sources") -> int:
+def joined(host_files: "HostFiles") -> int:
     """Return a copy of the descriptor of the network namespace that the container joins, -1 when it gets a new one."""
-    for fd, kind in sources.joins:
+    for fd, kind in host_files.joins:
         if kind == lib.CLONE_NEWNET:
             return os.dup(fd)
     return -1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from pyruntime.engine.child.host_files import Sources
+    from pyruntime.engine.child.host_files import HostFiles
     from pyruntime.plan.step import Step
     from pyruntime.spec.json_types import Config
 
@@ -86,8 +86,8 @@ class Filter:
         self.listener = -1
 
 
-def open_filter(step: "Step", config: "Config", root: str, sources: "Sources") -> Filter:
-    """Return the filter of a "seccomp" step, its agent's socket connected and owned by `sources`. Raises Error.
+def open_filter(step: "Step", config: "Config", root: str, host_files: "HostFiles") -> Filter:
+    """Return the filter of a "seccomp" step, its agent's socket connected and owned by `host_files`. Raises Error.
 
     Upholds config-linux.md#seccomp/listener-fails.
     """
@@ -102,7 +102,7 @@ def open_filter(step: "Step", config: "Config", root: str, sources: "Sources") -
             errno=-agent,
         )
     if agent >= 0:
-        sources.own(agent)
+        host_files.own(agent)
     return prepare(step, config, root, agent)
 
 

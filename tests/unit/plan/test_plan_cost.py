@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from invented import facts
-from pyruntime.engine.child.step_array import Program
+from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.engine.criu import mountpoints
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
@@ -78,7 +78,7 @@ def test_each_further_mount_costs_the_host_as_much_as_the_one_before(tmp_path, m
 
         def work():
             plan = compile_plan(Context(load_config(str(tmp_path)), facts(), str(tmp_path), "c1"))
-            program = Program()
+            program = StepArrays()
             program.array(plan.build)
             program.array(plan.enter)
 

@@ -1,0 +1,97 @@
+"""A process as the host that made it holds it: its pid, a pidfd, and the socket to it."""
+
+import select
+
+from pyruntime._stub import lib
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.cgroup.files import write_file
+
+_KILL = 9
+_LAST_PATIENCE = 5000  # milliseconds for a killed process to end: one that is frozen does not
+PATIENCE = 1000  # milliseconds after which the host looks whether it still makes sense to wait for a message
+
+# What ends the wait for a process that does not get on, where signals are held back for it: SIGHUP, SIGINT, SIGQUIT,
+# SIGTERM.
+_IMPATIENT = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14
+
+
+class Child:
+    """Init, or a process of exec, as the host holds it.
+
+    pid, pidfd  0 and -1 until it exists
+    sync        the socket to it
+    late        the file by which it joins the group that limits its memory, once it is ready; "" for none
+    """
+
+    __slots__ = ("late", "pid", "pidfd", "sync")
+
+    def __init__(self, sync: int) -> None:
+        self.sync = sync
+        self.pid = 0
+        self.pidfd = -1
+        self.late = ""
+
+    def kill(self) -> None:
+        """End the process, wait for its end, and let go of it. For a container that is given up."""
+        if self.pidfd >= 0:
+            lib.pyr_pidfd_send_signal(self.pidfd, _KILL)
+        elif self.pid > 0:
+            # Nobody has waited for it yet, so that the number is its own.
+            os.kill(self.pid, _KILL)
+        if self.pid > 0:
+            if self.pidfd < 0 or ends(self.pidfd, _LAST_PATIENCE):
+                reap(self.pid)
+            self.pid = 0
+        self.close()
+
+    def join_late(self) -> None:
+        """Move the process into the group that limits its memory, where that was put off. Raises Error."""
+        if not self.late:
+            return
+        path, self.late = self.late, ""
+        try:
+            write_file(path, str(self.pid))
+        except OSError as error:
+            doing, clause = "cannot join the container's cgroup", "config-linux.md#control-groups"
+            raise Error(doing, clause=clause, step=f"write({path})", errno=error.errno or 0) from None
+
+    def await_end(self) -> None:
+        """Wait for the end of the process. Raises Error where a signal asks to give up."""
+        while self.pidfd >= 0 and not ends(self.pidfd, PATIENCE):
+            number = signal_to_end()
+            if number:
+                raise Error("given up waiting for the container's process", f"signal {number} came")
+        reap(self.pid)
+
+    def take_sync(self) -> int:
+        """Return the socket, which is the caller's from now on."""
+        sync, self.sync = self.sync, -1
+        return sync
+
+    def close(self) -> None:
+        """Close the descriptors; the process goes on."""
+        for fd in (self.sync, self.pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self.sync = self.pidfd = -1
+
+
+def reap(pid: int) -> int:
+    """Wait for child `pid` and return its wait status; 0 when it is not ours (any more)."""
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return 0
+
+
+def ends(pidfd: int, milliseconds: int) -> bool:
+    """Wait at most so long for the end of a process; tell whether it has come."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(os.call(poll.poll, milliseconds))
+
+
+def signal_to_end() -> int:
+    pending = lib.pyr_pending_signals() & _IMPATIENT
+    return int(pending & -pending).bit_length()

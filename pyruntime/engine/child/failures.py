@@ -1,0 +1,75 @@
+"""Why a child could not be made, or died: the Error for it. Loaded only then."""
+
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+from pyruntime.plan.namespaces import TYPES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.plan import Plan
+    from pyruntime.plan.step import Step
+    from pyruntime.protocol import messages
+
+_KILL = 9
+
+
+def spawn_error(plan: "Plan", report: "messages.Report") -> Error:
+    """Return the Error for what the stub reports from before the plan's steps: a namespace, an offset of a clock."""
+    joins = [step for step in plan.namespaces if step.op == "setns"]
+    if 0 <= report.index < len(joins):
+        step: Step = joins[report.index]
+        doing = f"cannot join the {step.args['namespace']} namespace {step.args['path']}"
+        return Error(doing, pointer=step.pointer, clause=step.clause, step=report.call, errno=report.error)
+    for step in plan.maps:
+        if step.op == "timens_offsets" and step.op in report.text:
+            return Error(
+                "cannot set the offsets of the clocks",
+                step.args["text"].strip().replace("\n", ", "),
+                pointer=step.pointer,
+                clause=step.clause,
+                step=f"{report.call}({report.text})",
+                errno=report.error,
+            )
+    return Error(
+        "cannot make the container's first process",
+        report.text,
+        pointer="/linux/namespaces",
+        clause="config-linux.md#namespaces",
+        step=report.call,
+        errno=report.error,
+    )
+
+
+def died(status: int, plan: "Plan") -> Error:
+    """Return the Error for a child that ended without a word; `status` is what waitpid(2) says of it."""
+    doing = "the container's first process died"
+    if not os.WIFSIGNALED(status):
+        return Error(doing, f"it exited with status {os.waitstatus_to_exitcode(status)}")
+    number = os.WTERMSIG(status)
+    if number == _KILL:
+        from pyruntime.cgroup import oom
+
+        for step in plan.cgroup.steps:
+            if step.pointer.startswith("/linux/resources/memory/") and oom.kills(plan.cgroup.groups):
+                return Error(
+                    doing,
+                    "its memory limit is too low for it: the kernel killed it",
+                    pointer=step.pointer,
+                    clause=step.clause,
+                    step=step,
+                )
+    advice = "a memory limit too low for it is the usual reason" if number == _KILL else ""
+    return Error(doing, f"killed by signal {number}", advice=advice)
+
+
+def clone_error(error: int, flags: int) -> Error:
+    """Return the Error for a clone3 that the kernel refused with errno `error`; `flags` are its CLONE_NEW*."""
+    names = [name for name, (flag, _) in TYPES.items() if flags & flag]
+    return Error(
+        "cannot make the container's first process",
+        f"new namespaces: {', '.join(names)}" if names else "",
+        pointer="/linux/namespaces",
+        clause="config-linux.md#namespaces",
+        step="clone3",
+        errno=error,
+    )
