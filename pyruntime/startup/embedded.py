@@ -12,6 +12,8 @@ import posix
 import sys
 import time
 
+from pyruntime.base.errors import CannotLoad
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +83,7 @@ def _find_and_load(name: str, import_: object) -> "ModuleType":
     """
     # Init empties that list: importing is switched off then.
     if not name.startswith("pyruntime.") or not sys.meta_path:
-        return _search(name, import_)
+        return _load_file(name, import_)
     package, _, module = name.rpartition(".")
     if _imp.is_builtin(name):
         loader: Any = importlib.BuiltinImporter
@@ -92,8 +94,18 @@ def _find_and_load(name: str, import_: object) -> "ModuleType":
         _imp.init_frozen(name)
         setattr(parent, module, sys.modules[name])
     else:
-        return _search(name, import_)
+        return _load_file(name, import_)
     return sys.modules[name]
+
+
+def _load_file(name: str, import_: object) -> "ModuleType":
+    """Import what is not the package's. Raises CannotLoad for a file that is there and cannot be loaded."""
+    try:
+        return _search(name, import_)
+    except (CannotLoad, ModuleNotFoundError):
+        raise
+    except ImportError as error:
+        raise CannotLoad(f"cannot load {name}", str(error), step=f"dlopen({error.path})") from None
 
 
 _search: "Callable[[str, object], ModuleType]" = importlib._find_and_load  # type: ignore[attr-defined]
