@@ -43,7 +43,7 @@ edit:
 
 run: all
 	@$(VENV)/bin/python tests/support/bundle.py $(HELLO)
-	@$(VENV)/bin/pyruntime --root $(CURDIR)/.cache/root run --bundle $(HELLO) hello-$$$$
+	@$(VENV)/bin/pyruntime --root "$(CURDIR)/.cache/root" run --bundle $(HELLO) hello-$$$$
 
 # These need much more than the others, and have targets of their own.
 APART := callers machines vm validation
@@ -107,11 +107,14 @@ ci:
 
 # A tree of its own, so that it meets no other Python packages; the program finds it beside itself.
 install: all
+	@for place in lib bin share; do \
+		mkdir -p "$(DESTDIR)$(PREFIX)/$$place" 2>/dev/null && test -w "$(DESTDIR)$(PREFIX)/$$place" || { \
+		echo "cannot write to $(DESTDIR)$(PREFIX)/$$place: choose another place, as in  make install PREFIX=DIR" >&2; \
+		exit 1; }; done
 	$(VENV)/bin/pip install --quiet --ignore-installed --no-warn-script-location \
-		--prefix $(DESTDIR)$(PREFIX)/lib/pyruntime $(WHEEL)/*.whl
-	mkdir -p $(DESTDIR)$(PREFIX)/bin
-	ln -sf ../lib/pyruntime/bin/pyruntime $(DESTDIR)$(PREFIX)/bin/pyruntime
-	$(VENV)/bin/python generate/share.py $(DESTDIR)$(PREFIX)/share
+		--prefix "$(DESTDIR)$(PREFIX)/lib/pyruntime" $(WHEEL)/*.whl
+	ln -sf ../lib/pyruntime/bin/pyruntime "$(DESTDIR)$(PREFIX)/bin/pyruntime"
+	$(VENV)/bin/python generate/share.py "$(DESTDIR)$(PREFIX)/share"
 
 # For others: into dist/, from the roots of tests/machines.
 wheels deb: machines-packages
@@ -122,7 +125,9 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/pip: | build-packages
-	$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+		echo "PYTHON=$(PYTHON) is no Python 3.10 or later: name one, as in  make PYTHON=/usr/bin/python3" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet 'setuptools>=77' wheel 'cffi>=1.15'
 
 # The build tools stay in the environment, so that a build after a change does not get them again.

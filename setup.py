@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build import build
 from setuptools.command.build_py import build_py
 from wheel.bdist_wheel import bdist_wheel
 
@@ -14,9 +15,20 @@ except ImportError:  # it moved from distutils into setuptools with version 69
     from distutils.command.build_scripts import build_scripts
 
 sys.path.insert(0, str(Path(__file__).parent / "csrc/build"))
+import interpreter  # noqa: E402
 import program  # noqa: E402
 
 SCHEMAS = "spec-fixtures/schema"
+
+
+class Build(build):
+    """Says what is missing before anything is half built."""
+
+    def run(self):
+        missing = interpreter.what_is_missing()
+        if missing:
+            sys.exit(f"pyruntime: {missing}")
+        super().run()
 
 
 class BuildPython(build_py):
@@ -55,5 +67,5 @@ class Wheel(bdist_wheel):
 setup(
     cffi_modules=["csrc/build/stub.py:ffibuilder", "csrc/build/seccomp.py:ffibuilder"],
     scripts=["csrc/launcher/launcher.c"],
-    cmdclass={"build_py": BuildPython, "build_scripts": BuildLauncher, "bdist_wheel": Wheel},
+    cmdclass={"build": Build, "build_py": BuildPython, "build_scripts": BuildLauncher, "bdist_wheel": Wheel},
 )

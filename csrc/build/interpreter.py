@@ -30,6 +30,19 @@ def compiler() -> list[str]:
     return os.environ.get("CC", "cc").split()
 
 
+def what_is_missing() -> str:
+    """Return what the build lacks in any case and how to get it, in one sentence; "" where nothing is missing."""
+    if sys.implementation.name != "cpython" or sys.version_info < (3, 10):
+        return f"{sys.executable} is no CPython 3.10 or later: build with one, as in  make PYTHON=/usr/bin/python3"
+    if shutil.which(compiler()[0]) is None:
+        return f"there is no C compiler {compiler()[0]!r}: install gcc and libc6-dev, or name another one in CC"
+    if not header("Python.h"):
+        return f"the headers of {PYTHON_X_Y} are missing: install {PYTHON_X_Y}-dev"
+    if not header("seccomp.h"):
+        return "the headers of libseccomp are missing: install libseccomp-dev"
+    return ""
+
+
 def archive_of(library: str) -> "Path | None":
     """Return the archive of a library that the linker would take for static linking, or None."""
     found = subprocess.run(

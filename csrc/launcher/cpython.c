@@ -14,7 +14,9 @@
 #include "cpython.h"
 
 #include <internal/pycore_ceval.h>
+#if PY_VERSION_HEX >= 0x030c0000
 #include <internal/pycore_dict.h>
+#endif
 #include <internal/pycore_interp.h>
 #include <internal/pycore_pymem.h>
 #include <internal/pycore_pystate.h>

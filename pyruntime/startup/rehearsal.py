@@ -5,7 +5,9 @@ That costs time, and writes to pages, in each process in which it happens for th
 there is any: a configuration is checked and compiled for an invented host, which changes nothing anywhere.
 """
 
+from pyruntime.base.jsonio import dumps, loads
 from pyruntime.cli.parse import parse_global, parse_verb
+from pyruntime.engine.child.step_array import Program
 from pyruntime.host import cgroups
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
@@ -45,7 +47,12 @@ def rehearse() -> None:
         configs: list[Any] = [default_config(), _of_an_engine()]
         for config in configs:
             check_config(config)
-            compile_plan(Context(config, facts, "/bundle", "ID"))
+            plan = compile_plan(Context(config, facts, "/bundle", "ID"))
+            program = Program()
+            program.array(plan.build)
+            program.array(plan.enter)
+            program.stub()
+            loads(dumps(config))
 
 
 def _mountinfo() -> "list[str]":
