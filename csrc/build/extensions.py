@@ -55,7 +55,7 @@ class Extension:
             raise ValueError(f"{path} has code that is changed when it is loaded")
         entry = next(value for symbol, value, *_ in self.symbols if symbol == self.function)
         lines += [".text", *self.jumps, f".globl {self.function}", f".set {self.function}, {self.base + entry:#x}"]
-        self.assembly = "\n".join([*lines, '.section .note.GNU-stack,"",@progbits', ""])
+        self.assembly = "\n".join([*lines, '.section .note.GNU-stack,"",%progbits', ""])
 
     @property
     def function(self) -> str:
@@ -87,7 +87,7 @@ class Extension:
         start = load.offset - load.address
         image = self.file.data[max(begin, load.address) + start : max(load.address + load.in_file, begin) + start]
         image = (bytes(max(load.address - begin, 0)) + image).ljust(end - begin, b"\0")[: end - begin]
-        lines = [f'.section {name},"{kind}",@progbits', f".globl {self._label(name)}_begin, {self._label(name)}_end"]
+        lines = [f'.section {name},"{kind}",%progbits', f".globl {self._label(name)}_begin, {self._label(name)}_end"]
         lines += [f"{self._label(name)}_begin:"]
         position = begin
         for address in [*sorted(word for word in self.words if begin <= word < end and kind != "ax"), end]:

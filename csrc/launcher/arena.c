@@ -9,7 +9,13 @@
 /* Behind everything else that the program has, so that what is not used of it need not be stored. */
 #define PAGE 4096UL
 #define ARENA_SIZE (64UL << 20)
-static char arena[ARENA_SIZE] __attribute__((section(".arena,\"aw\",@nobits#"), aligned(PAGE)));
+/* The compiler would say that the section has contents; the assembler takes the rest of the line for a comment. */
+#ifdef __aarch64__
+#define NOT_IN_THE_FILE(name) name ",\"aw\",%nobits//"
+#else
+#define NOT_IN_THE_FILE(name) name ",\"aw\",@nobits#"
+#endif
+static char arena[ARENA_SIZE] __attribute__((section(NOT_IN_THE_FILE(".arena")), aligned(PAGE)));
 static size_t used;
 static bool recording;
 

@@ -139,3 +139,17 @@ def test_a_module_that_is_a_file_becomes_a_part_of_the_program(tmp_path):
 def test_a_module_that_needs_the_dynamic_linker_is_refused(tmp_path, source, reason):
     with pytest.raises(ValueError, match=reason):
         Extension("small", shared(tmp_path, source), 0)
+
+
+# ---- The program itself ----
+
+
+def test_what_the_dynamic_linker_fills_in_is_read_only_after_it(pyruntime):
+    text = subprocess.run(["readelf", "-dW", pyruntime], capture_output=True, text=True, check=True).stdout
+    assert "BIND_NOW" in text
+    assert elf.File(pyruntime).segments_of(elf.RELRO)
+
+
+def test_nothing_of_the_program_is_both_written_to_and_executed(pyruntime):
+    for load in elf.File(pyruntime).segments_of(elf.LOAD):
+        assert not (load.flags & elf.EXECUTABLE_FLAG and load.flags & elf.WRITABLE_FLAG)
