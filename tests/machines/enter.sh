@@ -55,7 +55,9 @@ shown=$4
 shift 4
 hostname "$name"
 mount --make-rprivate /
-mount --rbind --make-rprivate "$root" "$root"
+# Elsewhere, because the root filesystem may be the host's own.
+mount --bind "$root" /mnt
+root=/mnt
 cd "$root"
 groups=$(awk '$3 ~ /^cgroup2?$/ {print $2, $3, $4}' /proc/mounts)
 devices=$(cd /dev && find fuse full kmsg loop-control net/tun null random tty urandom zero -type c \
