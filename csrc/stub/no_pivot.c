@@ -171,11 +171,9 @@ static bool is_covered(const struct table *table, const struct mounted *one) {
     return false;
 }
 
-enum { OUT_OF_REACH = -2 };
-
-/* Covers each procfs and sysfs that could not be detached; returns how many, -1, or OUT_OF_REACH. A part of one lets nobody mount. */
+/* Covers each procfs and sysfs that could not be detached; a part of one lets nobody mount. Returns 0, -1, or 1 where
+ * one is out of reach. */
 static int cover(struct stub *stub, int top, const struct table *table) {
-    int covered = 0;
     for (size_t i = 0; i < table->count; i++) {
         const struct mounted *one = &table->mounts[i];
         bool revealing = strcmp(one->fstype, "proc") == 0 || strcmp(one->fstype, "sysfs") == 0;
@@ -187,14 +185,13 @@ static int cover(struct stub *stub, int top, const struct table *table) {
         if (fd < 0 || id != one->id) {
             snprintf(stub->text, sizeof stub->text, "the host's %s at %.200s cannot be reached to hide it", one->fstype,
                      one->path);
-            return OUT_OF_REACH;
+            return 1;
         }
         unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
         if (mount("tmpfs", below_proc(fd).text, "tmpfs", flags, "nr_blocks=1,nr_inodes=1") < 0)
             return failed(stub, "mount");
-        covered++;
     }
-    return covered;
+    return 0;
 }
 
 /* Takes away what is mounted on the root `top`, but for the container's own. Again and again, because what hides another
@@ -211,12 +208,12 @@ int leave_root(struct stub *stub, int top) {
         int done = read_table(stub, &table);
         if (done == 0)
             done = detach(stub, top, left, &table);
-        if (done == 0)
+        bool last = done == 0;
+        /* Only then: what covers could be detached again. Each is at another place, so once is enough. */
+        if (last)
             done = cover(stub, top, &table);
         free_table(&table);
-        if (done == OUT_OF_REACH)
-            return 1;
-        if (done <= 0)
+        if (last || done < 0)
             return done;
     }
 }
