@@ -42,6 +42,7 @@ SOURCES = [
     "landlock.c",
     "identity.c",
     "execute.c",
+    "detach.c",
     "sockets.c",
     "bpf.c",
 ]
