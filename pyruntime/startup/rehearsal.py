@@ -7,7 +7,7 @@ there is any: a configuration is checked and compiled for an invented host, whic
 
 from pyruntime.base.jsonio import dumps, loads
 from pyruntime.cli.parse import parse_global, parse_verb
-from pyruntime.engine.child.step_array import Program
+from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.host import cgroups
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
@@ -48,10 +48,10 @@ def rehearse() -> None:
         for config in configs:
             check_config(config)
             plan = compile_plan(Context(config, facts, "/bundle", "ID"))
-            program = Program()
-            program.array(plan.build)
-            program.array(plan.enter)
-            program.stub()
+            arrays = StepArrays()
+            for steps in (plan.build, plan.enter, plan.process):
+                arrays.array(steps)
+            arrays.stub()
             loads(dumps(config))
 
 
