@@ -17,7 +17,7 @@ from pyruntime._seccomp import lib  # noqa: E402
 from pyruntime.base import jsonio  # noqa: E402
 from pyruntime.base.errors import Error, InvalidConfig  # noqa: E402
 from pyruntime.cli.verbs import plan as printed  # noqa: E402
-from pyruntime.engine.child.step_array import Program  # noqa: E402
+from pyruntime.engine.child.step_array import StepArrays  # noqa: E402
 from pyruntime.engine.seccomp import compiler as seccomp_compiler  # noqa: E402
 from pyruntime.operations import state as states  # noqa: E402
 from pyruntime.plan import seccomp_program  # noqa: E402
@@ -124,7 +124,7 @@ def planned(document, compile_it, *arguments):
         assert resolves(document, step.pointer, missing=False), f"{step.op}: {step.pointer}"
     printed.as_json(plan)
     printed.as_text(plan)
-    program = Program()
+    program = StepArrays()
     program.array(plan.build)
     program.array(plan.enter)
     program.stub()
