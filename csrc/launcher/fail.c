@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 _Noreturn void fail(const char *what, const char *detail) {
-    fprintf(stderr, "pyruntime: cannot start: %s: %s\n", what, detail);
+    fprintf(stderr, "pyruntime: error: cannot start: %s: %s\n", what, detail);
     _exit(1);
 }
 

@@ -52,17 +52,18 @@ def loads(text: str) -> object:
     return value
 
 
-def dumps(value: object, indent: int | str | None = None) -> str:
+def dumps(value: object, indent: int | str | None = None, *, compact: bool = False) -> str:
     """Return `value` as JSON in ASCII.
 
-    indent  None for one line; a number of spaces or a string to indent each level by, as json.dumps writes it
+    indent   None for one line; a number of spaces or a string to indent each level by, as json.dumps writes it
+    compact  on one line, without a space
 
     Takes dict (with str keys), list, tuple, str, int, float, bool and None. Raises TypeError for anything else,
     ValueError for a float that JSON cannot say. Lone surrogates (bytes of a path that are not UTF-8) survive a
     round trip as \\udcXX.
     """
     if indent is None:
-        return _encode(value, "", "", ", ")
+        return _encode(value, "", "", "," if compact else ", ")
     step = " " * indent if isinstance(indent, int) else indent
     return _encode(value, step, "\n", ",\n")
 
@@ -82,7 +83,8 @@ def _encode(value: object, step: str, newline: str, comma: str) -> str:
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"a JSON name must be a string, not {type(key).__name__}")
-        members = [f"{_quote(key)}: {_encode(item, step, inner, inner_comma)}" for key, item in value.items()]
+        colon = ":" if comma == "," else ": "
+        members = [f"{_quote(key)}{colon}{_encode(item, step, inner, inner_comma)}" for key, item in value.items()]
         return f"{{{inner}{inner_comma.join(members)}{newline}}}"
     if isinstance(value, (list, tuple)):
         if not value:

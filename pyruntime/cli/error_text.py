@@ -14,7 +14,8 @@ _LABEL = 15
 
 def for_people(error: Error, verb: str) -> str:
     """Return the explanation of `error`: a first line that stands alone, then what is known about it, a line each."""
-    head = f"pyruntime: {verb}: " if verb else "pyruntime: "
+    # Callers look for the word (conmon, CRI-O and scripts do), as for "warning" in the lines of the log.
+    head = f"pyruntime: error: {verb}: " if verb else "pyruntime: error: "
     if isinstance(error, InvalidConfig):
         lines = [f"{head}{error.doing}: {error.reason}"]
         for problem in error.problems:

@@ -40,7 +40,10 @@ def main(words: list[str]) -> int:
         log.configure(shared["log"], shared["log-format"], shared["debug"])
         # Only for the message, when the rest cannot be understood.
         verb = rest[0] if rest and not rest[0].startswith("-") else ""
+        before = dict(shared)
         line = parse_verb(shared, rest)
+        if shared != before:
+            log.configure(shared["log"], shared["log-format"], shared["debug"])
         module = __import__(f"pyruntime.cli.verbs.{line.verb}", None, None, ("main",))
         status: int = module.main(line)
         return status

@@ -1,8 +1,8 @@
 """The parser of the command line: words in, option values and arguments out, with the semantics runc's callers rely on.
 
 Options are read as Go's `flag` package reads them: one dash or two, `--name value` or `--name=value`, flags without a
-value or as `--flag=false`; `--` ends them. Global options stand before the verb. A verb's options may follow its
-arguments, except where an argument may begin with a dash.
+value or as `--flag=false`; `--` ends them. Global options stand before the verb or behind it. A verb's options may
+follow its arguments, except where an argument may begin with a dash.
 """
 
 from pyruntime.base.errors import Error
@@ -74,7 +74,9 @@ def parse_verb(shared: "Values", words: list[str]) -> CommandLine:
         raise unknown_verb(words[0])
     options = options_of(verb)
     values = {option.name: option.default for option in options}
-    arguments, rest = _read(words[1:], options, values, name, verb.greedy)
+    arguments, rest = _read(words[1:], options, values, name, verb.greedy, shared)
+    if verb.greedy and rest[1:2] == ["--"]:
+        del rest[1]  # between the container and the words for its program, as with runc since 1.5
     arguments += rest
     if values["help"]:
         return CommandLine("help", shared, {}, [name])
@@ -92,9 +94,14 @@ def unknown_verb(word: str) -> UsageError:
 
 
 def _read(
-    words: list[str], options: tuple[Option, ...], values: "Values", verb: str, greedy: bool
+    words: list[str],
+    options: tuple[Option, ...],
+    values: "Values",
+    verb: str,
+    greedy: bool,
+    shared: "Values | None" = None,
 ) -> tuple[list[str], list[str]]:
-    """Read options and set their values.
+    """Read options and set their values, those of `shared` for a global option behind the verb.
 
     Returns the arguments found among them, and the words left unread: with `greedy` those from the first argument
     on, otherwise those after `--`.
@@ -113,19 +120,22 @@ def _read(
         if word == "--":
             break
         name, equals, text = word.removeprefix("-").removeprefix("-").partition("=")
-        option = _find(name, options)
+        option, target = _find(name, options), values
+        if option is None and shared is not None:
+            option, target = _find(name, GLOBAL_OPTIONS), shared
         if option is None:
             raise _unknown(word, name, options, verb)
         if option.kind == FLAG:
-            values[option.name] = _truth(option, text, verb) if equals else True
+            target[option.name] = _truth(option, text, verb) if equals else True
             continue
         if not equals:
             if index == len(words):
-                raise UsageError(f"--{option.name} needs a value", advice=_see_help(verb))
+                # Podman looks for runc's words, to find out whether there is such an option.
+                raise UsageError(f"flag needs an argument: --{option.name}", advice=_see_help(verb))
             text = words[index]
             index += 1
         value = _value(option, text, verb)
-        values[option.name] = (*values[option.name], value) if option.kind == LIST else value
+        target[option.name] = (*target[option.name], value) if option.kind == LIST else value
     return arguments, words[index:]
 
 
@@ -139,10 +149,7 @@ def _find(name: str, options: tuple[Option, ...]) -> Option | None:
 
 def _unknown(word: str, name: str, options: tuple[Option, ...], verb: str) -> UsageError:
     """Return the error for the option `word` that is not among `options`."""
-    if verb and _find(name, GLOBAL_OPTIONS):
-        advice = f"it is a global option: put it before `{verb}`"
-    else:
-        advice = _suggest(name, [option.name for option in options], "--") or _see_help(verb)
+    advice = _suggest(name, [option.name for option in options], "--") or _see_help(verb)
     return UsageError(f"unknown option {word.partition('=')[0]}", advice=advice)
 
 

@@ -1,6 +1,7 @@
 """What this host is and allows: capabilities, user, cgroups, kernel. Read once, handed to the plan."""
 
 from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
 from pyruntime.plan.facts import Facts
 
 TYPE_CHECKING = False
@@ -21,6 +22,20 @@ def _apparmor() -> bool:
         return _read("/sys/module/apparmor/parameters/enabled").strip() == b"Y"
     except OSError:
         return False
+
+
+def _last_capability() -> int:
+    """Return the number of the last capability that this kernel has."""
+    try:
+        return int(_read("/proc/sys/kernel/cap_last_cap"))
+    except FileNotFoundError:
+        pass  # a procfs with subset=pid (proc(5))
+    from pyruntime._stub import lib
+
+    last = 0
+    while last < 63 and lib.pyr_prctl(lib.PR_CAPBSET_READ, last + 1, 0) >= 0:
+        last += 1
+    return last
 
 
 def _has_systemd_of_its_own() -> bool:
@@ -45,8 +60,11 @@ def facts(hierarchies: "CgroupHost | None" = None) -> Facts:
     from pyruntime.host import cgroups
 
     sets = ffi.new("uint64_t[3]")
-    lib.pyr_capget(sets, sets + 1, sets + 2)
-    last = int(_read("/proc/sys/kernel/cap_last_cap"))
+    failed = lib.pyr_capget(sets, sets + 1, sets + 2)
+    if failed < 0:
+        # Without this answer it would be none, and the container's process would have none either.
+        raise Error("cannot find out the runtime's capabilities", step="capget", errno=-failed)
+    last = _last_capability()
     # The initial user namespace maps every id to itself.
     identity = _read("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
     return Facts(

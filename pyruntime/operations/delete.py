@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _CLAUSE = "runtime.md#delete"
 _KILL = 9
 _PATIENCE = 10.0  # seconds for killed processes to end
+_MOMENT = 0.1  # seconds that a process may be seen neither killed nor ended, though it is
 _USUALLY = 0.5  # seconds that a killed process needs at most, unless something holds it
 
 
@@ -56,9 +57,27 @@ def delete(root: str, container_id: str, force: bool) -> None:
         if status == "creating":
             # We hold the lock: whoever was creating it is dead.
             status = "stopped"
+        if state is not None and status in ("created", "running") and not force and _is_ending(state):
+            status = "stopped"
         if status != "stopped" and not force:
             raise Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
         destroy(container, state)
+
+
+def _is_ending(state: "StateFile") -> bool:
+    """Tell whether init has been killed, and wait for its end then: a busy machine takes its time to get to that.
+
+    Between the signal and the end it may look alive, and after it has closed its descriptors as if it were started.
+    """
+    pidfd = lib.pyr_pidfd_open(state["pid"])
+    if pidfd < 0:
+        return True
+    try:
+        return not process.alive(state["pid"], state["start_time"]) or _has_ended(
+            pidfd, _PATIENCE if process.is_killed(state["pid"]) else _MOMENT
+        )
+    finally:
+        os.close(pidfd)
 
 
 def delete_own(container: "Container", state: "StateFile") -> None:

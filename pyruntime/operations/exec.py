@@ -162,12 +162,17 @@ class _Execution:
 
     def _make(self, state: "StateFile") -> "Child":
         self.config = config = self.container.read_config()
+        own = config.get("process")
         config["process"] = process = self._process(config)
         if "user" in process and (config.get("linux") or {}).get("uidMappings"):
             _check_mapped(process["user"], config["linux"])
         plan = self._plan(config, state)
-        for warning in plan.warnings:
-            log.warning(warning)
+        if plan.warnings:
+            # What create has said of the container's own process is no news.
+            said = self._plan({**config, "process": own}, state).warnings if own else []
+            for warning in plan.warnings:
+                if warning not in said:
+                    log.warning(warning)
         arrays = StepArrays()
         self._join(plan, arrays, config, state)
         console = self._console(config["process"])
@@ -249,6 +254,11 @@ class _Execution:
             process = load_process(options.process_file)
             if options.terminal:
                 process["terminal"] = True
+            # What protects the container holds for this process too, unless it says otherwise; as with runc.
+            own = config.get("process") or {}
+            for name in ("capabilities", "apparmorProfile", "selinuxLabel", "rlimits"):
+                if name in own and name not in process:
+                    process[name] = own[name]
             return process
         wanted: Any = {"cwd": "/", **(config.get("process") or {})}
         wanted["args"] = options.args

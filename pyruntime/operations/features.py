@@ -23,6 +23,7 @@ UNSAFE_ANNOTATIONS = (
     annotations.HOOKS_STDERR,
     annotations.PIDFD_RECEIVER,
     annotations.MOUNT_CONTEXT_TYPE,
+    "org.criu.config",
 )
 
 

@@ -1,5 +1,6 @@
 """The state operation (runtime.md#query-state)."""
 
+from pyruntime import SPEC_VERSION
 from pyruntime.store import container as containers
 
 TYPE_CHECKING = False
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
 
 _SPEC = ("ociVersion", "id", "status", "pid", "bundle", "annotations")
 _MORE = ("rootfs", "created")
+_NEVER = "0001-01-01T00:00:00Z"
 
 
 def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
@@ -28,16 +30,17 @@ def state(root: str, container_id: str) -> "dict[str, object]":
 
     Upholds runtime.md#query-state/returns-state.
     """
-    with containers.open_container(root, container_id) as container:
+    with containers.open_container(root, container_id, to_read=True) as container:
         stored = container.read()
         status = container.status(stored)
         if stored is None:
             # Its creator has taken the id and written nothing yet.
-            return {"ociVersion": "1.3.0", "id": container_id, "status": status, "pid": 0, "bundle": ""}
+            empty = {"ociVersion": SPEC_VERSION, "id": container_id, "status": status, "pid": 0, "bundle": ""}
+            return {**empty, "annotations": {}, "rootfs": "", "created": _NEVER, "owner": ""}
         document = spec_state(stored, status)
         more: dict[str, object] = dict(stored)
         document.update((name, more[name]) for name in _MORE)
         # While it is being created; Go cannot read an empty time.
-        document["created"] = document["created"] or "0001-01-01T00:00:00Z"
+        document["created"] = document["created"] or _NEVER
         document["owner"] = ""  # as with runc, whose `list` alone looks up who it is
         return document

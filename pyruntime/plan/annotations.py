@@ -27,9 +27,6 @@ _SUBGROUP = "run.oci.systemd.subgroup"
 # Annotations that would make another container of this one: what is done instead of obeying.
 _WITHOUT_EFFECT = {
     "run.oci.handler": "the container's process is its program: pyruntime has no other handler",
-    "run.oci.seccomp.receiver": "a seccomp agent listens at linux.seccomp.listenerPath",
-    "run.oci.seccomp.plugins": "a seccomp agent is a process of its own, at linux.seccomp.listenerPath",
-    "run.oci.seccomp_bpf_data": "the filter is what linux.seccomp says",
     "run.oci.systemd.force_cgroup_v1": "the container sees the host's cgroup version",
     "run.oci.delegate-cgroup": "the container's process is in the container's cgroup",
 }

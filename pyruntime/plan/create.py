@@ -5,6 +5,7 @@ from pyruntime.plan import devices, masked_paths, mounts, namespaces, process, r
 from pyruntime.plan.cgroup import cgroup
 from pyruntime.plan.exec import add_process
 from pyruntime.plan.plan import Plan
+from pyruntime.spec.rules import version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def compile_plan(context: "Context") -> Plan:
 
 def _compile(context: "Context") -> Plan:
     config = context.config
+    later = version.later(config)
+    if later:
+        context.warnings.append(later)
     if config.get("annotations"):
         from pyruntime.plan import annotations
 

@@ -62,7 +62,7 @@ def load_process(path: str) -> "Process":
 
     Raises Error where it is not one JSON document, InvalidConfig where it is not a valid process.
     """
-    process: Process = parse(read(path), path)  # type: ignore[assignment]  # as in load_config
+    process: Process = parse(read(path, streams=True, clause="config.md#process"), path)  # type: ignore[assignment]  # as in load_config
     check_process(process, path)
     return process
 

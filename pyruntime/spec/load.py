@@ -17,6 +17,7 @@ _KINDS = {
     0o020000: "a character device",
     0o010000: "a FIFO",
 }
+_STREAMS = (0o140000, 0o020000, 0o010000)
 _SPACE = " \t\r\n"
 
 
@@ -69,20 +70,29 @@ def _scan(text: str, start: int) -> "tuple[object, int]":
     return _scan(text, start)
 
 
-def read(path: str, *, name: str = "", dir_fd: "int | None" = None) -> bytes:
+def read(
+    path: str,
+    *,
+    name: str = "",
+    dir_fd: "int | None" = None,
+    streams: bool = False,
+    clause: str = "bundle.md#container-format",
+) -> bytes:
     """Return the content of the regular file `path`.
 
-    name    what to call the file in errors; default: `path`
-    dir_fd  descriptor of the directory that a relative `path` starts from
+    name     what to call the file in errors; default: `path`
+    dir_fd   descriptor of the directory that a relative `path` starts from
+    streams  take a pipe, FIFO, socket or terminal too, and wait for its end: for what the caller names by itself
+    clause   for errors
 
     Raises Error where the file is missing, unreadable, larger than LIMIT bytes or not a regular file: nothing that
     could block (a FIFO, a device) is waited for.
     """
     name = name or path
     doing = f"cannot read {name}"
-    clause = "bundle.md#container-format"
+    waits = 0 if streams else os.O_NONBLOCK
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=dir_fd)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | waits, dir_fd=dir_fd)
     except OSError as error:
         raise Error(doing, errno=error.errno or 0, clause=clause) from None
     except ValueError as error:
@@ -90,10 +100,12 @@ def read(path: str, *, name: str = "", dir_fd: "int | None" = None) -> bytes:
     try:
         status = os.fstat(fd)
         kind = status.st_mode & _TYPE_MASK
-        if kind != _REGULAR:
+        if kind != _REGULAR and not (streams and kind in _STREAMS):
             raise Error(doing, f"it is {_KINDS.get(kind, 'not a regular file')}, not a regular file", clause=clause)
         data = os.read(fd, min(status.st_size, LIMIT) + 1)
-        if len(data) != status.st_size:  # the file is changing, or its filesystem does not tell sizes
+        if (
+            len(data) != status.st_size or kind != _REGULAR
+        ):  # the file is changing, or its filesystem does not tell sizes
             chunk = data
             while chunk and len(data) <= LIMIT:
                 chunk = os.read(fd, LIMIT + 1 - len(data))

@@ -400,8 +400,11 @@ def create(root: str, container_id: str) -> Container:
     return container
 
 
-def open_container(root: str, container_id: str) -> Container:
+def open_container(root: str, container_id: str, *, to_read: bool = False) -> Container:
     """Open the directory of an existing container, without its lock. Raises Error when there is none.
+
+    to_read  only to tell about it: what the state says is not acted upon. Otherwise a directory of another user is
+             refused: its state file names processes to signal, files to write and hooks to run with our rights
 
     Upholds runtime.md#scope-of-a-container/creator-can-operate, runtime.md#query-state/unknown-container.
     """
@@ -413,4 +416,14 @@ def open_container(root: str, container_id: str) -> Container:
         raise _unknown(container_id) from None
     except OSError as error:
         raise Error(f"cannot open {path}", errno=error.errno or 0) from None
-    return Container(path, container_id, fd)
+    container = Container(path, container_id, fd)
+    owner = -1 if to_read else os.fstat(fd).st_uid
+    if owner not in (-1, os.geteuid()):
+        container.close()
+        raise Error(
+            f"cannot use container {container_id!r}",
+            f"{path} belongs to user {owner}, not to user {os.geteuid()} who calls",
+            clause="runtime.md#scope-of-a-container",
+            advice="call as that user",
+        )
+    return container

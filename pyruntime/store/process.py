@@ -2,6 +2,9 @@
 
 from pyruntime.base import lean_os as os
 
+_EXITING = 0x4  # PF_EXITING, <linux/sched.h>
+_SIGKILL = 1 << 8
+
 
 def _stat_fields(pid: int) -> "list[bytes] | None":
     """Return the fields of /proc/PID/stat from the state on (field 3), None when there is no such process."""
@@ -16,6 +19,24 @@ def _stat_fields(pid: int) -> "list[bytes] | None":
         return None
     finally:
         os.close(fd)
+
+
+def is_killed(pid: int) -> bool:
+    """Tell whether process `pid` is about to end: SIGKILL is pending for it, or it is exiting already (proc(5))."""
+    fields = _stat_fields(pid)
+    if not fields or int(fields[6]) & _EXITING:
+        return True
+    try:
+        fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        lines = os.read(fd, 8192).split(b"\n")
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return any(int(line.split()[1], 16) & _SIGKILL for line in lines if line[:7] in (b"SigPnd:", b"ShdPnd:"))
 
 
 def start_time(pid: int) -> int:

@@ -67,7 +67,7 @@ def test_without_its_package_it_says_so(pyruntime, tmp_path):
     shutil.copy(pyruntime, tmp_path / "bin")
     result = call(tmp_path / "bin/pyruntime", "--version")
     assert result.returncode == 1
-    assert result.stderr.startswith("pyruntime: cannot start: ")
+    assert result.stderr.startswith("pyruntime: error: cannot start: ")
     assert str(tmp_path) in result.stderr
 
 

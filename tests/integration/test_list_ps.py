@@ -52,6 +52,37 @@ def test_the_state_has_what_runc_adds(runtime, bundle):
     assert state["owner"] == ""
 
 
+def test_json_is_as_compact_as_runcs(runtime, running):
+    for words in (["list", "-f", "json"], ["ps", "-f", "json", running], ["events", "--stats", running]):
+        text = runtime(*words).stdout
+        assert text == json.dumps(json.loads(text), separators=(",", ":")) + "\n"
+
+
+def test_directories_that_are_no_containers_keep_nobody_from_listing(runtime, running):
+    for name in ("empty", "half"):
+        (runtime.root / name).mkdir()
+    (runtime.root / "half" / "config.json").write_text("{")
+    (runtime.root / "file").write_text("")
+    (runtime.root / "not an id").mkdir()
+    try:
+        assert running in runtime("list").stdout
+        found = {entry["id"]: entry for entry in json.loads(runtime("list", "-f", "json").stdout)}
+        assert set(found) == {running, "empty", "half"}
+        assert found["empty"]["status"] == "stopped"
+        assert set(found["empty"]) | {"annotations"} == set(found[running])
+        assert set(runtime("list", "-q").stdout.split()) == {running, "empty", "half"}
+        for verb in ("state", "ps"):
+            runtime(verb, "empty")
+        for verb in ("start", "pause", "resume", "kill"):
+            done = runtime(verb, "empty", check=False)
+            assert done.returncode == 1 and "internal error" not in done.stderr
+        runtime("delete", "empty")
+        runtime("delete", "--force", "half")
+    finally:
+        (runtime.root / "not an id").rmdir()
+        (runtime.root / "file").unlink()
+
+
 def test_list_prints_ids_only(runtime, running):
     assert runtime("list", "-q").stdout == f"{running}\n"
 

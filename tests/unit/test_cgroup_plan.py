@@ -155,3 +155,10 @@ def test_owner_stays_the_same_where_the_clause_says_so(case, change):
 def test_nobody_else_owns_a_group_of_version_1(host):
     assert owned(V2)
     assert owned(host) == []
+
+
+@pytest.mark.parametrize(("version", "value"), [("1.0.2-dev", "max"), ("1.2.1", "max"), ("1.3.0", "0"), ("1.4.0", "0")])
+def test_pids_limit_0_was_no_limit_before_version_1_3(version, value):
+    config = {"ociVersion": version, "linux": {"resources": {"pids": {"limit": 0}}}}
+    plan = compile_cgroup(config, CgroupHost("v1", {"pids": "/cg/pids", "devices": "/cg/devices"}), "c1")
+    assert [step.args["value"] for step in plan.steps if step.args.get("file") == "pids.max"] == [value]

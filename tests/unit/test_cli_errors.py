@@ -50,7 +50,7 @@ def failing(monkeypatch):
 
 def test_an_error_is_explained_line_by_line():
     assert for_people(FULL, "create").splitlines() == [
-        "pyruntime: create: cannot mount /data: ENOENT: no such file or directory",
+        "pyruntime: error: create: cannot mount /data: ENOENT: no such file or directory",
         '  config.json    /mounts/7  {"destination": "/data", "type": "bind", "source": "/srv/data"}',
         "  step           23 open_tree(/srv/data, recursive)",
         "  kernel         ENOENT: no such file or directory",
@@ -63,7 +63,7 @@ def test_an_error_is_explained_line_by_line():
 
 def test_an_error_of_which_little_is_known_is_one_line():
     assert for_people(Error("cannot read x", errno=13), "state") == (
-        "pyruntime: state: cannot read x: EACCES: permission denied\n"
+        "pyruntime: error: state: cannot read x: EACCES: permission denied\n"
     )
 
 
@@ -76,7 +76,7 @@ def test_a_long_value_is_shortened():
 def test_every_problem_of_a_configuration_is_listed():
     problems = [Error(f"problem {index}", pointer=f"/p/{index}", clause="config.md#x") for index in range(50)]
     text = for_people(InvalidConfig("config.json is not valid", problems), "validate")
-    assert text.startswith("pyruntime: validate: config.json is not valid: 50 errors\n")
+    assert text.startswith("pyruntime: error: validate: config.json is not valid: 50 errors\n")
     for index in range(50):
         assert f"  problem {index}\n    config.json    /p/{index}\n    spec           config.md#x\n" in text
 
@@ -93,7 +93,7 @@ def test_in_a_log_an_error_is_one_line():
 def test_an_error_goes_to_stderr_and_the_exit_status_is_1(failing, capfd):
     failing(Error("cannot do it"))
     assert program.main(["state", "x"]) == 1
-    assert capfd.readouterr() == ("", "pyruntime: state: cannot do it\n")
+    assert capfd.readouterr() == ("", "pyruntime: error: state: cannot do it\n")
 
 
 def test_with_a_log_file_the_error_is_in_both(failing, capfd, tmp_path):
@@ -171,7 +171,7 @@ def test_an_unforeseen_exception_is_an_internal_error_without_a_traceback(failin
     failing(ZeroDivisionError("oops"))
     assert program.main(["state", "x"]) == 1
     text = capfd.readouterr().err
-    assert text.startswith("pyruntime: state: internal error: ZeroDivisionError: oops\n")
+    assert text.startswith("pyruntime: error: state: internal error: ZeroDivisionError: oops\n")
     assert "Traceback" not in text
 
 

@@ -128,7 +128,6 @@ def test_version(word):
     ("words", "named", "advice"),
     [
         (["run", "--buncle", "x", "id"], "--buncle", "--bundle"),
-        (["run", "--root", "/x", "id"], "--root", "before `run`"),
         (["--forse", "delete"], "--forse", ""),
         (["run", "---bundle", "x", "id"], "---bundle", ""),
         (["run", "-=x", "id"], "-", ""),
@@ -165,6 +164,30 @@ def test_the_global_options_are_read_before_the_verb_is_looked_at():
     assert shared["log"] == "/l"
     assert shared["debug"] is False
     assert rest == ["nonsense", "--debug"]
+
+
+def test_a_global_option_may_stand_behind_the_verb():
+    line = parse("--log", "/l", "state", "--debug", "--root=/r", "id")
+    assert line.shared["log"] == "/l"
+    assert line.shared["debug"] is True
+    assert line.shared["root"] == "/r"
+    assert line.arguments == ["id"]
+
+
+def test_an_option_of_the_verb_itself_comes_first():
+    assert parse("list", "--format", "json").options["format"] == "json"
+
+
+@pytest.mark.parametrize("verb", ["exec", "ps"])
+def test_two_dashes_part_the_container_from_the_words_of_its_program(verb):
+    assert parse(verb, "id", "--", "-ef", "--").arguments == ["id", "-ef", "--"]
+    assert parse(verb, "id", "one", "--", "two").arguments == ["id", "one", "--", "two"]
+
+
+def test_a_value_that_is_missing_is_told_of_in_runcs_words():
+    with pytest.raises(UsageError) as caught:
+        parse("restore", "--lsm-mount-context")
+    assert str(caught.value).startswith("flag needs an argument: --lsm-mount-context")
 
 
 def test_no_two_options_of_a_verb_share_a_name(subtests):

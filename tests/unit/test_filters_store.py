@@ -81,6 +81,21 @@ def test_a_fifo_in_its_place_holds_nobody_up(tmp_path, library):
     assert filters.load(str(tmp_path), b"key") == b""
 
 
+@pytest.mark.parametrize("call", ["write", "unlink", "link"])
+def test_a_writer_that_ends_half_way_leaves_nothing(tmp_path, library, monkeypatch, call):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_, **__):
+        raise Killed
+
+    filters.save(str(tmp_path), b"key", str(library), b"program")
+    monkeypatch.setattr(filters.os, call, kill, raising=False)
+    with pytest.raises(Killed):
+        filters.save(str(tmp_path), b"key", str(library), b"other")
+    assert [path.name for path in (tmp_path / "~seccomp").iterdir() if not path.name.isdigit()] == []
+
+
 def test_the_number_of_files_is_bounded_and_their_mode_private(tmp_path, library):
     for number in range(1000):
         filters.save(str(tmp_path), b"key %d" % number, str(library), b"program")

@@ -25,6 +25,11 @@ VALUES = [
 ]
 
 
+@pytest.mark.parametrize("value", VALUES)
+def test_compact_there_is_no_space(value):
+    assert jsonio.dumps(value, compact=True) == json.dumps(value, separators=(",", ":"))
+
+
 @pytest.mark.parametrize("indent", [None, 0, 2, "\t"])
 @pytest.mark.parametrize("value", VALUES)
 def test_dumps_writes_what_the_standard_library_writes(value, indent):

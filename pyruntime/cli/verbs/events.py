@@ -26,7 +26,7 @@ def main(line: "CommandLine") -> int:
         state_root(line.shared["root"]),
         line.arguments[0],
         interval,
-        lambda event: write(dumps(event) + "\n"),
+        lambda event: write(dumps(event, compact=True) + "\n"),
         once=line.options["stats"],
     )
     return 0

@@ -34,7 +34,7 @@ def main(line: "CommandLine") -> int:
     if line.options["quiet"]:
         write("".join(f"{document['id']}\n" for document in found))
     elif line.options["format"] == "json":
-        write(dumps([_ordered(document) for document in found]) + "\n")
+        write(dumps([_ordered(document) for document in found], compact=True) + "\n")
     else:
         rows = ([printable(str(document[name])) for _, name in _COLUMNS] for document in found)
         write(_table([[title for title, _ in _COLUMNS], *rows]))

@@ -20,7 +20,7 @@ def main(line: "CommandLine") -> int:
     container_id, *options = line.arguments
     pids = processes(state_root(line.shared["root"]), container_id)
     if line.options["format"] == "json":
-        write(dumps(pids) + "\n")
+        write(dumps(pids, compact=True) + "\n")
     else:
         write(_chosen(_ps(options or ["-ef"]), pids))
     return 0

@@ -47,7 +47,7 @@ def _from_file(path: str) -> "Values":
         if len(data) > _LIMIT:
             raise Error("cannot read the resources on stdin", f"more than {_LIMIT} bytes")
     else:
-        name, data = path, read(path)
+        name, data = path, read(path, streams=True, clause="config-linux.md#control-groups")
     resources: Any = parse(data, name)
     check_resources(resources, name)
     checked: Values = resources

@@ -98,16 +98,16 @@ def _write(directory: int, name: str, parts: "list[bytes]") -> None:
     content = b"".join([*(len(part).to_bytes(_LENGTH, "little") for part in parts), *parts])
     if len(content) > _LARGEST:
         return
-    # Each writer has a name of its own, so that a reader sees all of one file or all of the other.
-    temporary = f"{name}.{os.getpid()}"
-    fd = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
-    )
+    # Without a name until it is whole: a reader sees all of one file or nothing, and a writer that is killed leaves
+    # nothing. What cannot be had so (O_TMPFILE, open(2)) is not kept.
+    fd = os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
-        complete = os.write(fd, content) == len(content)
+        if os.write(fd, content) != len(content):
+            return
+        try:
+            os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=directory)
     finally:
         os.close(fd)
-    if complete:
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    else:
-        os.unlink(temporary, dir_fd=directory)

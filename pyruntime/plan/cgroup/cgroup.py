@@ -3,6 +3,7 @@
 from pyruntime.base.errors import Error
 from pyruntime.plan.cgroup import device_rules
 from pyruntime.plan.step import Step
+from pyruntime.spec.rules.version import semver
 
 CLAUSE = "config-linux.md#cgroups-path"
 POINTER = "/linux/cgroupsPath"
@@ -103,6 +104,8 @@ def compile_cgroup(
     if not systemd:
         groups, shown = _locate(configured, host, container_id)
 
+    if (resources.get("pids") or {}).get("limit") == 0 and _before_zero_was_a_limit(config):
+        resources = {**resources, "pids": {"limit": -1}}
     limits: list[Step] = []
     enable: list[str] = []
     if any(value for name, value in resources.items() if name != "devices"):
@@ -139,6 +142,15 @@ def compile_cgroup(
         own = host.own.get(controller, "/").rstrip("/")
         plan.tight = controller, f"{host.mounts.get(controller, host.unified)}{own}/{file}"
     return plan
+
+
+def _before_zero_was_a_limit(config: "Config") -> bool:
+    """Tell whether the configuration is of a time in which pids.limit 0 meant that there is none.
+
+    Podman of Debian 12 writes it so for `--pids-limit -1`. Version 1.3.0 of the spec made it a limit.
+    """
+    version = semver(config["ociVersion"])
+    return version is not None and version < (1, 3, 0)
 
 
 def is_tight(resources: "Resources") -> bool:

@@ -53,7 +53,8 @@ def _pids(pids: "Pids", limits: Limits) -> None:
         return
     if limit == -1 and not section.has("pids", "pids"):
         return  # where nothing counts there is no limit
-    section.version("pids", "pids", "limit")
+    if section.version("pids", "pids", "limit") == 2 and limit == 0:
+        limit = 1  # init is made in its group there, and counts: nobody else can be made with either
     section.write("pids", "pids.max", or_max(limit), "limit")
 
 

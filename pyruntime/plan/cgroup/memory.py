@@ -19,7 +19,7 @@ def memory(memory: "Memory", limits: Limits) -> None:
     if swap > 0:  # an update may leave it without the limit, or below it, that the container has
         if limit == 0:
             raise section.error("swap", "swap limits memory and swap together: it needs memory.limit too")
-        if limit == -1 or swap < limit:
+        if swap < limit:
             raise section.error("swap", "swap limits memory and swap together: it cannot be below memory.limit")
     asked = [name for name, value in memory.items() if _asks(name, value)]
     if not asked and not section.has("memory", "memory"):
@@ -38,6 +38,8 @@ def _asks(name: str, value: "Any") -> bool:
 
 
 def _memory_v1(memory: "Memory", section: Section, limit: int, swap: int, reservation: int) -> None:
+    if limit == -1 and swap > 0:
+        raise section.error("swap", "swap limits memory and swap together: it cannot be below memory.limit")
     # cgroup-v1/memory.rst: limit_in_bytes <= memsw.limit_in_bytes at every moment. In a new group both are unlimited,
     # so the smaller one, memory, goes first; where the group had lower limits before, it is refused and comes again.
     if limit == -1 and not swap:
@@ -84,8 +86,9 @@ def _memory_v2(memory: "Memory", section: Section, limit: int, swap: int, reserv
         section.write("memory", "memory.swap.max", "max", "swap" if swap else "limit", optional=True)
     elif swap:
         # v1 counts memory and swap together, v2 swap alone. A host without swap has none to give: 0 needs no file.
+        # Of unlimited memory nothing can be taken off, so it is the limit of swap, as with runc.
         how: How = {"needs": _SWAP_ACCOUNTING} if swap > limit else {"optional": True}
-        section.write("memory", "memory.swap.max", swap - limit, "swap", **how)
+        section.write("memory", "memory.swap.max", swap - max(limit, 0), "swap", **how)
     if limit:
         section.write("memory", "memory.max", or_max(limit), "limit")
     if reservation:

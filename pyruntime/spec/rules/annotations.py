@@ -21,6 +21,14 @@ HOOKS_STDERR = "run.oci.hooks.stderr"
 PIDFD_RECEIVER = "run.oci.pidfd_receiver"
 MOUNT_CONTEXT_TYPE = "run.oci.mount_context_type"
 
+# What would protect the container, and is not done -> where it is asked for instead. Ignored, it would run with
+# less than was asked for.
+_PROTECTION = {
+    "run.oci.seccomp.receiver": "a seccomp agent listens at linux.seccomp.listenerPath",
+    "run.oci.seccomp.plugins": "a seccomp agent is a process of its own, at linux.seccomp.listenerPath",
+    "run.oci.seccomp_bpf_data": "the filter is what linux.seccomp says",
+}
+
 CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")  # mount(8)
 
 
@@ -32,7 +40,7 @@ def annotations(config: "Config") -> "Iterator[Error]":
 
             yield from landlock.check(text)
             continue
-        reason = _CHECKS[name](text) if name in _CHECKS else ""
+        reason = _CHECKS[name](text) if name in _CHECKS else _PROTECTION.get(name, "")
         if reason:
             yield Error(f"annotation {name}", reason, pointer=join("/annotations", name), value=text, clause=CLAUSE)
 

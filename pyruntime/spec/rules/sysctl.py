@@ -69,6 +69,8 @@ def sysctl(config: "Config") -> "Iterator[Error]":
             reason = "expected a parameter that a namespace has for itself; this one is the whole host's"
         elif kind not in types(config):
             reason = f'expected a namespace of type "{kind}" in linux.namespaces: without one it is the host\'s'
+        elif name == "kernel.domainname" and "domainname" in config:
+            reason = "expected it only where there is no property domainname, which sets the same"
         elif "\n" in value[:-1]:
             reason = "expected a value of one line"
         else:

@@ -49,8 +49,20 @@ def oci_version(document: "Config | State", clause: str = "runtime.md#state") ->
         yield Error(doing, reason, pointer="/ociVersion", value=version, clause=clause)
 
 
+def later(config: "Config") -> str:
+    """Return a warning for a version that is later than what this runtime was made for; "" where it is not."""
+    version = semver(config["ociVersion"])
+    if version is None or version[:2] <= (MAJOR, MINOR):
+        return ""
+    reason = f"what came after version {MAJOR}.{MINOR} of the runtime-spec is not known"
+    return f"ociVersion is {config['ociVersion']}: {reason} (/ociVersion, {CLAUSE})"
+
+
 def supported(config: "Config") -> "Iterator[Error]":
-    """A configuration may ask for this version of the specification or an older one of the same major version.
+    """A configuration may ask for any version of the specification with the same major version.
+
+    A later minor version only adds to it (SemVer 2.0.0); what is added is ignored or refused where it stands, as all
+    that is not known; `later` tells of it.
 
     Candidates and builds ("1.0.0-rc5", "1.2.0-dev", "1.3.0+dev"), which callers do write, count as their release.
 
@@ -58,10 +70,10 @@ def supported(config: "Config") -> "Iterator[Error]":
     """
     yield from oci_version(config, CLAUSE)
     version = semver(config["ociVersion"])
-    if version is not None and not (version[0] == MAJOR and version[1] <= MINOR):
+    if version is not None and version[0] != MAJOR:
         yield Error(
             f'ociVersion is "{config["ociVersion"]}"',
-            f"supported are versions {MAJOR}.0 to {MAJOR}.{MINOR} of the runtime-spec",
+            f"supported are versions {MAJOR}.0 to {MAJOR}.{MINOR} of the runtime-spec, and later ones of {MAJOR}",
             pointer="/ociVersion",
             value=config["ociVersion"],
             clause=CLAUSE,

@@ -1,0 +1,60 @@
+"""A state directory of somebody else: its state file names processes, files and hooks, and nothing is done to them."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+STRANGER = 4242
+
+
+@pytest.fixture
+def foreign(runtime, bundle, tmp_path):
+    """A stopped container whose directory a user has made, with a hook that would run as root: (id, its trace)."""
+    trace = tmp_path / "ran"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"touch {trace}"]}
+    name = runtime.id()
+    path = bundle(lambda c: c.update(hooks={"poststop": [hook], "poststart": [hook]}))
+    runtime("create", "-b", path, name)
+    copy = runtime.root / f"{name}-foreign"
+    shutil.copytree(runtime.root / name, copy, ignore=lambda _, names: {"start.sock"} & set(names))
+    state = json.loads((copy / "state.json").read_text())
+    state["id"] = copy.name
+    state["cgroup"] = {}
+    state["pid"] = 0
+    (copy / "state.json").write_text(json.dumps(state))
+    for one in (copy, *copy.iterdir()):
+        os.chown(one, STRANGER, STRANGER)
+    yield copy.name, trace
+    shutil.rmtree(copy, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["delete"],
+        ["delete", "--force"],
+        ["start"],
+        ["kill"],
+        ["pause"],
+        ["resume"],
+        ["update", "--pids-limit", "5"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_stranger_wrote_is_not_acted_upon(runtime, foreign, words):
+    name, trace = foreign
+    done = runtime(*words, name, check=False)
+    assert done.returncode == 1
+    assert f"belongs to user {STRANGER}" in done.stderr
+    assert not trace.exists()
+    assert (runtime.root / name).exists()
+
+
+def test_it_can_be_looked_at(runtime, foreign):
+    name, _ = foreign
+    assert json.loads(runtime("state", name).stdout)["status"] == "stopped"
+    assert name in runtime("list").stdout
