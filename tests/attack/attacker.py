@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import report
-from injection import ACTIONS, NO_ERROR, PATIENCE, Injector, Outcome, Point, names
+from injection import ACTIONS, HARMLESS, NO_ERROR, PATIENCE, Injector, Outcome, Point, names
 from scenarios import REPORT_FD, Place, Scenario
 
 # A container that is used again is another one from time to time, so that what is left behind has a place to show.
@@ -79,7 +79,7 @@ class Attacker:
             Point(process, call, number, action)
             for (process, call), number in sorted(calls.items())
             for action in ACTIONS
-            if names().get(number) not in NO_ERROR
+            if (name := names().get(number)) not in NO_ERROR and (name, action) not in HARMLESS
         ]
 
     def _prepare_container(self) -> None:
