@@ -1,6 +1,8 @@
 """The C build, and what is generated beside it; everything else about the project stands in setup.cfg."""
 
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent / "csrc/build"))
 import interpreter  # noqa: E402
 import program  # noqa: E402
 
+# The first process of a sandbox, in the package: pyruntime/sandbox.
+AGENT = "csrc/agent/agent.c"
 SCHEMAS = "spec-fixtures/schema"
 
 
@@ -39,6 +43,7 @@ class BuildPython(build_py):
         # By path: importing it by name would take the package of the source tree, which is not built.
         compiler = runpy.run_path("pyruntime/spec/build_checks.py")
         compiler["generate"](SCHEMAS, str(Path(self.build_lib, "pyruntime", "spec")))
+        compile_agent(Path(self.build_lib, "pyruntime", "sandbox", "agent"))
 
 
 class BuildLauncher(build_scripts):
@@ -62,6 +67,14 @@ class Wheel(bdist_wheel):
     def finalize_options(self):
         super().finalize_options()
         self.root_is_pure = False
+
+
+def compile_agent(target):
+    """Compile the first process of a sandbox; static, because the container's root filesystem may have no C library."""
+    compiler = os.environ.get("CC", "cc").split()
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-s"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([*compiler, *flags, "-static", AGENT, "-o", str(target)], check=True)
 
 
 setup(

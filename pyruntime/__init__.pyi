@@ -11,8 +11,17 @@ from pyruntime.operations.kill import kill as kill
 from pyruntime.operations.run import run as run
 from pyruntime.operations.start import start as start
 from pyruntime.operations.state import state as state
+from pyruntime.sandbox.result import OutOfMemory as OutOfMemory
+from pyruntime.sandbox.result import OutputLimit as OutputLimit
+from pyruntime.sandbox.result import ProgramFailed as ProgramFailed
+from pyruntime.sandbox.result import Result as Result
+from pyruntime.sandbox.result import SandboxError as SandboxError
+from pyruntime.sandbox.result import Timeout as Timeout
+from pyruntime.sandbox.result import Usage as Usage
+from pyruntime.sandbox.sandbox import Sandbox as Sandbox
 from pyruntime.spec import load_config as load_config
 from pyruntime.spec.default_config import default_config as default_config
+from pyruntime.spec.default_config import for_user as for_user
 from pyruntime.startup.sealed import ensure_sealed as ensure_sealed
 
 __version__: str

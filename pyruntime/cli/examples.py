@@ -54,6 +54,11 @@ EXAMPLES: "dict[str, tuple[tuple[str, str], ...]]" = {
         ("plan --bundle /bundles/web", "Print the steps of create and start."),
         ("plan --bundle /bundles/web --diff /bundles/old", "Print which steps differ from those of another bundle."),
     ),
+    "sandbox": (
+        ("sandbox python3 --version", "Run a program without network, files and privileges."),
+        ("sandbox --memory 64M --timeout 5 --ro /srv/data sh job.sh", "With other limits, and a directory to read."),
+        ("sandbox --json --output-limit 64K ./program", "Print what became of it as JSON."),
+    ),
     "explain": (
         ("explain config.md#mounts", "Explain a section of the specification."),
         ("explain /process/capabilities", "Explain a property of config.json."),
@@ -75,6 +80,11 @@ _STATUSES: "dict[str, tuple[tuple[str, str], ...]]" = {
     "exec": (("0", "With --detach: the process runs."), _PROGRAM, ("255", "The process could not be run.")),
     "restore": (("0", "With --detach: the process runs."), _PROGRAM, _FAILURE),
     "validate": (("0", "Every document is valid."), ("1", "One is not, or cannot be read.")),
+    "sandbox": (
+        ("N", "The program exited with N, or signal N-128 ended it; 137 also where it ran out of memory."),
+        ("124", "Its time was over."),
+        ("125", "It could not be run."),
+    ),
     "doctor": (("0", "Containers can run."), ("1", "Something keeps containers from running.")),
 }
 

@@ -1,4 +1,7 @@
-"""The one table of verbs and options: the parser, the help, completions and man pages are made from it."""
+"""The one table of verbs and options: the parser, the help, completions and man pages are made from it.
+
+One file, because it is one table.
+"""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +155,12 @@ _VERBS = (
         options=lambda: (
             *_create(),
             Option("detach", "return as soon as the process runs", FLAG, short="d"),
+            Option(
+                "report-fd",
+                "tell of start, end and use as JSON over the socket that is descriptor N",
+                NUMBER,
+                metavar="N",
+            ),
             Option("keep", "do not delete the container when it has ended", FLAG),
             Option("no-subreaper", "do not adopt orphaned processes of the container", FLAG),
         ),
@@ -385,6 +394,37 @@ which properties of config.json and which mount options they may use.""",
 Looks for the calling user, root or not, at kernel, namespaces, ids, cgroups, security
 modules and programs. What is missing stands with its consequence and a remedy. Exits
 with 1 where something keeps containers from running. Changes nothing.""",
+    ),
+    Verb(
+        "sandbox",
+        "run a program that is not trusted, and leave nothing of it",
+        usage="COMMAND [ARGUMENT...]",
+        arguments=(1, 1 << 20),
+        options=lambda: (
+            Option("rootfs", "what is there, read-only (default: this host's software)", metavar="DIR"),
+            Option("image", "instead of it an image, oci:LAYOUT:TAG", metavar="IMAGE"),
+            Option("memory", "memory that it may use", default="256M", metavar="SIZE"),
+            Option("cpus", "processors that may be busy at a time", default="1", metavar="N"),
+            Option("pids", "processes and threads at a time", default="64", metavar="N"),
+            Option("disk", "size of /work, /tmp and /dev/shm, each", default="64M", metavar="SIZE"),
+            Option("timeout", "kill it after so many seconds", metavar="SECONDS"),
+            Option("output-limit", "with --json: kill it when it writes more", default="1M", metavar="SIZE"),
+            Option("network", "join this network namespace (default: one that leads nowhere)", metavar="PATH"),
+            Option("user", "run it as this user of the root filesystem", short="u", default="nobody", metavar="USER"),
+            Option("env", "add NAME=VALUE to the environment", LIST, short="e", metavar="NAME=VALUE"),
+            Option("ro", "show SOURCE read-only at DESTINATION", LIST, metavar="SOURCE[:DESTINATION]"),
+            Option("rw", "show SOURCE at DESTINATION, to be written to", LIST, metavar="SOURCE[:DESTINATION]"),
+            Option("hide", "show nothing at PATH", LIST, metavar="PATH"),
+            Option("cwd", "working directory (default: /work, which is empty)", metavar="DIR"),
+            Option("best-effort", "go on where a limit cannot be set", FLAG),
+            Option("json", "print the result with what the program wrote as JSON", FLAG),
+        ),
+        details="""\
+It has no network, no privileges, none of this host's files but its software, and
+limits on everything. Exits with the status of the program, 128+N when signal N ended
+it, 124 when its time was over, 137 when it ran out of memory, and 125 when it could
+not be run. With --json it exits with 0 whatever became of the program.""",
+        greedy=True,
     ),
     Verb("help", "show help on pyruntime or on one verb", usage="[VERB]", arguments=(0, 1)),
 )

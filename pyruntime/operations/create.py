@@ -7,6 +7,7 @@ from pyruntime.base.errors import Error
 from pyruntime.base.undo import Undo
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.cgroup.cgroup import Cgroup
+from pyruntime.engine.caller import threads
 from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import HostFiles
@@ -50,6 +51,7 @@ def make(container_id: str, options: CreateOptions, *, at_once: bool = False) ->
 
     at_once  its init waits for the caller to start it, at the other end of `child.sync`, and not at the gate
     """
+    threads.check_single()
     containers.check_id(container_id)
     prepared = config, plan, _ = prepare(container_id, options)
     for warning in plan.warnings:

@@ -6,6 +6,7 @@ from pyruntime.base import log
 from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.base.undo import Undo
 from pyruntime.cgroup import cgroup as cgroups
+from pyruntime.engine.caller import threads
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import HostFiles
 from pyruntime.engine.child.step_array import StepArrays
@@ -98,6 +99,7 @@ def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
 
     Raises Error when the container does not run, or the process cannot be made as asked for.
     """
+    threads.check_single()
     if options.preserve_fds:
         from pyruntime.engine.caller.preserved_fds import check_preserved
 

@@ -2,6 +2,7 @@
 
 from pyruntime.base import log
 from pyruntime.base.errors import Error
+from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.terminal import foreground
 from pyruntime.operations.create import make
@@ -21,6 +22,10 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
 
     Raises Error when it cannot be created or started; then nothing of it is left.
     """
+    if options.report_fd >= 0:
+        from pyruntime.engine.caller import report
+
+        return report.reported(options.report_fd, lambda: _accompanied(container_id, options, keep, subreaper))
     if detach:
         creation = make(container_id, options, at_once=True)
         try:
@@ -31,6 +36,10 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
         creation.child.close()
         creation.container.close()
         return 0
+    return _accompanied(container_id, options, keep, subreaper)
+
+
+def _accompanied(container_id: str, options: CreateOptions, keep: bool, subreaper: bool) -> int:
     return foreground.accompany(options, subreaper, lambda: _run_in_foreground(container_id, options, keep))
 
 
@@ -40,6 +49,8 @@ _made: "list[Creation]" = []
 
 def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) -> int:
     """Create and start the container, wait for its end, and delete it unless `keep`; return its exit status."""
+    if options.report_fd >= 0:
+        from pyruntime.engine.caller import report
     creation, master = foreground.with_terminal(options, lambda: make(container_id, options, at_once=True))
     _made[:] = [creation]
     child = creation.child
@@ -47,6 +58,8 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
         if master >= 0:
             foreground.prepare(master)
         start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=True)
+        if options.report_fd >= 0:
+            report.started(options.report_fd, child, cgroups.open(creation.state["cgroup"]))
         if master < 0:
             status = foreground.wait(child.pidfd, child.pid)
         else:
@@ -56,6 +69,7 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
         raise
     finally:
         child.close()
+    used = report.usage(cgroups.open(creation.state["cgroup"])) if options.report_fd >= 0 else {}
     if not keep:
         try:
             # By force, because without a pid namespace of its own it may have left processes behind.
@@ -63,6 +77,8 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
         except Error as error:
             error.advice = error.advice or f"pyruntime delete --force {container_id} removes what is left"
             raise
+    if options.report_fd >= 0:
+        report.ended(options.report_fd, status, used)
     return status
 
 

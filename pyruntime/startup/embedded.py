@@ -91,7 +91,8 @@ def _find_and_load(name: str, import_: object) -> "ModuleType":
         _imp.exec_builtin(loaded)
     elif _imp.is_frozen(name):
         parent = sys.modules.get(package) or _find_and_load(package, import_)
-        _imp.init_frozen(name)
+        if name not in sys.modules:  # the package itself may have imported it
+            _imp.init_frozen(name)
         setattr(parent, module, sys.modules[name])
     else:
         return _load_file(name, import_)

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 def main(line: "CommandLine") -> int:
     """Run the container named by the argument; return its exit status, 0 with --detach."""
     options = line.options
+    wanted = create_options(line)
+    wanted.report_fd = options["report-fd"] or -1
     return run(
         line.arguments[0],
-        create_options(line),
+        wanted,
         detach=options["detach"],
         keep=options["keep"],
         subreaper=not options["no-subreaper"],

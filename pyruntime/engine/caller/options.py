@@ -16,6 +16,7 @@ class CreateOptions:
     preserve_fds    how many descriptors from 3 on the container's process inherits
     systemd_cgroup  let systemd make the cgroup
     notify          the container tells the service manager when it is ready (notify_socket.py); found out by create
+    report_fd       socket on which `run` tells of the start, the end and the use (engine/caller/report.py), or -1
     rootless        "true", "false", "auto" or None; accepted as runc's callers pass it, and found out by itself
     """
 
@@ -30,6 +31,7 @@ class CreateOptions:
         "pid_file",
         "pidfd_socket",
         "preserve_fds",
+        "report_fd",
         "root",
         "rootless",
         "systemd_cgroup",
@@ -47,6 +49,7 @@ class CreateOptions:
         no_pivot: bool = False,
         no_new_keyring: bool = False,
         preserve_fds: int = 0,
+        report_fd: int = -1,
         systemd_cgroup: bool = False,
         rootless: str | None = None,
     ) -> None:
@@ -60,6 +63,7 @@ class CreateOptions:
         self.no_new_keyring = no_new_keyring
         self.keyring = ""
         self.preserve_fds = preserve_fds
+        self.report_fd = report_fd
         self.systemd_cgroup = systemd_cgroup
         self.rootless = rootless
         self.notify = False

@@ -1,0 +1,21 @@
+"""A process with several threads makes no container: its clone has one, and all locks of the others (clone(2))."""
+
+import sys
+
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+
+
+def check_single() -> None:
+    """Raise Error where this process has other threads. The program itself has none, and does not look."""
+    # It has `os` only where a rare case needs a library.
+    if "os" not in sys.modules:
+        return
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > 1:
+        raise Error(
+            "cannot make a container in a process with several threads",
+            f"this one has {threads}: the container's first process would be a clone with one of them, and with the "
+            "locks that the others hold",
+            advice="take pyruntime.Sandbox, which starts the program; or call this in a process of its own",
+        )

@@ -1,0 +1,169 @@
+"""Images in an OCI layout: layers, whiteouts, and what a hostile layer cannot do."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+from pyruntime import Sandbox, SandboxError
+from pyruntime.sandbox import image as images
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(images, "_cache", lambda: cache)
+    return cache
+
+
+def layer(*entries):
+    """Return a layer: (name, content) files, (name, None) directories, or TarInfo."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for entry in entries:
+            if isinstance(entry, tarfile.TarInfo):
+                archive.addfile(entry)
+                continue
+            name, content = entry
+            info = tarfile.TarInfo(name)
+            info.mode = 0o755
+            if content is None:
+                info.type = tarfile.DIRTYPE
+                archive.addfile(info)
+            else:
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return data.getvalue()
+
+
+def link(name, target, kind=tarfile.SYMTYPE):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """layout(*layers): write an OCI layout, and return its image."""
+    folder = tmp_path / "layout"
+
+    def blob(data):
+        value = hashlib.sha256(data).hexdigest()
+        (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+        (folder / "blobs/sha256" / value).write_bytes(data)
+        return {"digest": f"sha256:{value}", "size": len(data)}
+
+    def make(*layers, env=()):
+        config = blob(json.dumps({"config": {"Env": list(env)}}).encode())
+        entries = [
+            {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **blob(gzip.compress(data))} for data in layers
+        ]
+        manifest = blob(json.dumps({"config": config, "layers": entries}).encode())
+        name = {"org.opencontainers.image.ref.name": "tag"}
+        index = {
+            "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "annotations": name, **manifest}]
+        }
+        (folder / "index.json").write_text(json.dumps(index))
+        return f"oci:{folder}:tag"
+
+    return make
+
+
+def test_layers_lie_over_each_other_and_whiteouts_hide(layout):
+    first = layer(("a/one", b"1"), ("a/two", b"2"), ("b/x", b"x"), ("b/inner/y", b"y"), ("c", b"file"))
+    second = layer(("a/.wh.two", b""), ("b/new", b"n"), ("b/.wh..wh..opq", b""), ("c", None), ("c/d", b"d"))
+    root, _ = images.unpacked(layout(first, second))
+    found = sorted(
+        os.path.relpath(os.path.join(place, name), root) for place, _, names in os.walk(root) for name in names
+    )
+    assert found == ["a/one", "b/new", "c/d"]
+
+
+def test_an_image_is_unpacked_once_and_its_environment_holds(layout, no_leaks, rootfs, own_cache):
+    files = [(f"bin/{name}", (rootfs / "bin/busybox").read_bytes()) for name in ("busybox",)]
+    image = layout(layer(("bin", None), *files, link("bin/sh", "busybox")), env=["PATH=/bin", "OWN=of the image"])
+    for _ in range(2):
+        box = Sandbox(image=image, env={"MORE": "x"})
+        result = box.run(["sh", "-c", "echo $OWN $MORE; /bin/busybox ls /"]).check()
+        assert result.stdout.splitlines()[0] == b"of the image x"
+    assert len(os.listdir(own_cache)) == 1
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [("../escaped", b"x")],
+        [("a/../../escaped", b"x")],
+        [(".wh...", b"")],
+        [link("hard", "../../etc/passwd", tarfile.LNKTYPE)],
+        [("f", b""), ("f/below", b"x")],
+    ],
+)
+def test_a_path_that_leads_out_is_refused(layout, tmp_path, own_cache, entries):
+    with pytest.raises(SandboxError, match=r"^image: "):
+        images.unpacked(layout(layer(*entries)))
+    assert not (tmp_path / "escaped").exists() and not (tmp_path.parent / "escaped").exists()
+    assert os.listdir(own_cache) == []
+
+
+def test_a_link_leads_inside_of_the_image(layout, tmp_path):
+    (tmp_path / "outside").mkdir()
+    first = layer(link("out", str(tmp_path / "outside")), link("up", "../../.."), (str(tmp_path / "outside")[1:], None))
+    second = layer(("out/file", b"x"), ("up/top", b"t"), ("/absolute", b"a"))
+    root, _ = images.unpacked(layout(first, second))
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert open(root + str(tmp_path / "outside/file")).read() == "x"
+    assert open(root + "/top").read() == "t" and open(root + "/absolute").read() == "a"
+
+
+def test_a_hard_link_through_a_link_stays_inside(layout):
+    root, _ = images.unpacked(
+        layout(layer(("etc/passwd", b"of the image"), link("e", "/etc"), link("hard", "e/passwd", tarfile.LNKTYPE)))
+    )
+    assert open(f"{root}/hard").read() == "of the image"
+
+
+def test_set_user_id_and_devices_do_not_come_along(layout):
+    setuid, device, fifo = tarfile.TarInfo("setuid"), tarfile.TarInfo("device"), tarfile.TarInfo("fifo")
+    setuid.mode = 0o6755
+    device.type, device.devmajor, device.devminor = tarfile.CHRTYPE, 1, 3
+    fifo.type = tarfile.FIFOTYPE
+    root, _ = images.unpacked(layout(layer(setuid, device, fifo)))
+    assert sorted(os.listdir(root)) == ["setuid"] and os.stat(f"{root}/setuid").st_mode & 0o7777 == 0o755
+
+
+def test_content_that_is_not_what_its_digest_says_is_refused(layout, tmp_path, own_cache):
+    image = layout(layer(("file", b"x" * 1000)))
+    for path in (tmp_path / "layout/blobs/sha256").iterdir():
+        if path.read_bytes()[:2] == b"\x1f\x8b":
+            path.write_bytes(gzip.compress(layer(("file", b"y" * 1000))))
+    with pytest.raises(SandboxError, match="digest"):
+        images.unpacked(image)
+    assert os.listdir(own_cache) == []
+
+
+def test_a_tag_that_is_not_there_is_a_wrong_argument(layout):
+    image = layout(layer(("a", b"")))
+    with pytest.raises(ValueError, match=r"^image: .*no tag"):
+        images.unpacked(image.replace(":tag", ":other"))
+
+
+@pytest.mark.skipif(not shutil.which("umoci"), reason="umoci is not installed")
+def test_what_umoci_makes_is_read(no_leaks, tmp_path, rootfs):
+    folder = tmp_path / "umoci"
+    subprocess.run(["umoci", "init", "--layout", folder], check=True, capture_output=True)
+    subprocess.run(["umoci", "new", "--image", f"{folder}:made"], check=True, capture_output=True)
+    subprocess.run(
+        ["umoci", "insert", "--image", f"{folder}:made", rootfs / "bin", "/bin"], check=True, capture_output=True
+    )
+    assert Sandbox(image=f"oci:{folder}:made").run(["/bin/sh", "-c", "echo here"]).stdout == b"here\n"
