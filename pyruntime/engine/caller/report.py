@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyruntime.cgroup.cgroup import Cgroup
-    from pyruntime.engine.child.launch import Child
+    from pyruntime.engine.child.child import Child
 
 
 def _send(fd: int, passed: int = -1, **message: object) -> None:
