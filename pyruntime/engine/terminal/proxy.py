@@ -105,10 +105,10 @@ class Terminal:
 
     def _copy_output(self) -> None:
         """Copy what the container says to stdout, until it ends or nobody listens."""
-        poll = select.poll()
-        poll.register(self._master, select.POLLIN)
-        poll.register(self._stopped, 0)
         try:
+            poll = select.poll()
+            poll.register(self._master, select.POLLIN)
+            poll.register(self._stopped, 0)
             # poll(2) on a terminal first moves on what was written at the other end, so that after `finish` "not
             # ready" means that there is no more.
             while self._master in (ready := dict(os.call(poll.poll))) or self._stopped not in ready:
@@ -117,13 +117,13 @@ class Terminal:
                     break
                 if self._input_ended:
                     self._end_input()
-        except Error as error:
+        except (Error, MemoryError) as error:
             # EIO: the last process that had the terminal open is gone.
-            if error.errno != errno.EIO:
+            if getattr(error, "errno", 0) != errno.EIO:
                 _warn("cannot relay the terminal's output", error)
         try:
             self._hang_up()
-        except Error as error:
+        except (Error, MemoryError) as error:
             _warn("cannot hang up the terminal", error)
         self.drained = True
         try:
@@ -134,11 +134,11 @@ class Terminal:
 
     def _copy_input(self) -> None:
         """Copy stdin to the container."""
-        poll = select.poll()
-        poll.register(STDIN, select.POLLIN)
-        poll.register(self._stopped, 0)
         last = b"\n"
         try:
+            poll = select.poll()
+            poll.register(STDIN, select.POLLIN)
+            poll.register(self._stopped, 0)
             while self._stopped not in dict(os.call(poll.poll)):
                 data = _read(STDIN)
                 if data == b"":
@@ -153,7 +153,7 @@ class Terminal:
                     last = data[-1:]
                     if not _write_all(self._master, data):
                         return
-        except OSError:
+        except (OSError, MemoryError):
             # stdin is closed, or belongs to another job that left nobody to stop us: then there is no more input.
             # Or there is no more terminal.
             pass
@@ -180,10 +180,10 @@ class Terminal:
         os.close(null)
 
 
-def _warn(what: str, error: Error) -> None:
+def _warn(what: str, error: "Error | MemoryError") -> None:
     from pyruntime.base import log
 
-    log.warning(f"{what}: {error}")
+    log.warning(f"{what}: {error if str(error) else 'out of memory'}")
 
 
 def _settings(function: "Callable[..., Any]", fd: int, *arguments: object) -> "Any":
