@@ -42,7 +42,6 @@ SOURCES = [
     "landlock.c",
     "identity.c",
     "execute.c",
-    "detach.c",
     "sockets.c",
     "bpf.c",
 ]

@@ -34,8 +34,6 @@ bool arena_holds(const void *memory) {
 static void *spare[SPARE]; /* the first of each size with its head, in units; each piece holds the next */
 
 /* The last piece ends beyond `used`, by the head of a next one; the rest of its page is part of it as well. */
-uintptr_t arena_base(void) { return (uintptr_t)arena; }
-
 uintptr_t arena_limit(void) { return ((uintptr_t)arena + used + UNIT + PAGE - 1) & -PAGE; }
 
 void *__real_malloc(size_t size);

@@ -1,5 +1,5 @@
 /* Watches a container's pid namespace with CAP_SYS_PTRACE: writes to the file of its argument, once each, what every new
- * process shows: "EXE fd N -> LINK", "EXE root LINK", "EXE caps HEX", "EXE writable FILE", "EXE heap". */
+ * process shows: "EXE fd N -> LINK", "EXE root LINK", "EXE caps HEX", "EXE writable RANGE FILE". */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -50,11 +50,6 @@ static void maps_of(int pid, const char *exe) {
     FILE *file = fopen(path, "r");
     while (file && fgets(line, sizeof line, file)) {
         char rights[8], name[400] = "";
-        /* The program may have one, which it can have become since. */
-        if (strstr(line, "[heap]") && link_of(pid, "exe", name, sizeof name) && !strcmp(name, exe)) {
-            snprintf(said, sizeof said, "%.60s heap", exe);
-            note(said);
-        }
         if (sscanf(line, "%*s %7s %*s %*s %*s %399s", rights, name) == 2 && rights[1] == 'w' && rights[3] == 's') {
             snprintf(said, sizeof said, "%.60s writable %s", exe, name);
             note(said);
