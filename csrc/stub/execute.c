@@ -84,8 +84,12 @@ static int why_not_executable(const char *path) {
         return errno;
     if (S_ISDIR(status.st_mode))
         return EISDIR;
-    /* access(2) asks for the real user, which here is the effective one. */
-    return S_ISREG(status.st_mode) && access(path, X_OK) == 0 ? 0 : EACCES;
+    if (!S_ISREG(status.st_mode))
+        return EACCES;
+    /* execve(2) looks at the effective capabilities; access(2), for a user other than root, at none. */
+    if (syscall(SYS_faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS) == 0)
+        return 0;
+    return errno == ENOSYS && access(path, X_OK) == 0 ? 0 : EACCES;
 }
 
 static int not_executable(struct stub *stub, int error, const char *text) {
@@ -195,6 +199,20 @@ static void find_home(char *home, size_t size) {
     snprintf(home, size, "/");
 }
 
+/* Of a name that is there several times the last value stays alone, as with runc: callers append to the image's. */
+static void drop_earlier_values(char **env) {
+    char **kept = env;
+    for (char **entry = env; *entry; entry++) {
+        size_t length = strcspn(*entry, "=");
+        char *const *later = entry + 1;
+        while (*later && (strncmp(*later, *entry, length) != 0 || ((*later)[length] != '=' && (*later)[length])))
+            later++;
+        if (!*later)
+            *kept++ = *entry;
+    }
+    *kept = NULL;
+}
+
 /* HOME for a process whose environment has none, as every caller of runc expects it (no clause). The spec says nothing
  * of it (config.md#process); Docker, containerd and Kubernetes leave it to the runtime. */
 static void add_home(struct execution *execution) {
@@ -222,6 +240,7 @@ static void add_home(struct execution *execution) {
 int pyr_prepare(struct execution *execution, struct stub *stub) {
     if (find(execution, stub) < 0)
         return -1;
+    drop_earlier_values(execution->env);
     add_home(execution);
     return 0;
 }

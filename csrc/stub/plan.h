@@ -154,7 +154,8 @@ enum spawn_flag {
     SPAWN_MAPS = 2,           /* a new user namespace, whose maps the host writes */
     SPAWN_BECOME_ROOT = 4,    /* uid and gid 0 of that namespace */
     SPAWN_CGROUP = 8,         /* a new cgroup namespace, made once the process is in its cgroups */
-    SPAWN_WAIT = 16           /* the steps begin at the host's word: it moves network devices in */
+    SPAWN_WAIT = 16,          /* the steps begin at the host's word: it moves network devices in */
+    SPAWN_ALL_CPUS = 32       /* the process may use all CPUs of its cgroup, whatever its caller may use */
 };
 
 /* How a process comes to its program: what identity.c leaves to execute.c. */

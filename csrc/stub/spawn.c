@@ -156,9 +156,18 @@ static uint64_t late_ipc(const struct spawn *spawn) {
     return spawn->flags & SPAWN_BECOME_ROOT ? spawn->clone_flags & CLONE_NEWIPC : 0;
 }
 
+/* The kernel keeps a mask within the CPUs of the cgroup. One that it refuses leaves the caller's, as before. */
+static void allow_all_cpus(void) {
+    unsigned char all[1024]; /* 8192 CPUs: CONFIG_NR_CPUS is no larger */
+    memset(all, 0xff, sizeof all);
+    (void)!syscall(SYS_sched_setaffinity, 0, sizeof all, all);
+}
+
 /* Joins the groups, and then the cgroup namespace: only now does it have the right root. */
 static void enter_cgroups(const struct spawn *spawn) {
     join_cgroups(spawn);
+    if (spawn->flags & SPAWN_ALL_CPUS)
+        allow_all_cpus();
     bool joined[16] = {false};
     join_all(spawn, CLONE_NEWCGROUP, false, joined);
     if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)

@@ -109,6 +109,7 @@ _NR_OPEN = "/proc/sys/fs/nr_open"
 
 # Operation -> errno -> why.
 _REASONS = {
+    "setsid": {errno.EIO: "who took it from the console socket has closed it"},
     "label": {
         errno.ENOENT: "the kernel does not know it: is it loaded?",
         errno.EINVAL: "the kernel does not know it",

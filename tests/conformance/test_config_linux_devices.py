@@ -148,16 +148,6 @@ def test_links_in_dev_work(inside):
 
 
 @LINKS
-@pytest.mark.clause("runtime-linux.md#dev-symbolic-links/links")
-def test_links_are_left_out_where_their_target_is_missing(containers, tmp_path):
-    def no_proc(config):
-        nothing_mounted(config)
-        config["mounts"] = [{"destination": "/proc", "type": "tmpfs", "source": "tmpfs"}]
-
-    container = containers.start(no_proc, writable, own=True)
-    assert not container.path("/dev/fd").is_symlink()
-
-
 @FILE_DESCRIPTORS
 def test_only_the_standard_streams_are_open(inside):
     # 3 is the directory that ls itself reads.

@@ -191,7 +191,7 @@ def check_state(data):
     with store.open_container(root, "c1") as container:
         state = container.read()
         container.read_first()
-        store.paused(state)
+        store._paused(state)
 
 
 MANAGER = "org.freedesktop.systemd1.Manager"

@@ -99,3 +99,52 @@ def test_a_joined_mount_namespace_without_the_bundle_gives_one_error(runtime, bu
     assert done.returncode == 1
     assert "warning" not in done.stderr
     assert not (runtime.root / container).exists()
+
+
+@pytest.mark.clause("config.md#process")
+def test_a_name_that_is_in_the_environment_twice_has_its_last_value_once(runtime, bundle):
+    def change(config):
+        config["process"]["env"] = ["PATH=/bin", "NAME=first", "OTHER=x", "NAME=last"]
+        config["process"]["args"] = ["sleep", "100"]
+
+    name = runtime.id()
+    runtime("run", "-d", "-b", bundle(change), name)
+    said = runtime("exec", "--env", "OTHER=y", name, "env").stdout.split()
+    assert [entry for entry in said if entry.startswith(("NAME=", "OTHER="))] == ["NAME=last", "OTHER=y"]
+    with open(f"/proc/{json.loads(runtime('state', name).stdout)['pid']}/environ") as environment:
+        entries = environment.read().split("\0")
+    assert [entry for entry in entries if entry.startswith("NAME=")] == ["NAME=last"]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_the_callers_cpus_do_not_narrow_the_container(runtime, bundle):
+    def change(config):
+        config["process"]["args"] = ["sleep", "100"]
+
+    def allowed(*words, stdout):
+        command = ["taskset", hex(1 << min(before)), *runtime.command(*words)]
+        return subprocess.run(command, stdin=null, stdout=stdout, text=True, check=True, timeout=60).stdout
+
+    before, name = os.sched_getaffinity(0), runtime.id()
+    with open(os.devnull, "r+") as null:
+        allowed("run", "-d", "-b", bundle(change), name, stdout=null)
+        pid = json.loads(runtime("state", name).stdout)["pid"]
+        assert os.sched_getaffinity(pid) >= before
+        said = allowed("exec", name, "grep", "Cpus_allowed:", "/proc/self/status", stdout=subprocess.PIPE)
+    assert int(said.split()[1].replace(",", ""), 16).bit_count() >= len(before)
+
+
+def test_a_program_that_only_a_capability_opens_is_executed(runtime, bundle):
+    def change(config):
+        config["process"]["user"] = {"uid": 1000, "gid": 1000}
+        config["process"]["capabilities"] = {
+            kind: ["CAP_DAC_OVERRIDE"] for kind in ("bounding", "effective", "permitted")
+        }
+        config["process"]["args"] = ["/bin/only-root"]
+        config["root"]["readonly"] = False
+
+    path = bundle(change, own=True)
+    program = path / "rootfs/bin/only-root"
+    program.write_text("#!/bin/sh\necho ran\n")
+    program.chmod(0o744)
+    assert runtime("run", "-b", path, runtime.id()).stdout == "ran\n"

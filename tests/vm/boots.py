@@ -40,7 +40,7 @@ LEFT_OUT = {
 _START = """
 cd /project
 export PATH=/opt/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1
-export PYRUNTIME_VM={name} PYRUNTIME_REPORTS=/dev/virtio-ports/reports CI={ci} COLUMNS=120
+export TMPDIR=/var/tmp PYRUNTIME_VM={name} PYRUNTIME_REPORTS=/dev/virtio-ports/reports CI={ci} COLUMNS=120
 modprobe virtio_console
 udevadm settle
 python -m pytest -p no:cacheprovider -q --color=no --durations=15 {words}

@@ -153,6 +153,9 @@ def _spawn_request(request: Request, child: Child, sync: int) -> "tuple[Any, Any
         if step.op == "timens_offsets":
             spawn.time_offsets = host_files.pin(ffi.new("char[]", step.args["text"].encode()))
     flags = lib.SPAWN_WAIT if plan.net_devices else 0
+    # Without a final affinity, that of exec is left to the kernel (config.md#linux-process).
+    if not plan.affinity:
+        flags |= lib.SPAWN_ALL_CPUS
     if made & lib.CLONE_NEWCGROUP:
         flags |= lib.SPAWN_CGROUP
     if made & lib.CLONE_NEWUSER:

@@ -149,7 +149,7 @@ def _before_zero_was_a_limit(config: "Config") -> bool:
 
     Podman of Debian 12 writes it so for `--pids-limit -1`. Version 1.3.0 of the spec made it a limit.
     """
-    version = semver(config["ociVersion"])
+    version = semver(config.get("ociVersion", ""))
     return version is not None and version < (1, 3, 0)
 
 

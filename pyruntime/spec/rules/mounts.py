@@ -96,6 +96,8 @@ def container_path(path: str) -> str:
 
     Upholds config.md#mounts/destination-relative.
     """
+    if path[:1] == "/" != path[-1:] and "//" not in path and "/." not in path:
+        return path  # as nearly all are
     parts = [part for part in path.split("/") if part not in ("", ".")]
     while ".." in parts:
         above = parts.index("..")
