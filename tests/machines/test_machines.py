@@ -24,23 +24,12 @@ def _tests(*folders: str) -> tuple[str, ...]:
     return "test", f"TESTS={' '.join(f'tests/{folder}' for folder in folders)}"
 
 
-# In CI, whose time is limited, what depends on the interpreter and the release most; by hand all of it.
-IN_CI = os.environ.get("CI") == "true"
-START = (
-    "test",
-    " ".join(
-        (
-            "TESTS=tests/unit/test_snapshot.py tests/unit/spec/test_spec_load.py tests/integration/test_launcher.py",
-            "tests/integration/test_run.py tests/integration/test_exec.py tests/integration/test_seccomp.py",
-        )
-    ),
-)
-MOST = START if IN_CI else _tests("unit", "integration")
+MOST = _tests("unit", "integration")
 MACHINES = {
     machine.name: machine
     for machine in (
-        Machine("trixie", "trixie", targets=(("test",), *(() if IN_CI else (("callers",),)))),
-        Machine("bookworm", "bookworm", targets=(START if IN_CI else ("test",),)),
+        Machine("trixie", "trixie", targets=(("test",), ("callers",))),
+        Machine("bookworm", "bookworm", targets=(("test",),)),
         Machine("sid", "sid", targets=(MOST,)),
         *(
             Machine(f"python{version}", python=releases.pyenv_python(version), targets=(MOST,))
