@@ -54,8 +54,8 @@ def later(config: "Config") -> str:
     version = semver(config["ociVersion"])
     if version is None or version[:2] <= (MAJOR, MINOR):
         return ""
-    reason = f"what came after version {MAJOR}.{MINOR} of the runtime-spec is not known"
-    return f"ociVersion is {config['ociVersion']}: {reason} (/ociVersion, {CLAUSE})"
+    unknown = f"what came after version {MAJOR}.{MINOR} of the runtime-spec is not known"
+    return f"ociVersion is {config['ociVersion']}: {unknown} (/ociVersion, {CLAUSE})"
 
 
 def supported(config: "Config") -> "Iterator[Error]":
