@@ -262,7 +262,7 @@ def test_many_processes_at_the_same_time_in_one_container(ctr):
 
 
 @pytest.mark.xfail(
-    strict=False, reason="2 of 40 runs lost the output of one of 24 containers; the cause is not known yet"
+    strict=False, reason="3 of some 55 runs lost the output of one of 24 containers; the cause is not known yet"
 )
 def test_containers_made_at_the_same_time_all_run(containerd, ctr):
     def run(number):
