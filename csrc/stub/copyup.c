@@ -10,17 +10,25 @@ enum { DEPTH_LIMIT = 128 }; /* a hostile tree may be deep; the stack is not */
 
 static int copy_directory(struct stub *stub, int from, int to, int depth);
 
-/* Owner before mode: a change of owner clears the set-user-ID bits. */
-static int copy_status(struct stub *stub, int fd, const struct stat *status) {
+static int copy_owner(struct stub *stub, int fd, const struct stat *status) {
     /* EINVAL: an owner that the user namespace does not know cannot be given anything. */
     if (fchown(fd, status->st_uid, status->st_gid) < 0 && errno != EINVAL)
         return failed(stub, "fchown");
+    return 0;
+}
+
+static int copy_times(struct stub *stub, int fd, const struct stat *status) {
+    const struct timespec times[2] = {status->st_atim, status->st_mtim};
+    return futimens(fd, times) < 0 ? failed(stub, "futimens") : 0;
+}
+
+/* Owner before mode: a change of owner clears the set-user-ID bits. */
+static int copy_status(struct stub *stub, int fd, const struct stat *status) {
+    if (copy_owner(stub, fd, status) < 0)
+        return -1;
     if (fchmod(fd, status->st_mode & 07777) < 0)
         return failed(stub, "fchmod");
-    const struct timespec times[2] = {status->st_atim, status->st_mtim};
-    if (futimens(fd, times) < 0)
-        return failed(stub, "futimens");
-    return 0;
+    return copy_times(stub, fd, status);
 }
 
 static int copy_file(struct stub *stub, int from, int to, const char *name, const struct stat *status) {
@@ -135,9 +143,9 @@ static int copy_directory(struct stub *stub, int from, int to, int depth) {
     return result;
 }
 
-/* Copies the contents of the directory `from` (O_PATH), and its owner, mode and times as well if `with_status`, into the
- * new mount `to`. */
-int copy_up(struct stub *stub, int from, int to, bool with_status) {
+/* Copies the contents of the directory `from` (O_PATH) into the new mount `to`, which has its mode already, and its times;
+ * its owner as well if `with_owner`. */
+int copy_up(struct stub *stub, int from, int to, bool with_owner) {
     cleanup_close int in = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (in < 0)
         return failed(stub, "openat");
@@ -147,7 +155,9 @@ int copy_up(struct stub *stub, int from, int to, bool with_status) {
     if (copy_directory(stub, in, out, 0) < 0)
         return -1;
     struct stat status;
-    if (with_status && fstat(in, &status) < 0)
+    if (fstat(in, &status) < 0)
         return failed(stub, "fstat");
-    return with_status ? copy_status(stub, out, &status) : 0;
+    if (with_owner && copy_owner(stub, out, &status) < 0)
+        return -1;
+    return copy_times(stub, out, &status);
 }

@@ -70,6 +70,10 @@ static int configure(struct stub *stub, int context, const struct step *step) {
             return failed(stub, "fsconfig");
         }
     }
+    char mode[8];
+    snprintf(mode, sizeof mode, "%o", step->mode & 07777);
+    if (step->mode && sys_fsconfig(context, FSCONFIG_SET_STRING, "mode", mode) < 0)
+        return failed(stub, "fsconfig(mode)");
     if (sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
         return failed(stub, "fsconfig(create)");
     return 0;
@@ -116,6 +120,8 @@ int new_filesystem(struct stub *stub, const struct step *step) {
 int join_options(struct stub *stub, const struct step *step, char data[4096]) {
     size_t used = 0;
     data[0] = '\0';
+    if (step->mode)
+        used = (size_t)snprintf(data, 4096, "mode=%o", step->mode & 07777);
     for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
         const char *comma = strchr(item, ','), *value = strchr(item, '=');
         const char *separator = used ? "," : "";
@@ -171,11 +177,20 @@ static bool has_option(const struct stub *stub, const struct step *step, const c
     return false;
 }
 
-/* With owner and mode of the directory it covers, unless the options give others: /etc must not end up writable for
- * everyone, as a new tmpfs is. */
+/* A tmpfs is not more open than the directory that it covers: it gets that mode unless the options name one. Where there
+ * was no directory it keeps its own, 1777. */
+static struct step with_mode(const struct stub *stub, const struct step *step, const struct place *place) {
+    static const char *const mode[] = {"mode=", NULL};
+    struct step result = *step;
+    if (strcmp(stub_string(stub, step->fstype), "tmpfs") == 0 && !place->made && !has_option(stub, step, mode))
+        result.mode = place->mode;
+    return result;
+}
+
+/* tmpcopyup: the owner of the directory it covers, too, unless the options give another. */
 static int fill(struct stub *stub, const struct step *step, int from, int to) {
-    static const char *const own[] = {"mode=", "uid=", "gid=", NULL};
-    return copy_up(stub, from, to, !has_option(stub, step, own));
+    static const char *const owner[] = {"uid=", "gid=", NULL};
+    return step->flags & STEP_COPY_UP ? copy_up(stub, from, to, !has_option(stub, step, owner)) : 0;
 }
 
 static int set_label(struct stub *stub, const struct step *step, int mounted) {
@@ -188,30 +203,18 @@ static int set_label(struct stub *stub, const struct step *step, int mounted) {
     return fsetxattr(root, "security.selinux", label, strlen(label), 0) < 0 ? failed(stub, "fsetxattr") : 0;
 }
 
-int do_mount(struct stub *stub, const struct step *step) {
+int do_mount(struct stub *stub, const struct step *configured) {
     struct place place;
-    cleanup_close int destination = destination_of(stub, step, WANT_DIRECTORY, &place);
+    cleanup_close int destination = destination_of(stub, configured, WANT_DIRECTORY, &place);
     if (destination < 0)
         return -1;
-    if (needs_mount2(stub, step)) {
-        cleanup_close int mounted = mount_by_mount2(stub, step, destination);
-        if (mounted < 0)
-            return -1;
-        if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mounted) < 0)
-            return -1;
-        if (set_label(stub, step, mounted) < 0)
-            return -1;
-        return update_views(stub, step, &place, mounted);
-    }
-    cleanup_close int mount = new_filesystem(stub, step);
-    if (mount < 0)
+    const struct step step = with_mode(stub, configured, &place);
+    bool by_mount2 = needs_mount2(stub, &step);
+    cleanup_close int mount = by_mount2 ? mount_by_mount2(stub, &step, destination) : new_filesystem(stub, &step);
+    if (mount < 0 || fill(stub, &step, destination, mount) < 0 || set_label(stub, &step, mount) < 0)
         return -1;
-    if (step->flags & STEP_COPY_UP && fill(stub, step, destination, mount) < 0)
+    const struct step rest = without_fsmount(&step);
+    if (!by_mount2 && attach(stub, mount, &rest, destination) < 0)
         return -1;
-    if (set_label(stub, step, mount) < 0)
-        return -1;
-    struct step rest = without_fsmount(step);
-    if (attach(stub, mount, &rest, destination) < 0)
-        return -1;
-    return update_views(stub, step, &place, mount);
+    return update_views(stub, &step, &place, mount);
 }

@@ -23,7 +23,7 @@ static const char *const served[] = {
 
 int look_at(struct stub *stub, int fd, struct place *place) {
     struct statx status;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MNT_ID, &status) < 0)
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE | STATX_MNT_ID, &status) < 0)
         return failed(stub, "statx");
     place->mount = status.stx_mnt_id;
     place->root = (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
@@ -98,7 +98,7 @@ static bool follows(const struct stub *stub, const struct step *step) {
 
 /* A descriptor of the step's destination, made if missing, once it is sure that something may be mounted there. */
 int destination_of(struct stub *stub, const struct step *step, enum want want, struct place *place) {
-    int destination = resolve(stub, stub_string(stub, step->path), want, follows(stub, step));
+    int destination = resolve_or_make(stub, stub_string(stub, step->path), want, follows(stub, step), &place->made);
     if (destination < 0)
         return -1;
     if (check_destination(stub, step, destination, place) == 0)

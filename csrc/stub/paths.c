@@ -205,16 +205,23 @@ static int make_last(struct stub *stub, const char *path, enum want want) {
     return fd;
 }
 
-/* A descriptor (O_PATH) of `path`; with WANT_DIRECTORY and WANT_FILE it and what leads to it are made if missing. */
-int resolve(struct stub *stub, const char *path, enum want want, bool follow) {
+/* A descriptor (O_PATH) of `path`; with WANT_DIRECTORY and WANT_FILE it and what leads to it are made if missing.
+ * `made` says whether that was so. */
+int resolve_or_make(struct stub *stub, const char *path, enum want want, bool follow, bool *made) {
     int fd = open_below(stub, path, follow ? 0 : O_NOFOLLOW);
-    if (fd < 0 && errno == ENOENT && want != WANT_EXISTING) {
+    *made = fd < 0 && errno == ENOENT && want != WANT_EXISTING;
+    if (*made) {
         fd = make_last(stub, path, want);
         return fd < 0 ? make_and_open(stub, path, want) : fd;
     }
     if (fd < 0)
         return failed(stub, "openat2");
     return fd;
+}
+
+int resolve(struct stub *stub, const char *path, enum want want, bool follow) {
+    bool made;
+    return resolve_or_make(stub, path, want, follow, &made);
 }
 
 /* A descriptor of the directory that holds `path` (made if missing), and the last name of `path`. */

@@ -56,6 +56,7 @@ int sys_pivot_root(const char *new_root, const char *put_old);
 /* paths.c */
 enum want { WANT_EXISTING, WANT_DIRECTORY, WANT_FILE };
 int resolve(struct stub *stub, const char *path, enum want want, bool follow);
+int resolve_or_make(struct stub *stub, const char *path, enum want want, bool follow, bool *made);
 int resolve_parent(struct stub *stub, const char *path, char name[256]);
 
 /* mount_attributes.c */
@@ -67,6 +68,7 @@ int set_attributes(struct stub *stub, int mount, const struct step *step, bool a
 struct place {
     uint64_t mount;        /* the mount it lies in */
     bool root;             /* whether it is the root of that mount */
+    bool made;             /* whether it was missing: destination_of made it */
     mode_t mode;
 };
 int refuse(struct stub *stub, const char *words);
@@ -99,7 +101,7 @@ int do_readonly(struct stub *stub, const struct step *step);
 int do_verify(struct stub *stub, const struct step *step);
 
 /* copyup.c */
-int copy_up(struct stub *stub, int from, int to, bool with_status);
+int copy_up(struct stub *stub, int from, int to, bool with_owner);
 
 /* nodes.c */
 int do_mkdir(struct stub *stub, const struct step *step);

@@ -346,49 +346,7 @@ def test_a_private_bind_mount_takes_mounts_in_no_direction(containers, tree):
     container.delete("--force")
 
 
-# ---- tmpcopyup, remount, idmap ----
-
-
-def test_tmpcopyup_starts_with_what_it_covers(inside):
-    script = "ls -l /etc/passwd; cat /etc/group; echo more >> /etc/group; grep ' /etc ' /proc/mounts"
-    found = inside(script, mount("/etc", "tmpfs", "tmpfs", "tmpcopyup"))
-    assert "/etc/passwd" in found
-    assert "nogroup:x:65534:" in found
-    assert "tmpfs /etc tmpfs" in found
-
-
-def test_tmpcopyup_leaves_what_it_covers_as_it_was(containers):
-    container = containers.create(
-        mount("/etc", "tmpfs", "tmpfs", "tmpcopyup"), script="echo more >> /etc/group", own=True
-    )
-    before = (container.bundle / "rootfs/etc/group").read_text()
-    container.start()
-    container.wait()
-    assert (container.bundle / "rootfs/etc/group").read_text() == before
-
-
-def test_tmpcopyup_keeps_modes_owners_and_links(containers, tmp_path):
-    def fill(config):
-        place = tmp_path / "bundle1/rootfs/home"
-        (place / "sub").mkdir(mode=0o750)
-        (place / "sub/file").write_text("x" * 100000)
-        os.chown(place / "sub/file", 12, 34)  # which clears the set-user-ID bit
-        (place / "sub/file").chmod(0o4711)
-        (place / "link").symlink_to("sub/file")
-        os.mkfifo(place / "fifo", 0o600)
-
-    script = """
-    stat -c '%a %u %g %s' /home/sub/file
-    stat -c %a /home/sub
-    readlink /home/link
-    test -p /home/fifo && echo fifo
-    """
-    found = containers.inside(script, fill, mount("/home", "tmpfs", "tmpfs", "tmpcopyup"), own=True)
-    assert found.splitlines() == ["4711 12 34 100000", "750", "sub/file", "fifo"]
-
-
-def test_tmpcopyup_is_for_tmpfs_only(containers):
-    assert "tmpcopyup" in containers.refused(mount("/home", "proc", "proc", "tmpcopyup"))
+# ---- remount, idmap ----
 
 
 @pytest.mark.clause("config.md#linux-mount-options/option-remount")
