@@ -1,4 +1,4 @@
-# make run | edit | test | callers | machines | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | wheels | deb | clean
+# make run | edit | test | beside | callers | machines | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | wheels | deb | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -8,7 +8,7 @@ WHEEL := .cache/wheel
 HELLO := .cache/hello
 
 BUILD_PACKAGES := gcc libc6-dev libffi-dev libseccomp-dev python3-dev python3-venv busybox-static
-TEST_PACKAGES := dbus e2fsprogs iproute2 procps runc systemd
+TEST_PACKAGES := crun dbus e2fsprogs iproute2 procps runc systemd
 # Packages of their own from Debian 13 on.
 DOCKER_CLI = $(shell . /etc/os-release; test "$$ID" = debian -a "$${VERSION_ID:-99}" -gt 12 && echo docker-cli docker-buildx)
 CALLERS_PACKAGES = buildah catatonit conmon containerd containernetworking-plugins debootstrap docker-compose docker.io \
@@ -23,7 +23,7 @@ PROFILE_PACKAGES := linux-perf strace
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all edit run test callers machines vm validation check bench profile fuzz mutate wrong attack lint ci install wheels deb clean
+.PHONY: all edit run test beside callers machines vm validation check bench profile fuzz mutate wrong attack lint ci install wheels deb clean
 .PHONY: build-packages test-packages callers-packages machines-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
@@ -51,6 +51,10 @@ TESTS ?= tests $(APART:%=--ignore=tests/%)
 
 test: test-packages all $(VENV)/tools
 	$(VENV)/bin/pytest $(TESTS) $(TESTFLAGS)
+
+# What a process sees under pyruntime, runc and crun: docs/deviations.md.
+beside: test-packages all $(VENV)/tools
+	$(VENV)/bin/pytest tests/beside $(TESTFLAGS)
 
 $(APART): %: %-packages all $(VENV)/tools
 	$(VENV)/bin/pytest tests/$@ $(TESTFLAGS)

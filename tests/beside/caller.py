@@ -1,0 +1,223 @@
+"""Who calls a runtime: what its process has been given, and where its standard streams lead."""
+
+import array
+import contextlib
+import ctypes
+import fcntl
+import os
+import platform
+import pty
+import resource
+import select
+import signal
+import socket
+import subprocess
+import termios
+import threading
+from pathlib import Path
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+# ioprio_set, keyctl, set_mempolicy.
+IOPRIO_SET, KEYCTL, SET_MEMPOLICY = {"x86_64": (251, 250, 238), "aarch64": (30, 219, 237)}[platform.machine()]
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+
+
+def _deleted_cwd(_):
+    path = Path.cwd() / "deleted"
+    path.mkdir()
+    os.chdir(path)
+    path.rmdir()
+
+
+def _write(path):
+    return lambda value: Path(path).write_text(str(value))
+
+
+def _prctl(option, more=(0, 0, 0)):
+    return lambda value: LIBC.prctl(option, ctypes.c_ulong(value), *map(ctypes.c_ulong, more))
+
+
+def _descriptors(numbers):
+    """Hold some descriptors open which execve does not close."""
+    for number in numbers:
+        fd = os.open("/etc/passwd", os.O_RDONLY)
+        os.dup2(fd, number)
+        os.close(fd)
+
+
+def _without_capability(number):
+    LIBC.prctl(24, ctypes.c_ulong(number), 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+# What a caller can be -> what makes it so, in the process that becomes the runtime.
+ACTIONS = {
+    "umask": os.umask,
+    "affinity": lambda cpus: os.sched_setaffinity(0, cpus),
+    "nice": os.nice,
+    "policy": lambda policy: os.sched_setscheduler(0, policy, os.sched_param(0)),
+    "I/O priority": lambda value: LIBC.syscall(IOPRIO_SET, 1, 0, value),
+    "memory policy": lambda mode: LIBC.syscall(SET_MEMPOLICY, mode, ctypes.byref(ctypes.c_ulong(1)), 64),
+    "limits": lambda limits: [resource.setrlimit(number, pair) for number, pair in limits.items()],
+    "ignored": lambda numbers: [signal.signal(number, signal.SIG_IGN) for number in numbers],
+    "blocked": lambda numbers: signal.pthread_sigmask(signal.SIG_BLOCK, numbers),
+    "deleted cwd": _deleted_cwd,
+    "cwd": os.chdir,
+    "session": lambda _: os.setsid(),
+    "group": lambda _: os.setpgid(0, 0),
+    "oom_score_adj": _write("/proc/self/oom_score_adj"),
+    "coredump_filter": _write("/proc/self/coredump_filter"),
+    "timer slack": _prctl(29),
+    "personality": lambda value: LIBC.personality(ctypes.c_ulong(value)),
+    "parent's death": _prctl(1),
+    "no_new_privs": _prctl(38),
+    "securebits": _prctl(28),
+    "huge pages disabled": _prctl(41),
+    "machine check": lambda value: LIBC.prctl(33, ctypes.c_ulong(1), ctypes.c_ulong(value), 0, 0),
+    "speculation": lambda value: LIBC.prctl(53, ctypes.c_ulong(0), ctypes.c_ulong(value), 0, 0),
+    "bounding": _without_capability,
+    "groups": os.setgroups,
+    "descriptors": _descriptors,
+    "keyring": lambda name: LIBC.syscall(KEYCTL, 1, name.encode()),  # KEYCTL_JOIN_SESSION_KEYRING
+    "user": lambda ids: (os.setgroups([]), os.setresgid(*[ids] * 3), os.setresuid(*[ids] * 3)),
+}
+# What is not done in that process.
+ELSEWHERE = {"stdio", "environment", "console", "listen"}
+
+
+class _Streams:
+    """The three standard streams, and what must be read or kept open for them."""
+
+    def __init__(self, place, kinds):
+        self.fds = []
+        self.controlling = False
+        self._open = []
+        self._master = None
+        for number, kind in enumerate(kinds):
+            self.fds.append(self._stream(place, number, kind))
+
+    def _stream(self, place, number, kind):
+        if kind == "closed":
+            return None
+        if kind == "null":
+            return self._keep(os.open("/dev/null", os.O_RDWR))
+        if kind == "file":
+            path = place.folder / f"stream{number}"
+            path.unlink(missing_ok=True)
+            return self._keep(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
+        if kind == "appended":
+            path = place.folder / f"stream{number}"
+            path.unlink(missing_ok=True)
+            return self._keep(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))
+        if kind == "pipe":
+            ends = os.pipe()
+            self._open += ends
+            return ends[0 if number == 0 else 1]
+        if kind == "socket":
+            ours, theirs = socket.socketpair()
+            self._keep(ours.detach())
+            return self._keep(theirs.detach())
+        if kind in ("tty", "controlling tty"):
+            if self._master is None:
+                self._master, self._slave = pty.openpty()
+                self._open += [self._master, self._slave]
+                fcntl.ioctl(self._slave, termios.TIOCSWINSZ, array.array("H", [33, 99, 0, 0]))
+            self.controlling |= kind == "controlling tty"
+            return self._slave
+        raise ValueError(kind)
+
+    def _keep(self, fd):
+        self._open.append(fd)
+        return fd
+
+    def install(self):
+        """Make them the standard streams of this process."""
+        if self.controlling:
+            os.setsid()
+            fcntl.ioctl(self._slave, termios.TIOCSCTTY, 0)
+        above = [None if fd is None else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in self.fds]
+        for number, fd in enumerate(above):
+            if fd is None:
+                os.close(number)
+            else:
+                os.dup2(fd, number)
+
+    def drain(self, stopped):
+        """Read what is written to the terminal until `stopped` is set."""
+        while self._master is not None and not stopped.is_set():
+            if select.select([self._master], [], [], 0.02)[0]:
+                try:
+                    os.read(self._master, 65536)
+                except OSError:
+                    return
+
+    def close(self):
+        for fd in self._open:
+            os.close(fd)
+
+
+def _receive_console(listener, received):
+    """Accept the terminal of a container on its console socket, and keep it."""
+    try:
+        connection, _ = listener.accept()
+    except OSError:
+        return
+    with connection:
+        _, ancillary, _, _ = connection.recvmsg(4096, socket.CMSG_SPACE(4 * 4))
+        for _, _, data in ancillary:
+            received.extend(array.array("i", data[: len(data) // 4 * 4]))
+
+
+_consoles = []
+
+
+@contextlib.contextmanager
+def called(place, words, who):
+    """Start `words` as `who` says; in the block it runs, afterwards it has ended and its streams are closed.
+
+    who  {what: value}, of ACTIONS, and "stdio": the kinds of three streams, "environment": the caller's own
+    """
+    streams = _Streams(place, who.get("stdio", ("null", "file", "file")))
+    actions = [(ACTIONS[name], value) for name, value in who.items() if name not in ELSEWHERE]
+
+    def become():
+        os.umask(0o022)
+        for action, value in actions:
+            action(value)
+        streams.install()
+
+    listener = None
+    if "console.sock" in " ".join(words):
+        listener = socket.socket(socket.AF_UNIX)
+        path = place.bundle / "console.sock"
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        listener.listen()
+    # No thread of this process runs yet.
+    process = subprocess.Popen(
+        words, cwd=place.bundle, env=who.get("environment", ENVIRONMENT), preexec_fn=become,  # noqa: PLW1509
+        pass_fds=who.get("descriptors", ()),
+    )  # fmt: skip
+    if listener:
+        threading.Thread(target=_receive_console, args=(listener, _consoles), daemon=True).start()
+    stopped = threading.Event()
+    reader = threading.Thread(target=streams.drain, args=(stopped,))
+    reader.start()
+    try:
+        yield process
+    finally:
+        stopped.set()
+        reader.join()
+        streams.close()
+        if listener:
+            listener.close()
+
+
+def clean():
+    """End what containers have left, and forget their terminals."""
+    while _consoles:
+        os.close(_consoles.pop())
+    for pid in map(int, Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, 0)[0]:
+            pass

@@ -1,0 +1,205 @@
+"""Runs each variation under each runtime, in a machine of its own, and prints what the probes saw as JSON.
+
+`python measure.py NAME=PROGRAM... [-- VARIATION...]`, as root. Nothing of the host is changed: the mounts, the names
+and the network are those of namespaces of this program, all files are in a filesystem of its own at /mnt, and the
+containers have cgroups of their own names.
+"""
+
+import fnmatch
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import caller
+import seen
+from variations import VARIATIONS
+
+HERE = Path(__file__).resolve().parent
+SESSION = os.environ.get("PYRUNTIME_SESSION") or f"beside-{os.getpid()}"
+WORK = Path("/mnt")
+PROBE = WORK / "probe"
+PATIENCE = 30  # seconds for one call of a runtime
+DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+DIRECTORIES = ("bin", "dev", "etc", "home/u", "opt/given", "proc", "root", "run", "sys", "tmp", "out", "var/lib")
+
+
+def prepare_rootfs(rootfs):
+    """Make the root filesystem that each container gets anew: the probe, and empty directories."""
+    for name in DIRECTORIES:
+        (rootfs / name).mkdir(parents=True)
+    os.link(PROBE, rootfs / "probe")
+    os.symlink("/probe", rootfs / "bin/linked")
+    (rootfs / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n")
+    (rootfs / "etc/group").write_text("root:x:0:\nu:x:1000:\nmore:x:2000:u\n")
+    (rootfs / "opt/given/file").write_text("given\n")
+    os.chown(rootfs / "home/u", 1000, 1000)
+    for name in ("tmp", "out"):
+        (rootfs / name).chmod(0o1777)
+
+
+def left_in(rootfs):
+    """Return what the runtime has made of the root filesystem: type, mode and owner of each file."""
+    found = {}
+    for folder, directories, files in os.walk(rootfs):
+        for name in directories + files:
+            path = Path(folder, name)
+            status = path.lstat()
+            inside = str(path.relative_to(rootfs))
+            if not inside.startswith("out/"):
+                found[f"/{inside}"] = f"{status.st_mode:06o} {status.st_uid}:{status.st_gid}"
+    return found
+
+
+class Place:
+    """Where a worker runs its containers, one after the other: everything has the same name for each runtime."""
+
+    def __init__(self, programs):
+        self.folder = WORK / str(os.getpid())
+        self.folder.mkdir()
+        caller.LIBC.unshare(0x20000)  # CLONE_NEWNS
+        own_devices(self.folder / "dev")
+        self.programs = programs
+        self.id = f"{SESSION}-{os.getpid()}"
+        self.bundle = self.folder / "bundle"
+        written = self.folder / "config"
+        written.mkdir()
+        subprocess.run([programs["pyruntime"], "spec", "-b", written], check=True)
+        self.default = (written / "config.json").read_text()
+        caller.LIBC.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what containers leave can be waited for
+        self.normal = {
+            # KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING
+            "keyring": caller.LIBC.syscall(caller.KEYCTL, 0, -3, 0),
+            "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
+            "names": {str(self.bundle): "BUNDLE", str(self.folder): "FOLDER", self.id: "ID"},
+        }
+
+    def configuration(self, variation):
+        """Return the text of the config.json of `variation`: the default's, changed."""
+        config = json.loads(self.default)
+        config["ociVersion"] = "1.0.2"
+        config["process"].update(terminal=False, args=["/probe", "--to", "/out/process"])
+        config["root"]["readonly"] = False
+        config["linux"]["cgroupsPath"] = "/ID"
+        for change in variation.changes:
+            change(config)
+        return self.named(json.dumps(config))
+
+    def named(self, text):
+        """Return `text` with the words that stand for names of this place."""
+        return text.replace("BUNDLE", str(self.bundle)).replace("/ID", f"/{self.id}")
+
+    def run(self, variation):
+        """Return what `variation` shows under each runtime: {runtime: {path: value}}."""
+        return {name: self._under(name, variation) for name in self.programs}
+
+    def _under(self, name, variation):
+        state = self.folder / "state"
+        command = [self.programs[name], "--root", str(state)]
+        os.chown("/dev/null", 0, 0)
+        self.bundle.mkdir()
+        rootfs = self.bundle / "rootfs"
+        prepare_rootfs(rootfs)
+        (self.bundle / "config.json").write_text(self.configuration(variation))
+        for file, content in variation.files.items():
+            (self.bundle / file).write_text(self.named(json.dumps(content)))
+        statuses = {}
+        try:
+            for number, call in enumerate(variation.calls, 1):
+                words = [self.id if word == "ID" else self.named(word) for word in call]
+                if words[0] == "wait":
+                    self._await_stop(command)
+                    continue
+                title = " ".join(word for word in call if word not in ("/probe", "--to"))
+                who = {} if number <= variation.before else variation.caller
+                statuses[f"{number}. {title}"] = self._call([*command, *words], who)
+            left = left_in(rootfs)
+            found = {f"{file.name}": file.read_bytes() for file in sorted((rootfs / "out").iterdir())}
+        finally:
+            subprocess.run([*command, "delete", "--force", self.id], capture_output=True, check=False, timeout=PATIENCE)
+            caller.clean()
+            subprocess.run(["rm", "-rf", "--one-file-system", self.bundle, state], check=True)
+        result = {f"status: {title}": status for title, status in statuses.items()}
+        for file, text in found.items():
+            try:
+                document = json.loads(text)
+            except ValueError:
+                result[f"{file}: text"] = repr(text[:200])
+                continue
+            values = seen.normalised(document, self.normal)
+            result[f"runs: {file}"] = "yes"
+            result.update({f"{file}: {path}": value for path, value in values.items()})
+        result.update({f"left: {path}": value for path, value in left.items()})
+        return result
+
+    def _await_stop(self, command):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            state = subprocess.run([*command, "state", self.id], capture_output=True, check=False, timeout=PATIENCE)
+            if state.returncode or json.loads(state.stdout)["status"] == "stopped":
+                return
+            time.sleep(0.005)
+
+    def _call(self, words, who):
+        """Return the exit status of a call, or that it did not end."""
+        with caller.called(self, words, who) as process:
+            try:
+                return process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                return "does not end"
+
+
+def own_devices(folder):
+    """Mount a /dev of this process's own: some runtimes change the owner of the null device that they are given."""
+    (folder / "pts").mkdir(parents=True)
+    (folder / "shm").mkdir()
+    for name, numbers in DEVICES.items():
+        os.mknod(folder / name, 0o666 | stat.S_IFCHR, os.makedev(*numbers))
+        (folder / name).chmod(0o666)
+    for name, target in (("fd", "/proc/self/fd"), ("ptmx", "pts/ptmx")):
+        os.symlink(target, folder / name)
+    for words in (
+        ["-t", "devpts", "-o", "newinstance,ptmxmode=666,mode=620,gid=5", "devpts", folder / "pts"],
+        ["--rbind", folder, "/dev"],
+    ):
+        subprocess.run(["mount", *words], check=True)
+
+
+_place = None
+
+
+def _one(task):
+    global _place
+    name, programs = task
+    _place = _place or Place(programs)
+    return name, _place.run(next(one for one in VARIATIONS if one.name == name))
+
+
+def main():
+    """Run the variations two at a time, and print {variation: {runtime: {path: value}}}."""
+    words, _, chosen = " ".join(sys.argv[1:]).partition("--")
+    programs = dict(pair.split("=", 1) for pair in words.split())
+    if os.environ.get("BESIDE") != "inside":
+        inside = {**os.environ, "BESIDE": "inside"}
+        spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        os.execvpe("unshare", ["unshare", *spaces, sys.executable, *sys.argv], inside)
+    # crun refuses a unified hierarchy with controllers beside those of version 1.
+    if Path("/sys/fs/cgroup/memory").is_dir() and Path("/sys/fs/cgroup/unified").is_dir():
+        subprocess.run(["umount", "/sys/fs/cgroup/unified"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "beside", WORK], check=True)
+    flags = ["-static", "-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["gcc", *flags, HERE / "probe.c", "-o", PROBE], check=True)
+    names = [one.name for one in VARIATIONS if fnmatch.fnmatch(one.name, chosen.strip() or "*")]
+    with ProcessPoolExecutor(2) as pool:
+        print(json.dumps(dict(pool.map(_one, [(name, programs) for name in names]))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What the probe has printed, without what is another value each time; and in what documents differ."""
+
+import os
+import re
+
+# Of /proc/self/status: the rest is asked for by itself, or is about memory that the program uses.
+STATUS = (
+    "Seccomp", "Seccomp_filters", "Speculation_Store_Bypass", "SpeculationIndirectBranch", "Mems_allowed_list",
+    "CoreDumping",
+)  # fmt: skip
+ACCESS = {os.O_RDONLY: "reading", os.O_WRONLY: "writing", os.O_RDWR: "both", 3: "neither"}
+# Not O_LARGEFILE, which every descriptor of a 64-bit program may have.
+FLAGS = {
+    name: getattr(os, name) for name in ("O_APPEND", "O_NONBLOCK", "O_NOFOLLOW", "O_PATH", "O_SYNC", "O_DIRECTORY")
+}
+NOTHING = "-"
+# The members of a document that describe things which may not be there; each that is there has a type.
+GROUPS = ("mounts", "mount points", "descriptors", "dev", "root", "hidden")
+# What is about the whole container, and in no document: the exit status of each call, what the runtime has left in the
+# root filesystem, which processes have run.
+OF_ALL = ("status", "left", "runs")
+
+
+def normalised(document, place):
+    """Return the probe's document as {path of a value: value}, the paths in plain words.
+
+    place  what is another name for each run: "names": text -> what stands for it; "namespaces": the caller's;
+           "keyring": the serial of the caller's session keyring
+    """
+    document = {**document, **document["files"]}
+    del document["files"]
+    mountinfo = document.pop("/proc/self/mountinfo")
+    document["mounts"] = _mounts(mountinfo) if " - " in mountinfo else mountinfo
+    status = dict(re.findall(r"^(\w+):\s*(.*)$", document.pop("/proc/self/status"), re.M))
+    document["status"] = {name: status.get(name, NOTHING) for name in STATUS}
+    document["/proc/self/autogroup"] = re.sub(r"-\d+", "", document["/proc/self/autogroup"])
+    document["namespaces"] = {
+        name: "inherited" if place["namespaces"].get(name) == link else "own" if link.startswith(name) else link
+        for name, link in document["namespaces"].items()
+    }
+    session = document["session"]
+    for name in ("pid", "parent"):
+        session[name] = session[name] if session[name] in (0, 1) else "another"
+    serial = document.pop("keyring serial", None)
+    if serial:
+        document["keyring"] = re.sub(r"\.[0-9a-f]{32}$", ".RANDOM", document["keyring"])
+        document["session keyring"] = "inherited" if serial == place["keyring"] else "own"
+    for entry in document["descriptors"].values():
+        entry["link"] = re.sub(r":\[\d+\]", "", entry["link"])
+        flags = entry.pop("flags")
+        entry["access"] = ACCESS[flags & 3]
+        entry["flags"] = [name for name, bit in FLAGS.items() if flags & bit == bit]
+    for group in GROUPS:
+        if isinstance(document[group], dict):
+            for name, entry in document[group].items():
+                if isinstance(entry, str):
+                    document[group][name] = {"type": entry}
+    limits = document["cgroup limits"]
+    limits["devices/devices.list"] = dict.fromkeys(limits["devices/devices.list"].splitlines(), "yes")
+    return {path: _plain(value, place["names"]) for path, value in _flat(document, "")}
+
+
+def _flat(value, path):
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from _flat(child, f"{path}: {name}" if path else name)
+    else:
+        yield path, value
+
+
+def _plain(value, names):
+    if isinstance(value, list):
+        return [_plain(one, names) for one in value]
+    if isinstance(value, str):
+        for text, word in names.items():
+            value = value.replace(text, word)
+        return value.strip()
+    return value
+
+
+def _mounts(text):
+    """Return the mounts, each under its mount point, the second at one place with a number."""
+    lines = [line.partition(" - ") for line in text.splitlines()]
+    points = {head.split()[0]: head.split()[4] for head, _, _ in lines}
+    found = {}
+    for head, _, tail in lines:
+        _, parent, _, root, point, options, *propagation = head.split()
+        kind, source, more = tail.split(" ")
+        name, count = point, 1
+        while name in found:
+            count += 1
+            name = f"{point} ({count})"
+        found[name] = {
+            "type": kind,
+            "below": points.get(parent, "what is outside"),
+            "root": "the host's device" if root.endswith("/dev/null") else re.sub(r":\[\d+\]", "", root),
+            "source": source,
+            "option": dict.fromkeys(options.split(","), "yes"),
+            "propagation": sorted(re.sub(r":\d+", "", word) for word in propagation),
+            "filesystem's option": dict.fromkeys(more.split(","), "yes"),
+        }
+    return found
+
+
+def differences(ours, *theirs):
+    """Return the differences between what our runtime and its peers show: {path: [ours, a peer's, ...]}.
+
+    There is a difference where no peer has our value. Of what is not there at all, only that is said: its members are
+    compared with the peers that have it.
+    """
+    everything = (ours, *theirs)
+    found = {}
+    for path in dict.fromkeys(path for one in everything for path in one):
+        values = [one.get(path, NOTHING) for one in everything]
+        if values[0] in values[1:]:
+            continue
+        comparable = [one for one in theirs if _has(one, path)]
+        if _has(ours, path) and comparable and values[0] not in [one.get(path, NOTHING) for one in comparable]:
+            found[path] = values
+    return found
+
+
+def _has(values, path):
+    """Tell whether everything is there of which `path` is a member: the document, and in it the file or the mount."""
+    document, *way = path.split(": ")
+    if document in OF_ALL:
+        return True
+    if f"runs: {document}" not in values:
+        return False
+    kind = f"{document}: {': '.join(way[:2])}: type"
+    return way[0] not in GROUPS or len(way) < 3 or kind == path or kind in values

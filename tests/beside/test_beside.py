@@ -1,0 +1,45 @@
+"""What a process sees under pyruntime is what it sees under runc or crun, or docs/deviations.md says why not."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import deviations
+import peers
+import seen
+from variations import VARIATIONS
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+PAGE = Path(__file__).parents[2] / "docs/deviations.md"
+
+
+@pytest.mark.parametrize("name", [one.name for one in VARIATIONS])
+def test_each_difference_has_a_line(measured, name):
+    found = deviations.unlisted(name, seen.differences(*measured[name].values()))
+    runtimes = ", ".join(measured[name])
+    assert not found, "\n".join([f"{runtimes}:", *(f"{path}: {values}" for path, values in found.items())])
+
+
+@pytest.mark.parametrize("line", deviations.LINES, ids=lambda line: line.what)
+def test_each_line_has_a_difference(measured, line):
+    if peers.versions() != deviations.SEEN_WITH:
+        pytest.skip("the lines were seen beside other versions of the peers")
+    assert any(line is shown for shown, *_ in deviations.examples(measured))
+
+
+def test_the_page_has_each_line():
+    page = PAGE.read_text()
+    for line in deviations.LINES:
+        assert f"| {line.what} | " in page and f" | {line.why} |" in page, line.what
+
+
+def test_the_probe_has_run(measured):
+    """A comparison of nothing with nothing has no differences."""
+    for name, by in measured.items():
+        assert all(any(path.startswith("status: ") for path in values) for values in by.values()), name
+    plain = measured["as it is"]
+    for values in plain.values():
+        assert values["process: arguments"] == ["/probe", "--to", "/out/process"]
+        assert values["process: mounts: /proc: type"] == "proc"
