@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 
 #include "filter.h"
 #include "process.h"
@@ -99,6 +100,26 @@ static int not_executable(struct stub *stub, int error, const char *text) {
     return failed_at(stub, LIST_EXECUTE, 0);
 }
 
+/* Writes into `text`, of `size` bytes, why access(2) says EACCES of the file `path`; nothing where it cannot tell. */
+static void why_no_access(const char *path, char *text, size_t size) {
+    struct stat status;
+    struct statvfs filesystem;
+    text[0] = '\0';
+    if (stat(path, &status) < 0)
+        return;
+    if (S_ISDIR(status.st_mode))
+        snprintf(text, size, "it is a directory");
+    else if (!S_ISREG(status.st_mode))
+        snprintf(text, size, "it is not a regular file");
+    else if (statvfs(path, &filesystem) == 0 && filesystem.f_flag & ST_NOEXEC)
+        snprintf(text, size, "its mount has the option noexec");
+    else if (!(status.st_mode & 0111))
+        snprintf(text, size, "its mode %04o lets nobody execute it", status.st_mode & 07777);
+    else
+        snprintf(text, size, "its mode %04o and owner %u:%u do not let user %u:%u execute it", status.st_mode & 07777,
+                 status.st_uid, status.st_gid, getuid(), getgid());
+}
+
 /* Writes to execution->path itself when the program's name has a slash, else the first executable file in PATH; fails
  * with the errno of the candidate that came closest. */
 static int find(struct execution *execution, struct stub *stub) {
@@ -107,13 +128,18 @@ static int find(struct execution *execution, struct stub *stub) {
     if (strchr(program, '/')) {
         int error = strlen(program) < size ? why_not_executable(program) : ENAMETOOLONG;
         if (error == EISDIR) /* execve(2) itself says EACCES */
-            return not_executable(stub, EACCES, "it is a directory");
+            error = EACCES;
+        char reason[128] = "";
+        if (error == EACCES)
+            why_no_access(program, reason, sizeof reason);
         if (error)
-            return not_executable(stub, error, "");
+            return not_executable(stub, error, reason);
         snprintf(execution->path, size, "%s", program);
         return 0;
     }
+    static const char none[] = "executable file not found in $PATH";
     int worst = ENOENT;
+    char words[sizeof stub->text] = "";
     for (const char *directory = search_path(execution->env);;) {
         size_t length = strcspn(directory, ":");
         int wrote = length ? snprintf(execution->path, size, "%.*s/%s", (int)length, directory, program)
@@ -121,10 +147,14 @@ static int find(struct execution *execution, struct stub *stub) {
         int error = wrote > 0 && (size_t)wrote < size ? why_not_executable(execution->path) : ENAMETOOLONG;
         if (!error)
             return 0;
-        if (error == EACCES)
+        if (error == EACCES && worst != EACCES) {
+            char reason[128];
+            why_no_access(execution->path, reason, sizeof reason);
+            snprintf(words, sizeof words, "%s: %.300s: %s", none, execution->path, reason);
             worst = error;
+        }
         if (!directory[length])
-            return not_executable(stub, worst, "executable file not found in $PATH");
+            return not_executable(stub, worst, *words ? words : none);
         directory += length + 1;
     }
 }
@@ -295,4 +325,13 @@ int pyr_execute(struct execution *execution, struct stub *stub, int connection) 
     snprintf(stub->text, sizeof stub->text, "%.*s", (int)sizeof stub->text - 1, execution->path);
     stub->call = "execve";
     return failed_at(stub, LIST_EXECUTE, 0);
+}
+
+/* Reads the beginning of the program that execve(2) has refused, for the words of the error; over HOME, which nobody
+ * needs any more. To be called when the failure has been reported: the filter may end this process for it. Returns how
+ * many bytes are in execution->home. */
+int pyr_program_head(struct execution *execution) {
+    cleanup_close int program = open(execution->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    ssize_t got = program < 0 ? 0 : pread(program, execution->home, sizeof execution->home, 0);
+    return got > 0 ? (int)got : 0;
 }

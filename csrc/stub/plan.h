@@ -166,7 +166,7 @@ struct execution {
     uint32_t limit_count;
     uint32_t preserve;        /* descriptors from 3 on that the program inherits */
     struct filter *filter;
-    char home[4096];          /* "HOME=…" */
+    char home[4096];          /* "HOME=…"; after a refused execve(2) the beginning of the program */
     char path[4096];          /* the program, as it was found */
 };
 
@@ -197,7 +197,8 @@ enum message {
     MESSAGE_SPAWN = 'S',      /* something before the first step failed */
     MESSAGE_READY = 'R',      /* and the numbers of the limits that only the host may set, a byte each */
     MESSAGE_EXECUTES = 'X',   /* the program is next */
-    MESSAGE_LISTENER = 'L'    /* with the filter's listener */
+    MESSAGE_LISTENER = 'L',   /* with the filter's listener */
+    MESSAGE_PROGRAM = 0       /* after the failure of execve(2), as the last one: the beginning of the program */
 };
 
 enum list { LIST_BUILD, LIST_PROCESS, LIST_LIMITS, LIST_FILTER, LIST_EXECUTE };

@@ -44,11 +44,15 @@ static void tell(int sync, const void *message, size_t size) {
         _exit(1);
 }
 
-static _Noreturn void die_at(int sync, uint32_t kind, enum list list, int index, const char *call, const char *text) {
+static void report(int sync, uint32_t kind, enum list list, int index, const char *call, const char *text) {
     struct message_step message = {.kind = kind, .list = list, .index = index, .error = errno};
     snprintf(message.call, sizeof message.call, "%s", call);
     snprintf(message.text, sizeof message.text, "%s", text);
     tell(sync, &message, sizeof message);
+}
+
+static _Noreturn void die_at(int sync, uint32_t kind, enum list list, int index, const char *call, const char *text) {
+    report(sync, kind, list, index, call, text);
     _exit(1);
 }
 
@@ -262,7 +266,14 @@ static _Noreturn void become(const struct spawn *spawn, struct stub *stub, uint3
     if (execution->filter->relayed)
         execution->filter->agent = spawn->sync;
     pyr_execute(execution, stub, spawn->sync);
-    die_at(spawn->sync, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
+    report(spawn->sync, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
+    if (strcmp(stub->call, "execve") == 0) {
+        char head[1 + sizeof execution->home] = {MESSAGE_PROGRAM};
+        int size = pyr_program_head(execution);
+        memcpy(head + 1, execution->home, (size_t)size);
+        tell(spawn->sync, head, 1 + (size_t)size);
+    }
+    _exit(1);
 }
 
 /* ---- The intermediate process ---- */

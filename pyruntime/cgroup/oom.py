@@ -3,24 +3,36 @@
 import select
 
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.cgroup import Cgroup
 from pyruntime.cgroup.files import CLAUSE, UNIFIED
 from pyruntime.cgroup.stats_values import table
 
 
-def kills(groups: "dict[str, tuple[str, str]]") -> int:
+def kills(paths: "dict[str, str]") -> int:
     """Return how many processes of a group the kernel has killed for lack of memory; 0 where it cannot tell.
 
-    groups  controller -> (mount point, path below it)
+    paths  controller -> directory of the group
     """
     for controller, file in (("memory", "memory.oom_control"), (UNIFIED, "memory.events")):
-        if controller in groups:
+        if controller in paths:
             try:
-                return table(f"{''.join(groups[controller])}/{file}").get("oom_kill", 0)
+                return table(f"{paths[controller]}/{file}").get("oom_kill", 0)
             except OSError:
                 continue
     return 0
+
+
+def warn(paths: "dict[str, str]") -> None:
+    """Say that a process may have ended for lack of memory, where the kernel has killed one of its group for it.
+
+    paths  as in `kills`
+    """
+    count = kills(paths)
+    if count:
+        processes = "a process" if count == 1 else f"{count} processes"
+        log.warning(f"the kernel has killed {processes} of the container for lack of memory")
 
 
 class OomNotices:

@@ -113,7 +113,10 @@ def main(orders: Orders) -> None:
         _create(orders)
         _wait_for_start(orders, channel)
     except Error as error:
-        _report(channel[0] if channel else orders.sync, error, orders.plan)
+        sync = channel[0] if channel else orders.sync
+        _report(sync, error, orders.plan)
+        if error.step == "execve":
+            _show_program(sync, orders.execution)
     except MemoryError:
         scarce = Error("out of memory", errno=errno.ENOMEM)
         _report(channel[0] if channel else orders.sync, scarce, orders.plan)
@@ -127,6 +130,15 @@ def _report(channel: int, error: Error, plan: "Plan") -> None:
     try:
         messages.send(channel, messages.encode_error(error, plan))
     except BaseException:  # noqa: BLE001, S110  # then its end is all that the host gets
+        pass
+
+
+def _show_program(channel: int, execution: "Any") -> None:
+    """Send the beginning of the program that could not be executed, for the words of the error."""
+    size = lib.pyr_program_head(execution)
+    try:
+        messages.send(channel, messages.PROGRAM + bytes(ffi.buffer(execution.home, size)))
+    except BaseException:  # noqa: BLE001, S110  # then the words are fewer
         pass
 
 

@@ -113,17 +113,15 @@ def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
         if options.detach:
             child.close()
             return 0
-        return _accompany(child, execution.master)
+        return _accompany(child, execution)
     finally:
         foreground.release_signals(mask)
 
 
-def _accompany(child: "Child", master: int) -> int:
+def _accompany(child: "Child", execution: "_Execution") -> int:
     """Wait for the process and be its terminal; return its exit status."""
     try:
-        if master < 0:
-            return foreground.wait(child.pidfd, child.pid)
-        return foreground.relay(master, child.pidfd, child.pid)
+        return foreground.follow(child.pidfd, child.pid, execution.master, execution.paths)
     finally:
         child.close()
 
@@ -138,6 +136,7 @@ class _Execution:
         self.host_files = HostFiles()
         self.terminal = -1  # where the master arrives in the foreground
         self.master = -1  # the terminal's master, then
+        self.paths: dict[str, str] = {}  # of the container's groups
         self.config: Config | None = None  # the container's, with the process to run as its process
 
     def make(self) -> "Child":
@@ -180,6 +179,7 @@ class _Execution:
         console = self._console(config["process"])
         seccomp = self._filter(plan, config)
         group = cgroups.open(state["cgroup"])
+        self.paths = group.paths
         for path in self.options.cgroups:
             group = group.below(path)
         for step in plan.affinity:
@@ -218,7 +218,7 @@ class _Execution:
         if seccomp is not None:
             container = self.container.container_id
             seccomp.address(child.pid, state_document(container, "running", state["pid"], state["bundle"], config))
-        launch.expect_execution(child, plan, seccomp)
+        launch.expect_execution(child, request, config)
         return child
 
     def _take_terminal(self) -> None:

@@ -52,11 +52,9 @@ def _accompanied(container_id: str, options: "CreateOptions", images: "CriuOptio
     pid, master = foreground.with_terminal(options, restoration.make)
     pidfd = os.pidfd_open(pid)
     try:
-        if master < 0:
-            status = foreground.wait(pidfd, pid)
-        else:
+        if master >= 0:
             foreground.prepare(master)
-            status = foreground.relay(master, pidfd, pid)
+        status = foreground.follow(pidfd, pid, master, restoration.state["cgroup"].get("paths") or {})
     finally:
         os.close(pidfd)
     delete_own(restoration.container, restoration.state)

@@ -60,10 +60,8 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
         start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=True)
         if options.report_fd >= 0:
             report.started(options.report_fd, child, cgroups.open(creation.state["cgroup"]))
-        if master < 0:
-            status = foreground.wait(child.pidfd, child.pid)
-        else:
-            status = foreground.relay(master, child.pidfd, child.pid)
+        paths = creation.state["cgroup"].get("paths") or {}
+        status = foreground.follow(child.pidfd, child.pid, master, paths)
     except BaseException:
         _give_up(creation)
         raise

@@ -67,7 +67,7 @@ def _go(container: "Container", state: "StateFile", connection: int) -> "Relay |
         raise Error(f"cannot start container {state['id']!r}", "it has no process", pointer="/process", clause=_CLAUSE)
     relay = _relay(container, state)
     try:
-        _let_go(state["id"], connection)
+        _let_go(container, state, connection)
     except Error as error:
         _await_end(state)
         error.show(container.read_config())
@@ -100,8 +100,10 @@ def _relay(container: "Container", state: "StateFile") -> "Relay | None":
     return Relay(container, state["pid"])
 
 
-def _let_go(container_id: str, connection: int) -> None:
+def _let_go(container: "Container", state: "StateFile", connection: int) -> None:
     """Give init the word and read its end of the connection: closed by exec, or the reason why there is none.
+
+    It is closed as well where init dies, by its filter say; then it has never executed a program.
 
     Upholds runtime.md#lifecycle/program-run.
     """
@@ -112,12 +114,34 @@ def _let_go(container_id: str, connection: int) -> None:
             heard += chunk
     finally:
         os.close(connection)
-    if heard == messages.EXECUTES:
+    if heard == messages.EXECUTES and _has_executed(container, state):
         return
-    failure = heard.removeprefix(messages.EXECUTES)
-    if failure[:1] == messages.FAILED:
-        raise messages.decode_error(failure)
-    raise Error(f"cannot start container {container_id!r}", "its process was killed", clause=_CLAUSE)
+    raise _why_not(container, state, heard.removeprefix(messages.EXECUTES))
+
+
+def _has_executed(container: "Container", state: "StateFile") -> bool:
+    executed = process.has_executed(state["pid"], state["start_time"])
+    if executed is not None:
+        return executed
+    # It has ended and is gone already; under a filter that forbids execve(2) it cannot have executed anything.
+    from pyruntime.spec.notes import without_execve
+
+    return not any(without_execve((container.read_config().get("linux") or {}).get("seccomp") or {}))
+
+
+def _why_not(container: "Container", state: "StateFile", heard: bytes) -> Error:
+    """Return the Error for a program that was not executed, by what init said of it."""
+    from pyruntime.engine.child import failures, program
+
+    message, shown, head = heard.partition(messages.PROGRAM)
+    if message[:1] == messages.FAILED:
+        error = messages.decode_error(message)
+        if shown:
+            program.explain(error, head, container.read_config())
+        return error
+    _await_end(state)
+    paths = state["cgroup"].get("paths") or {}
+    return failures.ended_early(process.wait_status(state["pid"]), container.read_config(), paths)
 
 
 def _await_end(state: "StateFile") -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Init's messages; the stub's are lib.MESSAGE_*.
 MOUNTED, WAITS, FAILED, GO = b"M", b"W", b"F", b"G"
 READY, EXECUTES = bytes([lib.MESSAGE_READY]), bytes([lib.MESSAGE_EXECUTES])
+# It follows FAILED, whose JSON has no such byte: on a stream nothing else tells where that ends.
+PROGRAM = bytes([lib.MESSAGE_PROGRAM])
 
 # Characters of one field; JSON may take twelve bytes for each, and a message has 65536.
 _LIMIT = 1000

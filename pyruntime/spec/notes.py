@@ -38,7 +38,7 @@ def config_notes(config: "Config") -> "Iterator[Error]":
         yield from _process(config["process"], "/process")
     linux = config.get("linux") or {}
     if "process" in config and "seccomp" in linux:
-        yield from _seccomp(linux["seccomp"])
+        yield from without_execve(linux["seccomp"])
     limit = ((linux.get("resources") or {}).get("memory") or {}).get("limit", -1)
     if 0 <= limit < _LEAST_MEMORY:
         yield Error(
@@ -129,8 +129,10 @@ def _process(process: "Process", at: str) -> "Iterator[Error]":
         )
 
 
-def _seccomp(seccomp: "Seccomp") -> "Iterator[Error]":
-    """Yield a note where the filter never lets execve pass, by which the program begins."""
+def without_execve(seccomp: "Seccomp") -> "Iterator[Error]":
+    """Yield a note where the filter never lets execve pass, by which the program begins; also for {}: no filter."""
+    if not seccomp:
+        return
     passing = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_NOTIFY")
     rules = [rule for rule in seccomp.get("syscalls") or () if "execve" in rule["names"]]
     actions = [rule["action"] for rule in rules]

@@ -2,7 +2,8 @@
 
 from pyruntime.base import lean_os as os
 
-_EXITING = 0x4  # PF_EXITING, <linux/sched.h>
+# Flags of a process in the kernel, <linux/sched.h>.
+_EXITING, _NEVER_EXECUTED = 0x4, 0x40  # PF_EXITING, PF_FORKNOEXEC
 _SIGKILL = 1 << 8
 
 
@@ -37,6 +38,23 @@ def is_killed(pid: int) -> bool:
     finally:
         os.close(fd)
     return any(int(line.split()[1], 16) & _SIGKILL for line in lines if line[:7] in (b"SigPnd:", b"ShdPnd:"))
+
+
+def has_executed(pid: int, started: int | None = None) -> bool | None:
+    """Tell whether process `pid` has executed a program since it was made; None when somebody has waited for its end.
+
+    started  its start time, where others wait for it
+    """
+    fields = _stat_fields(pid)
+    if not fields or started not in (None, int(fields[19])):
+        return None
+    return not int(fields[6]) & _NEVER_EXECUTED
+
+
+def wait_status(pid: int) -> int:
+    """Return the wait status of process `pid`, which has ended (waitpid(2)); 0 where the kernel does not show it."""
+    fields = _stat_fields(pid)
+    return int(fields[49]) if fields and len(fields) > 49 else 0
 
 
 def start_time(pid: int) -> int:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
     from pyruntime.protocol import messages
+    from pyruntime.spec.json_types import Config
 
 _KILL = 9
 
@@ -50,7 +51,8 @@ def died(status: int, plan: "Plan") -> Error:
         from pyruntime.cgroup import oom
 
         for step in plan.cgroup.steps:
-            if step.pointer.startswith("/linux/resources/memory/") and oom.kills(plan.cgroup.groups):
+            paths = {controller: "".join(place) for controller, place in plan.cgroup.groups.items()}
+            if step.pointer.startswith("/linux/resources/memory/") and oom.kills(paths):
                 return Error(
                     doing,
                     "its memory limit is too low for it: the kernel killed it",
@@ -60,6 +62,40 @@ def died(status: int, plan: "Plan") -> Error:
                 )
     advice = "a memory limit too low for it is the usual reason" if number == _KILL else ""
     return Error(doing, f"killed by signal {number}", advice=advice)
+
+
+def ended_early(status: int, config: "Config", paths: "dict[str, str]") -> Error:
+    """Return the Error for a process that ended after its last word and before it executed its program.
+
+    status  what waitpid(2) says of it; 0 where that is not known
+    config  the container's configuration
+    paths   controller -> directory of the container's group
+    """
+    linux = config.get("linux") or {}
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    early = Error("the process ended before its program began", clause="config.md#process")
+    if number:
+        early.reason = f"killed by signal {number}"
+    elif status:
+        early.reason = f"it exited with status {os.waitstatus_to_exitcode(status)}"
+    memory = (linux.get("resources") or {}).get("memory") or {}
+    if number in (0, _KILL) and memory:
+        from pyruntime.cgroup import oom
+
+        if oom.kills(paths):
+            early.reason = "its memory limit is too low for it: the kernel killed it"
+            early.pointer, early.clause = "/linux/resources/memory", "config-linux.md#memory"
+            return early
+    if number == _KILL or "seccomp" not in linux:
+        return early
+    from pyruntime.spec.notes import without_execve
+
+    early.pointer, early.clause = "/linux/seccomp", "config-linux.md#seccomp"
+    early.reason = ": ".join(filter(None, ["the seccomp filter stopped it", early.reason]))
+    for note in without_execve(linux["seccomp"]):
+        early.pointer, early.value, early.advice = note.pointer, note.value, note.advice
+        early.reason = "the seccomp filter forbids execve"
+    return early
 
 
 def clone_error(error: int, flags: int) -> Error:

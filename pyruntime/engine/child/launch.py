@@ -10,6 +10,7 @@ from pyruntime.init import main as init
 from pyruntime.plan.cgroup.cgroup import UNIFIED
 from pyruntime.plan.namespaces import TYPES
 from pyruntime.protocol import messages
+from pyruntime.store import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
+    from pyruntime.spec.json_types import Config
 
 
 class Request:
@@ -293,17 +295,32 @@ def failure(message: bytes, plan: "Plan") -> Error:
     return Error("the container's process failed", "its message makes no sense")
 
 
-def expect_execution(child: Child, plan: "Plan", seccomp: "Filter | None") -> None:
+def expect_execution(child: Child, request: Request, config: "Config") -> None:
     """Wait until the child has executed its program; for a process of exec. Raises Error.
+
+    config  the container's configuration, for the words of the error
 
     The filter's listener, which it sends when it has loaded the filter, goes on to the agent.
     """
+    plan, seccomp = request.plan, request.seccomp
     expect(child, plan, messages.EXECUTES)
     if seccomp is not None and seccomp.listener >= 0:
         _pass_listener(child, plan, seccomp)
     message = _hear(child)
-    if message:
-        raise failure(message, plan)
+    if message or not process.has_executed(child.pid):
+        raise _why_not(child, request, message, config)
+
+
+def _why_not(child: Child, request: Request, message: bytes, config: "Config") -> Error:
+    """Return the Error for a program that was not executed, by what the child said of it."""
+    from pyruntime.engine.child import failures, program
+
+    if not message:
+        return failures.ended_early(_end(child), config, request.cgroup.paths)
+    error = failure(message, request.plan)
+    if error.step == "execve":
+        program.explain(error, _hear(child)[1:], config)
+    return error
 
 
 def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
@@ -333,6 +350,11 @@ def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
 def _died(child: Child, plan: "Plan") -> Error:
     from pyruntime.engine.child import failures
 
+    return failures.died(_end(child), plan)
+
+
+def _end(child: Child) -> int:
+    """Wait for the end of the child, which is near, and return its wait status."""
     status = reap(child.pid)
     child.pid = 0
-    return failures.died(status, plan)
+    return status

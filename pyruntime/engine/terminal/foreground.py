@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Made = TypeVar("Made")
 
+_KILLED = 128 + NUMBERS["KILL"]  # the exit status of a process that SIGKILL ended
 _CHLD, _CONT, _WINCH = NUMBERS["CHLD"], NUMBERS["CONT"], NUMBERS["WINCH"]
 
 
@@ -107,6 +108,19 @@ def wait(pidfd: int, pid: int) -> int:
     signal. `pidfd` stays the caller's."""
     hold_signals()
     return _supervise(pidfd, pid, None)
+
+
+def follow(pidfd: int, pid: int, master: int, paths: "dict[str, str]") -> int:
+    """Do as `relay` with the terminal's `master`, or as `wait` where that is below 0; say what the status does not.
+
+    paths  controller -> directory of the container's group
+    """
+    status = wait(pidfd, pid) if master < 0 else relay(master, pidfd, pid)
+    if status == _KILLED:
+        from pyruntime.cgroup import oom
+
+        oom.warn(paths)
+    return status
 
 
 def prepare(master_fd: int) -> None:
