@@ -34,6 +34,7 @@ SOURCES = [
     "root.c",
     "no_pivot.c",
     "sysctl.c",
+    "marks.c",
     "steps.c",
     "spawn.c",
     "process.c",
