@@ -43,6 +43,7 @@ SOURCES = [
     "landlock.c",
     "identity.c",
     "execute.c",
+    "detach.c",
     "sockets.c",
     "bpf.c",
 ]

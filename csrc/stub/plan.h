@@ -126,6 +126,7 @@ struct view {
 /* What the steps act on. One a container; the caller owns it. */
 struct stub {
     const char *arena;
+    uint32_t arena_size;
     const struct step *steps; /* those that pyr_run runs */
     const struct step *wrong; /* the step that failed, where it is not the one that found out */
     int root;                 /* the new root's mount, once OP_ROOT made it */

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "detach.h"
 #include "execute.h"
 #include "filter.h"
 #include "process.h"
@@ -342,9 +343,15 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
 /* Upholds config-linux.md#namespaces/no-path-is-new. */
 int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
     bool via = spawn->flags & SPAWN_VIA;
+    struct detached detached = {0};
+    if (spawn->execution)
+        detach(&detached, &spawn, &stub);
     pid_t pid = clone3(via ? 0 : spawn->clone_flags & ~late_ipc(spawn), pidfd, spawn->cgroup);
-    if (pid != 0)
-        return pid < 0 ? -errno : pid;
+    if (pid != 0) {
+        int error = errno;
+        attach_again(&detached);
+        return pid < 0 ? -error : pid;
+    }
     if (via)
         pass_through(spawn, stub);
     return init(spawn, stub, !via && spawn->flags & SPAWN_MAPS);

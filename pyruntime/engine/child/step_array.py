@@ -162,7 +162,7 @@ class StepArrays:
         """
         arena = ffi.from_buffer(self._arena)
         stub = ffi.new("struct stub *")
-        stub.arena = ffi.cast("char *", arena)
+        stub.arena, stub.arena_size = ffi.cast("char *", arena), len(self._arena)
         stub.root = stub.proc = stub.terminal = stub.ruleset = stub.restriction = stub.marks = -1
         stub.console_socket = console
         self._pinned += [arena, stub]
