@@ -34,7 +34,6 @@ SOURCES = [
     "root.c",
     "no_pivot.c",
     "sysctl.c",
-    "marks.c",
     "steps.c",
     "spawn.c",
     "process.c",
@@ -43,7 +42,6 @@ SOURCES = [
     "landlock.c",
     "identity.c",
     "execute.c",
-    "detach.c",
     "sockets.c",
     "bpf.c",
 ]

@@ -136,7 +136,39 @@ int do_bounding(struct stub *stub, const struct step *step) {
     return result_of(stub, "prctl(PR_CAPBSET_DROP)", pyr_bound(step->value[VALUE_KEEP]));
 }
 
-/* By system call: the C library would do it in every thread, and looks for them first. */
+enum { UNMAPPED = 65534 }; /* how a group that the user namespace does not map is seen (user_namespaces(7)) */
+
+/* Whether the process has no other group than the wanted ones, which are no more than `gid`, and those that its user
+ * namespace does not map. Where that denies setgroups(2), as every one of a user without privilege does that maps one id,
+ * nothing can take these away. */
+static bool has_no_more(const struct stub *stub, const struct step *step) {
+    for (uint32_t i = 0; i < step->list_size; i++) {
+        uint32_t group;
+        memcpy(&group, stub_string(stub, step->list) + i * sizeof group, sizeof group);
+        if (group != step->gid)
+            return false;
+    }
+    gid_t groups[1024]; /* who has more gets the error */
+    int count = getgroups(sizeof groups / sizeof *groups, groups);
+    for (int i = 0; i < count; i++)
+        if (groups[i] != step->gid && groups[i] != UNMAPPED)
+            return false;
+    return count >= 0;
+}
+
+static int set_groups(struct stub *stub, const struct step *step) {
+    /* By system call: the C library would do it in every thread, and looks for them first. */
+    if (syscall(SYS_setgroups, (size_t)step->list_size, stub_string(stub, step->list)) == 0)
+        return 0;
+    int error = errno;
+    if (error == EPERM && has_no_more(stub, step))
+        return 0;
+    if (error == EPERM)
+        snprintf(stub->text, sizeof stub->text, "the user namespace may deny it: its /proc/PID/setgroups says so");
+    errno = error;
+    return failed(stub, "setgroups");
+}
+
 int do_user(struct stub *stub, const struct step *step) {
     if (step->value[VALUE_SETGROUPS]) {
         if (step->list_size > NGROUPS_MAX) {
@@ -144,8 +176,8 @@ int do_user(struct stub *stub, const struct step *step) {
             errno = EINVAL;
             return failed(stub, "setgroups");
         }
-        if (syscall(SYS_setgroups, (size_t)step->list_size, stub_string(stub, step->list)) < 0)
-            return failed(stub, "setgroups");
+        if (set_groups(stub, step) < 0)
+            return -1;
     }
     if (syscall(SYS_setresgid, step->gid, step->gid, step->gid) < 0)
         return failed(stub, "setresgid");

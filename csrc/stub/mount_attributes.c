@@ -58,6 +58,12 @@ static int set_attributes_by_mount(struct stub *stub, int mounted, uint64_t set,
     return 0;
 }
 
+/* What a bind mount has of its source although its options, which name others, do not: docs/mounts.md says why it goes. */
+static uint64_t not_named(const struct step *step) {
+    uint64_t all = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
+    return step->flags & STEP_NAMED_ONLY ? all & ~(step->attr_set | step->attr_clr | step->rec_set | step->rec_clr) : 0;
+}
+
 int set_attributes(struct stub *stub, int mount, const struct step *step, bool attached, bool *later) {
     *later = false;
     uint64_t rec_set = step->rec_set;
@@ -78,16 +84,24 @@ int set_attributes(struct stub *stub, int mount, const struct step *step, bool a
         if (sys_mount_setattr(mount, depth, MOUNT_ATTR_IDMAP, 0, 0, step->userns) < 0)
             return failed(stub, "mount_setattr(MOUNT_ATTR_IDMAP)");
     }
-    if (step->attr_set | step->attr_clr | step->propagation) {
-        if (sys_mount_setattr(mount, 0, step->attr_set, step->attr_clr, step->propagation, -1) < 0) {
-            if (errno != ENOSYS)
-                return failed(stub, "mount_setattr");
-            if (!attached) {
-                *later = true;
-                return 0;
-            }
-            return set_attributes_by_mount(stub, mount, step->attr_set, step->attr_clr, step->propagation);
-        }
+    uint64_t off = not_named(step);
+    if (!(step->attr_set | step->attr_clr | off | step->propagation))
+        return 0;
+    int result = sys_mount_setattr(mount, 0, step->attr_set, step->attr_clr | off, step->propagation, -1);
+    if (result < 0 && errno == EPERM && off) {
+        off = 0;
+        result = sys_mount_setattr(mount, 0, step->attr_set, step->attr_clr, step->propagation, -1);
     }
-    return 0;
+    if (result == 0)
+        return 0;
+    if (errno != ENOSYS)
+        return failed(stub, "mount_setattr");
+    *later = !attached;
+    if (*later)
+        return 0;
+    if (off && set_attributes_by_mount(stub, mount, step->attr_set, step->attr_clr | off, step->propagation) == 0)
+        return 0;
+    if (off && errno != EPERM)
+        return -1;
+    return set_attributes_by_mount(stub, mount, step->attr_set, step->attr_clr, step->propagation);
 }

@@ -35,7 +35,7 @@ static int source_tree(struct stub *stub, const struct step *step) {
         int tree = fcntl(step->fd, F_DUPFD_CLOEXEC, 0);
         return tree < 0 ? failed(stub, "fcntl") : tree;
     }
-    int tree = pyr_clone_tree(AT_FDCWD, stub_string(stub, step->source), (step->flags & STEP_RECURSIVE) != 0);
+    int tree = pyr_clone_tree(AT_FDCWD, stub_string(stub, step->source), step->flags);
     if (tree < 0) {
         errno = -tree;
         return failed(stub, "open_tree");
@@ -43,12 +43,16 @@ static int source_tree(struct stub *stub, const struct step *step) {
     return tree;
 }
 
-/* For the host too: a detached copy of the tree at `path`, or -errno. */
-int pyr_clone_tree(int dirfd, const char *path, int recursive) {
-    unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
+/* For the host too: a detached copy of the tree at `path`, or -errno. Of the flags of a step those of the source count. */
+int pyr_clone_tree(int dirfd, const char *path, uint32_t flags) {
+    unsigned how = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    if (flags & STEP_RECURSIVE)
+        how |= AT_RECURSIVE;
+    if (flags & STEP_SOURCE_NOFOLLOW)
+        how |= AT_SYMLINK_NOFOLLOW;
     if (!path[0])
-        flags |= AT_EMPTY_PATH;
-    int tree = sys_open_tree(dirfd, path, flags);
+        how |= AT_EMPTY_PATH;
+    int tree = sys_open_tree(dirfd, path, how);
     return tree < 0 ? -errno : tree;
 }
 
@@ -170,7 +174,7 @@ int do_bind(struct stub *stub, const struct step *step) {
 
 /* The copy of a place in the container, for example of a cgroup hierarchy mounted by an earlier step. */
 int clone_inside(struct stub *stub, int place, bool recursive) {
-    int tree = pyr_clone_tree(place, "", recursive);
+    int tree = pyr_clone_tree(place, "", recursive ? STEP_RECURSIVE : 0);
     if (tree < 0) {
         errno = -tree;
         return failed(stub, "open_tree");

@@ -1,4 +1,5 @@
 /* Directories, links, devices and the console (config-linux.md#devices, #default-devices; runtime-linux.md#dev-symbolic-links). */
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -13,6 +14,20 @@ int do_mkdir(struct stub *stub, const struct step *step) {
     const char *path = stub_string(stub, step->path);
     cleanup_close int fd = resolve(stub, path, WANT_DIRECTORY, true);
     return fd < 0 ? -1 : 0;
+}
+
+/* Whether `name` is the link to `target` that was to be made there. */
+static int is_link(struct stub *stub, int parent, const char *name, const char *target) {
+    char found[PATH_MAX];
+    ssize_t length = readlinkat(parent, name, found, sizeof found);
+    if (length < 0 && errno != EINVAL)
+        return failed(stub, "readlinkat");
+    if (length == (ssize_t)strlen(target) && memcmp(found, target, (size_t)length) == 0)
+        return 0;
+    snprintf(stub->text, sizeof stub->text, "%s",
+             length < 0 ? "the file that is there is no link" : "the link that is there leads elsewhere");
+    errno = EEXIST;
+    return failed(stub, "symlinkat");
 }
 
 /* Upholds runtime-linux.md#dev-symbolic-links/links. */
@@ -31,6 +46,8 @@ int do_symlink(struct stub *stub, const struct step *step) {
         return 0;
     if (errno != EEXIST)
         return failed(stub, "symlinkat");
+    if (step->flags & STEP_COPY_SYMLINK)
+        return is_link(stub, parent, name, target);
     if (!(step->flags & STEP_REPLACE))
         return 0;
     if (unlinkat(parent, name, 0) < 0)

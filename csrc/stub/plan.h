@@ -86,7 +86,11 @@ enum step_flag {
     STEP_IDMAP = 128,         /* `userns` maps the owners of the files in the tree */
     STEP_IDMAP_RECURSIVE = 256,
     STEP_IN_PLACE = 1024,     /* root: over the original, because the mount namespace is not the container's */
-    STEP_OPTIONAL = 512       /* failing is no error: the spec says SHOULD */
+    STEP_OPTIONAL = 512,      /* failing is no error: the spec says SHOULD */
+    STEP_NAMED_ONLY = 2048,   /* bind: attributes that it does not name are off, unless the kernel has locked them */
+    STEP_SOURCE_NOFOLLOW = 4096, /* bind: the last component of the source is not followed */
+    STEP_COPY_SYMLINK = 8192  /* bind: a source that is a symbolic link is copied (by the host: then the operation is
+                                 symlink, and what stands there must be that link) */
 };
 
 /* Strings are offsets into the arena; offset 0 is the empty string and means "not given". */
@@ -114,7 +118,6 @@ struct step {
     uint32_t list;            /* OP_USER: groups, uint32_t each; CPUs or nodes as bits of uint64_t: offset into the arena */
     uint32_t list_size;       /* how many of them */
     uint64_t value[7];        /* see enum value */
-    uint32_t number;          /* of the step in the plan, for struct message_mark */
 };
 
 /* What a step put at /proc or /sys of the container. */
@@ -126,7 +129,6 @@ struct view {
 /* What the steps act on. One a container; the caller owns it. */
 struct stub {
     const char *arena;
-    uint32_t arena_size;
     const struct step *steps; /* those that pyr_run runs */
     const struct step *wrong; /* the step that failed, where it is not the one that found out */
     int root;                 /* the new root's mount, once OP_ROOT made it */
@@ -139,7 +141,6 @@ struct stub {
     int terminal;             /* the pseudoterminal's slave, once OP_CONSOLE made it */
     int ruleset;              /* Landlock's, once it is made */
     int restriction;          /* the same, if it is to be enforced */
-    int marks;                /* the socket that takes a struct message_mark for each step, or -1 */
     uint32_t entered;         /* the working directory that OP_CHDIR entered as root */
     uint32_t failed_list;     /* which list of steps failed (enum list), and which of them: execute.c */
     int32_t failed_index;
@@ -201,20 +202,10 @@ enum message {
     MESSAGE_READY = 'R',      /* and the numbers of the limits that only the host may set, a byte each */
     MESSAGE_EXECUTES = 'X',   /* the program is next */
     MESSAGE_LISTENER = 'L',   /* with the filter's listener */
-    MESSAGE_MARK = 'T',       /* a step was done: only where the host asked for it, and at any time */
     MESSAGE_PROGRAM = 0       /* after the failure of execve(2), as the last one: the beginning of the program */
 };
 
 enum list { LIST_BUILD, LIST_PROCESS, LIST_LIMITS, LIST_FILTER, LIST_EXECUTE };
-
-/* What a process does before its steps: struct message_mark.step. */
-enum stage { STAGE_NAMESPACES = 0x40000000, STAGE_CGROUPS, STAGE_PROGRAM };
-
-struct message_mark {
-    uint32_t kind;
-    uint32_t step;            /* struct step.number, or enum stage */
-    uint64_t begin, end;      /* CLOCK_REALTIME, in nanoseconds */
-};
 
 struct message_step {
     uint32_t kind;
@@ -227,7 +218,7 @@ struct message_step {
 
 int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd);
 int pyr_run(struct stub *stub, const struct step *steps, uint32_t count);
-int pyr_clone_tree(int dirfd, const char *path, int recursive);
+int pyr_clone_tree(int dirfd, const char *path, uint32_t flags);
 int pyr_write_attribute(int proc, const char *path, const char *text);
 int pyr_idmap_tree(int tree, int userns, int recursive);
 int pyr_has_mount_setattr(void);

@@ -73,6 +73,7 @@ def facts(hierarchies: "CgroupHost | None" = None) -> Facts:
         capabilities=sets[1],
         known_capabilities=(1 << (last + 1)) - 1,
         in_user_namespace=not identity,
+        setgroups=identity or not _read("/proc/self/setgroups").startswith(b"deny"),
         apparmor=_apparmor(),
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         mount_setattr=bool(lib.pyr_has_mount_setattr()),

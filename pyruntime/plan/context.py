@@ -107,11 +107,6 @@ class Context:
         return not self.user_namespace and self.facts.holds("CAP_MKNOD") and not self.facts.in_user_namespace
 
     @property
-    def can_setgroups(self) -> bool:
-        """Tell whether a process's groups can be changed: not without privilege over the user namespace."""
-        return not self.user_namespace or self.facts.holds("CAP_SETGID")
-
-    @property
     def available_capabilities(self) -> int:
         """Return the capabilities that the container's process can get, as a bit mask: all in a new user namespace."""
         return self.facts.known_capabilities & (~0 if self.user_namespace else self.facts.capabilities)

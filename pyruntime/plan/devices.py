@@ -2,9 +2,8 @@
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
-from pyruntime.plan.mounts import is_bind
 from pyruntime.plan.step import Step
-from pyruntime.spec.rules.mounts import container_path
+from pyruntime.spec.rules.mounts import container_path, is_bind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -43,6 +43,7 @@ class Facts:
     capabilities        the runtime's permitted capabilities, a bit mask
     known_capabilities  those that this kernel has at all, a bit mask
     in_user_namespace   the runtime itself runs in a user namespace that is not the initial one
+    setgroups           that namespace allows setgroups(2); so the ones below it do (user_namespaces(7))
     apparmor, selinux   the security module is enabled
     mount_setattr       the kernel has that system call (Linux 5.12)
     landlock            the version of Landlock's interface (landlock(7)), 0 without; a function is called when it is
@@ -61,6 +62,7 @@ class Facts:
         "mount_setattr",
         "rootless",
         "selinux",
+        "setgroups",
     )
 
     def __init__(
@@ -71,6 +73,7 @@ class Facts:
         capabilities: int,
         known_capabilities: int,
         in_user_namespace: bool,
+        setgroups: bool = True,
         apparmor: bool = False,
         selinux: bool = False,
         mount_setattr: bool = True,
@@ -82,6 +85,7 @@ class Facts:
         self.capabilities = capabilities
         self.known_capabilities = known_capabilities
         self.in_user_namespace = in_user_namespace
+        self.setgroups = setgroups
         self.apparmor = apparmor
         self.selinux = selinux
         self.mount_setattr = mount_setattr

@@ -4,6 +4,7 @@ Upholds config.md#linux-mount-options/levels, config.md#linux-mount-options/idma
 """
 
 from pyruntime._stub import lib
+from pyruntime.spec.rules.mount_options import has_maps, is_userland
 
 # One of these receives an option's bits.
 ATTRIBUTE, RECURSIVE, SUPERBLOCK, PROPAGATION, BEHAVIOUR = range(5)
@@ -12,7 +13,7 @@ _RDONLY, _ATIME = lib.MOUNT_ATTR_RDONLY, lib.MOUNT_ATTR__ATIME
 _NOATIME, _STRICTATIME = lib.MOUNT_ATTR_NOATIME, lib.MOUNT_ATTR_STRICTATIME
 
 # Behaviours: how the runtime mounts, not what the kernel is told.
-BIND, RBIND, REMOUNT, COPY_UP, IDMAP, RIDMAP = (1 << bit for bit in range(6))
+BIND, RBIND, REMOUNT, COPY_UP, IDMAP, RIDMAP, COPY_SYMLINK, SOURCE_NOFOLLOW, NOFOLLOW = (1 << bit for bit in range(9))
 
 # Attributes of a mount: option -> (bits to set, bits to clear). relatime is what the kernel does when neither
 # noatime nor strictatime is asked for, so "norelatime" alone changes nothing.
@@ -66,12 +67,11 @@ _BEHAVIOURS = {
     "tmpcopyup": COPY_UP,
     "idmap": IDMAP,
     "ridmap": IDMAP | RIDMAP,
+    # crun's (crun(1)).
+    "copy-symlink": COPY_SYMLINK,
+    "src-nofollow": SOURCE_NOFOLLOW,
+    "dest-nofollow": NOFOLLOW,
 }
-
-# What mount(8) reads for itself, in fstab, and never passes to the kernel.
-_USERLAND = frozenset(
-    ["auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group", "noowner", "nogroup"]
-)
 
 # Every option by name; a recursive attribute is the plain one with an "r" before it.
 TABLE = {name: (ATTRIBUTE, *bits) for name, bits in _ATTRIBUTES.items()}
@@ -83,13 +83,17 @@ TABLE.update({name: (BEHAVIOUR, bits, 0) for name, bits in _BEHAVIOURS.items()})
 
 
 class MountOptions:
-    """What a mount's `options` ask for: bits by the kernel interface that takes them; `data` is the filesystem's."""
+    """What a mount's `options` ask for: bits by the kernel interface that takes them; `data` is the filesystem's.
+
+    `maps` is crun's idmap=MAPS or ridmap=MAPS, or "".
+    """
 
     __slots__ = (
         "attr_clr",
         "attr_set",
         "behaviour",
         "data",
+        "maps",
         "propagation",
         "rec_clr",
         "rec_propagation",
@@ -103,6 +107,7 @@ class MountOptions:
         self.sb_flags = 0
         self.propagation = self.rec_propagation = 0
         self.behaviour = 0
+        self.maps = ""
         self.data: list[str] = []
         for option in options:
             known = TABLE.get(option)
@@ -139,7 +144,11 @@ class MountOptions:
 
     def _filesystem_option(self, option: str) -> None:
         # Upholds config.md#linux-mount-options/mount8-custom, config.md#linux-mount-options/unknown-is-data.
-        if option in _USERLAND or option.startswith(("x-", "X-", "comment=")):
+        if is_userland(option):
+            return
+        if has_maps(option):
+            self.maps = option
+            self.behaviour |= _BEHAVIOURS[option.partition("=")[0]]
             return
         # mount(2) would part the joined string at each comma that neither a backslash (overlayfs's lowerdir) nor
         # quotes (SELinux's context) protect. The stub puts the quotes back where it still joins.

@@ -4,7 +4,8 @@ from pyruntime._stub import lib
 from pyruntime.base.errors import Error
 from pyruntime.plan import mount_options
 from pyruntime.plan.step import Step
-from pyruntime.spec.rules.mounts import container_path
+from pyruntime.spec.rules.mount_options import maps_of
+from pyruntime.spec.rules.mounts import container_path, is_bind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,15 +17,6 @@ if TYPE_CHECKING:
 
 CLAUSE = "config.md#mounts"
 DEFAULTS_CLAUSE = "config-linux.md#default-filesystems"
-
-
-def is_bind(mount: "Mount") -> bool:
-    """Tell whether `mount` is a bind mount: by option as the spec says, or by type as runc's callers write it.
-
-    Upholds config.md#linux-mount-options/option-bind, config.md#linux-mount-options/option-rbind.
-    """
-    options = mount.get("options") or ()
-    return "bind" in options or "rbind" in options or mount.get("type") == "bind"
 
 
 def mounts(context: "Context") -> "Iterator[Step]":
@@ -103,7 +95,9 @@ def _idmap(context: "Context", mount: "Mount", options: mount_options.MountOptio
 
     Upholds config.md#linux-mount-options/idmap, config.md#linux-mount-options/ridmap.
     """
-    own = mount.get("uidMappings"), mount.get("gidMappings")
+    own: tuple[Any, Any] = mount.get("uidMappings"), mount.get("gidMappings")
+    if options.maps:
+        own = maps_of(options.maps, context.config)
     if not options.behaviour & mount_options.IDMAP and not own[0]:
         return {}
     linux = context.config.get("linux") or {}
@@ -114,14 +108,26 @@ def _idmap(context: "Context", mount: "Mount", options: mount_options.MountOptio
     return {"idmap_flags": depth, "uid_mappings": uid, "gid_mappings": gid}
 
 
+# Behaviour -> the flag of the step.
+_BIND_FLAGS = {
+    mount_options.RBIND: lib.STEP_RECURSIVE,
+    mount_options.COPY_SYMLINK: lib.STEP_COPY_SYMLINK,
+    mount_options.SOURCE_NOFOLLOW: lib.STEP_SOURCE_NOFOLLOW,
+    mount_options.NOFOLLOW: lib.STEP_NOFOLLOW,
+}
+
+
 def _bind(
     context: "Context", pointer: str, mount: "Mount", destination: str, options: mount_options.MountOptions
 ) -> Step:
     source = mount["source"]
-    if options.data:
-        # mount(2) takes them with MS_BIND and looks at none of them: the filesystem is mounted already.
+    if options.sb_flags & ~lib.MS_SILENT:
+        # They are the filesystem's, and mount(2) ignores them with MS_BIND.
+        names = [
+            name for name in mount["options"] if mount_options.TABLE.get(name, (0,))[0] == mount_options.SUPERBLOCK
+        ]
         context.warnings.append(
-            f"options without effect on a bind mount: {', '.join(options.data)} ({pointer}/options, {CLAUSE})"
+            f"options without effect on a bind mount: {', '.join(names)} ({pointer}/options, {CLAUSE})"
         )
     if not source.startswith("/"):
         source = f"{context.bundle}/{source}"
@@ -130,7 +136,9 @@ def _bind(
         # Mounts that the host makes below the source later appear in the container too, as they do with runc; what
         # the container mounts never reaches the host.
         args["rec_propagation"] = lib.MS_SLAVE
-    flags = lib.STEP_RECURSIVE if "rbind" in (mount.get("options") or ()) else 0
+    flags = sum(flag for behaviour, flag in _BIND_FLAGS.items() if options.behaviour & behaviour == behaviour)
+    if options.attr_set | options.attr_clr | options.sb_flags:
+        flags |= lib.STEP_NAMED_ONLY
     idmap = _idmap(context, mount, options)
     if idmap:
         flags |= idmap.pop("idmap_flags")

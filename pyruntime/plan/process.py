@@ -1,5 +1,6 @@
 """The container's process: identity, limits, privileges (config.md#process, #posix-process, #linux-process, #user)."""
 
+from pyruntime.base.errors import Error
 from pyruntime.plan import capabilities
 from pyruntime.plan.step import Step
 
@@ -8,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyruntime.plan.context import Context
-    from pyruntime.spec.json_types import Process
+    from pyruntime.spec.json_types import Process, User
 
 LINUX_CLAUSE = "config.md#linux-process"
 USER_CLAUSE = "config.md#posix-platform-user"
@@ -102,7 +103,7 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
         uid=user["uid"],
         gid=user["gid"],
         groups=user.get("additionalGids") or [],
-        setgroups=context.can_setgroups and not context.keep_groups,
+        setgroups=_sets_groups(context, user),
     )
     if sets is not None:
         yield Step(
@@ -120,6 +121,27 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
     yield Step("setsid", "", "config.md#process", **({"controlling": True} if terminal else {}))
     # The user may enter directories that root could not (on NFS, or in a user namespace), and the other way round.
     yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=False)
+
+
+def _sets_groups(context: "Context", user: "User") -> bool:
+    """Tell whether the process's groups are set: not where the runtime's user namespace denies it, nor by annotation.
+
+    In the container's own user namespace it shows in doing so whether it is denied. Raises Error for groups that the
+    process cannot get.
+    """
+    if context.keep_groups:
+        return False
+    for index, group in enumerate(user.get("additionalGids") or ()):
+        if not context.facts.setgroups and group != user["gid"]:
+            raise Error(
+                f"cannot give the process the group {group}",
+                "the runtime's user namespace denies it (/proc/self/setgroups)",
+                pointer=f"/process/user/additionalGids/{index}",
+                value=group,
+                clause=USER_CLAUSE,
+                advice="map more than one id, as /etc/subgid and newgidmap(1) allow",
+            )
+    return context.facts.setgroups
 
 
 def _at(process: "Process", *names: str) -> str:

@@ -47,6 +47,9 @@ _STEP_FLAGS = {
     lib.STEP_IDMAP: "idmap",
     lib.STEP_IDMAP_RECURSIVE: "ridmap",
     lib.STEP_OPTIONAL: "optional",
+    lib.STEP_NAMED_ONLY: "named-only",
+    lib.STEP_COPY_SYMLINK: "copy-symlink",
+    lib.STEP_SOURCE_NOFOLLOW: "source-nofollow",
 }
 _KINDS = {0o020000: "c", 0o060000: "b", 0o010000: "p"}  # of inode(7)
 

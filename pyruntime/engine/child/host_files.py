@@ -138,22 +138,27 @@ class HostFiles:
         fd = self.own(open_rootfs(bundle, step.args["source"]))
         path = os.readlink(f"/proc/self/fd/{fd}")
         if privileged:
-            arrays.trees[id(step)] = self._clone(step, fd, "", True)
+            arrays.trees[id(step)] = self._clone(step, fd, "", lib.STEP_RECURSIVE)
         return path
 
     def _bind(self, step: "Step", arrays: "StepArrays", privileged: bool) -> None:
-        source = step.args["source"]
-        if privileged and step.args.get("host_tree"):
-            recursive = bool(step.args.get("flags", 0) & lib.STEP_RECURSIVE)
-            arrays.trees[id(step)] = self._clone(step, -100, source, recursive)
-        else:
-            try:
-                os.stat(source)
-            except OSError as error:
-                raise messages.step_error(step, error.errno or 0, "stat", "") from None
+        """Open or look at the source. With copy-symlink a link becomes another step: to make that link (crun(1))."""
+        source, flags = step.args["source"], step.args.get("flags", 0)
+        try:
+            if flags & lib.STEP_COPY_SYMLINK and os.path.islink(source):
+                step.op, step.args = (
+                    "symlink",
+                    {"path": step.args["path"], "source": os.readlink(source), "flags": flags},
+                )
+            elif privileged and step.args.get("host_tree"):
+                arrays.trees[id(step)] = self._clone(step, -100, source, flags)
+            else:
+                os.stat(source, follow_symlinks=not flags & lib.STEP_SOURCE_NOFOLLOW)
+        except OSError as error:
+            raise messages.step_error(step, error.errno or 0, "stat", "") from None
 
-    def _clone(self, step: "Step", dirfd: int, path: str, recursive: bool) -> int:
-        tree = lib.pyr_clone_tree(dirfd, os.fsencode(path), recursive)
+    def _clone(self, step: "Step", dirfd: int, path: str, flags: int) -> int:
+        tree = lib.pyr_clone_tree(dirfd, os.fsencode(path), flags)
         if tree < 0:
             raise messages.step_error(step, -tree, "open_tree", "")
         return self.own(tree)

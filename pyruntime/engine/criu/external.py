@@ -39,8 +39,7 @@ def cgroup_binds(config: "Config", paths: "dict[str, str]") -> "list[tuple[str, 
     from pyruntime.host import cgroups
     from pyruntime.plan.cgroup.cgroup import CgroupPlan
     from pyruntime.plan.cgroup.mounts import expand
-    from pyruntime.plan.mounts import is_bind
-    from pyruntime.spec.rules.mounts import container_path
+    from pyruntime.spec.rules.mounts import container_path, is_bind
 
     host = cgroups.detect()
     roots = {**host.mounts, "": host.unified}

@@ -39,6 +39,7 @@ CONFIG: "Rules" = {
     "version.supported": ("ociVersion",),
     "other_platforms.linux_only": ("freebsd", "solaris", "vm", "windows", "zos"),
     "mounts.mounts": ("mounts",),
+    "mount_options.mount_options": ("mounts",),
     "_process": ("process",),
     "namespaces.namespaces": ("linux/namespaces",),
     "namespaces.names_need_uts": ("hostname", "domainname"),

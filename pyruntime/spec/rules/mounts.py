@@ -30,7 +30,7 @@ def mounts(config: "Config") -> "Iterator[Error]":
     for index, mount in enumerate(config["mounts"]):
         at = f"/mounts/{index}"
         options = mount.get("options", [])
-        bind = "bind" in options or "rbind" in options or mount.get("type") == "bind"
+        bind = is_bind(mount)
         new = "remount" not in options
         destination = container_path(mount["destination"])
         if new and destination == "/proc":
@@ -60,12 +60,12 @@ def mounts(config: "Config") -> "Iterator[Error]":
                 value=mount.get("type"),
                 clause="config.md#posix-platform-mounts",
             )
-        elif new and not bind and "tmpcopyup" in options and mount["type"] != "tmpfs":
+        elif new and "tmpcopyup" in options and (bind or mount["type"] != "tmpfs"):
             yield Error(
                 f"mounts[{index}] has the option tmpcopyup",
                 "expected it with a tmpfs alone",
                 pointer=f"{at}/options/{options.index('tmpcopyup')}",
-                value=mount["type"],
+                value="bind" if bind else mount["type"],
                 clause="config.md#linux-mount-options",
             )
         if new and bind and not mount.get("source"):
@@ -77,8 +77,9 @@ def mounts(config: "Config") -> "Iterator[Error]":
             )
         if "uidMappings" in mount or "gidMappings" in mount:
             yield from _mappings(mount, index)
-        if "idmap" in options or "ridmap" in options:
-            yield from _idmapped(config, mount, index)
+        idmap = next((option for option in options if option.partition("=")[0] in ("idmap", "ridmap")), "")
+        if idmap:
+            yield from _idmapped(config, mount, index, idmap)
         elif not new and (mount.get("uidMappings") or mount.get("gidMappings")):
             yield Error(
                 f"mounts[{index}] has mappings and the option remount",
@@ -87,6 +88,15 @@ def mounts(config: "Config") -> "Iterator[Error]":
                 value="remount",
                 clause="config.md#linux-mount-options",
             )
+
+
+def is_bind(mount: "Mount") -> bool:
+    """Tell whether `mount` is a bind mount: by option as the spec says, or by type as runc's callers write it.
+
+    Upholds config.md#linux-mount-options/option-bind, config.md#linux-mount-options/option-rbind.
+    """
+    options = mount.get("options") or ()
+    return "bind" in options or "rbind" in options or mount.get("type") == "bind"
 
 
 def container_path(path: str) -> str:
@@ -146,16 +156,15 @@ def _mappings(mount: "Mount", index: int) -> "Iterator[Error]":
         yield from overlaps(mappings, f"/mounts/{index}/{one}", clause)
 
 
-def _idmapped(config: "Config", mount: "Mount", index: int) -> "Iterator[Error]":
+def _idmapped(config: "Config", mount: "Mount", index: int, option: str) -> "Iterator[Error]":
     """Only a new mount is idmapped; without mappings of its own it takes the container's.
 
     Upholds config.md#linux-mount-options/idmap-without-mappings.
     """
     options = mount["options"]
-    option = "idmap" if "idmap" in options else "ridmap"
     if "remount" in options:
         lacks, reason = "and the option remount", _NEW_ONLY
-    elif mount.get("uidMappings") or mount.get("gidMappings") or "user" in types(config):
+    elif "=" in option or mount.get("uidMappings") or mount.get("gidMappings") or "user" in types(config):
         return
     else:
         lacks = "but no mapping"

@@ -8,6 +8,7 @@ from clauses import CLAUSES
 from pyruntime._stub import lib
 from pyruntime.plan import mount_options
 from pyruntime.plan.mount_options import MountOptions
+from pyruntime.spec.rules.mount_options import KNOWN
 
 # Every option that the specification lists for Linux.
 SPEC = [
@@ -74,6 +75,10 @@ SPEC = [
     "idmap",
     "ridmap",
 ]
+
+
+def test_the_rules_know_the_same_options():
+    assert {*mount_options.TABLE} == KNOWN
 
 
 @pytest.mark.parametrize("option", SPEC)

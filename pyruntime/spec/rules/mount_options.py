@@ -1,0 +1,149 @@
+"""The options of mounts (config.md#linux-mount-options): which a bind mount takes, and what crun's take as value."""
+
+from pyruntime.base.errors import Error
+from pyruntime.spec.rules.mounts import container_path, is_bind
+from pyruntime.spec.rules.users import overlaps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.spec.json_types import Config, IDMapping, Mount
+
+CLAUSE = "config.md#linux-mount-options"
+
+_ATTRIBUTES = (
+    *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "symfollow", "nosymfollow"),
+    *("atime", "noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime"),
+)
+_PROPAGATION = ("shared", "slave", "private", "unbindable")
+# crun's, for bind mounts: what is done with symbolic links.
+_FOR_LINKS = frozenset(["copy-symlink", "src-nofollow", "dest-nofollow"])
+
+# Every option that is not one of a filesystem. plan/mount_options.py says what each does.
+KNOWN = frozenset(
+    [
+        *_ATTRIBUTES,
+        *(f"r{name}" for name in _ATTRIBUTES),
+        *_PROPAGATION,
+        *(f"r{name}" for name in _PROPAGATION),
+        *("sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "iversion", "noiversion"),
+        *("silent", "loud", "defaults"),
+        *("bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"),
+        *_FOR_LINKS,
+    ]
+)
+
+# What mount(8) reads for itself, in fstab, and never passes to the kernel.
+_USERLAND = frozenset(
+    ["auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group", "noowner", "nogroup"]
+)
+
+# What people write for it, who mean this option.
+_MEANT = {"readonly": "ro", "read-only": "ro", "read_only": "ro", "writable": "rw", "readwrite": "rw", "rec": "rbind"}
+_OF_MOUNTS = (
+    "expected an option of mounts, as ro or nosuid: what is bound is mounted already, and the kernel ignores options of"
+    " its filesystem"
+)
+_MOST_ID = 2**32 - 2
+
+
+def is_userland(option: str) -> bool:
+    """Tell whether `option` is for mount(8) alone: nobody passes it on."""
+    return option in _USERLAND or option.startswith(("x-", "X-", "comment="))
+
+
+def has_maps(option: str) -> bool:
+    """Tell whether `option` is crun's: idmap=MAPS or ridmap=MAPS."""
+    return option.startswith(("idmap=", "ridmap="))
+
+
+def mount_options(config: "Config") -> "Iterator[Error]":
+    """A bind mount has options of mounts alone; those for links are a bind mount's; maps are well-formed."""
+    for index, mount in enumerate(config["mounts"]):
+        options = mount.get("options") or ()
+        if KNOWN.issuperset(options) and not _FOR_LINKS.intersection(options):
+            continue  # as nearly all are
+        bind = is_bind(mount)
+        for number, option in enumerate(options):
+            if option in _FOR_LINKS:
+                wrong = _for_links(mount, option, bind=bind)
+            elif has_maps(option):
+                wrong = _maps(config, mount, option)
+            elif bind and option and option not in KNOWN and not is_userland(option):
+                wrong = _OF_MOUNTS
+            else:
+                continue
+            if wrong:
+                yield Error(
+                    f"mounts[{index}] {'is a bind mount and ' if bind else ''}has the option {option}",
+                    wrong,
+                    pointer=f"/mounts/{index}/options/{number}",
+                    value=option,
+                    clause=CLAUSE,
+                    advice=f"did you mean {_MEANT[option]}?" if option in _MEANT else "",
+                )
+
+
+def _for_links(mount: "Mount", option: str, *, bind: bool) -> str:
+    """Return what is expected instead of an option for links that cannot be there; "" where it can."""
+    options = mount["options"]
+    if not bind or "remount" in options:
+        return "expected it with a new bind mount alone"
+    if option != "copy-symlink":
+        return ""
+    if "src-nofollow" in options or "dest-nofollow" in options:
+        return "expected it without src-nofollow and dest-nofollow: a link is copied, or bound"
+    if container_path(mount["destination"]) in ("/proc", "/sys"):
+        return "expected a filesystem there, and no link"
+    return ""
+
+
+def maps_of(option: str, config: "Config") -> "tuple[list[IDMapping], list[IDMapping]]":
+    """Return the mappings of users and of groups that `option` asks for: "idmap=uids=0-1000-1#1-2000-9;gids=…".
+
+    A range is FIRST-HOST-SIZE: SIZE ids from FIRST on in the filesystem are those from HOST on of the host, or with "@"
+    before it those from HOST on of the container's user namespace. crun(1) describes it, "idmap mount options".
+    Raises ValueError with what was expected.
+    """
+    found: dict[str, list[IDMapping]] = {}
+    for part in option.partition("=")[2].split(";"):
+        name, separator, ranges = part.partition("=")
+        if name not in ("uids", "gids") or not separator or name in found:
+            raise ValueError("expected uids=… and gids=…, with a semicolon between them")
+        found[name] = [_range(text, config, f"{name[:3]}Mappings") for text in ranges.split("#")]
+    if len(found) != 2:
+        raise ValueError("expected uids=… and gids=…: the kernel wants maps of both kinds")
+    return found["uids"], found["gids"]
+
+
+def _range(text: str, config: "Config", property: str) -> "IDMapping":
+    relative = text[:1] == "@"
+    numbers = text[relative:].split("-")
+    if len(numbers) != 3 or not all(one.isascii() and one.isdigit() and len(one) <= 10 for one in numbers):
+        raise ValueError(f"expected FIRST-HOST-SIZE instead of {text!r}")
+    first, host, size = map(int, numbers)
+    if max(first, host) > _MOST_ID or not 0 < size <= _MOST_ID + 1:
+        raise ValueError(f"expected ids up to {_MOST_ID} and a size of at least 1 instead of {text!r}")
+    if relative:
+        for entry in (config.get("linux") or {}).get(property) or ():  # type: ignore[attr-defined]  # either name
+            if 0 <= host - entry["containerID"] < entry["size"]:
+                host += entry["hostID"] - entry["containerID"]
+                break
+        else:
+            raise ValueError(f"expected an id that linux.{property} maps instead of {text!r}")
+    return {"containerID": first, "hostID": host, "size": size}
+
+
+def _maps(config: "Config", mount: "Mount", option: str) -> str:
+    """Return what is wrong with maps in an option, or ""."""
+    try:
+        pair = maps_of(option, config)
+    except ValueError as error:
+        return str(error)
+    if mount.get("uidMappings") or mount.get("gidMappings"):
+        return "expected the mappings there, or in uidMappings and gidMappings"
+    for maps in pair:
+        for wrong in overlaps(maps, "", CLAUSE):
+            return f"{wrong.doing}: {wrong.reason}"
+    return ""
