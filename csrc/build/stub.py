@@ -34,6 +34,7 @@ SOURCES = [
     "root.c",
     "no_pivot.c",
     "sysctl.c",
+    "marks.c",
     "steps.c",
     "spawn.c",
     "process.c",
@@ -42,6 +43,7 @@ SOURCES = [
     "landlock.c",
     "identity.c",
     "execute.c",
+    "detach.c",
     "sockets.c",
     "bpf.c",
 ]

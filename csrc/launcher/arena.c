@@ -33,6 +33,8 @@ bool arena_holds(const void *memory) {
 #define SPARE 4096
 static void *spare[SPARE]; /* the first of each size with its head, in units; each piece holds the next */
 
+uintptr_t arena_begins(void) { return (uintptr_t)arena; }
+
 /* The last piece ends beyond `used`, by the head of a next one; the rest of its page is part of it as well. */
 uintptr_t arena_limit(void) { return ((uintptr_t)arena + used + UNIT + PAGE - 1) & -PAGE; }
 

@@ -12,6 +12,9 @@ void arena_end(void);
 /* Whether `memory` was given out by the arena. */
 bool arena_holds(const void *memory);
 
+/* Return the address at which the arena begins, at the beginning of a page. */
+uintptr_t arena_begins(void);
+
 /* Return the address at which the arena's used part ends, at the end of a page. */
 uintptr_t arena_limit(void);
 

@@ -28,6 +28,7 @@
 #include <sys/mman.h>
 
 #include "arena.h"
+#include "detach.h"
 #include "fail.h"
 
 #if PY_VERSION_HEX < 0x030a0000 || PY_VERSION_HEX >= 0x030f0000 || defined(Py_GIL_DISABLED)
@@ -36,19 +37,42 @@
 
 /* ---- Taken ---- */
 
-/* The stack of Python's frames is asked for as memory of the kernel. */
-static void *map(void *context, size_t size) {
-    (void)context;
+static void *pages(size_t size) {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
+/* What Python has been given, up to an empty one. What does not fit is not known to be Python's, and nothing more. */
+#define EXTENTS 64
+static struct extent mapped[EXTENTS + 2];
+static size_t mapped_count;
+
+/* The stack of Python's frames is asked for as memory of the kernel. */
+static void *map(void *context, size_t size) {
+    (void)context;
+    void *memory = pages(size);
+    if (memory && mapped_count < EXTENTS)
+        mapped[mapped_count++] = (struct extent){(uintptr_t)memory, (uintptr_t)memory + size};
+    return memory;
+}
+
 static void unmap(void *context, void *memory, size_t size) {
     (void)context;
-    if (arena_holds(memory))
+    if (arena_holds(memory)) {
         free(memory);
-    else
-        munmap(memory, size);
+        return;
+    }
+    for (size_t index = 0; index < mapped_count; index++)
+        if (mapped[index].begin == (uintptr_t)memory)
+            mapped[index] = mapped[--mapped_count];
+    munmap(memory, size);
+}
+
+/* Whoever calls this has the interpreter, so that nothing is asked for meanwhile. */
+const struct extent *python_memory(void) {
+    mapped[mapped_count] = (struct extent){arena_begins(), arena_limit()};
+    mapped[mapped_count + 1] = (struct extent){0};
+    return mapped;
 }
 
 static void *map_in_arena(void *context, size_t size) {
@@ -169,7 +193,7 @@ static void visit_parts(PyObject *object) {
 
 void cpython_make_immortal(PyObject *objects) {
     size_t size = FOUND * sizeof *walk.found;
-    walk.found = map(NULL, 2 * size);
+    walk.found = pages(2 * size);
     if (!walk.found)
         fail_errno("memory");
     walk.waiting = walk.found + FOUND;

@@ -29,9 +29,9 @@
 
 /* Verbs that only talk to a container from the host. Whatever is not named here runs sealed. */
 static const char *const OUTSIDE[] = {"state", "start", "kill",   "delete",   "list",     "ps",      "spec", "validate",
-                                      "plan",  "pause", "resume", "features", "explain",  "help",    NULL};
+                                      "plan",  "pause", "resume", "features", "explain",  "help",    "timeline", NULL};
 /* Global options before the verb: those with a value of their own, and those without. */
-static const char *const VALUED[] = {"--root", "--log", "--log-format", "--rootless", "--criu", NULL};
+static const char *const VALUED[] = {"--root", "--log", "--log-format", "--rootless", "--criu", "--trace", NULL};
 /* Those that print and exit are taken back by a later "=false", so the verb counts for them too. */
 static const char *const PLAIN[] = {"--debug", "--systemd-cgroup", "--version", "-v", "--help", "-h", NULL};
 

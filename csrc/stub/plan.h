@@ -118,6 +118,7 @@ struct step {
     uint32_t list;            /* OP_USER: groups, uint32_t each; CPUs or nodes as bits of uint64_t: offset into the arena */
     uint32_t list_size;       /* how many of them */
     uint64_t value[7];        /* see enum value */
+    uint32_t number;          /* of the step in the plan, for struct message_mark */
 };
 
 /* What a step put at /proc or /sys of the container. */
@@ -129,6 +130,7 @@ struct view {
 /* What the steps act on. One a container; the caller owns it. */
 struct stub {
     const char *arena;
+    uint32_t arena_size;
     const struct step *steps; /* those that pyr_run runs */
     const struct step *wrong; /* the step that failed, where it is not the one that found out */
     int root;                 /* the new root's mount, once OP_ROOT made it */
@@ -141,6 +143,7 @@ struct stub {
     int terminal;             /* the pseudoterminal's slave, once OP_CONSOLE made it */
     int ruleset;              /* Landlock's, once it is made */
     int restriction;          /* the same, if it is to be enforced */
+    int marks;                /* the socket that takes a struct message_mark for each step, or -1 */
     uint32_t entered;         /* the working directory that OP_CHDIR entered as root */
     uint32_t failed_list;     /* which list of steps failed (enum list), and which of them: execute.c */
     int32_t failed_index;
@@ -202,10 +205,20 @@ enum message {
     MESSAGE_READY = 'R',      /* and the numbers of the limits that only the host may set, a byte each */
     MESSAGE_EXECUTES = 'X',   /* the program is next */
     MESSAGE_LISTENER = 'L',   /* with the filter's listener */
+    MESSAGE_MARK = 'T',       /* a step was done: only where the host asked for it, and at any time */
     MESSAGE_PROGRAM = 0       /* after the failure of execve(2), as the last one: the beginning of the program */
 };
 
 enum list { LIST_BUILD, LIST_PROCESS, LIST_LIMITS, LIST_FILTER, LIST_EXECUTE };
+
+/* What a process does before its steps: struct message_mark.step. */
+enum stage { STAGE_NAMESPACES = 0x40000000, STAGE_CGROUPS, STAGE_PROGRAM };
+
+struct message_mark {
+    uint32_t kind;
+    uint32_t step;            /* struct step.number, or enum stage */
+    uint64_t begin, end;      /* CLOCK_REALTIME, in nanoseconds */
+};
 
 struct message_step {
     uint32_t kind;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "detach.h"
 #include "execute.h"
 #include "filter.h"
 #include "process.h"
@@ -192,6 +193,7 @@ static void run(const struct spawn *spawn, struct stub *stub, enum list list, ui
 
 /* In init: what is left to do in the new namespaces before the steps. */
 static int init(const struct spawn *spawn, struct stub *stub, bool maps) {
+    uint64_t begin = mark_begin(stub);
     close(spawn->host_sync);
     if (spawn->flags & SPAWN_VIA) {
         /* Whatever is reported from here on must not reach the host before this process's pid does. */
@@ -205,7 +207,9 @@ static int init(const struct spawn *spawn, struct stub *stub, bool maps) {
         if (late_ipc(spawn) && unshare(CLONE_NEWIPC) < 0)
             die(spawn->sync, -1, "unshare", "CLONE_NEWIPC");
         join_namespaces(spawn);
+        begin = mark(stub, STAGE_NAMESPACES, begin);
         enter_cgroups(spawn);
+        mark(stub, STAGE_CGROUPS, begin);
     }
     if (spawn->flags & SPAWN_WAIT)
         await_host(spawn->sync);
@@ -239,6 +243,8 @@ static void close_the_rest(const struct spawn *spawn, struct stub *stub, int *sy
         errno = -answer;
         die(*sync, -1, "close_range", "");
     }
+    if (stub->marks >= 0)
+        stub->marks = *sync;
     stub->root = stub->proc = -1;
 }
 
@@ -257,10 +263,12 @@ static _Noreturn void become(const struct spawn *spawn, struct stub *stub, uint3
     await_host(spawn->sync);
     run(spawn, stub, LIST_PROCESS, done, spawn->process_count);
     stub->text[0] = '\0';
+    uint64_t begin = mark_begin(stub);
     if (pyr_prepare(execution, stub) < 0)
         die_at(spawn->sync, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
     uint8_t ready[1 + 256] = {MESSAGE_READY};
     int left = pyr_limit_own(execution, ready + 1);
+    mark(stub, STAGE_PROGRAM, begin);
     tell(spawn->sync, ready, 1 + (size_t)left);
     await_host(spawn->sync);
     if (execution->filter->relayed)
@@ -282,6 +290,7 @@ static _Noreturn void become(const struct spawn *spawn, struct stub *stub, uint3
  * that is used and closed before the last clone makes a process that can be seen (CVE-2016-9962, CVE-2024-21626).
  * Returns only in its sibling, init. */
 static void pass_through(struct spawn *spawn, struct stub *stub) {
+    uint64_t begin = mark_begin(stub);
     close(spawn->host_sync);
     cleanup_close int offsets = open_time_offsets(spawn);
     open_proc(spawn, stub);
@@ -298,7 +307,9 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
         set_time_offsets(spawn, offsets);
     }
     become_root(spawn);
+    begin = mark(stub, STAGE_NAMESPACES, begin);
     enter_cgroups(spawn);
+    mark(stub, STAGE_CGROUPS, begin);
     uint32_t done = 0;
     if (spawn->execution) {
         done = steps_before_the_line(spawn);
@@ -332,9 +343,15 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
 /* Upholds config-linux.md#namespaces/no-path-is-new. */
 int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
     bool via = spawn->flags & SPAWN_VIA;
+    struct detached detached = {0};
+    if (spawn->execution)
+        detach(&detached, &spawn, &stub);
     pid_t pid = clone3(via ? 0 : spawn->clone_flags & ~late_ipc(spawn), pidfd, spawn->cgroup);
-    if (pid != 0)
-        return pid < 0 ? -errno : pid;
+    if (pid != 0) {
+        int error = errno;
+        attach_again(&detached);
+        return pid < 0 ? -error : pid;
+    }
     if (via)
         pass_through(spawn, stub);
     return init(spawn, stub, !via && spawn->flags & SPAWN_MAPS);

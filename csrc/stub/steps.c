@@ -32,11 +32,13 @@ static int (*const operations[])(struct stub *, const struct step *) = {
 int pyr_run(struct stub *stub, const struct step *steps, uint32_t count) {
     stub->steps = steps;
     stub->wrong = NULL;
+    uint64_t begin = mark_begin(stub);
     for (uint32_t i = 0; i < count; i++) {
         stub->call = "";
         stub->text[0] = '\0';
         if (operations[steps[i].op](stub, &steps[i]) < 0 && !(steps[i].flags & STEP_OPTIONAL))
             return stub->wrong ? (int)(stub->wrong - steps) : (int)i;
+        begin = mark(stub, steps[i].number, begin);
     }
     return (int)count;
 }

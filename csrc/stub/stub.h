@@ -53,6 +53,10 @@ int sys_fsconfig(int fd, unsigned command, const char *key, const char *value);
 int sys_fsmount(int fd, unsigned attributes);
 int sys_pivot_root(const char *new_root, const char *put_old);
 
+/* marks.c */
+uint64_t mark_begin(const struct stub *stub);
+uint64_t mark(const struct stub *stub, uint32_t step, uint64_t begin);
+
 /* paths.c */
 enum want { WANT_EXISTING, WANT_DIRECTORY, WANT_FILE };
 int resolve(struct stub *stub, const char *path, enum want want, bool follow);

@@ -7,7 +7,15 @@ The format is what callers of runc read: logfmt text, or one JSON object a line 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.base.events import Events
+
 STDERR = 2
+
+# What takes the events of --debug and --trace, None without both. Whoever has an event to tell looks at this variable
+# first, so that without them nothing is called, loaded or made.
+events: "Events | None" = None
 
 
 class _Log:
@@ -24,11 +32,15 @@ class _Log:
 _log = _Log()
 
 
-def configure(path: str, form: str, debug: bool) -> None:
+def configure(path: str, form: str, debug: bool, trace: str = "", verb: str = "") -> None:
     """Send the log to the file `path` (appended to, made 0644; empty: stderr) in `form` "text" or "json".
 
-    Raises Error when the file cannot be opened: a caller that asked for a log must not run without it.
+    debug  write a line for each event (events.py)
+    trace  write the events of `verb` to this file; empty for none
+
+    Raises Error when a file cannot be opened: a caller that asked for a log or a trace must not run without it.
     """
+    global events
     _log.json = form == "json"
     _log.debug = debug
     if path:
@@ -36,6 +48,16 @@ def configure(path: str, form: str, debug: bool) -> None:
             _log.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except (OSError, ValueError) as error:
             raise Error(f"cannot open the log {path!r}", errno=getattr(error, "errno", 0) or 0) from None
+    if debug or trace:
+        from pyruntime.base.events import Recorder
+
+        recorder = events if isinstance(events, Recorder) else Recorder(_event, warning)
+        events = recorder
+        recorder.verb = verb
+        if debug:
+            recorder.debug()
+        if trace:
+            recorder.trace(trace)
 
 
 def stderr_is_for_people() -> bool:
@@ -72,7 +94,12 @@ def debug(message: str) -> None:
         _write("debug", message)
 
 
-def _write(level: str, message: str) -> None:
+def _event(message: str, at: int) -> None:
+    """Write a line of level debug about what happened at a time in nanoseconds since the epoch."""
+    _write("debug", message, at)
+
+
+def _write(level: str, message: str, at: int = 0) -> None:
     """Write one line with one write(2), so that lines of several processes do not mix."""
     if _log.fd == STDERR and not _log.json:
         if not message.isprintable():
@@ -81,7 +108,7 @@ def _write(level: str, message: str) -> None:
             message = printable(message, "\n" if level == "debug" else "")  # a traceback has lines
         line = f"pyruntime: {level}: {message}\n"
     else:
-        line = _as_json(level, message) if _log.json else _as_text(level, message)
+        line = _as_json(level, message, at) if _log.json else _as_text(level, message, at)
     # A full disk or a closed stderr must not turn a success into a failure.
     try:
         os.write(_log.fd, line.encode("utf-8", "surrogateescape"))
@@ -89,27 +116,27 @@ def _write(level: str, message: str) -> None:
         pass
 
 
-def _now() -> str:
-    """Return the time as RFC 3339 in UTC with microseconds."""
+def _time(at: int) -> str:
+    """Return a time, 0 for now, as RFC 3339 in UTC with microseconds."""
     # Late, because loading it reads /etc/localtime.
     import time
 
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    seconds, nanoseconds = divmod(at or time.time_ns(), 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds // 1000:06}Z"
 
 
-def _as_json(level: str, message: str) -> str:
+def _as_json(level: str, message: str, at: int) -> str:
     from pyruntime.base.jsonio import dumps
 
     # A lone surrogate is a byte that is not UTF-8; Go's decoder would replace its escape silently.
     message = message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return dumps({"level": level, "msg": message, "time": _now()}) + "\n"
+    return dumps({"level": level, "msg": message, "time": _time(at)}) + "\n"
 
 
-def _as_text(level: str, message: str) -> str:
+def _as_text(level: str, message: str, at: int) -> str:
     from pyruntime.base.jsonio import dumps
 
     # logfmt quotes as Go does; JSON's quoting is the same but for what lies outside ASCII, which we leave as it is.
     quoted = message.replace("\\", "\\\\").replace('"', '\\"')
     quoted = "".join(char if char >= " " else dumps(char)[1:-1] for char in quoted)
-    return f'time="{_now()}" level={level} msg="{quoted}"\n'
+    return f'time="{_time(at)}" level={level} msg="{quoted}"\n'

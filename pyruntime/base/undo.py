@@ -1,5 +1,7 @@
 """Undo, written next to do: what a failed operation made is unmade in reverse."""
 
+from pyruntime.base import log
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,7 @@ class Undo:
                 continue
             try:
                 action(*args)
+                if log.events is not None:
+                    log.events.done(f"undo: {getattr(action, '__qualname__', action)}")
             except Exception as error:  # the first failure is the one to report; this one must not hide it
-                from pyruntime.base import log
-
                 log.warning(f"while undoing: {error}")

@@ -8,6 +8,7 @@ joins; later open(record) finds them again, kill_all(), wait_empty() and remove(
 import errno
 
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.files import (
     CLAUSE,
@@ -92,12 +93,18 @@ class Cgroup:
             from pyruntime.cgroup import systemd
 
             systemd.start(self)
+            if log.events is not None and self.plan is not None:
+                log.events.done(self.plan.explain()[0])
             return
         made: list[str] = []
         try:
             for directory in self.made:
                 if make_directory(directory):
                     made.append(directory)  # noqa: PERF401, a failure half way needs to know
+                    if log.events is not None:
+                        steps = self.plan.explain() if self.plan is not None else []
+                        path = f"mkdir {directory}"
+                        log.events.done(next((s for s in steps if s.args.get("path") == directory), path))
             known = set(made)
             for directory in self.directories:
                 if directory not in known:

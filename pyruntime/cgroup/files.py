@@ -3,6 +3,7 @@
 import errno
 
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 
 CLAUSE = "config-linux.md#control-groups"
 UNIFIED = ""  # the unified hierarchy among the keys of `paths`
@@ -28,6 +29,8 @@ def write_file(path: str, value: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, value.encode())
+        if log.events is not None:
+            log.events.done(f"write {value!r} to {path}")
     except OSError as error:
         error.filename = path
         raise

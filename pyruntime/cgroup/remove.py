@@ -4,6 +4,7 @@ import errno
 import time
 
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import walk as tree
 from pyruntime.cgroup.files import CLAUSE
@@ -32,6 +33,8 @@ def remove(cgroup: "Groups", timeout: float) -> None:
             # A parent made on the way, which another container may use by now.
             try:
                 os.rmdir(directory)
+                if log.events is not None:
+                    log.events.done(f"rmdir {directory}")
             except OSError as error:
                 if error.errno not in (errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT):
                     raise _failed(directory, error.errno or 0) from error
@@ -46,6 +49,8 @@ def remove(cgroup: "Groups", timeout: float) -> None:
                     os.sched_yield()
                     time.sleep(pause)
                     pause = min(pause * 2, 0.005)
+            if log.events is not None:
+                log.events.done(f"rmdir {directory}")
         except OSError as error:
             raise _failed(directory, error.errno or 0) from error
 

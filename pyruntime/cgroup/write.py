@@ -3,6 +3,7 @@
 import errno
 
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.files import UNIFIED, in_user_namespace, read_file, write_file
 
@@ -25,6 +26,8 @@ def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> No
             action = _ACTIONS.get(step.op)
             if action is not None:
                 action(step, paths)
+                if log.events is not None:
+                    log.events.done(step)
                 continue
             args = step.args
             directory = _directory(args["controller"], paths)
@@ -43,6 +46,8 @@ def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> No
                 os.write(held, args["value"].encode())
                 if "kept" in args:
                     _check_kept(step, path)
+                if log.events is not None:
+                    log.events.done(step)
             except OSError as error:
                 if "again_after" in args and error.errno in (errno.EINVAL, errno.EBUSY):
                     refused.append((step, error))
@@ -69,6 +74,8 @@ def _try_again(step: "Step", written: str, paths: dict[str, str]) -> bool:
     path = f"{_directory(step.args['controller'], paths)}/{step.args['file']}"
     try:
         write_file(path, step.args["value"])
+        if log.events is not None:
+            log.events.done(step)
     except OSError as error:
         raise _refused(step, path, error) from error
     return True

@@ -6,6 +6,7 @@ EXAMPLES: "dict[str, tuple[tuple[str, str], ...]]" = {
     "start": (("start web", "Run the program of a created container."),),
     "run": (
         ("run --bundle /bundles/web web", "Run a container in the foreground; delete it at its end."),
+        ("run --trace run.json web", "Write what is done when, for `pyruntime timeline`."),
         ("run --detach --pid-file /run/web.pid web", "Run the bundle of this directory in the background."),
     ),
     "state": (("state web", "Print the state as JSON."),),
@@ -63,6 +64,10 @@ EXAMPLES: "dict[str, tuple[tuple[str, str], ...]]" = {
         ("explain config.md#mounts", "Explain a section of the specification."),
         ("explain /process/capabilities", "Explain a property of config.json."),
         ("explain seccomp", "Find where a word belongs."),
+    ),
+    "timeline": (
+        ("timeline run.json", "Print what `run --trace run.json web` has done, a line for each event."),
+        ("timeline --svg run.json", "Print a picture of it."),
     ),
     "doctor": (("doctor", "Print what this host can do, and what it lacks."),),
     "features": (("features", "Print what pyruntime recognizes, as JSON."),),

@@ -37,13 +37,13 @@ def main(words: list[str]) -> int:
     verb = ""
     try:
         shared, rest = parse_global(words)
-        log.configure(shared["log"], shared["log-format"], shared["debug"])
         # Only for the message, when the rest cannot be understood.
         verb = rest[0] if rest and not rest[0].startswith("-") else ""
+        log.configure(shared["log"], shared["log-format"], shared["debug"], shared["trace"], verb)
         before = dict(shared)
         line = parse_verb(shared, rest)
         if shared != before:
-            log.configure(shared["log"], shared["log-format"], shared["debug"])
+            log.configure(shared["log"], shared["log-format"], shared["debug"], shared["trace"], verb)
         module = __import__(f"pyruntime.cli.verbs.{line.verb}", None, None, ("main",))
         status: int = module.main(line)
         return status
@@ -55,6 +55,9 @@ def main(words: list[str]) -> int:
         return _report(_from_kernel(error), verb)
     except Exception as error:
         return _report_internal(error, verb)
+    finally:
+        if log.events is not None:
+            log.events.finish()
 
 
 def _from_kernel(error: "OSError | ImportError | MemoryError") -> Error:
@@ -78,6 +81,8 @@ def _report(error: Error, verb: str) -> int:
 
     if isinstance(error, UsageError):
         verb = ""
+    if log.events is not None:
+        log.events.finish(error)
     if log.goes_to_file() or not log.stderr_is_for_people():
         log.error(for_a_log(error, verb))
     if log.stderr_is_for_people():

@@ -84,7 +84,8 @@ GLOBAL_OPTIONS = (
     Option("root", "keep the state of containers below DIR", metavar="DIR"),
     Option("log", "append the log to FILE instead of writing it to stderr", metavar="FILE"),
     Option("log-format", "write the log as text or json", default="text", metavar="FORMAT", choices=("text", "json")),
-    Option("debug", "log what is being done, and show where an internal error comes from", FLAG),
+    Option("debug", "log each step, message and hook, and where an internal error comes from", FLAG),
+    Option("trace", "write what is done when to FILE: see `pyruntime timeline`", metavar="FILE"),
     Option("systemd-cgroup", 'ask systemd for the cgroup; cgroupsPath is then "slice:prefix:name"', FLAG),
     Option(
         "rootless",
@@ -374,6 +375,16 @@ clauses, config.md#mounts/listed-order. POINTER is a place in config.json, like
 /mounts/3/options. Shown is what the runtime-spec says of it, in other words, what
 pyruntime does about it, and the code and tests that answer for that. Other words, like
 seccomp, CAP_NET_ADMIN or those of an error, are looked for in all of these.""",
+    ),
+    Verb(
+        "timeline",
+        "print what a trace of --trace holds: who did what, when",
+        usage="FILE",
+        options=lambda: (Option("svg", "print it as a picture (SVG)", FLAG),),
+        details="""\
+FILE was written by `--trace FILE` of any verb, - is standard input. Each line has when
+an event began, what it took, the process, what was done, and the element of config.json
+that asks for it. Perfetto (ui.perfetto.dev) and chrome://tracing open the same file.""",
     ),
     Verb(
         "features",

@@ -11,6 +11,7 @@ import sys
 
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.protocol import messages
 
@@ -79,6 +80,8 @@ class Orders:
         if plan.hooks["createContainer"] or plan.hooks["startContainer"]:
             # Where it is used, importing is switched off, and only finds what is there.
             from pyruntime.protocol import hooks  # noqa: F401  # for init
+        if log.events is not None:
+            from pyruntime.plan import step_text  # noqa: F401  # for init
         self.plan = plan
         self.stub: Any = None
         self.enter: Any = None
@@ -107,6 +110,8 @@ def main(orders: Orders) -> None:
     channel: list[int] = []
     try:
         _switch_imports_off()
+        if log.events is not None:
+            _tell_events(orders, channel)
         # Once create is dead, a hook that goes on here must not keep others from deleting the container.
         if orders.lock >= 0:
             os.close(orders.lock)
@@ -140,6 +145,18 @@ def _show_program(channel: int, execution: "Any") -> None:
         messages.send(channel, messages.PROGRAM + bytes(ffi.buffer(execution.home, size)))
     except BaseException:  # noqa: BLE001, S110  # then the words are fewer
         pass
+
+
+def _tell_events(orders: Orders, channel: "list[int]") -> None:
+    """Send the events of this process to the host from now on, which has asked for them, or to its `start`."""
+    from pyruntime.base.events import Teller
+
+    def send(message: bytes) -> None:
+        sync = channel[0] if channel else orders.sync
+        if sync >= 0:
+            lib.pyr_send(sync, message, len(message))
+
+    log.events = Teller(send)
 
 
 def _tell(orders: Orders, message: bytes) -> None:
@@ -178,14 +195,22 @@ def _create(orders: Orders) -> None:
     # profile that is not loaded is an error of create; the hooks of startContainer, which are the container's own
     # programs, run under the label too.
     _run(orders, orders.labels, plan.labels)
+    if log.events is not None:
+        log.events.begin("close the host's descriptors")
     _close_the_rest(orders)
+    if log.events is not None:
+        log.events.end()
     _run(orders, orders.process, [*plan.process, *plan.landlock])
+    if log.events is not None:
+        log.events.begin("find the program and set limits")
     left = ffi.new("uint8_t[]", _LIMITS)
     count = 0
     if orders.execution != ffi.NULL:
         if lib.pyr_prepare(orders.execution, stub) < 0:
             raise messages.stub_error(plan, stub)
         count = lib.pyr_limit_own(orders.execution, left)
+    if log.events is not None:
+        log.events.end()
     _tell(orders, messages.READY + bytes(left[0:count]))
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
@@ -226,6 +251,8 @@ def _close_the_rest(orders: Orders) -> None:
         raise Error("cannot close the host's descriptors", step="close_range", errno=-result)
     placed = dict(zip(kept, range(base, base + len(kept)), strict=True))
     orders.sync, orders.gate = placed["sync"], placed["gate"]
+    if stub.marks >= 0:
+        stub.marks = orders.sync
     if orders.seccomp is not None:
         orders.seccomp.listener = placed.get("listener", -1)
     stub.terminal = placed.get("terminal", -1)

@@ -85,6 +85,8 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, b
     Returns also config.json as it stands in the bundle.
     """
     config, document = read_config(options.bundle)
+    if log.events is not None:
+        log.events.done(f"check {options.bundle}/config.json")
     host = _facts()
     if host.euid != 0 and not any(
         entry["type"] == "user" for entry in (config.get("linux") or {}).get("namespaces") or ()
@@ -120,7 +122,10 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, b
         keyring=options.keyring,
         systemd_cgroup=options.systemd_cgroup,
     )
-    return config, compile_plan(context), document
+    plan = compile_plan(context)
+    if log.events is not None:
+        log.events.done(f"compile the plan of {len([*plan.steps()])} steps")
+    return config, plan, document
 
 
 def new_state(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":
@@ -220,6 +225,8 @@ class Creation:
             self._take_id()
             notify_socket.make_directory(self.container)
         self.host_files.open(self.plan, self.arrays, _facts(), self.options.bundle)
+        if log.events is not None:
+            log.events.done("open the root filesystem, bind sources and namespaces")
         if not self.options.notify:
             self._take_id()
         if self.plan.resctrl:
@@ -233,6 +240,8 @@ class Creation:
         self.container = containers.create(self.options.root, self.container_id)
         self.undo.push(self.container.close)
         self.undo.push(self.container.remove)
+        if log.events is not None:
+            log.events.done(f"take the id: mkdir {self.container.path}")
 
     def make(self) -> None:
         """Make everything that outlives this process, each with its undoing."""
@@ -251,9 +260,14 @@ class Creation:
         # remove.
         self.container.begin(state)
         self.container.keep_config(self.config_text)
+        if log.events is not None:
+            log.events.done(f"write first.json and config.json into {self.container.path}")
+            log.events.begin("make the cgroup and set its limits")
         cgroup.make()
         self.undo.push(cgroup.remove)
         cgroup.apply()
+        if log.events is not None:
+            log.events.end()
         self.host_files.open_cgroups(self.plan, self.arrays, _facts(), made=bool(cgroup.paths))
         if state["root_mount"]:
             from pyruntime.engine import root_mount
@@ -272,6 +286,8 @@ class Creation:
         state["created"] = now()
         state["cgroup"] = cgroup.record
         self.container.prepare(state)
+        if log.events is not None:
+            log.events.done("prepare state.json")
         document = self._document(self.child.pid)
         try:
             self._until_ready(document)
@@ -282,6 +298,8 @@ class Creation:
         if self.late:
             cgroup.settle()
         self.container.put()
+        if log.events is not None:
+            log.events.done("state.json says created")
         if self.options.pidfd_socket or self.config.get("annotations"):
             self._send_pidfd()
         if self.options.pid_file:
@@ -312,7 +330,10 @@ class Creation:
             return None
         from pyruntime.engine.seccomp import filter as seccomp
 
-        return seccomp.open_filter(self.plan.filter[0], self.config, self.options.root, self.host_files)
+        found = seccomp.open_filter(self.plan.filter[0], self.config, self.options.root, self.host_files)
+        if log.events is not None:
+            log.events.done(self.plan.filter[0])
+        return found
 
     def _spawn(self, cgroup: Cgroup) -> None:
         """Clone init; returns in the host only."""

@@ -54,6 +54,8 @@ def delete(root: str, container_id: str, force: bool) -> None:
             _destroy_damaged(container, damaged)
             return
         status = container.status(state) if state is not None else "stopped"
+        if log.events is not None:
+            log.events.done(f"lock {container.path} and read the state: {status}")
         if status == "creating":
             # We hold the lock: whoever was creating it is dead.
             status = "stopped"
@@ -139,6 +141,8 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
 
             intel_rdt.remove(state["intel_rdt"])
     container.remove()
+    if log.events is not None:
+        log.events.done(f"remove {container.path}")
     if state is not None and state["hooks"].get("poststop"):
         _poststop(state)
 
@@ -154,6 +158,8 @@ def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
     try:
         if process.alive(pid, state["start_time"]):
             lib.pyr_pidfd_send_signal(pidfd, _KILL)
+            if log.events is not None:
+                log.events.done(f"send SIGKILL to init, process {pid}")
             if cgroup is not None and cgroup.let_die():
                 cgroup.kill_all(_KILL)
             if not _has_ended(pidfd, _USUALLY):
@@ -173,7 +179,12 @@ def _has_ended(pidfd: int, seconds: float) -> bool:
     """Wait at most so long for the end of the process; tell whether it has come."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(os.call(poll.poll, seconds * 1000))
+    if log.events is not None:
+        log.events.begin("wait for the end of init", "kernel")
+    ended = bool(os.call(poll.poll, seconds * 1000))
+    if log.events is not None:
+        log.events.end()
+    return ended
 
 
 def _poststop(state: "StateFile") -> None:

@@ -167,7 +167,11 @@ class _Execution:
         config["process"] = process = self._process(config)
         if "user" in process and (config.get("linux") or {}).get("uidMappings"):
             _check_mapped(process["user"], config["linux"])
+        if log.events is not None:
+            log.events.done("read the container's state and configuration, check the process")
         plan = self._plan(config, state)
+        if log.events is not None:
+            log.events.done(f"compile the plan of {len([*plan.steps()])} steps")
         if plan.warnings:
             # What create has said of the container's own process is no news.
             said = self._plan({**config, "process": own}, state).warnings if own else []
@@ -182,8 +186,12 @@ class _Execution:
         self.paths = group.paths
         for path in self.options.cgroups:
             group = group.below(path)
-        for step in plan.affinity:
-            _set_affinity(step)
+        if log.events is not None:
+            log.events.done("open the container's namespaces and cgroups")
+        if plan.affinity:
+            from pyruntime.engine.child import affinity
+
+            affinity.apply(plan.affinity)
         request = launch.Request(
             plan,
             arrays,
@@ -372,14 +380,6 @@ class _Execution:
             seccomp.relay()
             self.undo.push(seccomp.close)
         return seccomp
-
-
-def _set_affinity(step: Step) -> None:
-    """Let this process run on the CPUs of the step alone. Raises Error where none of them can be used."""
-    try:
-        os.sched_setaffinity(0, step.args["cpus"])
-    except OSError as error:
-        raise messages.step_error(step, error.errno or 0, "", "") from None
 
 
 def _check_mapped(user: "User", linux: "Linux") -> None:

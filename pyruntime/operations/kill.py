@@ -2,6 +2,7 @@
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.cgroup.files import SIGKILL
@@ -71,6 +72,8 @@ def send(pid: int, started: int, signal: int, container_id: str) -> None:
         error = -pidfd if pidfd < 0 else 0 if process.alive(pid, started) else 3
         if not error:
             error = -lib.pyr_pidfd_send_signal(pidfd, signal)
+            if log.events is not None:
+                log.events.done(f"send signal {signal} to process {pid}")
         if error == 3:
             raise Error(f"cannot kill container {container_id!r}", "container not running", clause=_CLAUSE)
         if error:

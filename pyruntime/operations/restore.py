@@ -162,6 +162,8 @@ class _Restoration:
                 request["inherit_fd"].append({"key": external.namespace_key(name), "fd": namespaces[-1]})
             # CRIU wants the root filesystem to be a mount, and nothing over its parent.
             _bind(rootfs, mountpoint)
+            if log.events is not None:
+                log.events.begin("criu makes the processes")
             try:
                 response = swrk.run(
                     rpc.RESTORE,
@@ -174,6 +176,8 @@ class _Restoration:
                     started=self._join_cgroup,
                 )
             finally:
+                if log.events is not None:
+                    log.events.end()
                 _unbind(mountpoint)
         except OSError as error:
             raise Error(_DOING, error.filename or "", errno=error.errno or 0) from None

@@ -1,6 +1,7 @@
 """The start operation (runtime.md#start): the program of a created container is executed."""
 
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.protocol import messages
 from pyruntime.store import container as containers
@@ -38,6 +39,9 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
         if connection < 0 or state is None:
             status = container.status(state)
             raise Error(f"cannot start container {container_id!r}", f"it is {status}, not created", clause=_CLAUSE)
+        if log.events is not None:
+            log.events.child = state["pid"]
+            log.events.done(f"lock {container.path}, read the state, connect to the start gate")
         relay = _go(container, state, connection)
     _forward(relay, state["pid"], accompanied)
 
@@ -109,11 +113,21 @@ def _let_go(container: "Container", state: "StateFile", connection: int) -> None
     """
     try:
         messages.send(connection, messages.GO)
+        if log.events is not None:
+            log.events.begin("wait for execve", "kernel")
         heard = b""
         while chunk := messages.read(connection):
             heard += chunk
     finally:
         os.close(connection)
+    # Of an init whose create was called with --debug or --trace: its events, a line each.
+    while heard[:1] == messages.TOLD:
+        line, _, heard = heard.partition(b"\n")
+        if log.events is not None:
+            log.events.told(line)
+    if log.events is not None:
+        log.events.end()
+        messages.received(heard)
     if heard == messages.EXECUTES and _has_executed(container, state):
         return
     raise _why_not(container, state, heard.removeprefix(messages.EXECUTES))

@@ -32,6 +32,13 @@ class Step:
 
         return step_text(self.op, self.args)
 
+    def for_a_log(self) -> str:
+        """The same without what must not be in a log: the environment of a program, the name of a session keyring."""
+        from pyruntime.plan.step_text import step_text
+
+        secret = "name" if self.op == "keyring" else "env"
+        return step_text(self.op, {name: value for name, value in self.args.items() if name != secret})
+
     def __repr__(self) -> str:
         return f"Step({self.op}, {self.args}, {self.pointer!r}, {self.clause!r})"
 

@@ -4,7 +4,7 @@ import select
 import time
 
 from pyruntime._stub import lib
-from pyruntime.base import jsonio
+from pyruntime.base import jsonio, log
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
@@ -56,6 +56,8 @@ def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | 
     # Files instead of pipes: a hook that does not read its stdin, or leaves a daemon with its stdout, holds up nobody.
     stdin = os.memfd_create("state", os.MFD_CLOEXEC)
     output = os.memfd_create("output", os.MFD_CLOEXEC)
+    if log.events is not None:
+        log.events.begin(step, "hooks")
     try:
         os.write(stdin, jsonio.dumps(state).encode())
         os.lseek(stdin, 0, os.SEEK_SET)
@@ -74,6 +76,8 @@ def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | 
                 log_of="hook's output",
             )
     finally:
+        if log.events is not None:
+            log.events.end()
         os.close(stdin)
         os.close(output)
 

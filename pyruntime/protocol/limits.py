@@ -3,6 +3,7 @@
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.protocol import messages
 
@@ -28,6 +29,8 @@ def apply(pid: int, steps: "list[Step]", preserve_fds: int) -> None:
             _schedule(pid, step)
         else:
             _oom_score_adj(pid, step)
+        if log.events is not None:
+            log.events.done(step)
 
 
 def _schedule(pid: int, step: "Step") -> None:

@@ -3,7 +3,7 @@
 import errno
 
 from pyruntime._stub import ffi, lib
-from pyruntime.base import jsonio
+from pyruntime.base import jsonio, log
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
@@ -19,6 +19,8 @@ MOUNTED, WAITS, FAILED, GO = b"M", b"W", b"F", b"G"
 READY, EXECUTES = bytes([lib.MESSAGE_READY]), bytes([lib.MESSAGE_EXECUTES])
 # It follows FAILED, whose JSON has no such byte: on a stream nothing else tells where that ends.
 PROGRAM = bytes([lib.MESSAGE_PROGRAM])
+# Events for --debug and --trace: init's, and the stub's.
+TOLD, MARK = b"D", bytes([lib.MESSAGE_MARK])
 
 # Characters of one field; JSON may take twelve bytes for each, and a message has 65536.
 _LIMIT = 1000
@@ -284,6 +286,61 @@ class Report:
         self.text = text_of(raw.text)
 
 
+# Kind of a message -> what it says.
+_SAID = {
+    lib.MESSAGE_MAPS: "waits for its id maps",
+    lib.MESSAGE_PID: "pid",
+    lib.MESSAGE_STEP: "a step failed",
+    lib.MESSAGE_SPAWN: "cannot begin its steps",
+    lib.MESSAGE_READY: "ready",
+    lib.MESSAGE_EXECUTES: "executes the program next",
+    MOUNTED[0]: "mounted",
+    WAITS[0]: "waits for start",
+    FAILED[0]: "failed",
+    GO[0]: "go on",
+}
+
+
+def _named(message: bytes) -> str:
+    """Return which message it is, for people."""
+    if not message:
+        return "end of the connection"
+    return f"{chr(message[0])} ({_SAID.get(message[0], 'unknown')})"
+
+
+def received(message: bytes) -> None:
+    """Record the message that the host has received; only with --debug or --trace."""
+    if log.events is not None:
+        log.events.note(f"message {_named(message)}, received")
+
+
+def told(message: bytes, steps: "list[Step]") -> bool:
+    """Take an event of the container's process; tell whether `message` is one. Only with --debug or --trace.
+
+    steps  those that have numbers (engine/child/step_array.py)
+    """
+    if log.events is None or message[:1] not in (TOLD, MARK):
+        return False
+    if message[:1] == TOLD:
+        log.events.told(message)
+        return True
+    raw = ffi.new("struct message_mark *")
+    ffi.memmove(raw, message, min(len(message), ffi.sizeof("struct message_mark")))
+    stage = _STAGES.get(raw.step)
+    if stage is not None:
+        log.events.mark(stage, raw.begin, raw.end)
+    elif raw.step < len(steps):
+        log.events.mark(steps[raw.step], raw.begin, raw.end)
+    return True
+
+
+_STAGES = {
+    lib.STAGE_NAMESPACES: "enter the namespaces, with the wait for id maps",
+    lib.STAGE_CGROUPS: "join the cgroups",
+    lib.STAGE_PROGRAM: "find the program and set limits",
+}
+
+
 def read(sync: int) -> bytes:
     """Return the next message, b"" when nobody is left to send one. Raises Error.
 
@@ -301,6 +358,8 @@ def read(sync: int) -> bytes:
 
 def send(sync: int, message: bytes) -> bool:
     """Send `message`; False when nobody is there to read it. Raises Error where it cannot be sent."""
+    if log.events is not None:
+        log.events.note(f"message {_named(message)}, sent")
     result = lib.pyr_send(sync, message, len(message))
     if result < 0 and -result not in (errno.EPIPE, errno.ECONNRESET):
         raise Error("cannot reach the container's process", step="sendto", errno=-result)

@@ -261,13 +261,18 @@ def test_many_processes_at_the_same_time_in_one_container(ctr):
         assert list(pool.map(execute, range(24))) == [""] * 24
 
 
-@pytest.mark.xfail(
-    strict=False, reason="3 of some 55 runs lost the output of one of 24 containers; the cause is not known yet"
-)
-def test_containers_made_at_the_same_time_all_run(containerd, ctr):
+def test_containers_made_at_the_same_time_all_run(containerd, ctr, tmp_path):
+    """The shim writes what they say to files.
+
+    ctr gives up a FIFO that it has not opened when the container has ended already, with every runtime: its output is
+    lost then, more often the faster the runtime is.
+    """
+
     def run(number):
+        said = tmp_path / str(number)
         script = f"echo {number}; exit {number}"
-        return ctr("run", "--rm", IMAGE, f"c{number}", "sh", "-c", script, status=number).stdout
+        ctr("run", "--rm", "--log-uri", f"file://{said}", IMAGE, f"c{number}", "sh", "-c", script, status=number)
+        return said.read_text()
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(run, range(24))) == [f"{number}\n" for number in range(24)]

@@ -1,6 +1,7 @@
 """The file of --pid-file: the pid of the new process, for the caller."""
 
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 
 
@@ -21,3 +22,5 @@ def write_pid_file(path: str, pid: int) -> None:
             raise
     except OSError as error:
         raise Error(f"cannot write the pid file {path}", errno=error.errno or 0) from None
+    if log.events is not None:
+        log.events.done(f"write the pid to {path}")

@@ -2,6 +2,7 @@
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.engine.caller.console_socket import open_socket
 
@@ -20,3 +21,5 @@ def send(path: str, pidfd: int, kind: bytes) -> None:
         os.close(sock)
     if sent < 0:
         raise Error(f"cannot send the pidfd to {path}", errno=-sent)
+    if log.events is not None:
+        log.events.done(f"send a pidfd to {path}")

@@ -7,6 +7,10 @@ from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.files import write_file
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.plan.step import Step
+
 _KILL = 9
 _LAST_PATIENCE = 5000  # milliseconds for a killed process to end: one that is frozen does not
 PATIENCE = 1000  # milliseconds after which the host looks whether it still makes sense to wait for a message
@@ -21,16 +25,18 @@ class Child:
 
     pid, pidfd  0 and -1 until it exists
     sync        the socket to it
+    steps       those that its events are about, by number; none without --debug and --trace
     late        the file by which it joins the group that limits its memory, once it is ready; "" for none
     """
 
-    __slots__ = ("late", "pid", "pidfd", "sync")
+    __slots__ = ("late", "pid", "pidfd", "steps", "sync")
 
     def __init__(self, sync: int) -> None:
         self.sync = sync
         self.pid = 0
         self.pidfd = -1
         self.late = ""
+        self.steps: list[Step] = []
 
     def kill(self) -> None:
         """End the process, wait for its end, and let go of it. For a container that is given up."""

@@ -1,6 +1,7 @@
 """The maps of a new user namespace, by the host (user_namespaces(7), config-linux.md#user-namespace-mappings)."""
 
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ def write(pid: int, steps: "list[Step]") -> None:
     for step in steps:
         if step.op in ("uid_map", "gid_map"):
             _write_map(pid, step)
+            if log.events is not None:
+                log.events.done(step)
 
 
 def _write_map(pid: int, step: "Step") -> None:

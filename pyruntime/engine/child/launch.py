@@ -4,6 +4,7 @@ import errno
 
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.engine.child.child import PATIENCE, Child, ends, reap, signal_to_end
 from pyruntime.init import main as init
@@ -75,6 +76,9 @@ def spawn(request: Request, undo: "Undo") -> Child:
     lib.pyr_set_patience(child.sync, PATIENCE)
     sync = host_files.own(pair[1])
     spawn, stub = _spawn_request(request, child, sync)
+    if log.events is not None:
+        child.steps = request.arrays.numbered
+        stub.marks = sync
     network = _network(plan, host_files)
     pidfd = ffi.new("int *", -1)
     # The user's own systemd owns the group, but no group that is above both it and this process: the kernel lets nobody
@@ -83,6 +87,11 @@ def spawn(request: Request, undo: "Undo") -> Child:
     users = cgroup.unit is not None and cgroup.unit["user"]
     attach = False
     pid = lib.pyr_spawn(spawn, stub, pidfd)
+    if log.events is not None and pid != 0:
+        log.events.child = max(pid, 0)
+        log.events.done(f"clone3 makes process {pid}" if pid > 0 else "clone3 fails")
+        for step in plan.namespaces:
+            log.events.note(step)
     if users and pid == -errno.EACCES:
         attach = True
         spawn.cgroup = -1
@@ -244,6 +253,8 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
         child.await_end()
         os.close(child.pidfd)
         child.pid, child.pidfd = pid, lib.pyr_pidfd_open(pid)
+        if log.events is not None:
+            log.events.child = pid
         if child.pidfd < 0:
             raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-child.pidfd)
         messages.send(child.sync, messages.GO)
@@ -268,7 +279,14 @@ def _hear(child: Child) -> bytes:
 
 def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
     """Return the child's next message, which must be of `kind`. Raises Error for any other and for its death."""
+    if log.events is not None:
+        log.events.begin("wait for the container's process", "kernel")
     message = _hear(child)
+    if log.events is not None:
+        while messages.told(message, child.steps):
+            message = _hear(child)
+        log.events.end()
+        messages.received(message)
     if message[:1] == kind:
         return message
     if not message:
@@ -278,6 +296,10 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
 
 def left(ready: bytes, plan: "Plan") -> "list[Step]":
     """Return the limits that the child's message of being ready leaves to the host."""
+    if log.events is not None:
+        for index, step in enumerate(plan.limits):
+            if index not in ready[1:]:
+                log.events.note(step)  # which the process has done itself
     return [step for index, step in enumerate(plan.limits) if index in ready[1:]]
 
 
@@ -306,7 +328,12 @@ def expect_execution(child: Child, request: Request, config: "Config") -> None:
     expect(child, plan, messages.EXECUTES)
     if seccomp is not None and seccomp.listener >= 0:
         _pass_listener(child, plan, seccomp)
+    if log.events is not None:
+        log.events.begin("wait for execve", "kernel")
     message = _hear(child)
+    if log.events is not None:
+        log.events.end()
+        messages.received(message)
     if message or not process.has_executed(child.pid):
         raise _why_not(child, request, message, config)
 

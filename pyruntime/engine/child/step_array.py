@@ -4,6 +4,7 @@ import sys
 
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,10 +81,12 @@ _EVERY = (1 << _WORD) - 1
 class StepArrays:
     """Arrays of steps that share one arena.
 
+    numbered  with --debug or --trace, the steps in the order of their numbers (struct step.number)
+
     Descriptors opened for a step are looked up by the step's identity in `trees` (for `fd`) and `maps` (for `userns`).
     """
 
-    __slots__ = ("_arena", "_offsets", "_pinned", "maps", "trees")
+    __slots__ = ("_arena", "_offsets", "_pinned", "maps", "numbered", "trees")
 
     def __init__(self) -> None:
         # Offset 0 is the empty string, so a field that is not set says "not given".
@@ -92,6 +95,7 @@ class StepArrays:
         self._pinned: list[object] = []
         self.trees: dict[int, int] = {}
         self.maps: dict[int, int] = {}
+        self.numbered: list[Step] = []
 
     def _string(self, text: "str | list[str]") -> int:
         """Return the offset of `text`; a list is its items, each ended by NUL, and an empty one."""
@@ -117,6 +121,9 @@ class StepArrays:
             item.op = OPERATIONS.get(step.op, lib.OP_EXECVE)
             item.fd = self.trees.get(id(step), -1)
             item.userns = self.maps.get(id(step), -1)
+            if log.events is not None:
+                item.number = len(self.numbered)
+                self.numbered.append(step)
             if step.op in _VALUES or step.op in _OF_PROCESS:
                 self._fill(item, step)
                 continue
@@ -155,8 +162,8 @@ class StepArrays:
         """
         arena = ffi.from_buffer(self._arena)
         stub = ffi.new("struct stub *")
-        stub.arena = ffi.cast("char *", arena)
-        stub.root = stub.proc = stub.terminal = stub.ruleset = stub.restriction = -1
+        stub.arena, stub.arena_size = ffi.cast("char *", arena), len(self._arena)
+        stub.root = stub.proc = stub.terminal = stub.ruleset = stub.restriction = stub.marks = -1
         stub.console_socket = console
         self._pinned += [arena, stub]
         return stub

@@ -5,6 +5,7 @@ Netlink is spoken by pyroute2, which is loaded here, and so only where a configu
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
+from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.plan.net_devices import CLAUSE, POINTER
 from pyruntime.spec.rules.network import is_template
@@ -68,6 +69,8 @@ def move(steps: "list[Step]", namespace: int, undo: "Undo") -> None:
         for device in devices:
             undo.push(device.give_back, namespace)
             device.move(host, inside, namespace)
+            if log.events is not None:
+                log.events.done(device.step)
 
 
 def _check_foreign(namespace: int, step: "Step") -> None:
@@ -86,10 +89,10 @@ def _check_foreign(namespace: int, step: "Step") -> None:
 class _Device:
     """A network device, and what of it does not survive the move."""
 
-    __slots__ = ("_addresses", "_index", "_step", "_up")
+    __slots__ = ("_addresses", "_index", "_up", "step")
 
     def __init__(self, step: "Step", host: "_Socket") -> None:
-        self._step = step
+        self.step = step
         self._index, flags = host.device(step.args["device"], step)
         if flags & _IFF_LOOPBACK:
             raise self._refused("the loopback device belongs to its namespace")
@@ -105,8 +108,8 @@ class _Device:
 
         Upholds config-linux.md#network-devices/move-checked, config-linux.md#network-devices/name-taken.
         """
-        name = self._step.args["name"]
-        if not is_template(name) and inside.has(name, self._step):
+        name = self.step.args["name"]
+        if not is_template(name) and inside.has(name, self.step):
             raise self._refused(f"a device in its network namespace has the name {name}")
 
     def move(self, host: "_Socket", inside: "_Socket", namespace: int) -> None:
@@ -116,7 +119,7 @@ class _Device:
         config-linux.md#namespace-lifecycle-and-container-termination/not-managed,
         config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back.
         """
-        step = self._step
+        step = self.step
         index = self._transfer(host, inside, namespace, step.args["name"])
         self._restore(inside, index)
         inside.call(step, lambda link: link.link("set", index=index, state="up"))
@@ -127,13 +130,13 @@ class _Device:
         try:
             with _Socket() as host, _Socket(namespace) as inside:
                 index = self._index
-                if not host.has(self._step.args["device"], self._step):
-                    index = self._transfer(inside, host, own, self._step.args["device"])
+                if not host.has(self.step.args["device"], self.step):
+                    index = self._transfer(inside, host, own, self.step.args["device"])
                 elif not self._addresses:
                     return
                 self._restore(host, index)
                 if self._up:
-                    host.call(self._step, lambda link: link.link("set", index=index, state="up"))
+                    host.call(self.step, lambda link: link.link("set", index=index, state="up"))
         finally:
             os.close(own)
 
@@ -145,7 +148,7 @@ class _Device:
 
         Upholds config-linux.md#network-devices/attributes-kept.
         """
-        step = self._step
+        step = self.step
         passing = f"pyr{os.urandom(4).hex()}"
         origin.call(step, lambda link: link.link("set", index=self._index, net_ns_fd=namespace, ifname=passing))
         self._index, _ = target.device(passing, step)
@@ -154,7 +157,7 @@ class _Device:
 
     def _restore(self, target: "_Socket", index: int) -> None:
         # Upholds config-linux.md#network-devices/attributes-kept.
-        present = target.call(self._step, lambda link: list(link.get_addr(index=index)))
+        present = target.call(self.step, lambda link: list(link.get_addr(index=index)))
         there = {(message["family"], message["prefixlen"], message.get_attr("IFA_ADDRESS")) for message in present}
         for message in self._addresses:
             if (message["family"], message["prefixlen"], message.get_attr("IFA_ADDRESS")) in there:
@@ -166,14 +169,14 @@ class _Device:
             if flags:
                 words["flags"] = flags
             target.call(
-                self._step,
+                self.step,
                 lambda link, message=message, words=words: link.addr(
                     "add", index=index, family=message["family"], prefixlen=message["prefixlen"], **words
                 ),
             )
 
     def _refused(self, reason: str) -> Error:
-        return _refused(self._step, reason, 0)
+        return _refused(self.step, reason, 0)
 
 
 def _flags(message: "Any") -> int:

@@ -151,9 +151,14 @@ def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
     """Take signals until the container has ended and its last output is written."""
     held = _held_signals()
     status = _exit_status(pid)
+    if log.events is not None:
+        log.events.begin("the program runs", "program")
+        log.events.flush()
     while True:
         if status is not None:
             if terminal is None or terminal.drained:
+                if log.events is not None:
+                    log.events.end()
                 return status
             terminal.finish()
         number = _check("sigtimedwait", lib.pyr_take_signal(held, True))

@@ -1,0 +1,106 @@
+/* What a process that comes to its program without Python has of the host's memory: all but Python's objects.
+ *
+ * It needs none of them, and none should be where processes of the container can see it. To leave them out also costs
+ * less than to copy their page tables, and to copy each page that the host writes to afterwards. What is left out is a
+ * list of what Python's own allocator has asked for (csrc/launcher/cpython.c), and nothing else: the C library and the
+ * dynamic linker have what they need in their own data, on the stack and in the heap, none of which is on that list. What
+ * the process is told to do is in Python's memory, and so it is gathered in a mapping of its own before. Where any of that
+ * cannot be, as in an interpreter that was not built with the program, the process has a copy of all.
+ */
+#include "detach.h"
+
+#include <sys/mman.h>
+
+#include "filter.h"
+#include "stub.h"
+
+enum { INSTRUCTION = 8 /* bytes of a struct sock_filter */ };
+
+/* ---- Gathering ---- */
+
+struct region {
+    char *base;               /* NULL while only the size is wanted */
+    size_t used;
+};
+
+/* A copy of it in the region; the thing itself while only the size is wanted. */
+static void *keep(struct region *region, const void *thing, size_t size) {
+    size_t at = (region->used + 15) & ~(size_t)15;
+    region->used = at + size;
+    if (!region->base || !thing)
+        return (void *)(uintptr_t)thing;
+    return memcpy(region->base + at, thing, size);
+}
+
+/* `spare` more places follow the strings and their NULL. */
+static char **keep_vector(struct region *region, char *const *vector, size_t spare) {
+    size_t count = 0;
+    while (vector[count])
+        count++;
+    char **kept = keep(region, vector, (count + 1 + spare) * sizeof *vector);
+    for (size_t i = 0; i < count; i++)
+        kept[i] = keep(region, kept[i], strlen(kept[i]) + 1);
+    return kept;
+}
+
+static struct execution *keep_execution(struct region *region, const struct execution *execution) {
+    struct execution *kept = keep(region, execution, sizeof *execution);
+    kept->argv = keep_vector(region, kept->argv, 0);
+    kept->env = keep_vector(region, kept->env, 1);
+    kept->limits = keep(region, kept->limits, kept->limit_count * sizeof *kept->limits);
+    struct filter *filter = kept->filter = keep(region, kept->filter, sizeof *kept->filter);
+    filter->program = keep(region, filter->program, (size_t)filter->length * INSTRUCTION);
+    filter->message = keep(region, filter->message, filter->size);
+    return kept;
+}
+
+static struct spawn *keep_spawn(struct region *region, const struct spawn *spawn) {
+    struct spawn *kept = keep(region, spawn, sizeof *spawn);
+    kept->tasks = keep(region, kept->tasks, kept->task_count * sizeof *kept->tasks);
+    kept->joins = keep(region, kept->joins, kept->join_count * sizeof *kept->joins);
+    kept->build = keep(region, kept->build, kept->build_count * sizeof *kept->build);
+    kept->process = keep(region, kept->process, kept->process_count * sizeof *kept->process);
+    kept->execution = keep_execution(region, kept->execution);
+    return kept;
+}
+
+static struct stub *keep_stub(struct region *region, const struct stub *stub) {
+    struct stub *kept = keep(region, stub, sizeof *stub);
+    kept->arena = keep(region, kept->arena, kept->arena_size);
+    return kept;
+}
+
+/* Replaces both by copies in a mapping that the caller unmaps: `region` and its size. */
+static bool gather(struct detached *detached, struct spawn **spawn, struct stub **stub) {
+    struct region region = {0};
+    keep_spawn(&region, *spawn);
+    keep_stub(&region, *stub);
+    void *base = mmap(NULL, region.used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        return false;
+    detached->region = base;
+    detached->size = region.used;
+    region = (struct region){.base = base};
+    *spawn = keep_spawn(&region, *spawn);
+    *stub = keep_stub(&region, *stub);
+    return true;
+}
+
+/* ---- Leaving out ---- */
+
+void detach(struct detached *detached, struct spawn **spawn, struct stub **stub) {
+    *detached = (struct detached){0};
+    if (!python_memory || !gather(detached, spawn, stub))
+        return;
+    detached->memory = python_memory();
+    for (const struct extent *extent = detached->memory; extent->begin; extent++)
+        (void)!madvise((void *)extent->begin, extent->end - extent->begin, MADV_DONTFORK);
+}
+
+void attach_again(const struct detached *detached) {
+    if (!detached->region)
+        return;
+    for (const struct extent *extent = detached->memory; extent->begin; extent++)
+        (void)!madvise((void *)extent->begin, extent->end - extent->begin, MADV_DOFORK);
+    munmap(detached->region, detached->size);
+}
