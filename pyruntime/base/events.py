@@ -47,14 +47,14 @@ class Event:
     """Something that was done, or that happened.
 
     row      which process it is about: one of ROWS
-    what     in words, or the call of a step
+    what     in words, or the step of the plan
     begin    nanoseconds since the epoch
     end      the same; equal to `begin` for what takes no time, such as a message
     pointer  JSON pointer of the element of config.json that asks for it, or ""
     clause   of the runtime-spec, or ""
     """
 
-    __slots__ = ("begin", "clause", "end", "pointer", "row", "what")
+    __slots__ = ("_what", "begin", "clause", "end", "pointer", "row")
 
     def __init__(self, row: str, what: "str | Step", begin: int, end: int = 0) -> None:
         self.row = row
@@ -62,9 +62,14 @@ class Event:
         self.end = end or begin
         self.pointer = self.clause = ""
         if not isinstance(what, str):
-            self.pointer, self.clause, what = what.pointer, what.clause, what.for_a_log()
-        what = printable(what)
-        self.what = what if len(what) <= _LONGEST else f"{what[: _LONGEST - 1]}…"
+            self.pointer, self.clause = what.pointer, what.clause
+        self._what = what
+
+    @property
+    def what(self) -> str:
+        """What was done, in words or as a call. Made when it is written, because that takes longer than many a step."""
+        what = printable(self._what if isinstance(self._what, str) else self._what.for_a_log())
+        return what if len(what) <= _LONGEST else f"{what[: _LONGEST - 1]}…"
 
 
 class Events:

@@ -52,8 +52,8 @@ def picture(bars: "list[Bar]") -> str:
         about = f"  ({bar.pointer})" if bar.pointer else ""
         y = bottom + 60 + 16 * number
         lines.append(f'<rect x="10" y="{y - 10}" width="10" height="10" fill="{_COLOURS[bar.row]}"/>')
-        lines.append(f'<text x="75" y="{y}" text-anchor="end">{bar.took:.2f} ms</text>')
-        lines.append(f'<text x="85" y="{y}">{_escaped(_short(bar.what + about, 150))}</text>')
+        lines.append(f'<text x="85" y="{y}" text-anchor="end">{bar.took:.2f} ms</text>')
+        lines.append(f'<text x="97" y="{y}">{_escaped(_short(bar.what + about, 150))}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
