@@ -1,4 +1,4 @@
-/* The program: found as execvp(3) finds it, checked at create, executed at start (config.md#process).
+/* The program: found in PATH, checked at create, executed at start (config.md#process).
  *
  * Nothing here allocates memory: see identity.c.
  */
@@ -142,9 +142,10 @@ static int find(struct execution *execution, struct stub *stub) {
     char words[sizeof stub->text] = "";
     for (const char *directory = search_path(execution->env);;) {
         size_t length = strcspn(directory, ":");
-        int wrote = length ? snprintf(execution->path, size, "%.*s/%s", (int)length, directory, program)
-                           : snprintf(execution->path, size, "./%s", program);
-        int error = wrote > 0 && (size_t)wrote < size ? why_not_executable(execution->path) : ENAMETOOLONG;
+        int wrote = snprintf(execution->path, size, "%.*s/%s", (int)length, directory, program);
+        int error = (size_t)wrote < size ? why_not_executable(execution->path) : ENAMETOOLONG;
+        if (!length) /* the working directory for execvp(3), no directory for runc and crun */
+            error = ENOENT;
         if (!error)
             return 0;
         if (error == EACCES && worst != EACCES) {

@@ -276,9 +276,18 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
         from pyruntime.protocol import hooks
 
         state = {**orders.state, "status": "created", "pid": os.getpid()}
-        hooks.run(plan.hooks["startContainer"], state, orders.hook_files)
+        hooks.run(plan.hooks["startContainer"], state, orders.hook_files, _environment(orders))
     lib.pyr_execute(orders.execution, orders.stub, connection)
     raise messages.stub_error(plan, orders.stub)
+
+
+def _environment(orders: Orders) -> "list[str]":
+    """Return the environment of the program, as pyr_prepare has completed it."""
+    env = orders.execution.env
+    entries: list[str] = []
+    while env[len(entries)] != ffi.NULL:
+        entries.append(messages.text_of(env[len(entries)]))
+    return entries
 
 
 def _load(orders: Orders) -> None:

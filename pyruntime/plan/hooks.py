@@ -25,12 +25,12 @@ IN_CONTAINER = frozenset(["createContainer", "startContainer"])
 def hooks(config: "Config", kind: str) -> "Iterator[Step]":
     """Yield a "hook" step for each hook of `kind`, in the listed order.
 
-    A hook without `env` gets, as with runc, the environment of the container's process when it runs in the container's
-    namespaces and the runtime's own (None) otherwise.
+    A hook without `env` gets, as with runc, the environment of who runs it (None): the runtime's own, and that of the
+    container's process in startContainer, which has HOME already. In createContainer it is that of the configuration.
 
     Upholds config.md#posix-platform-hooks/listed-order.
     """
-    inherited = (config.get("process") or {}).get("env") or [] if kind in IN_CONTAINER else None
+    inherited = (config.get("process") or {}).get("env") or [] if kind == "createContainer" else None
     configured: dict[str, list[Hook]] = config.get("hooks") or {}  # type: ignore[assignment]  # `kind` is a variable
     for index, hook in enumerate(configured.get(kind) or ()):
         yield Step(

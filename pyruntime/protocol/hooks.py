@@ -20,16 +20,28 @@ NOWHERE = (-1, -1)
 _OURS = frozenset(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
 
 
-def run(steps: "list[Step]", state: "dict[str, object]", files: "tuple[int, int] | None" = None) -> None:
+def run(
+    steps: "list[Step]",
+    state: "dict[str, object]",
+    files: "tuple[int, int] | None" = None,
+    inherited: "list[str] | None" = None,
+) -> None:
     """Run the hooks of `steps` one after the other with `state` on stdin. Raises Error at the first that fails.
+
+    inherited  the environment of hooks that have none of their own, NAME=VALUE; without it this process's
 
     Upholds runtime.md#lifecycle/prestart, runtime.md#lifecycle/create-runtime, runtime.md#lifecycle/create-container.
     """
     for step in steps:
-        run_one(step, state, files)
+        run_one(step, state, files, inherited)
 
 
-def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | None" = None) -> None:
+def run_one(
+    step: "Step",
+    state: "dict[str, object]",
+    files: "tuple[int, int] | None" = None,
+    inherited: "list[str] | None" = None,
+) -> None:
     """Run one hook to its end. Raises Error when it cannot be started, fails, or outlives its timeout (seconds).
 
     files  descriptors for its stdout and stderr, -1 for none; without them they are opened as annotations in `state`
@@ -48,7 +60,7 @@ def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | 
 
         files = hook_output.open_files(state)
         try:
-            return run_one(step, state, files)
+            return run_one(step, state, files, inherited)
         finally:
             hook_output.close(files)
     path, timeout = step.args["path"], step.args["timeout"]
@@ -62,7 +74,7 @@ def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | 
         os.write(stdin, jsonio.dumps(state).encode())
         os.lseek(stdin, 0, os.SEEK_SET)
         try:
-            pid = _spawn(step, stdin, *(output if fd < 0 else fd for fd in files or NOWHERE))
+            pid = _spawn(step, inherited, stdin, *(output if fd < 0 else fd for fd in files or NOWHERE))
         except OSError as error:
             raise Error(doing, pointer=step.pointer, clause=step.clause, errno=error.errno or 0) from None
         status = _wait(pid, timeout)
@@ -82,8 +94,8 @@ def run_one(step: "Step", state: "dict[str, object]", files: "tuple[int, int] | 
         os.close(output)
 
 
-def _spawn(step: "Step", stdin: int, stdout: int, stderr: int) -> int:
-    env = step.args["env"]
+def _spawn(step: "Step", inherited: "list[str] | None", stdin: int, stdout: int, stderr: int) -> int:
+    env = step.args["env"] or inherited
     if env is None:
         environment = {name: value for name, value in os.environ.items() if name not in _OURS}
     else:

@@ -115,19 +115,27 @@ def _explain(error: Any, root: Schema, at: str) -> Error:
         pointer=place,
         value=_shortened(value),
         clause=next((str(node["$comment"]) for node in reversed(nodes) if "$comment" in node), ""),
-        advice="write the number without fraction or exponent" if _is_integral(value, error) else "",
+        advice=_advice(error, nodes),
     )
+
+
+def _advice(error: Any, nodes: "list[Schema]") -> str:
+    """Return what to do about a value of the wrong type, where that is plain."""
+    if error.validator != "type":
+        return ""
+    if error.instance is None and error.absolute_path and isinstance(error.absolute_path[-1], str):
+        name = error.absolute_path[-1]
+        holder = next((node for node in reversed(nodes) if name in node.get("properties", ())), {})
+        return "" if name in holder.get("required", ()) else "leave it out: null stands for no value here"
+    if isinstance(error.instance, float) and error.validator_value == "integer":
+        return "write the number without fraction or exponent"
+    return ""
 
 
 def _dotted(place: str) -> str:
     """Return a pointer as people write it, its end alone where names of absurd length are in it."""
     text = pointer.dotted(place)
     return text if len(text) <= _LONGEST_VALUE else f"…{text[1 - _LONGEST_VALUE :]}"
-
-
-def _is_integral(value: object, error: Any) -> bool:
-    """Tell whether the number is wrong only in how it is written."""
-    return isinstance(value, float) and error.validator == "type" and error.validator_value == "integer"
 
 
 def _nodes(root: Schema, path: "list[Any]", start: "Schema | None" = None) -> "list[Schema]":

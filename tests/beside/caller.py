@@ -14,6 +14,7 @@ import socket
 import subprocess
 import termios
 import threading
+import time
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -39,10 +40,9 @@ def _prctl(option, more=(0, 0, 0)):
 
 def _descriptors(numbers):
     """Hold some descriptors open which execve does not close."""
+    above = fcntl.fcntl(os.open("/etc/passwd", os.O_RDONLY), fcntl.F_DUPFD_CLOEXEC, 20)
     for number in numbers:
-        fd = os.open("/etc/passwd", os.O_RDONLY)
-        os.dup2(fd, number)
-        os.close(fd)
+        os.dup2(above, number)
 
 
 def _without_capability(number):
@@ -134,7 +134,7 @@ class _Streams:
         if self.controlling:
             os.setsid()
             fcntl.ioctl(self._slave, termios.TIOCSCTTY, 0)
-        above = [None if fd is None else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in self.fds]
+        above = [None if fd is None else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20) for fd in self.fds]
         for number, fd in enumerate(above):
             if fd is None:
                 os.close(number)
@@ -181,9 +181,9 @@ def called(place, words, who):
 
     def become():
         os.umask(0o022)
+        streams.install()
         for action, value in actions:
             action(value)
-        streams.install()
 
     listener = None
     if "console.sock" in " ".join(words):
@@ -192,10 +192,9 @@ def called(place, words, who):
         path.unlink(missing_ok=True)
         listener.bind(str(path))
         listener.listen()
-    # No thread of this process runs yet.
+    # No thread of this process runs yet. Its own descriptors close themselves; what `become` opens must stay.
     process = subprocess.Popen(
-        words, cwd=place.bundle, env=who.get("environment", ENVIRONMENT), preexec_fn=become,  # noqa: PLW1509
-        pass_fds=who.get("descriptors", ()),
+        words, cwd=place.bundle, env=who.get("environment", ENVIRONMENT), preexec_fn=become, close_fds=False,  # noqa: PLW1509
     )  # fmt: skip
     if listener:
         threading.Thread(target=_receive_console, args=(listener, _consoles), daemon=True).start()
@@ -210,6 +209,15 @@ def called(place, words, who):
         streams.close()
         if listener:
             listener.close()
+
+
+def await_children(seconds):
+    """Wait until the container's processes, which this process has adopted, have ended; not longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.002)
 
 
 def clean():

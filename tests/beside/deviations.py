@@ -10,16 +10,18 @@ import seen
 class Line:
     """One way in which what a process sees is unlike under runc and under crun.
 
-    what   in words
-    paths  of the values, as seen.py calls them; * is any text
-    why    the reason
-    where  names of variations, in which alone it may be seen; * is any text
+    what     in words
+    paths    of the values, as seen.py calls them; * is any text
+    why      the reason
+    where    names of variations, in which alone it may be seen; * is any text
+    certain  whether it is seen each time
     """
 
     what: str
     paths: tuple
     why: str
     where: tuple = ("*",)
+    certain: bool = True
 
     def covers(self, variation, path):
         """Tell whether this is about a difference at `path` in `variation`."""
@@ -29,6 +31,7 @@ class Line:
 
 
 LINES = (
+    # ---- Every container ----
     Line(
         "stdin is /dev/null: flags of the descriptor",
         ("*: descriptors: [012]: flags",),
@@ -43,7 +46,7 @@ LINES = (
     ),
     Line(
         "mode of /sys/fs/cgroup on cgroup v1",
-        ("*: mount points: /sys/fs/cgroup: mode", "*: root: sys: mode"),
+        ("*: mount points: *sys/fs/cgroup: mode",),
         "0755, as systemd mounts it on a host; runc and crun differ from each other",
     ),
     Line(
@@ -52,21 +55,51 @@ LINES = (
         "the empty filesystem has no room, so that a process that may remount it writable cannot fill memory with it",
     ),
     Line(
-        "what hides a file",
-        ("*: mounts: /proc/*: root", "*: mounts: /proc/*: source", "*: mounts: /proc/*: option: relatime"),
-        "the null device of the host, as with crun; runc takes the container's own, which an image may have replaced",
-        ("caller: streams closed*",),
-    ),
-    Line(
-        "/dev/console may be used by its number",
-        ("*: cgroup limits: devices/devices.list: c 5:1 rwm",),
-        "as with crun: config-linux.md#default-devices lists it",
-        ("caller: streams closed*",),
-    ),
-    Line(
         "`ro` among the options of a cgroup v1 mount",
-        ("*: mounts: /sys/fs/cgroup: option: r[ow]",),
+        ("*: mounts: *sys/fs/cgroup: option: r[ow]",),
         "the directory that holds the hierarchies is read-only, too, as the option says",
+    ),
+    Line(
+        "the same at another place",
+        ("*: mounts: /opt/given: option: r[ow]",),
+        "as above",
+        ("cgroup elsewhere",),
+    ),
+    # ---- The process ----
+    Line(
+        "where a name stands that is twice in the environment",
+        ("*: environment",),
+        "at the place of the last, whose value it has, as in newer versions of runc",
+        ("env twice", "exec"),
+    ),
+    Line(
+        "HOME of a user who is in no list",
+        ("process: environment",),
+        "`/`, as with runc (which refuses this uid)",
+        ("uid 4294967294",),
+    ),
+    Line(
+        "the owner of files and devices among the standard streams",
+        (
+            "*: descriptors: [012]: [ug]id",
+            "process: dev: null: [ug]id",
+            "process: mount points: */*: [ug]id",
+            "process: hidden: *: [ug]id",
+        ),
+        "only pipes, sockets and a terminal made for the container get the user as owner; a file or a device of the"
+        " host, `/dev/null` among them, keeps its owner whoever uses it here",
+        (
+            "cwd *",
+            "uid *",
+            "additional groups*",
+            "capabilities *",
+            "limits NPROC*",
+            "seccomp*",
+            "exec*",
+            "user namespace*",
+            "devices, *",
+            "bind, user namespace",
+        ),
     ),
     Line(
         "umask without `process.user.umask`",
@@ -76,57 +109,233 @@ LINES = (
         ("caller: umask*",),
     ),
     Line(
+        "umask of a process of `exec`",
+        ("*: umask",),
+        "`process.user.umask` of config.json holds for it as the rest of `process` does",
+        ("exec of a configuration with everything",),
+    ),
+    Line(
+        "limits of a process of `exec --process` whose document has none",
+        ("*: limits",),
+        "`process.rlimits` of config.json, so that a container's limit holds for all of its processes; with `rlimits`"
+        " in the document that",
+        ("exec --process",),
+    ),
+    Line(
+        "`oomScoreAdj` in the document of `exec --process`",
+        ("score: /proc/self/oom_score_adj",),
+        "it is set: config.md#linux-process/oom-score-set",
+        ("exec --process",),
+    ),
+    Line(
+        "`exec --process` with `terminal` where no standard stream is a terminal",
+        (
+            "status: *terminal.json*",
+            "runs: terminal",
+            "terminal: descriptors: [012]: *",
+            "terminal: limits",
+            "terminal: session keyring",
+        ),
+        "the process gets a terminal, and its output goes to standard output; runc fails, and crun after the process"
+        " has run",
+        ("exec --process",),
+    ),
+    Line(
+        "size of the terminal when the program starts",
+        ("*: descriptors: [012]: rows", "*: descriptors: [012]: columns"),
+        "it has that of the caller's from the first instruction on; with runc and crun it comes a moment later",
+        ("terminal of the caller",),
+        certain=False,
+    ),
+    Line(
+        "`scheduler`, `ioPriority`, time namespaces, `burst`",
+        ("status: *", "runs: *", "process: scheduling: *", "process: I/O priority", "process: cgroup limits: *burst*"),
+        "they came into the specification, or into runc and crun, after these versions",
+        ("scheduler *", "I/O priority", "time namespace", "cpu burst"),
+    ),
+    Line(
+        "`create` without `process`",
+        ("status: 1. create*",),
+        "config.md#process: it is required only when start is called",
+        ("no process",),
+    ),
+    Line(
+        "RLIMIT_NOFILE so small that the runtime itself could not live with it",
+        ("status: *", "runs: *"),
+        "it is set last",
+        ("limits NOFILE 4",),
+    ),
+    Line(
+        "a capability that is effective, and not permitted",
+        ("status: *", "runs: *"),
+        "config.md#linux-process/capability-no-failure: a warning, and the process runs without",
+        ("capabilities effective not in permitted",),
+    ),
+    # ---- The root filesystem and mounts ----
+    Line(
+        "a relative `root.path` that leads out of the bundle",
+        ("status: *", "runs: *"),
+        "an error: a link in a bundle may not choose another directory of the host. An absolute path may be anywhere",
+        ("root through ..",),
+    ),
+    Line(
+        "`mounts` without the default filesystems",
+        ("*",),
+        "config-linux.md#default-filesystems/available: what is not listed is there all the same",
+        ("no mounts", "procfs alone", "no /*"),
+    ),
+    Line(
+        "a tmpfs without `mode=`",
+        ("*: mounts: *: filesystem's option: mode=*",),
+        "the mode of the directory below is an option of the mount; runc and crun change the mode afterwards",
+    ),
+    Line(
+        "what the source of a bind mount forbids",
+        ("process: mounts: /opt/given: *", "process: mounts: /dev/*: option: *"),
+        "`nosuid`, `nodev`, `noexec` and `ro` of the source stay unless an option takes them away: who mounted it may"
+        " have had a reason",
+        ("bind of a read-only mount*", "bind, recursive ro", "bind, user namespace"),
+    ),
+    Line(
+        "an option that a bind mount cannot have",
+        ("status: *", "runs: *"),
+        "an error, as in newer versions of runc: a typing error of `ro` would leave a volume writable",
+        ("bind, an unknown option",),
+    ),
+    Line(
+        "`bind` as the type alone",
+        ("status: *", "runs: *"),
+        "a bind mount, which is what it says",
+        ("bind with a type alone",),
+    ),
+    Line(
+        "a mount inside of /proc",
+        ("status: *", "runs: *"),
+        "an error but for the files that others may serve: mounts.md",
+        ("tmpfs inside procfs",),
+    ),
+    Line(
+        "`remount` with `ro`",
+        ("process: mounts: /tmp: filesystem's option: r[ow]",),
+        "the filesystem is read-only, too, as mount(8) does it",
+        ("remount",),
+    ),
+    Line(
+        "mode of the file that is made for a bind mount",
+        ("left: /new/file",),
+        "0644, as of any new file; runc and crun differ from each other",
+        ("bind of a file where nothing is",),
+    ),
+    Line(
+        "what hides a file where /dev is read-only",
+        ("process: mounts: /proc/*: option: r[ow]",),
+        "it is the null device of the host, which is no part of the container's /dev",
+        ("/dev read-only",),
+    ),
+    # ---- Devices, limits ----
+    Line(
+        "one path for two different devices",
+        ("status: *", "runs: *"),
+        "an error: config-linux.md#devices; of two that agree one is made",
+        ("devices, twice",),
+    ),
+    Line(
+        "rules for devices that are not there",
+        ("*: cgroup limits: devices/devices.list: c 5:1 rwm",),
+        "/dev/console is among the default devices: config-linux.md#default-devices",
+        ("device rules none", "no resources"),
+    ),
+    Line(
+        "`memory.kernel`",
+        ("status: *", "runs: *"),
+        "an error on a kernel that has no such limit: a container that asks for one would run without. Leave it out",
+        ("memory, kernel",),
+    ),
+    Line(
+        "`intelRdt` on a host without",
+        ("status: *", "runs: *"),
+        "config-linux.md#intelrdt/no-resctrl: an error",
+        ("intelRdt on a host without",),
+    ),
+    # ---- Hooks ----
+    Line(
+        "standard streams of hooks",
+        ("*: descriptors: *",),
+        "files in memory in place of pipes: a hook that does not read, or leaves a daemon, holds up nobody; what it"
+        " says is part of the error when it fails. Annotations choose other files",
+        ("hooks*",),
+    ),
+    Line(
+        "the process group of hooks",
+        ("*: session: leads a group",),
+        "a group of its own, so that a timeout ends the hook's children, too",
+        ("hooks*",),
+    ),
+    Line(
+        "signals 32 and 33 in hooks",
+        ("*: signals: ignored",),
+        "the C library ignores them in whatever posix_spawn(3) starts: they are its own",
+        ("hooks*",),
+    ),
+    Line(
+        "the state that hooks are told",
+        ("*: told: *",),
+        "runtime.md#state: `created` once the container's namespaces are made, the version of the specification, and"
+        " `pid` and `annotations` always",
+        ("hooks*",),
+    ),
+    Line(
+        "the working directory of hooks",
+        ("prestart: cwd", "createRuntime: cwd", "poststart: cwd"),
+        "the caller's, since the specification names none; the state that they are told has `bundle`",
+        ("hooks of a caller elsewhere",),
+    ),
+    Line(
+        "what createContainer hooks meet",
+        ("createContainer: *",),
+        "the container is whole but for the root, which is bound twice until it is entered: its host name is set; its"
+        " keyring and its OOM score are for the program",
+        ("hooks*",),
+    ),
+    # ---- The caller ----
+    Line(
         "CPU affinity of the caller",
         ("*: affinity",),
         "the container has all CPUs of its cpuset, whatever the caller is bound to (newer versions of runc do so, too)",
         ("caller: one CPU*",),
     ),
     Line(
-        "where a name stands that is twice in the environment",
-        ("*: environment",),
-        "at the place of the last, whose value it has, as in newer versions of runc",
-        ("env twice", "exec"),
-    ),
-    Line(
-        "the owner of files and devices among the standard streams",
-        ("*: descriptors: [012]: [ug]id",),
-        "only pipes, sockets and a terminal made for the container get the user as owner; a file or a device of the"
-        " host keeps its owner whoever uses it here",
-        ("uid 1000", "exec", "user namespace"),
-    ),
-    Line(
         "a caller whose standard streams are closed",
         ("*: descriptors: [012]: *",),
         "they are /dev/null; runc lets its own pipes and directories of the host take their numbers, crun fails",
-        ("caller: streams closed*",),
-    ),
-    Line(
-        "`mounts` is empty",
-        ("*",),
-        "config-linux.md#default-filesystems/available: what is not listed is there all the same",
-        ("no mounts",),
+        ("caller: std* closed*", "caller: streams closed*"),
     ),
 )
-
 
 # With which peers, on which host, the lines were seen; elsewhere some of them need not be.
 SEEN_WITH = {"runc": "1.1.5", "crun": "1.8.1", "cgroups": "v1"}
 
 
-def unlisted(variation, found):
-    """Return those differences {path: values} of `variation` that have no line."""
-    return {path: values for path, values in found.items() if not any(line.covers(variation, path) for line in LINES)}
-
-
-def examples(measured):
-    """Return what shows each line: [(line, variation, path, values)], without those that nothing shows.
+def differing(measured, variation):
+    """Return the differences {path: values} that `variation` shows.
 
     measured  {variation: {runtime: {path: value}}}
     """
+    return seen.differences(measured[variation], measured["as it is"])
+
+
+def unlisted(measured, variation):
+    """Return those of the differences that have no line."""
+    found = differing(measured, variation).items()
+    return {path: values for path, values in found if not any(line.covers(variation, path) for line in LINES)}
+
+
+def examples(measured):
+    """Return what shows each line: [(line, variation, path, values)], without those that nothing shows."""
     shown = []
+    differences = {name: differing(measured, name) for name in measured}
     for line in LINES:
-        for variation, (ours, *theirs) in ((name, by.values()) for name, by in measured.items()):
-            found = seen.differences(ours, *theirs)
+        for variation, found in differences.items():
             path = next((path for path in found if line.covers(variation, path)), None)
             if path:
                 shown.append((line, variation, path, found[path]))
@@ -137,8 +346,10 @@ def examples(measured):
 def table(measured):
     """Return the lines of the table of docs/deviations.md."""
     rows = ["| difference | seen, for example, in | runc | crun | pyruntime | why |", "|---|---|---|---|---|---|"]
-    for line, variation, path, (ours, *theirs) in examples(measured):
-        cells = [f"`{_short(value)}`" for value in (*theirs, ours)]
+    found = {line: example for line, *example in examples(measured) if line.certain}
+    for line in LINES:
+        variation, path, (ours, *theirs) = found.get(line, (line.where[0], "not each time", ["", "", ""]))
+        cells = [f"`{_short(value)}`" if value != "" else "" for value in (*theirs, ours)]
         rows.append(f"| {line.what} | {variation}: {path} | {' | '.join(cells)} | {line.why} |")
     return rows
 

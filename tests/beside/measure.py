@@ -11,7 +11,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -26,7 +25,21 @@ WORK = Path("/mnt")
 PROBE = WORK / "probe"
 PATIENCE = 30  # seconds for one call of a runtime
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-DIRECTORIES = ("bin", "dev", "etc", "home/u", "opt/given", "proc", "root", "run", "sys", "tmp", "out", "var/lib")
+DIRECTORIES = (
+    "bin",
+    "dev",
+    "etc",
+    "home/u",
+    "home/closed",
+    "opt/given",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "out",
+    "var/lib",
+)
 
 
 def prepare_rootfs(rootfs):
@@ -38,7 +51,11 @@ def prepare_rootfs(rootfs):
     (rootfs / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n")
     (rootfs / "etc/group").write_text("root:x:0:\nu:x:1000:\nmore:x:2000:u\n")
     (rootfs / "opt/given/file").write_text("given\n")
-    os.chown(rootfs / "home/u", 1000, 1000)
+    for name, owner in (("home/u", 1000), ("home/closed", 0)):
+        os.chown(rootfs / name, owner, owner)
+        (rootfs / name).chmod(0o700)
+    os.symlink("/opt", rootfs / "link")
+    os.symlink("../../..", rootfs / "out-link")
     for name in ("tmp", "out"):
         (rootfs / name).chmod(0o1777)
 
@@ -54,6 +71,16 @@ def left_in(rootfs):
             if not inside.startswith("out/"):
                 found[f"/{inside}"] = f"{status.st_mode:06o} {status.st_uid}:{status.st_gid}"
     return found
+
+
+def prepare_mounts(folder):
+    """Make a read-only mount with another below it, as a source of bind mounts."""
+    mount = ["mount", "-t", "tmpfs", "-o", "nosuid,nodev,noexec", "mounted"]
+    folder.mkdir()
+    subprocess.run([*mount, folder], check=True)
+    (folder / "below").mkdir()
+    subprocess.run([*mount, folder / "below"], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro,noatime", folder], check=True)
 
 
 class Place:
@@ -92,7 +119,9 @@ class Place:
 
     def named(self, text):
         """Return `text` with the words that stand for names of this place."""
-        return text.replace("BUNDLE", str(self.bundle)).replace("/ID", f"/{self.id}")
+        return (
+            text.replace("BUNDLE", str(self.bundle)).replace("/ID", f"/{self.id}").replace("WORKER", str(os.getpid()))
+        )
 
     def run(self, variation):
         """Return what `variation` shows under each runtime: {runtime: {path: value}}."""
@@ -105,7 +134,14 @@ class Place:
         self.bundle.mkdir()
         rootfs = self.bundle / "rootfs"
         prepare_rootfs(rootfs)
-        (self.bundle / "config.json").write_text(self.configuration(variation))
+        text = self.configuration(variation)
+        (self.bundle / "config.json").write_text(text)
+        if "/given" in text:
+            (self.bundle / "given/below").mkdir(parents=True)
+            (self.bundle / "given/file").write_text("given\n")
+            os.symlink("below", self.bundle / "given/link")
+        if "/mounted" in text:
+            prepare_mounts(self.bundle / "mounted")
         for file, content in variation.files.items():
             (self.bundle / file).write_text(self.named(json.dumps(content)))
         statuses = {}
@@ -113,18 +149,23 @@ class Place:
             for number, call in enumerate(variation.calls, 1):
                 words = [self.id if word == "ID" else self.named(word) for word in call]
                 if words[0] == "wait":
-                    self._await_stop(command)
+                    caller.await_children(PATIENCE)
                     continue
                 title = " ".join(word for word in call if word not in ("/probe", "--to"))
                 who = {} if number <= variation.before else variation.caller
-                statuses[f"{number}. {title}"] = self._call([*command, *words], who)
+                statuses[f"status: {number}. {title}"] = self._call([*command, *words], who)
+                statuses[f"says: {number}. {title}"] = self._said()
             left = left_in(rootfs)
             found = {f"{file.name}": file.read_bytes() for file in sorted((rootfs / "out").iterdir())}
         finally:
-            subprocess.run([*command, "delete", "--force", self.id], capture_output=True, check=False, timeout=PATIENCE)
+            if (state / self.id).exists():
+                words = [*command, "delete", "--force", self.id]
+                subprocess.run(words, capture_output=True, check=False, timeout=PATIENCE)
             caller.clean()
+            if "/mounted" in text:
+                subprocess.run(["umount", "-R", self.bundle / "mounted"], check=True)
             subprocess.run(["rm", "-rf", "--one-file-system", self.bundle, state], check=True)
-        result = {f"status: {title}": status for title, status in statuses.items()}
+        result = statuses
         for file, text in found.items():
             try:
                 document = json.loads(text)
@@ -137,13 +178,10 @@ class Place:
         result.update({f"left: {path}": value for path, value in left.items()})
         return result
 
-    def _await_stop(self, command):
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            state = subprocess.run([*command, "state", self.id], capture_output=True, check=False, timeout=PATIENCE)
-            if state.returncode or json.loads(state.stdout)["status"] == "stopped":
-                return
-            time.sleep(0.005)
+    def _said(self):
+        """Return the end of what the last call wrote to standard error, if that was a file."""
+        path = self.folder / "stream2"
+        return path.read_text(errors="replace")[-400:] if path.exists() else ""
 
     def _call(self, words, who):
         """Return the exit status of a call, or that it did not end."""

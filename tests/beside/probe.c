@@ -1,11 +1,12 @@
 /* Prints what a process can see of itself, as one JSON document. Static, so that it runs in an empty root filesystem.
  *
- *     probe [--to FILE] [--stdin] [--wait] [ANY ARGUMENT…]
+ *     probe [--to FILE] [--stdin] [--wait | --exit STATUS | --signal NUMBER] [ANY ARGUMENT…]
  *
  * --to     writes to FILE, in place of standard output
  * --stdin  adds what standard input says, as a hook is told the state of its container
  * --wait   prints nothing and waits for a signal, as a container does into which others are executed
- * --true   prints nothing and ends
+ * --exit   prints nothing and ends with that status
+ * --signal prints nothing and ends by that signal
  *
  * Text of the kernel is printed as it is; seen.py says what of it two runtimes may not make different. What cannot
  * be asked is the name of the error.
@@ -577,8 +578,10 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "--to") && i + 1 < argc)
             to = argv[++i];
         ask_stdin |= !strcmp(argv[i], "--stdin");
-        if (!strcmp(argv[i], "--true"))
-            return 0;
+        if (!strcmp(argv[i], "--exit") && i + 1 < argc)
+            return atoi(argv[i + 1]);
+        if (!strcmp(argv[i], "--signal") && i + 1 < argc)
+            kill(getpid(), atoi(argv[i + 1]));
         if (!strcmp(argv[i], "--wait"))
             for (;;)
                 pause();

@@ -1,5 +1,6 @@
 """What the probe has printed, without what is another value each time; and in what documents differ."""
 
+import json
 import os
 import re
 
@@ -14,11 +15,14 @@ FLAGS = {
     name: getattr(os, name) for name in ("O_APPEND", "O_NONBLOCK", "O_NOFOLLOW", "O_PATH", "O_SYNC", "O_DIRECTORY")
 }
 NOTHING = "-"
+RUNTIMES = ("pyruntime", "runc:[2:INIT]", "crun")
 # The members of a document that describe things which may not be there; each that is there has a type.
 GROUPS = ("mounts", "mount points", "descriptors", "dev", "root", "hidden")
 # What is about the whole container, and in no document: the exit status of each call, what the runtime has left in the
 # root filesystem, which processes have run.
 OF_ALL = ("status", "left", "runs")
+# What is said is nobody's business but the reader's.
+SAYS = "says"
 
 
 def normalised(document, place):
@@ -41,6 +45,10 @@ def normalised(document, place):
     session = document["session"]
     for name in ("pid", "parent"):
         session[name] = session[name] if session[name] in (0, 1) else "another"
+    if document["/proc/1/comm"].strip() in RUNTIMES:
+        document["/proc/1/comm"] = "the runtime"
+    if "told" in document:
+        document["told"] = _state(document["told"])
     serial = document.pop("keyring serial", None)
     if serial:
         document["keyring"] = re.sub(r"\.[0-9a-f]{32}$", ".RANDOM", document["keyring"])
@@ -58,6 +66,14 @@ def normalised(document, place):
     limits = document["cgroup limits"]
     limits["devices/devices.list"] = dict.fromkeys(limits["devices/devices.list"].splitlines(), "yes")
     return {path: _plain(value, place["names"]) for path, value in _flat(document, "")}
+
+
+def _state(text):
+    """Return the state that a hook was told, without the number of a process."""
+    state = json.loads(text)
+    if state.get("pid", 0) > 1:
+        state["pid"] = "another"
+    return state
 
 
 def _flat(value, path):
@@ -102,21 +118,31 @@ def _mounts(text):
     return found
 
 
-def differences(ours, *theirs):
-    """Return the differences between what our runtime and its peers show: {path: [ours, a peer's, ...]}.
+def differences(by, plain):
+    """Return what differs between our runtime, the first, and its peers: {path: [ours, a peer's, ...]}.
 
     There is a difference where no peer has our value. Of what is not there at all, only that is said: its members are
-    compared with the peers that have it.
+    compared with the peers that have it. If that is one, what differs from that one in every container is no difference
+    as long as another peer does as we do there.
+
+    by     {runtime: {path: value}} of a variation
+    plain  the same of the plainest variation
     """
-    everything = (ours, *theirs)
+    ours, *theirs = by.values()
     found = {}
-    for path in dict.fromkeys(path for one in everything for path in one):
-        values = [one.get(path, NOTHING) for one in everything]
-        if values[0] in values[1:]:
+    for path in dict.fromkeys(path for one in by.values() for path in one):
+        document, _, rest = path.partition(": ")
+        if document == SAYS or not _has(ours, path):
             continue
-        comparable = [one for one in theirs if _has(one, path)]
-        if _has(ours, path) and comparable and values[0] not in [one.get(path, NOTHING) for one in comparable]:
-            found[path] = values
+        values = [one.get(path, NOTHING) for one in by.values()]
+        comparable = [number for number, one in enumerate(theirs, 1) if _has(one, path)]
+        if not comparable or values[0] in [values[number] for number in comparable]:
+            continue
+        if len(comparable) < len(theirs) and document not in OF_ALL:
+            usual = [one.get(f"process: {rest}", NOTHING) for one in plain.values()]
+            if values[0] == usual[0] and values[comparable[0]] == usual[comparable[0]] and usual[0] in usual[1:]:
+                continue
+        found[path] = values
     return found
 
 

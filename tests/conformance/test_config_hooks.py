@@ -227,6 +227,16 @@ def test_env_is_the_environment_of_the_hook(containers, notes, kind):
 
 
 @START_CONTAINER
+def test_a_start_container_hook_without_env_has_the_environment_of_the_program(containers, notes):
+    changes = process(env=["PATH=/bin", "TWICE=1", "TWICE=2"]), hook("startContainer", f"env > {notes}/env")
+    container = containers.create(*shared(notes), *changes, own=True)
+    container.start()
+    container.delete("--force")
+    found = (notes / "env").read_text().splitlines()
+    assert {"PATH=/bin", "TWICE=2", "HOME=/root"} <= {*found}
+
+
+@START_CONTAINER
 @pytest.mark.clause("config.md#posix-platform-hooks/start-container-path")
 def test_start_container_hooks_are_looked_up_in_the_container(containers, notes, tmp_path):
     def place(config):

@@ -49,6 +49,14 @@ def test_the_program_is_looked_up_in_the_path_of_the_configuration(containers, t
 
 
 @PROCESS
+@pytest.mark.parametrize("path", ["PATH=", "PATH=:/nowhere", "X="])
+def test_no_directory_of_the_path_is_the_working_directory(containers, path):
+    """execvp(3) takes an empty name for it; runc and crun do not."""
+    said = containers.refused(process(args=["busybox", "true"], cwd="/bin", env=[path]))
+    assert "executable file not found in $PATH" in said
+
+
+@PROCESS
 def test_a_program_with_a_slash_is_not_looked_up(containers):
     assert containers.run("", process(args=["./busybox", "echo", "yes"], cwd="/bin", env=[])).stdout == "yes\n"
 
