@@ -174,6 +174,8 @@ def zsh() -> str:
             arguments.append(f"'2:signal:({' '.join(SIGNALS)})'")
         if verb.name == "explain":
             arguments.append(f"'1:clause or property:({' '.join(explained())})'")
+        if verb.usage in ("FILE", "[PATH...]"):
+            arguments.append("'*:file:_files'")
         if verb.greedy and verb.name != "kill":
             arguments.append("'*:argument:_normal'" if verb.name == "exec" else "'*:argument:'")
         cases.append(f"                {verb.name}) _arguments {' '.join(arguments)} ;;")

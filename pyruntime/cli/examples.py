@@ -2,11 +2,11 @@
 
 # Verb -> (command without the program's name, what it does).
 EXAMPLES: "dict[str, tuple[tuple[str, str], ...]]" = {
-    "create": (("create --bundle /bundles/web web", "Set up a container, and let it wait for start."),),
+    "create": (("create --bundle /bundles/web web", "Create a container; its program runs at start."),),
     "start": (("start web", "Run the program of a created container."),),
     "run": (
         ("run --bundle /bundles/web web", "Run a container in the foreground; delete it at its end."),
-        ("run --trace run.json web", "Write what is done when, for `pyruntime timeline`."),
+        ("run --trace run.json web", "Write a timeline for `pyruntime timeline`."),
         ("run --detach --pid-file /run/web.pid web", "Run the bundle of this directory in the background."),
     ),
     "state": (("state web", "Print the state as JSON."),),
@@ -31,8 +31,8 @@ EXAMPLES: "dict[str, tuple[tuple[str, str], ...]]" = {
     ),
     "ps": (("ps web", "Show the processes of a container."), ("ps --format json web", "Print their pids as JSON.")),
     "events": (
-        ("events --stats web", "Print what a container uses, once."),
-        ("events --interval 1s web", "Print it each second, and each out-of-memory."),
+        ("events --stats web", "Print the resource usage of a container once."),
+        ("events --interval 1s web", "Print it each second, and each out-of-memory event."),
     ),
     "update": (
         ("update --memory 64m --pids-limit 100 web", "Change two limits."),
@@ -58,19 +58,19 @@ EXAMPLES: "dict[str, tuple[tuple[str, str], ...]]" = {
     "sandbox": (
         ("sandbox python3 --version", "Run a program without network, files and privileges."),
         ("sandbox --memory 64M --timeout 5 --ro /srv/data sh job.sh", "With other limits, and a directory to read."),
-        ("sandbox --json --output-limit 64K ./program", "Print what became of it as JSON."),
+        ("sandbox --json --output-limit 64K ./program", "Print the result as JSON."),
     ),
     "explain": (
         ("explain config.md#mounts", "Explain a section of the specification."),
         ("explain /process/capabilities", "Explain a property of config.json."),
-        ("explain seccomp", "Find where a word belongs."),
+        ("explain seccomp", "Find the clauses and properties for a word."),
     ),
     "timeline": (
         ("timeline run.json", "Print what `run --trace run.json web` has done, a line for each event."),
         ("timeline --svg run.json", "Print a picture of it."),
     ),
     "doctor": (("doctor", "Print what this host can do, and what it lacks."),),
-    "features": (("features", "Print what pyruntime recognizes, as JSON."),),
+    "features": (("features", "Print what pyruntime supports, as JSON."),),
     "help": (("help run", "Show the help on run."),),
 }
 
@@ -87,10 +87,10 @@ _STATUSES: "dict[str, tuple[tuple[str, str], ...]]" = {
     "validate": (("0", "Every document is valid."), ("1", "One is not, or cannot be read.")),
     "sandbox": (
         ("N", "The program exited with N, or signal N-128 ended it; 137 also where it ran out of memory."),
-        ("124", "Its time was over."),
+        ("124", "The timeout was over."),
         ("125", "It could not be run."),
     ),
-    "doctor": (("0", "Containers can run."), ("1", "Something keeps containers from running.")),
+    "doctor": (("0", "Containers can run."), ("1", "Containers cannot run.")),
 }
 
 

@@ -89,7 +89,7 @@ GLOBAL_OPTIONS = (
     Option("systemd-cgroup", 'ask systemd for the cgroup; cgroupsPath is then "slice:prefix:name"', FLAG),
     Option(
         "rootless",
-        "go on without access to cgroups: true, false or auto",
+        "continue without access to cgroups: true, false or auto",
         default="auto",
         metavar="WHEN",
         choices=("true", "false", "auto"),
@@ -122,17 +122,17 @@ def _criu() -> tuple[Option, ...]:
         Option("tcp-established", "allow open TCP connections", FLAG),
         Option(
             "network-lock",
-            "how CRIU keeps the network still meanwhile",
+            "how CRIU blocks network traffic meanwhile",
             default="iptables",
             metavar="METHOD",
             choices=("iptables", "nftables", "skip"),
         ),
         Option("ext-unix-sk", "allow Unix sockets whose other end is outside", FLAG),
-        Option("shell-job", "allow a terminal that is the caller's", FLAG),
-        Option("lazy-pages", "move memory when it is used (userfaultfd)", FLAG),
+        Option("shell-job", "allow the caller's terminal", FLAG),
+        Option("lazy-pages", "load memory pages on first use (userfaultfd)", FLAG),
         Option("file-locks", "allow file locks", FLAG),
         Option("manage-cgroups-mode", "soft, full, strict or ignore (default: CRIU's)", metavar="MODE"),
-        Option("empty-ns", "leave this namespace to others: network", LIST, metavar="NAMESPACE"),
+        Option("empty-ns", "do not save or restore the contents of this namespace: network", LIST, metavar="NAMESPACE"),
         Option("auto-dedup", "keep memory in one image only", FLAG),
     )
 
@@ -158,7 +158,7 @@ _VERBS = (
             Option("detach", "return as soon as the process runs", FLAG, short="d"),
             Option(
                 "report-fd",
-                "tell of start, end and use as JSON over the socket that is descriptor N",
+                "send start, end and usage as JSON on the socket with descriptor N",
                 NUMBER,
                 metavar="N",
             ),
@@ -193,7 +193,7 @@ process: 128+N when signal N ended it.""",
             Option("user", "run it as this user and group, in numbers", short="u", metavar="UID[:GID]"),
             Option("additional-gids", "add a group, by number", LIST, short="g", metavar="GID"),
             Option("cap", "add a capability", LIST, short="c", metavar="CAP"),
-            Option("no-new-privs", "keep it from gaining privileges", FLAG, default=None),
+            Option("no-new-privs", "set no_new_privs: execve gives it no more privileges", FLAG, default=None),
             Option("apparmor", "AppArmor profile", metavar="PROFILE"),
             Option("process-label", "SELinux label", metavar="LABEL"),
             Option("detach", "return as soon as it runs", FLAG, short="d"),
@@ -202,12 +202,12 @@ process: 128+N when signal N ended it.""",
             Option("pid-file", "write its process id to FILE", metavar="FILE"),
             Option("preserve-fds", "pass N descriptors from 3 on to it", NUMBER, metavar="N"),
             Option("cgroup", "put it into a cgroup below the container's", LIST, metavar="[CONTROLLERS:]PATH"),
-            Option("ignore-paused", "also in a paused container", FLAG),
+            Option("ignore-paused", "allow a paused container: the process runs after resume", FLAG),
         ),
         details="""\
-The container's own process is the pattern: its user, environment, capabilities and
-directory hold unless an option says otherwise. Exits with the status of the process,
-128+N when signal N ended it, and with 255 when it could not be run.""",
+The new process has the user, environment, capabilities and working directory of the
+container's own process, unless an option replaces them. Exits with the status of the
+process, 128+N when signal N ended it, and 255 when it could not be run.""",
         greedy=True,
     ),
     Verb(
@@ -218,7 +218,7 @@ directory hold unless an option says otherwise. Exits with the status of the pro
         ),
     ),
     Verb("pause", "freeze every process in a container"),
-    Verb("resume", "let the processes of a paused container go on"),
+    Verb("resume", "thaw the processes of a paused container"),
     Verb(
         "list",
         "list the containers below --root",
@@ -263,7 +263,7 @@ directory hold unless an option says otherwise. Exits with the status of the pro
             Option("cpuset-cpus", "CPUs that may be used: 0-2,4", metavar="LIST"),
             Option("cpuset-mems", "memory nodes that may be used: 0-2,4", metavar="LIST"),
             Option("memory", "limit of memory in bytes, or as 64m or 2g; -1 for none", metavar="SIZE"),
-            Option("memory-reservation", "memory that is the container's under pressure", metavar="SIZE"),
+            Option("memory-reservation", "memory that is not reclaimed while the container uses less", metavar="SIZE"),
             Option("memory-swap", "limit of memory and swap together; -1 for none", metavar="SIZE"),
             Option("kernel-memory", "accepted because callers of runc give it; has no effect", metavar="SIZE"),
             Option("kernel-memory-tcp", "accepted because callers of runc give it; has no effect", metavar="SIZE"),
@@ -272,22 +272,22 @@ directory hold unless an option says otherwise. Exits with the status of the pro
             Option("mem-bw-schema", "schema of the memory bandwidth (Intel RDT)", metavar="TEXT"),
         ),
         details="""\
-What is not named stays as it is. When the kernel refuses a limit, those set before it
-are taken back. FILE holds what linux.resources does in config.json; other options are
-ignored then.""",
+Limits without an option stay as they are. If the kernel refuses a limit, the limits set
+before it are restored. FILE has the form of linux.resources in config.json; with it, the
+other options are ignored.""",
     ),
     Verb(
         "checkpoint",
         "write a running container into images, with CRIU",
         options=lambda: (
             *_criu(),
-            Option("leave-running", "let it go on afterwards; otherwise it is deleted", FLAG),
-            Option("pre-dump", "write its memory only, and let it go on", FLAG),
+            Option("leave-running", "let the container run afterwards; otherwise it is deleted", FLAG),
+            Option("pre-dump", "write only the memory, and let the container run", FLAG),
             Option("parent-path", "images of a pre-dump, relative to those to be made", metavar="DIR"),
             Option("tcp-skip-in-flight", "skip TCP connections that are being made", FLAG),
             Option("link-remap", "allow open files without a name", FLAG),
             Option("page-server", "send memory there", metavar="ADDRESS:PORT"),
-            Option("status-fd", "tell on this descriptor when lazy pages are ready", metavar="FD"),
+            Option("status-fd", "write to this descriptor when lazy pages are ready", metavar="FD"),
         ),
     ),
     Verb(
@@ -298,16 +298,16 @@ ignored then.""",
             _BUNDLE,
             Option("console-socket", "send the terminal's master to this AF_UNIX socket", metavar="PATH"),
             Option("pid-file", "write the process id of the container's init to FILE", metavar="FILE"),
-            Option("no-pivot", "accepted: how the root is changed is CRIU's choice, as with runc", FLAG),
+            Option("no-pivot", "accepted without effect, as with runc: CRIU changes the root itself", FLAG),
             Option("detach", "return as soon as it runs", FLAG, short="d"),
             Option("no-subreaper", "do not adopt orphaned processes of the container", FLAG),
             Option("tcp-close", "close the TCP connections that were open", FLAG),
-            Option("lsm-profile", "another label than before", metavar="TYPE:NAME"),
-            Option("lsm-mount-context", "another mount context than before", metavar="CONTEXT"),
+            Option("lsm-profile", "use this LSM label instead of the saved one", metavar="TYPE:NAME"),
+            Option("lsm-mount-context", "use this mount context instead of the saved one", metavar="CONTEXT"),
         ),
         details="""\
-The bundle is that of the container in the images. Of its hooks, prestart and
-createRuntime are run, when the namespaces are there.""",
+Give the bundle from which the saved container was created. The hooks prestart and
+createRuntime are run when the namespaces exist.""",
     ),
     Verb(
         "spec",
@@ -317,7 +317,7 @@ createRuntime are run, when the namespaces are there.""",
         options=lambda: (
             Option("bundle", "write it into DIR (default: here)", short="b", metavar="DIR"),
             Option("rootfs-from", "make rootfs from this static busybox: a path, or busybox", metavar="FILE"),
-            Option("rootless", "make it for the user who calls, who need not be root", FLAG),
+            Option("rootless", "write it for the calling user, who need not be root", FLAG),
         ),
         details="""\
 The configuration runs `sh` on a terminal in the read-only root filesystem `rootfs`
@@ -336,8 +336,8 @@ beside it. An existing config.json is left alone.""",
         details="""\
 PATH is a bundle, a configuration, or - for standard input. Every error is listed with
 its place in the file and the clause; notes say what is valid and probably not meant: an
-unknown member, a program that is not there. Exits with 1 where there is an error. Only
-reads: needs no privileges and makes nothing.""",
+unknown member, a program that is not there. Exits with 1 if there is an error. Changes
+nothing, and needs no privileges.""",
     ),
     Verb(
         "plan",
@@ -354,12 +354,12 @@ reads: needs no privileges and makes nothing.""",
                 metavar="FORMAT",
                 choices=("text", "json"),
             ),
-            Option("diff", "print how the plan differs from that of the bundle OTHER", metavar="OTHER"),
+            Option("diff", "print how the plan differs from the plan of the bundle OTHER", metavar="OTHER"),
         ),
         details="""\
-Each step is shown with the element of config.json that asks for it and the clause of
-the runtime-spec that says so, in the sections of the lifecycle. Only reads: needs no
-privileges and makes nothing.""",
+Each line has a step, the element of config.json that asks for it, and the clause of the
+runtime-spec. The sections are those of the lifecycle. Changes nothing, and needs no
+privileges.""",
     ),
     Verb(
         "explain",
@@ -372,9 +372,9 @@ privileges and makes nothing.""",
         details="""\
 CLAUSE is what errors and plans name: a section, like config.md#mounts, or one of its
 clauses, config.md#mounts/listed-order. POINTER is a place in config.json, like
-/mounts/3/options. Shown is what the runtime-spec says of it, in other words, what
-pyruntime does about it, and the code and tests that answer for that. Other words, like
-seccomp, CAP_NET_ADMIN or those of an error, are looked for in all of these.""",
+/mounts/3/options. The output has what the runtime-spec requires, in other words, what
+pyruntime does, and the code and the tests for it. Any other word, like seccomp or
+CAP_NET_ADMIN, is searched for in all of these.""",
     ),
     Verb(
         "timeline",
@@ -388,12 +388,12 @@ that asks for it. Perfetto (ui.perfetto.dev) and chrome://tracing open the same 
     ),
     Verb(
         "features",
-        "print what this pyruntime recognizes and can do, as JSON",
+        "print what pyruntime supports, as JSON",
         usage="",
         arguments=(0, 0),
         details="""\
-The form is that of the runtime-spec's features structure; callers ask for it to learn
-which properties of config.json and which mount options they may use.""",
+The output is the features structure of the runtime-spec. Callers read from it which
+properties of config.json and which mount options they may use.""",
     ),
     Verb(
         "doctor",
@@ -402,9 +402,9 @@ which properties of config.json and which mount options they may use.""",
         arguments=(0, 0),
         options=lambda: (Option("json", "print it as JSON", FLAG),),
         details="""\
-Looks for the calling user, root or not, at kernel, namespaces, ids, cgroups, security
-modules and programs. What is missing stands with its consequence and a remedy. Exits
-with 1 where something keeps containers from running. Changes nothing.""",
+Checks kernel, namespaces, ids, cgroups, security modules and programs, for the user who
+calls. For whatever is missing it prints the consequence and a remedy. Exits with 1 if
+containers cannot run. Changes nothing.""",
     ),
     Verb(
         "sandbox",
@@ -412,29 +412,29 @@ with 1 where something keeps containers from running. Changes nothing.""",
         usage="COMMAND [ARGUMENT...]",
         arguments=(1, 1 << 20),
         options=lambda: (
-            Option("rootfs", "what is there, read-only (default: this host's software)", metavar="DIR"),
-            Option("image", "instead of it an image, oci:LAYOUT:TAG", metavar="IMAGE"),
+            Option("rootfs", "root filesystem, read-only (default: this host's software)", metavar="DIR"),
+            Option("image", "take the root filesystem from an image, oci:LAYOUT:TAG", metavar="IMAGE"),
             Option("memory", "memory that it may use", default="256M", metavar="SIZE"),
-            Option("cpus", "processors that may be busy at a time", default="1", metavar="N"),
+            Option("cpus", "processors that it may use at a time", default="1", metavar="N"),
             Option("pids", "processes and threads at a time", default="64", metavar="N"),
             Option("disk", "size of /work, /tmp and /dev/shm, each", default="64M", metavar="SIZE"),
             Option("timeout", "kill it after so many seconds", metavar="SECONDS"),
             Option("output-limit", "with --json: kill it when it writes more", default="1M", metavar="SIZE"),
-            Option("network", "join this network namespace (default: one that leads nowhere)", metavar="PATH"),
+            Option("network", "join this network namespace (default: a new one without a network)", metavar="PATH"),
             Option("user", "run it as this user of the root filesystem", short="u", default="nobody", metavar="USER"),
             Option("env", "add NAME=VALUE to the environment", LIST, short="e", metavar="NAME=VALUE"),
             Option("ro", "show SOURCE read-only at DESTINATION", LIST, metavar="SOURCE[:DESTINATION]"),
             Option("rw", "show SOURCE at DESTINATION, to be written to", LIST, metavar="SOURCE[:DESTINATION]"),
             Option("hide", "show nothing at PATH", LIST, metavar="PATH"),
             Option("cwd", "working directory (default: /work, which is empty)", metavar="DIR"),
-            Option("best-effort", "go on where a limit cannot be set", FLAG),
+            Option("best-effort", "continue without a limit that cannot be set", FLAG),
             Option("json", "print the result with what the program wrote as JSON", FLAG),
         ),
         details="""\
-It has no network, no privileges, none of this host's files but its software, and
-limits on everything. Exits with the status of the program, 128+N when signal N ended
-it, 124 when its time was over, 137 when it ran out of memory, and 125 when it could
-not be run. With --json it exits with 0 whatever became of the program.""",
+The program has no network and no privileges, sees only the software of this host, and
+has a limit for each resource. Exits with the status of the program, 128+N when signal N
+ended it, 124 after the timeout, 137 when it ran out of memory, and 125 when it could not
+be run. With --json the status is 0 whatever the program did.""",
         greedy=True,
     ),
     Verb("help", "show help on pyruntime or on one verb", usage="[VERB]", arguments=(0, 1)),
