@@ -183,7 +183,8 @@ int clone_inside(struct stub *stub, int place, bool recursive) {
 }
 
 int do_bind_inside(struct stub *stub, const struct step *step) {
-    cleanup_close int place = resolve(stub, stub_string(stub, step->source), WANT_EXISTING, true);
+    bool follow = !(step->flags & STEP_SOURCE_NOFOLLOW);
+    cleanup_close int place = resolve(stub, stub_string(stub, step->source), WANT_EXISTING, follow);
     if (place < 0)
         return -1;
     cleanup_close int tree = clone_inside(stub, place, (step->flags & STEP_RECURSIVE) != 0);

@@ -4,6 +4,7 @@ import stat
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
+from pyruntime.spec.rules.mounts import is_bind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def bundle_notes(bundle: str, config: "Config") -> "Iterator[Error]":
     if not os.path.isdir(root):
         yield _missing("the root filesystem", root, "/root/path", "config.md#root")
     for index, mount in enumerate(config.get("mounts") or ()):
-        options = mount.get("options") or []
-        if mount.get("type") == "bind" or "bind" in options or "rbind" in options:
+        if is_bind(mount):
             source = os.path.join(bundle, mount.get("source", ""))
             # An earlier mount may make what lies in the root filesystem.
             if not os.path.lexists(source) and not source.startswith(f"{root}/"):

@@ -5,7 +5,7 @@ from pyruntime.base.errors import Error
 from pyruntime.plan import mount_options
 from pyruntime.plan.step import Step
 from pyruntime.spec.rules.mount_options import maps_of
-from pyruntime.spec.rules.mounts import container_path, is_bind
+from pyruntime.spec.rules.mounts import container_path, is_bind, through_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +22,17 @@ DEFAULTS_CLAUSE = "config-linux.md#default-filesystems"
 def mounts(context: "Context") -> "Iterator[Step]":
     """Yield the steps of /mounts in the listed order, framed by the default filesystems it does not name.
 
-    Raises Error for options that contradict each other or the kind of mount.
+    Raises Error for what the kernel lacks, and for a destination with the path of the root filesystem in front.
 
     Upholds config.md#mounts/listed-order.
     """
     configured = context.config.get("mounts") or []
     label_option(context, "", [])  # asked for on a host without SELinux it is an error, even if nothing would get it
     destinations = context.destinations = [container_path(mount["destination"]) for mount in configured]
+    root = context.config["root"]["path"]
+    if root[:1] != "/":  # otherwise a rule has looked at it
+        for wrong in through_root(destinations, f"{context.bundle}/{root}"):
+            raise wrong
     yield from _defaults(context, destinations, ("/proc", "/sys"))
     late: list[Step] = []
     in_dev: tuple[str, ...] = ("/dev/pts", "/dev/shm")

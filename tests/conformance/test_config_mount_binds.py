@@ -302,3 +302,91 @@ def test_maps_in_an_option_and_in_the_mount_are_an_error(containers, data):
 def test_a_relative_map_outside_of_the_user_namespace_is_an_error(containers, data):
     place = bind(data, "/home", "idmap=uids=@0-70000-1;gids=0-1-1")
     assert "linux.uidMappings" in containers.refused(mapped(size=65536), place)
+
+
+# ---- Sources that earlier mounts bring, and destinations as the host sees them ----
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """Changes that mount a directory at /mnt, another in it, and what is then there at /final."""
+    (tmp_path / "a/x").mkdir(parents=True)
+    (tmp_path / "b/y").mkdir(parents=True)
+    (tmp_path / "b/y/file").write_text("b/y\n")
+
+    def change(source):
+        return (
+            bind(tmp_path / "a", "/mnt", kind="rbind"),
+            bind(tmp_path / "b", "/mnt/x", kind="rbind"),
+            bind(source, "/final", kind="rbind"),
+        )
+
+    return change
+
+
+@SPACES
+@pytest.mark.clause("config.md#mounts/listed-order")
+def test_a_source_may_be_what_an_earlier_mount_brings(inside, tmp_path, nested, more):
+    def owned(config):
+        subprocess.run(["chown", "-R", "100000:100000", tmp_path / "bundle1/rootfs"], check=True)
+
+    changes = *nested(tmp_path / "bundle1/rootfs/mnt/x"), *((owned, *more) if more else ())
+    assert inside("cat /final/y/file", *changes, own=True) == "b/y"
+
+
+@pytest.mark.parametrize("way", ["relative", "by a link"])
+def test_the_way_to_the_root_filesystem_does_not_matter(inside, tmp_path, nested, way):
+    (tmp_path / "link").symlink_to(tmp_path / "bundle1")
+    source = {"relative": "rootfs/mnt/x", "by a link": tmp_path / "link/rootfs/mnt/x"}[way]
+    assert inside("cat /final/y/file", *nested(source), own=True) == "b/y"
+
+
+@SPACES
+def test_what_an_earlier_mount_covers_is_not_bound(inside, tmp_path, nested, more):
+    def there(config):
+        (tmp_path / "bundle1/rootfs/mnt/x/y").mkdir(parents=True)
+        (tmp_path / "bundle1/rootfs/mnt/x/y/file").write_text("covered\n")
+        subprocess.run(["chown", "-R", "100000:100000", tmp_path / "bundle1/rootfs"], check=True)
+
+    changes = there, *nested(tmp_path / "bundle1/rootfs/mnt/x"), *more
+    assert inside("cat /final/y/file", *changes, own=True) == "b/y"
+
+
+def test_a_source_in_the_root_filesystem_never_leads_out_of_it(inside, tmp_path):
+    """A link of the image may say what it likes: it is the container's."""
+
+    def there(config):
+        root = tmp_path / "bundle1/rootfs"
+        (root / "secret").write_text("the container's\n")
+        (root / "way").symlink_to("/secret")
+
+    (tmp_path / "secret").write_text("the host's\n")
+    source = tmp_path / "bundle1/rootfs/way"
+    assert inside("cat /dev/final", there, bind(source, "/dev/final"), own=True) == "the container's"
+
+
+def test_a_source_beside_the_root_filesystem_may_be_reached_through_it(inside, tmp_path):
+    (tmp_path / "beside").write_text("beside\n")
+    assert inside("cat /dev/final", bind("rootfs/../../beside", "/dev/final"), own=True) == "beside"
+
+
+def test_a_source_that_no_mount_brings_is_an_error(containers, tmp_path):
+    said = containers.refused(bind(tmp_path / "bundle1/rootfs/mnt/none", "/final"), own=True)
+    assert "ENOENT" in said
+    assert "/mounts/7" in said
+
+
+@pytest.mark.parametrize("root", ["relative", "absolute"])
+@pytest.mark.clause("config.md#mounts")
+def test_a_destination_with_the_root_filesystems_path_in_front_is_an_error(containers, runtime, tmp_path, root):
+    def change(config):
+        if root == "absolute":
+            config["root"]["path"] = str(tmp_path / "bundle1/rootfs")
+
+    place = mount(tmp_path / "bundle1/rootfs/mnt", "tmpfs", "tmpfs")
+    said = containers.refused(place, change, own=True)
+    assert "/mounts/7/destination" in said
+    assert "did you mean /mnt?" in said
+    found = runtime("validate", "-b", tmp_path / "bundle1", check=False)
+    assert found.returncode == 1
+    assert "/mounts/7/destination" in found.stderr

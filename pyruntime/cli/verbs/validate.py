@@ -101,6 +101,8 @@ def _report(path: str, *, process: bool) -> Report:
     try:
         document: Any = parse(data, name)
         (check_process if process else check_config)(document, name)
+        if bundle and not process and document["root"]["path"][:1] != "/":
+            _check_in_bundle(document, name, bundle)
     except InvalidConfig as error:
         report.refuse(error, _placed(error.problems, name, data))
     except Error as error:
@@ -109,6 +111,16 @@ def _report(path: str, *, process: bool) -> Report:
     else:
         report.notes = _placed(_notes(document, bundle, process=process), name, data)
     return report
+
+
+def _check_in_bundle(document: "Any", name: str, bundle: str) -> None:
+    """Raise InvalidConfig for what is wrong with the document in this bundle alone."""
+    from pyruntime.spec.rules.mounts import container_path, through_root
+
+    destinations = [container_path(mount["destination"]) for mount in document.get("mounts") or ()]
+    found = list(through_root(destinations, f"{bundle}/{document['root']['path']}"))
+    if found:
+        raise InvalidConfig(f"{name} is not valid", found)
 
 
 def _standard_input() -> bytes:

@@ -58,12 +58,14 @@ def _groups(plan: "Plan") -> "dict[str, str]":
 class HostFiles:
     """The descriptors that the host opened for the child; `close` when the child has them."""
 
-    __slots__ = ("_fds", "_pinned", "_user_namespaces", "joins")
+    __slots__ = ("_fds", "_pinned", "_root", "_root_names", "_user_namespaces", "joins")
 
     def __init__(self) -> None:
         self._fds: list[int] = []
         self._pinned: list[object] = []
         self._user_namespaces: dict[str, int] = {}
+        self._root = -1
+        self._root_names: set[str] = set()  # paths that lead to it
         self.joins: list[tuple[int, int]] = []  # (descriptor, CLONE_NEW*)
 
     def own(self, fd: int) -> int:
@@ -135,33 +137,57 @@ class HostFiles:
         return self._user_namespaces[maps]
 
     def _rootfs(self, step: "Step", arrays: "StepArrays", bundle: str, privileged: bool) -> str:
-        fd = self.own(open_rootfs(bundle, step.args["source"]))
+        configured = step.args["source"]
+        fd = self.own(open_rootfs(bundle, configured))
         path = os.readlink(f"/proc/self/fd/{fd}")
         if privileged:
-            arrays.trees[id(step)] = self._clone(step, fd, "", lib.STEP_RECURSIVE)
+            tree = lib.pyr_clone_tree(fd, b"", lib.STEP_RECURSIVE)
+            if tree < 0:
+                raise messages.step_error(step, -tree, "open_tree", "")
+            arrays.trees[id(step)] = self.own(tree)
+        self._root, self._root_names = fd, {path, os.path.join(bundle, configured)}
         return path
 
     def _bind(self, step: "Step", arrays: "StepArrays", privileged: bool) -> None:
-        """Open or look at the source. With copy-symlink a link becomes another step: to make that link (crun(1))."""
-        source, flags = step.args["source"], step.args.get("flags", 0)
-        try:
-            if flags & lib.STEP_COPY_SYMLINK and os.path.islink(source):
-                step.op, step.args = (
-                    "symlink",
-                    {"path": step.args["path"], "source": os.readlink(source), "flags": flags},
-                )
-            elif privileged and step.args.get("host_tree"):
-                arrays.trees[id(step)] = self._clone(step, -100, source, flags)
-            else:
-                os.stat(source, follow_symlinks=not flags & lib.STEP_SOURCE_NOFOLLOW)
-        except OSError as error:
-            raise messages.step_error(step, error.errno or 0, "stat", "") from None
+        """Open or look at the source.
 
-    def _clone(self, step: "Step", dirfd: int, path: str, flags: int) -> int:
-        tree = lib.pyr_clone_tree(dirfd, os.fsencode(path), flags)
-        if tree < 0:
-            raise messages.step_error(step, -tree, "open_tree", "")
-        return self.own(tree)
+        With copy-symlink a link becomes another step: to make that link (crun(1)). What lies in the root filesystem is
+        bound by the child, from the container's root, where earlier steps may have mounted it.
+        """
+        source, flags = step.args["source"], step.args.get("flags", 0)
+        if flags & lib.STEP_COPY_SYMLINK and os.path.islink(source):
+            step.op, step.args = "symlink", {"path": step.args["path"], "source": os.readlink(source), "flags": flags}
+        elif any(source.startswith(f"{name}/") for name in self._root_names) and self._from_root(step, source):
+            pass
+        elif privileged and step.args.get("host_tree"):
+            tree = lib.pyr_clone_tree(-100, os.fsencode(source), flags)
+            if tree >= 0:
+                arrays.trees[id(step)] = self.own(tree)
+            elif tree != -errno.ENOENT or not self._from_root(step, source):
+                raise messages.step_error(step, -tree, "open_tree", "")
+        else:
+            try:
+                os.stat(source, follow_symlinks=not flags & lib.STEP_SOURCE_NOFOLLOW)
+            except OSError as error:
+                if error.errno != errno.ENOENT or not self._from_root(step, source):
+                    raise messages.step_error(step, error.errno or 0, "stat", "") from None
+
+    def _from_root(self, step: "Step", source: str) -> bool:
+        """Turn `step` into a bind mount of what the container has at `source`; False if that is not in its root."""
+        root = os.fstat(self._root)
+        above, rest = source.rstrip("/"), ""
+        while above and not rest.startswith("/../"):
+            try:
+                status = os.stat(above)
+            except OSError:
+                pass
+            else:
+                if (status.st_dev, status.st_ino) == (root.st_dev, root.st_ino):
+                    step.op, step.args = "bind_inside", {**step.args, "source": rest.rstrip("/") or "/"}
+                    return True
+            above, _, name = above.rpartition("/")
+            rest = f"/{name}{rest or '/'}"
+        return False
 
     def _namespace(self, step: "Step") -> int:
         # Upholds config-linux.md#namespaces/path-of-other-type.

@@ -27,12 +27,15 @@ def mounts(config: "Config") -> "Iterator[Error]":
     or a user namespace to take them from.
     """
     first_proc = -1
+    destinations = [container_path(mount["destination"]) for mount in config["mounts"]]
+    if config["root"]["path"][:1] == "/":  # another is relative to the bundle, which a document does not name
+        yield from through_root(destinations, config["root"]["path"])
     for index, mount in enumerate(config["mounts"]):
         at = f"/mounts/{index}"
         options = mount.get("options", [])
         bind = is_bind(mount)
         new = "remount" not in options
-        destination = container_path(mount["destination"])
+        destination = destinations[index]
         if new and destination == "/proc":
             yield from _over_proc(mount, index, first_proc, bind=bind)
             first_proc = index if first_proc < 0 else first_proc
@@ -87,6 +90,28 @@ def mounts(config: "Config") -> "Iterator[Error]":
                 pointer=f"{at}/options/{options.index('remount')}",
                 value="remount",
                 clause="config.md#linux-mount-options",
+            )
+
+
+def through_root(destinations: "list[str]", root: str) -> "Iterator[Error]":
+    """No destination has the path of the root filesystem in front.
+
+    runc strips it, others take it as it stands: whoever writes it means a place that one of them would not give.
+
+    destinations  of /mounts, as container_path gives them
+    root          absolute path of the root filesystem
+    """
+    front = f"{container_path(root)}/"
+    size = len(front)
+    for index, destination in enumerate(destinations):
+        if destination[:size] == front and size > len("//"):
+            yield Error(
+                f"the destination of mounts[{index}] begins with the path of the root filesystem",
+                "expected a path inside the container",
+                pointer=f"/mounts/{index}/destination",
+                value=destination,
+                clause="config.md#mounts",
+                advice=f"did you mean {destination[size - 1 :]}?",
             )
 
 
