@@ -1,4 +1,4 @@
-# make run | edit | test | beside | callers | machines | vm | validation | bench | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | wheels | deb | clean
+# make run | edit | test | beside | callers | machines | vm | validation | bench | bench-sandbox | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | wheels | deb | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -17,13 +17,13 @@ MACHINES_PACKAGES := debootstrap
 VM_PACKAGES := debootstrap e2fsprogs qemu-system-x86
 # Any Go will do; one that is too old gets a newer one.
 GO_PACKAGES = ca-certificates $(if $(shell PATH=$$PATH:/usr/local/go/bin command -v go),,golang-go)
-BENCH_PACKAGES := crun runc
+BENCH_PACKAGES := bubblewrap crun runc
 PROFILE_PACKAGES := linux-perf strace
 
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all edit run test beside callers machines vm validation check bench profile fuzz mutate wrong attack lint ci install wheels deb clean
+.PHONY: all edit run test beside callers machines vm validation check bench bench-sandbox profile fuzz mutate wrong attack lint ci install wheels deb clean
 .PHONY: build-packages test-packages callers-packages machines-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
@@ -65,6 +65,9 @@ check: test-packages callers-packages vm-packages validation-packages all $(VENV
 
 bench: bench-packages all
 	$(VENV)/bin/python tests/bench/bench.py $(BENCHFLAGS)
+
+bench-sandbox: bench-packages all
+	$(VENV)/bin/python tests/bench/sandbox.py $(BENCHFLAGS)
 
 # What one verb costs, and where: make profile VERB=state
 profile: bench-packages all
