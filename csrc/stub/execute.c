@@ -230,20 +230,6 @@ static void find_home(char *home, size_t size) {
     snprintf(home, size, "/");
 }
 
-/* Of a name that is there several times the last value stays alone, as with runc: callers append to the image's. */
-static void drop_earlier_values(char **env) {
-    char **kept = env;
-    for (char **entry = env; *entry; entry++) {
-        size_t length = strcspn(*entry, "=");
-        char *const *later = entry + 1;
-        while (*later && (strncmp(*later, *entry, length) != 0 || ((*later)[length] != '=' && (*later)[length])))
-            later++;
-        if (!*later)
-            *kept++ = *entry;
-    }
-    *kept = NULL;
-}
-
 /* HOME for a process whose environment has none, as every caller of runc expects it (no clause). The spec says nothing
  * of it (config.md#process); Docker, containerd and Kubernetes leave it to the runtime. */
 static void add_home(struct execution *execution) {
@@ -271,7 +257,6 @@ static void add_home(struct execution *execution) {
 int pyr_prepare(struct execution *execution, struct stub *stub) {
     if (find(execution, stub) < 0)
         return -1;
-    drop_earlier_values(execution->env);
     add_home(execution);
     return 0;
 }

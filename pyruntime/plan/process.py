@@ -213,5 +213,14 @@ def execution(process: "Process") -> "Iterator[Step]":
         "/process/args",
         "config.md#process",
         argv=process["args"],
-        env=process.get("env") or [],
+        env=environment(process.get("env") or []),
     )
+
+
+def environment(variables: "list[str]") -> "list[str]":
+    """Return the variables, each name once: where it stands last, as newer versions of runc have it.
+
+    Callers append their values to the image's.
+    """
+    last = {variable.partition("=")[0]: number for number, variable in enumerate(variables)}
+    return variables if len(last) == len(variables) else [variables[number] for number in sorted(last.values())]

@@ -156,13 +156,12 @@ def test_an_invalid_process_names_the_place_and_runs_nothing(containers, tmp_pat
 
 
 def test_control_characters_of_a_configuration_do_not_reach_the_terminal_with_a_warning(containers):
-    option = "x=\x1b]0;title\x07\nerror: forged\x9b31m"
-    mount = {"destination": "/tmp", "type": "bind", "source": "/", "options": ["bind", option]}
-    done = containers.run("true", lambda config: config["mounts"].append(mount))
-    (line,) = [line for line in done.stderr.split("\n") if "x=" in line]
-    assert line.startswith("pyruntime: warning: options without effect")
+    name = "CAP_X\x1b]0;title\x07\nerror: forged\x9b31m"
+    done = containers.run("true", lambda config: config["process"]["capabilities"]["bounding"].append(name))
+    (line,) = [line for line in done.stderr.split("\n") if "CAP_X" in line]
+    assert line.startswith("pyruntime: warning: capability CAP_X")
     assert line.isprintable()
-    assert r"x=\x1b]0;title\x07\nerror: forged\x9b31m" in line
+    assert r"CAP_X\x1b]0;title\x07\nerror: forged\x9b31m" in line
 
 
 def test_control_characters_of_a_path_do_not_reach_the_terminal_with_a_list(runtime, bundle, tmp_path):
