@@ -92,7 +92,8 @@ static struct step without_fsmount(const struct step *step) {
 
 /* A new filesystem as a detached mount, with those attributes. */
 int new_filesystem(struct stub *stub, const struct step *step) {
-    cleanup_close int context = sys_fsopen(stub_string(stub, step->fstype));
+    /* Of a procfs the context may be there already: procfs.c. */
+    cleanup_close int context = step->fd >= 0 ? step->fd : sys_fsopen(stub_string(stub, step->fstype));
     if (context < 0)
         return failed(stub, "fsopen");
     if (configure(stub, context, step) < 0) {
@@ -209,7 +210,8 @@ int do_mount(struct stub *stub, const struct step *configured) {
     if (destination < 0)
         return -1;
     const struct step step = with_mode(stub, configured, &place);
-    bool by_mount2 = needs_mount2(stub, &step);
+    /* What only mount(2) knows means nothing to a procfs, and mount(2) would not take its pid namespace. */
+    bool by_mount2 = step.fd < 0 && needs_mount2(stub, &step);
     cleanup_close int mount = by_mount2 ? mount_by_mount2(stub, &step, destination) : new_filesystem(stub, &step);
     if (mount < 0 || fill(stub, &step, destination, mount) < 0 || set_label(stub, &step, mount) < 0)
         return -1;

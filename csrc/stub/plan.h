@@ -102,7 +102,7 @@ struct step {
     uint32_t fstype;
     uint32_t data;            /* file systems: options "key=value", each ended by NUL, the last one empty */
     uint32_t label;           /* mount: SELinux label of the root, for a filesystem without an option for it */
-    int32_t fd;               /* detached tree made by the host, or -1 */
+    int32_t fd;               /* detached tree made by the host, or a filesystem context, or -1 */
     int32_t userns;           /* user namespace whose maps an idmapped mount takes, or -1 */
     uint32_t mode;
     uint32_t uid;
@@ -162,7 +162,8 @@ enum spawn_flag {
     SPAWN_BECOME_ROOT = 4,    /* uid and gid 0 of that namespace */
     SPAWN_CGROUP = 8,         /* a new cgroup namespace, made once the process is in its cgroups */
     SPAWN_WAIT = 16,          /* the steps begin at the host's word: it moves network devices in */
-    SPAWN_ALL_CPUS = 32       /* the process may use all CPUs of its cgroup, whatever its caller may use */
+    SPAWN_ALL_CPUS = 32,      /* the process may use all CPUs of its cgroup, whatever its caller may use */
+    SPAWN_CROSS = 64          /* with SPAWN_VIA: the intermediate process goes on as init, as far as pyr_cross */
 };
 
 /* How a process comes to its program: what identity.c leaves to execute.c. */
@@ -185,7 +186,7 @@ struct spawn {
     int cgroup;               /* cgroup v2 to start in, or -1 */
     const int *tasks;         /* `tasks` files of the cgroup v1 groups to join */
     uint32_t task_count;
-    const struct step *build; /* the steps of the root filesystem */
+    struct step *build;       /* the steps of the root filesystem */
     uint32_t build_count;
     const struct step *process; /* with `execution`: what the process becomes */
     uint32_t process_count;
@@ -199,7 +200,8 @@ struct spawn {
 /* What the child says to the host. */
 enum message {
     MESSAGE_MAPS = 'U',       /* in its user namespace, waits for the maps */
-    MESSAGE_PID = 'P',        /* the intermediate process tells init's pid, in decimal digits */
+    MESSAGE_PID = 'P',        /* the intermediate process tells who is in the new namespaces: init's pid, or its own */
+    MESSAGE_CROWDED = 'C',    /* the intermediate process cannot clone: the container has too many processes */
     MESSAGE_STEP = 'E',       /* a step failed */
     MESSAGE_SPAWN = 'S',      /* something before the first step failed */
     MESSAGE_READY = 'R',      /* and the numbers of the limits that only the host may set, a byte each */
@@ -230,6 +232,7 @@ struct message_step {
 };
 
 int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd);
+int pyr_cross(int sync);
 int pyr_run(struct stub *stub, const struct step *steps, uint32_t count);
 int pyr_clone_tree(int dirfd, const char *path, uint32_t flags);
 int pyr_write_attribute(int proc, const char *path, const char *text);

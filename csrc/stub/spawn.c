@@ -4,6 +4,9 @@
  * *children* into a namespace (pid, time) or where a namespace must be entered before the new ones are made (a joined
  * user namespace, or namespaces of the host joined together with a new user namespace). It clones init with
  * CLONE_PARENT, so that init is the runtime's own child either way, tells its pid and is gone.
+ *
+ * Where the pid namespace is another container's, the intermediate process does all of init's work that needs the host,
+ * and clones last of all: see pyr_cross. For exec that is the rule.
  */
 #include <linux/sched.h>
 #include <sched.h>
@@ -20,6 +23,7 @@
 #include "sockets.h"
 #include "stub.h"
 #include "syscalls.h"
+#include "to_host.h"
 
 struct clone3_arguments {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
@@ -39,37 +43,32 @@ static pid_t clone3(uint64_t flags, int *pidfd, int cgroup) {
     return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
 }
 
-/* Who cannot tell the host leaves: it reads the end of the connection then, instead of waiting for ever. */
-static void tell(int sync, const void *message, size_t size) {
-    if (pyr_send(sync, message, (uint32_t)size) < 0)
-        _exit(1);
+static pid_t clone_sibling(int sync, uint64_t flags) {
+    pid_t pid = clone3(flags | CLONE_PARENT, NULL, -1);
+    if (pid >= 0 || errno != EAGAIN)
+        return pid;
+    ask_for_room(sync);
+    return clone3(flags | CLONE_PARENT, NULL, -1);
 }
 
-static void report(int sync, uint32_t kind, enum list list, int index, const char *call, const char *text) {
-    struct message_step message = {.kind = kind, .list = list, .index = index, .error = errno};
-    snprintf(message.call, sizeof message.call, "%s", call);
-    snprintf(message.text, sizeof message.text, "%s", text);
-    tell(sync, &message, sizeof message);
-}
-
-static _Noreturn void die_at(int sync, uint32_t kind, enum list list, int index, const char *call, const char *text) {
-    report(sync, kind, list, index, call, text);
-    _exit(1);
-}
-
-static _Noreturn void die(int sync, int index, const char *call, const char *text) {
-    die_at(sync, MESSAGE_SPAWN, LIST_BUILD, index, call, text);
-}
-
-/* Waits for the host's word. Its end closed means that the host died: then nothing may be left of the container. */
-static void await_host(int sync) {
-    char word;
-    ssize_t size;
-    do
-        size = recv(sync, &word, 1, 0);
-    while (size < 0 && errno == EINTR);
-    if (size != 1)
-        _exit(1);
+/* The contexts of the procfs to mount, before the pid namespace to join is joined for the children of this process.
+ * Tells whether that is done; EPERM is tolerated where the privileges may come with a user namespace. */
+static bool prepare_procfs(const struct spawn *spawn, struct stub *stub, bool tolerate) {
+    for (uint32_t i = 0; i < spawn->join_count && !spawn->execution; i++) {
+        int fd = spawn->joins[i].fd;
+        if (spawn->joins[i].type != CLONE_NEWPID)
+            continue;
+        int result = open_procfs(stub, spawn->build, spawn->build_count, fd);
+        if (result < 0 && errno == EAGAIN) {
+            ask_for_room(spawn->sync);
+            result = open_procfs(stub, spawn->build, spawn->build_count, fd);
+        }
+        if (result < 0 && tolerate && errno == EPERM)
+            return false;
+        if (result < 0)
+            die(spawn->sync, -1, stub->call, "a procfs of the pid namespace to join");
+    }
+    return true;
 }
 
 static void join_all(const struct spawn *spawn, uint64_t only, bool tolerate, bool *joined) {
@@ -86,16 +85,20 @@ static void join_all(const struct spawn *spawn, uint64_t only, bool tolerate, bo
 
 /* The capabilities to join a namespace may come from outside the user namespace to join, or from inside it. */
 /* Upholds config-linux.md#namespaces/path-joined. */
-static void join_namespaces(const struct spawn *spawn) {
+static void join_namespaces(const struct spawn *spawn, struct stub *stub) {
     bool joined[16] = {false};
     /* A cgroup namespace is for init, once it is in its cgroups: from inside, they could not be joined. */
     uint64_t any = ~(uint64_t)CLONE_NEWCGROUP;
     bool user = false;
     for (uint32_t i = 0; i < spawn->join_count; i++)
         user |= spawn->joins[i].type == CLONE_NEWUSER;
+    bool prepared = prepare_procfs(spawn, stub, user);
     if (user) {
-        join_all(spawn, any & ~(uint64_t)CLONE_NEWUSER, true, joined);
+        uint64_t later = CLONE_NEWUSER | (prepared ? 0 : CLONE_NEWPID);
+        join_all(spawn, any & ~later, true, joined);
         join_all(spawn, CLONE_NEWUSER, false, joined);
+        if (!prepared)
+            prepare_procfs(spawn, stub, false);
     }
     join_all(spawn, any, false, joined);
 }
@@ -194,7 +197,6 @@ static void run(const struct spawn *spawn, struct stub *stub, enum list list, ui
 /* In init: what is left to do in the new namespaces before the steps. */
 static int init(const struct spawn *spawn, struct stub *stub, bool maps) {
     uint64_t begin = mark_begin(stub);
-    close(spawn->host_sync);
     if (spawn->flags & SPAWN_VIA) {
         /* Whatever is reported from here on must not reach the host before this process's pid does. */
         await_host(spawn->sync);
@@ -206,7 +208,7 @@ static int init(const struct spawn *spawn, struct stub *stub, bool maps) {
         become_root(spawn);
         if (late_ipc(spawn) && unshare(CLONE_NEWIPC) < 0)
             die(spawn->sync, -1, "unshare", "CLONE_NEWIPC");
-        join_namespaces(spawn);
+        join_namespaces(spawn, stub);
         begin = mark(stub, STAGE_NAMESPACES, begin);
         enter_cgroups(spawn);
         mark(stub, STAGE_CGROUPS, begin);
@@ -286,16 +288,29 @@ static _Noreturn void become(const struct spawn *spawn, struct stub *stub, uint3
 
 /* ---- The intermediate process ---- */
 
+static bool tell_pid(int sync, pid_t pid) {
+    char message[16];
+    int size = snprintf(message, sizeof message, "%c%d", MESSAGE_PID, pid);
+    return pyr_send(sync, message, (uint32_t)size) >= 0;
+}
+
+/* The host goes on with the process `pid`; this one ends. */
+static _Noreturn void leave_to(int sync, pid_t pid) {
+    if (tell_pid(sync, pid))
+        _exit(0);
+    kill(pid, SIGKILL); /* it waits for a host that does not know it */
+    _exit(1);
+}
+
 /* It is in none of the pid namespaces of the container: what it holds of the host cannot be reached from there. All of
  * that is used and closed before the last clone makes a process that can be seen (CVE-2016-9962, CVE-2024-21626).
- * Returns only in its sibling, init. */
+ * Returns in its sibling, init, and with SPAWN_CROSS in the process itself, which does init's work as far as pyr_cross. */
 static void pass_through(struct spawn *spawn, struct stub *stub) {
     uint64_t begin = mark_begin(stub);
-    close(spawn->host_sync);
     cleanup_close int offsets = open_time_offsets(spawn);
     open_proc(spawn, stub);
     set_dumpable(spawn, 0);
-    join_namespaces(spawn);
+    join_namespaces(spawn, stub);
     if (spawn->flags & SPAWN_MAPS) {
         if (unshare(CLONE_NEWUSER) < 0)
             die(spawn->sync, -1, "unshare", "CLONE_NEWUSER");
@@ -320,7 +335,14 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
         set_dumpable(spawn, 0);
     }
     uint64_t flags = spawn->clone_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWTIME);
-    pid_t pid = clone3(flags | CLONE_PARENT, NULL, -1);
+    if (spawn->flags & SPAWN_CROSS) {
+        if (unshare((int)flags) < 0)
+            die(spawn->sync, -1, "unshare", "");
+        if (!tell_pid(spawn->sync, getpid()))
+            _exit(1);
+        return;
+    }
+    pid_t pid = clone_sibling(spawn->sync, flags);
     if (pid < 0)
         die(spawn->sync, -1, "clone3", "");
     if (pid == 0) {
@@ -328,13 +350,20 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
             become(spawn, stub, done);
         return;
     }
-    char message[16];
-    int size = snprintf(message, sizeof message, "%c%d", MESSAGE_PID, pid);
-    if (pyr_send(spawn->sync, message, (uint32_t)size) < 0) {
-        kill(pid, SIGKILL); /* it waits for a host that does not know it */
-        _exit(1);
-    }
-    _exit(0);
+    leave_to(spawn->sync, pid);
+}
+
+/* With SPAWN_CROSS, once the process holds nothing of the host's but its socket `sync`: a sibling goes on from here, in
+ * the joined pid namespace, where it can be seen, and this process ends. Returns 0 in the sibling, or -errno. */
+int pyr_cross(int sync) {
+    /* A change of the user sets it, as above. */
+    pid_t pid = prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -1 : clone_sibling(sync, 0);
+    if (pid < 0)
+        return -errno;
+    if (pid > 0)
+        leave_to(sync, pid);
+    await_host(sync);
+    return 0;
 }
 
 /* Returns the pid of the child (init, or the intermediate process with SPAWN_VIA) in the host, 0 in init once the
@@ -352,6 +381,7 @@ int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
         attach_again(&detached);
         return pid < 0 ? -error : pid;
     }
+    close(spawn->host_sync);
     if (via)
         pass_through(spawn, stub);
     return init(spawn, stub, !via && spawn->flags & SPAWN_MAPS);

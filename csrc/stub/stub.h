@@ -89,6 +89,9 @@ int new_filesystem(struct stub *stub, const struct step *step);
 int join_options(struct stub *stub, const struct step *step, char data[4096]);
 int do_mount(struct stub *stub, const struct step *step);
 
+/* procfs.c */
+int open_procfs(struct stub *stub, struct step *steps, uint32_t count, int pid_namespace);
+
 /* mounts.c */
 int move_onto(struct stub *stub, int tree, int destination);
 int attach(struct stub *stub, int tree, const struct step *step, int destination);

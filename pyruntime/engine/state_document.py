@@ -1,12 +1,15 @@
-"""The state of a container as the spec has it (runtime.md#state), for hooks and seccomp agents."""
+"""The state of a container as the spec has it (runtime.md#state), for hooks and seccomp agents; a new state file."""
 
 import time
 
 from pyruntime import SPEC_VERSION
+from pyruntime.base import lean_os as os
+from pyruntime.store import container as containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.spec.json_types import Config
+    from pyruntime.engine.caller.options import CreateOptions
+    from pyruntime.spec.json_types import Config, StateFile
 
 
 def state_document(container_id: str, status: str, pid: int, bundle: str, config: "Config") -> "dict[str, object]":
@@ -22,6 +25,24 @@ def state_document(container_id: str, status: str, pid: int, bundle: str, config
         "pid": pid,
         "bundle": bundle,
         "annotations": config.get("annotations") or {},
+    }
+
+
+def new_state(container_id: str, config: "Config", options: "CreateOptions") -> "StateFile":
+    """Return the state file of a container that is being created."""
+    return {
+        **state_document(container_id, "creating", 0, options.bundle, config),  # type: ignore[typeddict-item]
+        "version": containers.VERSION,
+        "start_time": 0,
+        "created": "",
+        "rootfs": "",
+        "root_mount": None,
+        "owner": os.geteuid(),
+        "process": "process" in config,
+        "cgroup": {},
+        "intel_rdt": {},
+        "keyring": options.keyring,
+        "hooks": {kind: (config.get("hooks") or {}).get(kind) or [] for kind in ("poststart", "poststop")},
     }
 
 

@@ -45,10 +45,12 @@ class Orders:
     execution     `struct execution`, NULL where the container has no process
     sync          socket to the host's create
     late          the host moves init into the group that limits its memory when init is ready
+    crosses       a sibling goes on once nothing of the host's is left here: the pid namespace is another container's
     """
 
     __slots__ = (
         "at_once",
+        "crosses",
         "enter",
         "execution",
         "gate",
@@ -90,6 +92,7 @@ class Orders:
         self.execution: Any = None
         self.sync = -1
         self.late = False
+        self.crosses = False
         self.gate = gate
         self.at_once = at_once
         self.preserve_fds = preserve_fds
@@ -200,7 +203,14 @@ def _create(orders: Orders) -> None:
     _close_the_rest(orders)
     if log.events is not None:
         log.events.end()
-    _run(orders, orders.process, [*plan.process, *plan.landlock])
+    steps = [*plan.process, *plan.landlock]
+    first = 0
+    if orders.crosses:
+        # What a child inherits comes before.
+        first = next((index for index, step in enumerate(steps) if step.op == "setsid"), len(steps))
+        _run(orders, orders.process, steps[:first])
+        _cross(orders)
+    _run(orders, orders.process + first, steps[first:])
     if log.events is not None:
         log.events.begin("find the program and set limits")
     left = ffi.new("uint8_t[]", _LIMITS)
@@ -221,6 +231,19 @@ def _create(orders: Orders) -> None:
     if not orders.at_once:
         os.close(orders.sync)
         orders.sync = -1
+
+
+def _cross(orders: Orders) -> None:
+    """Have a sibling go on, which processes of another container can see. Raises Error."""
+    error = lib.pyr_cross(orders.sync)
+    if error < 0:
+        raise Error(
+            "cannot make the container's first process",
+            pointer="/linux/namespaces",
+            clause="config-linux.md#namespaces",
+            step="clone3",
+            errno=-error,
+        )
 
 
 def _run(orders: Orders, array: "Any", steps: "list[Step]") -> None:

@@ -12,7 +12,7 @@ from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import HostFiles
 from pyruntime.engine.child.step_array import StepArrays
-from pyruntime.engine.state_document import now, state_document
+from pyruntime.engine.state_document import new_state, now, state_document
 from pyruntime.host.facts import facts
 from pyruntime.init import main as init
 from pyruntime.plan.context import Context
@@ -126,24 +126,6 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, b
     if log.events is not None:
         log.events.done(f"compile the plan of {len([*plan.steps()])} steps")
     return config, plan, document
-
-
-def new_state(container_id: str, config: "Config", options: CreateOptions) -> "StateFile":
-    """Return the state file of a container that is being created."""
-    return {
-        **state_document(container_id, "creating", 0, options.bundle, config),  # type: ignore[typeddict-item]
-        "version": containers.VERSION,
-        "start_time": 0,
-        "created": "",
-        "rootfs": "",
-        "root_mount": None,
-        "owner": os.geteuid(),
-        "process": "process" in config,
-        "cgroup": {},
-        "intel_rdt": {},
-        "keyring": options.keyring,
-        "hooks": {kind: (config.get("hooks") or {}).get(kind) or [] for kind in ("poststart", "poststop")},
-    }
 
 
 class Creation:
@@ -282,10 +264,9 @@ class Creation:
             self.resctrl.add(self.child.pid)
         # While the child makes the mounts; it is put in its place when the child is ready.
         state["status"] = "created"
-        state["pid"], state["start_time"] = self.child.pid, start_time(self.child.pid)
         state["created"] = now()
         state["cgroup"] = cgroup.record
-        self.container.prepare(state)
+        self._prepare_state()
         if log.events is not None:
             log.events.done("prepare state.json")
         document = self._document(self.child.pid)
@@ -295,6 +276,8 @@ class Creation:
             self.undo.push(_poststop, self.plan, {**document, "status": "stopped"})
             self.undo.push(self.child.kill)
             raise
+        if self.child.crosses:
+            self._prepare_state()
         if self.late:
             cgroup.settle()
         self.container.put()
@@ -311,6 +294,11 @@ class Creation:
         if self.late:
             # What it touched since it joined its group may have been too much.
             launch.expect(self.child, self.plan, messages.WAITS)
+
+    def _prepare_state(self) -> None:
+        pid = self.state["pid"] = self.child.pid
+        self.state["start_time"] = start_time(pid)
+        self.container.prepare(self.state)
 
     def _send_pidfd(self) -> None:
         from pyruntime.engine.caller import pidfd_socket
@@ -376,6 +364,8 @@ class Creation:
             hooks.run(plan.hooks["prestart"], document)
             hooks.run(plan.hooks["createRuntime"], document)
             messages.send(child.sync, messages.GO)
+        if child.crosses:
+            launch.go_on(child, plan)
         ready = launch.expect(child, plan, messages.READY)
         child.join_late()
         limits.apply(child.pid, launch.left(ready, plan), self.options.preserve_fds)

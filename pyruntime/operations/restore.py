@@ -10,9 +10,9 @@ from pyruntime.engine.caller import console_socket
 from pyruntime.engine.child.host_files import open_rootfs
 from pyruntime.engine.criu import external, mountpoints, rpc, swrk
 from pyruntime.engine.criu.options import make_directories
-from pyruntime.engine.state_document import now, state_document
+from pyruntime.engine.state_document import new_state, now, state_document
 from pyruntime.engine.terminal import foreground
-from pyruntime.operations.create import new_state, prepare
+from pyruntime.operations.create import prepare
 from pyruntime.operations.delete import delete_own
 from pyruntime.protocol import hooks
 from pyruntime.store import container as containers

@@ -66,6 +66,11 @@ def _compile(context: "Context") -> Plan:
         from pyruntime.plan.hooks import hooks
 
         plan.hooks = {kind: list(hooks(config, kind)) for kind in plan.hooks}
+        if plan.hooks["createContainer"] and context.namespaces.get("pid"):
+            context.warnings.append(
+                "through a createContainer hook, the processes of the pid namespace that is joined reach the host, if"
+                " they have CAP_SYS_PTRACE (/hooks/createContainer, config.md#createcontainer-hooks)"
+            )
     add_process(context, plan)
     plan.enter = [
         *process.working_directory(context),

@@ -1,6 +1,7 @@
 """Masked and read-only paths (config-linux.md#masked-paths, #readonly-paths)."""
 
 from pyruntime._stub import lib
+from pyruntime.base.errors import Error
 from pyruntime.plan.mounts import label_option
 from pyruntime.plan.step import Step
 from pyruntime.spec.rules.mounts import container_path
@@ -12,11 +13,30 @@ if TYPE_CHECKING:
     from pyruntime.plan.context import Context
 
 
-def masked_paths(context: "Context") -> "Iterator[Step]":
-    """Yield a step for each path to hide: an empty read-only tmpfs over a directory, the null device over a file.
+# Of whoever asks.
+_OWN = ("/proc/self", "/proc/thread-self")
 
-    A path is read as a destination is, so that it names what a mount with the same path put there.
+
+def _path(context: "Context", name: str, kind: str, index: int) -> str:
+    """Return the path, read as a destination is, so that it names what a mount with the same path put there.
+
+    Raises Error for a directory of the process itself where it is in a pid namespace of others: it comes into that only
+    when the paths are hidden (csrc/stub/spawn.c).
     """
+    path = container_path(name)
+    if context.namespaces.get("pid") and any(path == own or path.startswith(f"{own}/") for own in _OWN):
+        raise Error(
+            f"cannot hide {name}",
+            "in a pid namespace that is joined, nothing is the container's own in /proc",
+            pointer=f"/linux/{kind}/{index}",
+            value=name,
+            clause="config-linux.md#masked-paths" if kind == "maskedPaths" else "config-linux.md#readonly-paths",
+        )
+    return path
+
+
+def masked_paths(context: "Context") -> "Iterator[Step]":
+    """Yield a step for each path to hide: an empty read-only tmpfs over a directory, the null device over a file."""
     linux = context.config.get("linux") or {}
     data = ["nr_blocks=1", "nr_inodes=1"]
     data += label_option(context, "tmpfs", data)
@@ -25,7 +45,7 @@ def masked_paths(context: "Context") -> "Iterator[Step]":
             "mask",
             f"/linux/maskedPaths/{index}",
             "config-linux.md#masked-paths",
-            path=container_path(path),
+            path=_path(context, path, "maskedPaths", index),
             fstype="tmpfs",
             source="tmpfs",
             data=data,
@@ -45,7 +65,7 @@ def readonly_paths(context: "Context") -> "Iterator[Step]":
     linux = context.config.get("linux") or {}
     destinations = "\0".join(["", *context.destinations])
     for index, name in enumerate(linux.get("readonlyPaths") or ()):
-        path = container_path(name)
+        path = _path(context, name, "readonlyPaths", index)
         args: dict[str, object] = {"attr_set": lib.MOUNT_ATTR_RDONLY}
         if f"\0{'' if path == '/' else path}/" in destinations:
             args["flags"] = lib.STEP_RECURSIVE

@@ -1,5 +1,6 @@
 /* Watches a container's pid namespace with CAP_SYS_PTRACE: writes to the file of its argument, once each, what every new
- * process shows: "EXE fd N -> LINK", "EXE root LINK", "EXE caps HEX", "EXE writable RANGE FILE". */
+ * process shows: "EXE fd N -> LINK", "EXE root LINK", "EXE caps HEX", "EXE writable RANGE FILE"; and for what it
+ * reaches through one, "EXE reaches FILE by WAY". FILE is the first of two arguments, a file outside of every container. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 static FILE *notes;
+static const char *marker;
 
 static void note(const char *line) {
     static char *seen[4096];
@@ -59,6 +61,19 @@ static void maps_of(int pid, const char *exe) {
         fclose(file);
 }
 
+/* Through the directory that `way` of the process leads to, by name and by going up from it. */
+static void reach(int pid, const char *exe, const char *way) {
+    static const char *const up[] = {"", "/../../../../../../../../.."};
+    for (int i = 0; marker && i < 2; i++) {
+        char path[700], said[800];
+        snprintf(path, sizeof path, "/proc/%d/%s%s%s", pid, way, up[i], marker);
+        if (access(path, F_OK) == 0) {
+            snprintf(said, sizeof said, "%.60s reaches %.500s by %.20s%s", exe, marker, way, up[i]);
+            note(said);
+        }
+    }
+}
+
 static void look(int pid) {
     char exe[256], text[256], name[280], said[700];
     if (!link_of(pid, "exe", exe, sizeof exe))
@@ -73,6 +88,7 @@ static void look(int pid) {
         if (link_of(pid, name, text, sizeof text)) {
             snprintf(said, sizeof said, "%.60s fd %s -> %s", exe, entry->d_name, text);
             note(said);
+            reach(pid, exe, name);
         }
     }
     if (descriptors)
@@ -82,6 +98,7 @@ static void look(int pid) {
         if (link_of(pid, places[i], text, sizeof text)) {
             snprintf(said, sizeof said, "%.60s %s %s", exe, places[i], text);
             note(said);
+            reach(pid, exe, places[i]);
         }
     status_of(pid, exe);
     maps_of(pid, exe);
@@ -89,6 +106,7 @@ static void look(int pid) {
 
 int main(int argc, char **argv) {
     notes = fopen(argv[argc - 1], "a");
+    marker = argc > 2 ? argv[1] : NULL;
     if (!notes)
         return 1;
     /* Pids are given in their order: the next ones to come are known. */

@@ -7,6 +7,8 @@ import types
 import pytest
 
 from pyruntime.base.errors import Error
+from pyruntime.cgroup.cgroup import Cgroup
+from pyruntime.engine.child import child as child_module
 from pyruntime.engine.child import launch
 from pyruntime.protocol import messages
 
@@ -30,7 +32,7 @@ def waiting():
 
 
 def test_a_process_without_a_pidfd_is_ended_as_well(waiting):
-    child = launch.Child(waiting[1])
+    child = launch.Child(waiting[1], Cgroup({}, []))
     child.pid, child.pidfd = waiting[0], -24
     signal.alarm(10)
     child.kill()
@@ -45,17 +47,16 @@ def test_an_init_that_cannot_be_held_on_to_is_an_error(waiting, monkeypatch):
     def answer(pid):
         return launch.lib.pyr_pidfd_open(pid) if pid != waiting[0] else -23
 
-    names = ("SPAWN_MAPS", "SPAWN_VIA", "MESSAGE_PID", "pyr_pidfd_send_signal")
-    lib = types.SimpleNamespace(**{name: getattr(launch.lib, name) for name in names}, pyr_pidfd_open=answer)
-    child = launch.Child(waiting[1])
+    lib = types.SimpleNamespace(pyr_pidfd_send_signal=launch.lib.pyr_pidfd_send_signal, pyr_pidfd_open=answer)
+    child = launch.Child(waiting[1], Cgroup({}, []))
     child.pid = os.fork()  # the one that passes through
     if child.pid == 0:
         os._exit(0)
     child.pidfd = launch.lib.pyr_pidfd_open(child.pid)
-    monkeypatch.setattr(launch, "lib", lib)
-    monkeypatch.setattr(messages, "read", lambda sync: bytes([lib.MESSAGE_PID]) + str(waiting[0]).encode())
+    monkeypatch.setattr(child_module, "lib", lib)
+    monkeypatch.setattr(messages, "read", lambda sync: bytes([launch.lib.MESSAGE_PID]) + str(waiting[0]).encode())
     with pytest.raises(Error) as error:
-        launch._accompany(child, None, types.SimpleNamespace(flags=lib.SPAWN_VIA))
+        launch._accompany(child, None, types.SimpleNamespace(flags=launch.lib.SPAWN_VIA))
     assert error.value.errno == 23
     assert (child.pid, child.pidfd) == (waiting[0], -23)
     child.kill()

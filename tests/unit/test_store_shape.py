@@ -7,7 +7,7 @@ import pytest
 
 from pyruntime.base.errors import Error
 from pyruntime.engine.caller.options import CreateOptions
-from pyruntime.operations.create import new_state
+from pyruntime.engine.state_document import new_state
 from pyruntime.store import container, state_json
 
 CONFIG = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"args": ["sh"], "cwd": "/"}}

@@ -9,6 +9,7 @@ from pyruntime.cgroup.files import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.cgroup.cgroup import Cgroup
     from pyruntime.plan.step import Step
 
 _KILL = 9
@@ -27,16 +28,20 @@ class Child:
     sync        the socket to it
     steps       those that its events are about, by number; none without --debug and --trace
     late        the file by which it joins the group that limits its memory, once it is ready; "" for none
+    crosses     it is another process that goes on from when it holds nothing of the host's: see pyr_cross
     """
 
-    __slots__ = ("late", "pid", "pidfd", "steps", "sync")
+    __slots__ = ("_cgroup", "_left", "crosses", "late", "pid", "pidfd", "steps", "sync")
 
-    def __init__(self, sync: int) -> None:
+    def __init__(self, sync: int, cgroup: "Cgroup") -> None:
         self.sync = sync
         self.pid = 0
         self.pidfd = -1
         self.late = ""
         self.steps: list[Step] = []
+        self.crosses = False
+        self._cgroup = cgroup
+        self._left: list[str] = []  # groups that it is out of, to make room for the process that goes on
 
     def kill(self) -> None:
         """End the process, wait for its end, and let go of it. For a container that is given up."""
@@ -62,13 +67,29 @@ class Child:
             doing, clause = "cannot join the container's cgroup", "config-linux.md#control-groups"
             raise Error(doing, clause=clause, step=f"write({path})", errno=error.errno or 0) from None
 
-    def await_end(self) -> None:
-        """Wait for the end of the process. Raises Error where a signal asks to give up."""
+    def make_room(self) -> None:
+        """Take the process out of the groups in which there is no room for another one beside it. Raises Error."""
+        from pyruntime.cgroup import room
+        from pyruntime.host import cgroups
+
+        self._left = room.leave(self._cgroup, self.pid, cgroups.detect())
+
+    def follow(self, pid: int) -> None:
+        """Wait for the end of the process, for which `pid` goes on. Raises Error if a signal asks to give up."""
+        # It has nothing left to do, unless it is frozen first.
         while self.pidfd >= 0 and not ends(self.pidfd, PATIENCE):
             number = signal_to_end()
             if number:
                 raise Error("given up waiting for the container's process", f"signal {number} came")
         reap(self.pid)
+        os.close(self.pidfd)
+        self.pid, self.pidfd = pid, lib.pyr_pidfd_open(pid)
+        if self.pidfd < 0:
+            raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-self.pidfd)
+        if self._left:
+            from pyruntime.cgroup import room
+
+            room.enter(self._left, pid)
 
     def take_sync(self) -> int:
         """Return the socket, which is the caller's from now on."""

@@ -71,7 +71,7 @@ def spawn(request: Request, undo: "Undo") -> Child:
     error = lib.pyr_socketpair(pair)
     if error:
         raise Error("cannot make a socket pair", errno=-error)
-    child = Child(pair[0])
+    child = Child(pair[0], cgroup)
     undo.push(child.kill)
     lib.pyr_set_patience(child.sync, PATIENCE)
     sync = host_files.own(pair[1])
@@ -178,6 +178,10 @@ def _spawn_request(request: Request, child: Child, sync: int) -> "tuple[Any, Any
     through = joined & (lib.CLONE_NEWUSER | lib.CLONE_NEWPID | lib.CLONE_NEWTIME) or made & lib.CLONE_NEWTIME
     if through or (made & lib.CLONE_NEWUSER and joined) or request.orders is None:
         flags |= lib.SPAWN_VIA
+    if joined & lib.CLONE_NEWPID and request.orders is not None:
+        # Not to be seen there as long as it holds anything of the host's.
+        flags |= lib.SPAWN_CROSS
+        child.crosses = True
     spawn.flags = flags
     execution = arrays.execution(plan, request.preserve, request.seccomp.raw if request.seccomp else None)
     steps = [*plan.process, *plan.landlock]
@@ -193,6 +197,7 @@ def _spawn_request(request: Request, child: Child, sync: int) -> "tuple[Any, Any
         spawn.build, spawn.build_count = arrays.array(plan.build), len(plan.build)
         orders.enter, orders.labels, orders.process = arrays.array(plan.enter), arrays.array(plan.labels), process
         orders.execution, orders.sync, orders.late = execution, sync, bool(child.late)
+        orders.crosses = child.crosses
         stub = orders.stub = arrays.stub(request.console)
     return spawn, stub
 
@@ -248,16 +253,17 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
         id_maps.write(child.pid, plan.maps)
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_VIA:
-        pid = int(expect(child, plan, bytes([lib.MESSAGE_PID]))[1:])
-        # It has nothing left to do, unless it is frozen first.
-        child.await_end()
-        os.close(child.pidfd)
-        child.pid, child.pidfd = pid, lib.pyr_pidfd_open(pid)
-        if log.events is not None:
-            log.events.child = pid
-        if child.pidfd < 0:
-            raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-child.pidfd)
-        messages.send(child.sync, messages.GO)
+        go_on(child, plan)
+
+
+def go_on(child: Child, plan: "Plan") -> None:
+    """Learn which process stands for `child` from now on, itself or its sibling, and let it go on. Raises Error."""
+    pid = int(expect(child, plan, bytes([lib.MESSAGE_PID]))[1:])
+    if pid != child.pid:
+        child.follow(pid)
+    if log.events is not None:
+        log.events.child = pid
+    messages.send(child.sync, messages.GO)
 
 
 def _hear(child: Child) -> bytes:
@@ -281,10 +287,14 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
     """Return the child's next message, which must be of `kind`. Raises Error for any other and for its death."""
     if log.events is not None:
         log.events.begin("wait for the container's process", "kernel")
-    message = _hear(child)
+    while True:
+        message = _hear(child)
+        if message == bytes([lib.MESSAGE_CROWDED]):
+            child.make_room()
+            messages.send(child.sync, messages.GO)
+        elif log.events is None or not messages.told(message, child.steps):
+            break
     if log.events is not None:
-        while messages.told(message, child.steps):
-            message = _hear(child)
         log.events.end()
         messages.received(message)
     if message[:1] == kind:

@@ -6,6 +6,7 @@ import pytest
 
 from invented import NAMESPACES, V2, at, config, context, facts, only, plan
 from pyruntime._stub import lib
+from pyruntime.base.errors import Error
 from pyruntime.plan.capabilities import NUMBERS
 from pyruntime.plan.devices import DEFAULT_DEVICES
 from pyruntime.plan.exec import compile_exec
@@ -36,6 +37,24 @@ def test_a_namespace_is_made_or_joined():
 def test_every_type_of_the_specification_is_known():
     assert set(TYPES) == {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"}
     assert len({flag for flag, _ in TYPES.values()}) == 8
+
+
+@pytest.mark.parametrize("kind", ["maskedPaths", "readonlyPaths"])
+def test_nothing_of_the_process_itself_is_hidden_where_its_pid_namespace_is_joined(kind):
+    joined = {"namespaces": [{"type": "mount"}, {"type": "pid", "path": "/run/ns"}], kind: ["/proc//self/./environ"]}
+    with pytest.raises(Error, match="nothing is the container's own") as error:
+        plan(config(linux=joined))
+    assert error.value.pointer == f"/linux/{kind}/0"
+    joined[kind] = ["/proc/selfish", "/proc/keys"]
+    assert plan(config(linux=joined)).enter
+
+
+def test_a_hook_in_a_pid_namespace_of_others_is_warned_of():
+    hooks = {"createContainer": [{"path": "/bin/true"}]}
+    joined = {"namespaces": [{"type": "mount"}, {"type": "pid", "path": "/run/ns"}]}
+    (warning,) = plan(config(linux=joined, hooks=hooks)).warnings
+    assert "createContainer" in warning
+    assert plan(config(hooks=hooks)).warnings == []
 
 
 def test_the_maps_are_as_the_kernel_reads_them():

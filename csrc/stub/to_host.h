@@ -1,0 +1,13 @@
+#ifndef PYRUNTIME_TO_HOST_H
+#define PYRUNTIME_TO_HOST_H
+
+#include "stub.h"
+
+void tell(int sync, const void *message, size_t size);
+void report(int sync, uint32_t kind, enum list list, int index, const char *call, const char *text);
+_Noreturn void die_at(int sync, uint32_t kind, enum list list, int index, const char *call, const char *text);
+_Noreturn void die(int sync, int index, const char *call, const char *text);
+void await_host(int sync);
+void ask_for_room(int sync);
+
+#endif

@@ -1,0 +1,166 @@
+"""Containers that join another one's pid namespace, whose processes lie in wait with CAP_SYS_PTRACE."""
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import struct
+
+import pytest
+from test_hostile_exec import Box, box, traces_others, watcher  # noqa: F401  # fixtures
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+HOOK = [{"path": "/bin/true"}]
+FSCONFIG, SET_FD, EINVAL = 431, 5, 22
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def without_the_option() -> None:
+    """Make fsconfig(2) refuse the option of procfs that names a pid namespace, as Linux before 6.17 does."""
+    steps = [
+        (0x20, 0, 0, 0),  # the number of the call
+        (0x15, 0, 3, FSCONFIG),
+        (0x20, 0, 0, 24),  # its second argument
+        (0x15, 0, 1, SET_FD),
+        (0x06, 0, 0, 0x00050000 | EINVAL),
+        (0x06, 0, 0, 0x7FFF0000),
+    ]
+    code = b"".join(struct.pack("HBBI", *step) for step in steps)
+    program = _Program(len(steps), code)
+    assert ctypes.CDLL(None).prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+
+
+class Neighbour:
+    """A container with a process that looks at every new one of its pid namespace, and what that one has seen."""
+
+    def __init__(self, box, watcher, marker):  # noqa: F811
+        def damage(rootfs):
+            shutil.copy(watcher, rootfs / "bin/watcher")
+            (rootfs / "seen").write_text("")
+
+        script = f"watcher {marker} /seen 2>&1 &\nread line < /proc/$!/stat"
+        self.inside: Box = box(script, change=traces_others, damage=damage)
+
+    def joined(self, change=None):
+        """Return the change of a configuration by which it joins the pid namespace."""
+
+        def join(config):
+            entries = config["linux"]["namespaces"]
+            next(entry for entry in entries if entry["type"] == "pid")["path"] = f"/proc/{self.inside.pid}/ns/pid"
+            if change is not None:
+                change(config)
+
+        return join
+
+    def seen(self):
+        """Return what it has seen of processes that have not come to their program."""
+        lines = (self.inside.rootfs / "seen").read_text().splitlines()
+        return [line for line in lines if "busybox" not in line.split()[0]]
+
+
+def plain(config):
+    config["process"]["args"] = ["true"]
+
+
+def another_user(config):
+    plain(config)
+    config["process"]["user"] = {"uid": 5, "gid": 5}
+    config["mounts"].append({"destination": "/more", "type": "proc", "source": "proc", "options": ["ro"]})
+
+
+def hooks_of_the_host(config):
+    plain(config)
+    config["hooks"] = {"prestart": HOOK, "createRuntime": HOOK}
+
+
+CHANGES = {"plain": plain, "another user": another_user, "hooks of the host": hooks_of_the_host}
+KERNELS = {"": None, "before Linux 6.17": without_the_option}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_of_the_host_is_reached_through_a_container_that_joins(
+    runtime,
+    bundle,
+    box,  # noqa: F811
+    watcher,  # noqa: F811
+    tmp_path,
+    change,
+    kernel,
+):
+    """CVE-2016-9962, CVE-2024-21626: it has a root filesystem to build, and is in no namespace of its own for pids."""
+    marker = tmp_path / "of-the-host"
+    marker.write_text("")
+    neighbour = Neighbour(box, watcher, marker)
+    place = bundle(neighbour.joined(CHANGES[change]))
+    rounds = 0
+    before: list[str] = []
+    while rounds < 40 or (not before and rounds < 1000):
+        rounds += 1
+        runtime("run", "-b", place, runtime.id(), preexec_fn=KERNELS[kernel])
+        before = neighbour.seen()
+    assert before, "never seen before its program"
+    assert [line for line in before if " reaches " in line] == []
+    # Standard streams of this test are its own; then there are the host, the gate where start comes, and the list of
+    # users of the container, which is read for HOME.
+    own = re.compile(r"fd \d+ -> (pipe:|socket:|anon_inode:\[fscontext\]|/etc/passwd$)")
+    for line in before:
+        what = line.split(maxsplit=1)[1]
+        if what.startswith("fd "):
+            assert own.match(what) or int(what.split()[1]) < 3, line
+        assert not what.startswith("writable "), line
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_joins_has_a_procfs_of_the_namespace_that_it_joins(runtime, bundle, box, kernel):  # noqa: F811
+    inside = box()
+
+    def join(config):
+        entries = config["linux"]["namespaces"]
+        next(entry for entry in entries if entry["type"] == "pid")["path"] = f"/proc/{inside.pid}/ns/pid"
+        script = "readlink /proc/self/ns/pid; cat /proc/1/comm; cat /more/1/comm; echo $$"
+        config["process"]["args"] = ["sh", "-c", script]
+        config["mounts"].append({"destination": "/more", "type": "proc", "source": "proc", "options": ["ro"]})
+
+    done = runtime("run", "-b", bundle(join), runtime.id(), preexec_fn=KERNELS[kernel])
+    namespace, first, more, pid = done.stdout.split()
+    assert namespace == os.readlink(f"/proc/{inside.pid}/ns/pid")
+    assert (first, more) == ("sleep", "sleep")
+    assert int(pid) > 1
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_what_joins_needs_room_for_its_own_processes_alone(runtime, bundle, box, kernel, limit):  # noqa: F811
+    inside = box()
+
+    def join(config):
+        entries = config["linux"]["namespaces"]
+        next(entry for entry in entries if entry["type"] == "pid")["path"] = f"/proc/{inside.pid}/ns/pid"
+        config["process"]["args"] = ["cat", "/proc/self/comm"]
+        config["linux"]["resources"] = {"pids": {"limit": limit}}
+
+    assert runtime("run", "-b", bundle(join), runtime.id(), preexec_fn=KERNELS[kernel]).stdout == "cat\n"
+
+
+def test_the_state_names_the_process_that_is_there(runtime, bundle, box):  # noqa: F811
+    inside = box()
+
+    def join(config):
+        entries = config["linux"]["namespaces"]
+        next(entry for entry in entries if entry["type"] == "pid")["path"] = f"/proc/{inside.pid}/ns/pid"
+        config["process"]["args"] = ["sleep", "1000"]
+
+    place, name = bundle(join), runtime.id()
+    runtime("create", "-b", place, "--pid-file", place / "pid", name)
+    state = json.loads(runtime("state", name).stdout)
+    assert state["status"] == "created" and int((place / "pid").read_text()) == state["pid"]
+    assert os.readlink(f"/proc/{state['pid']}/ns/pid") == os.readlink(f"/proc/{inside.pid}/ns/pid")
+    runtime("start", name)
+    assert json.loads(runtime("state", name).stdout)["status"] == "running"
+    runtime("delete", "--force", name)
