@@ -1,4 +1,4 @@
-"""The one error a user meets: what was being done, why it failed, and which element and clause say so."""
+"""The error that users see: what was being done, why it failed, and the element and clause that it is about."""
 
 # Both modules are built into the interpreter, so that importing them opens no file.
 import errno as _errno

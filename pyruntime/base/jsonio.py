@@ -1,7 +1,7 @@
-"""JSON for the runtime's own small documents: state.json and what the verbs print.
+"""JSON for the runtime's own small documents: state.json and the output of the verbs.
 
-Built on the interpreter's C accelerator alone, because importing `json` costs more than a whole `state` should.
-Documents of users are read by pyruntime.spec, which is strict.
+It uses only the interpreter's C accelerator, because importing `json` takes longer than all of `state`.
+pyruntime.spec reads the documents of users, and is strict.
 """
 
 from _json import encode_basestring_ascii as _quote

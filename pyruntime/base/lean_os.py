@@ -1,7 +1,7 @@
-"""`os` without what it costs: the system calls of `posix`, and the little beyond them that the hot verbs use.
+"""A replacement for `os`: the system calls of `posix`, and the few other functions that the frequent verbs use.
 
-Importing `os` takes as long as the rest of the interpreter's start, for the abstract classes behind `os.environ`.
-What is not here is taken from `os` itself when it is used.
+Importing `os` takes as long as the rest of the interpreter's start, because of the abstract classes of `os.environ`.
+For a name that is not defined here, `os` is imported when the name is used.
 
 A system call that fails raises what it raises in `os`, which here is an Error, too: it names the call and its path
 (`pyruntime.base.errors.refused`). Calls of other modules get the same by `call`.

@@ -1,4 +1,4 @@
-"""Text for people: what stands in a configuration or a file name must not command a terminal."""
+"""Escapes control characters, so that text of a configuration or a file name cannot control a terminal."""
 
 
 def printable(text: str, also: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Undo, written next to do: what a failed operation made is unmade in reverse."""
+"""A stack of actions that undo, in reverse order, what a failed operation has made."""
 
 from pyruntime.base import log
 

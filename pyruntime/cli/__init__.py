@@ -1,1 +1,1 @@
-"""The command line: words in, words out. Nothing else imports it."""
+"""The command line: it parses arguments and prints results. Nothing else imports it."""

@@ -1,4 +1,4 @@
-"""What the words of create and run ask the engine for."""
+"""The engine's options for the command lines of create and run."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.cli.state_root import state_root

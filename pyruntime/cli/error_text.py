@@ -1,4 +1,4 @@
-"""An error in words: several lines for people, one line for a log."""
+"""The text of an error: several lines for people, one line for a log."""
 
 from errno import ENOSYS
 

@@ -1,4 +1,4 @@
-"""The program: understand the words, call the verb, and say in one place what went wrong."""
+"""The program: parse the command line, call the verb, and report errors in one place."""
 
 import errno
 import sys
@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     verb = ""
     try:
         shared, rest = parse_global(words)
-        # Only for the message, when the rest cannot be understood.
+        # Only for the message, if the rest cannot be parsed.
         verb = rest[0] if rest and not rest[0].startswith("-") else ""
         log.configure(shared["log"], shared["log-format"], shared["debug"], shared["trace"], verb)
         before = dict(shared)

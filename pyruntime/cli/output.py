@@ -1,4 +1,4 @@
-"""Words to stdout and stderr, whole or not at all."""
+"""Writes text to stdout and stderr, completely or with an error."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error

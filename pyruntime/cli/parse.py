@@ -1,4 +1,4 @@
-"""The parser of the command line: words in, option values and arguments out, with the semantics runc's callers rely on.
+"""The parser of the command line, with the semantics on which callers of runc rely.
 
 Options are read as Go's `flag` package reads them: one dash or two, `--name value` or `--name=value`, flags without a
 value or as `--flag=false`; `--` ends them. Global options stand before the verb or behind it. A verb's options may

@@ -1,1 +1,1 @@
-"""How the program starts: the interpreter in the launcher, its rehearsal at build time, and `python3 -m`."""
+"""The start of the program: the interpreter in the launcher, its rehearsal at build time, and `python3 -m`."""

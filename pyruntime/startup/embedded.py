@@ -1,8 +1,8 @@
 """The program's start from a snapshot (csrc/launcher/snapshot.c).
 
-`prepare` and `settle` run when the program is built, `program` in each process that goes on from there: it finds the
-package imported. What is imported later comes out of the program too, if it is the package's. Files are looked for only
-when a rare case wants a library.
+The build calls `prepare` and `settle`; each process that starts from the snapshot calls `program`, with the package
+already imported. Modules of the package that are imported later are in the program as well. Files are searched for only
+if a rare case needs a library.
 """
 
 import _frozen_importlib as importlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# The verbs that callers use all the time, and what they import late, beyond what a rehearsal does.
+# The frequent verbs, and what they import late, beyond what the rehearsal imports.
 _HOT = """
     cli.main cli.verbs.run cli.verbs.exec cli.verbs.create cli.verbs.start cli.verbs.state cli.verbs.kill
     cli.verbs.delete cgroup.v1 cgroup.v2 cgroup.write cgroup.walk cgroup.remove protocol.hooks engine.seccomp.filter
@@ -30,21 +30,21 @@ _HOT = """
 
 
 class _Files:
-    """The last to be asked for a module: it knows where the files are that the others are in."""
+    """The last finder of modules: on first use it sets the search path and adds the finder of files."""
 
     @classmethod
     def find_spec(cls, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
-        """Put the search path in order, make room for the finder of files, and ask that."""
+        """Set the search path, replace this finder by the finder of files, and call that."""
         from _launcher import library  # type: ignore[import-not-found]
 
         standard: str = library()
         sys.path[:0] = [standard, f"{standard}/lib-dynload"]
-        # Where the package is a distribution's, what it needs is in the distribution's directory as well.
+        # If a distribution installed the package, the libraries are in the distribution's directory as well.
         if sys.path[-1].endswith("/dist-packages"):
             sys.path.append(f"{standard.rpartition('/')[0]}/python3/dist-packages")
         sys.meta_path[:] = [finder if finder is not cls else _finder for finder in sys.meta_path]
         sys.modules["encodings"].__path__[:] = [f"{standard}/encodings"]
-        # What `time` knows of the time zone is the snapshot's.
+        # The time zone in `time` is that of the build.
         time.tzset()
         return _finder.find_spec(name, path, target)
 
@@ -53,10 +53,10 @@ _finder: "Any" = None
 
 
 class _Stream:
-    """sys.stdin, sys.stdout or sys.stderr, until something is done with it: it is opened then.
+    """sys.stdin, sys.stdout or sys.stderr, opened on first use.
 
-    What the process that took the snapshot had there was something else.
-    The package itself writes to descriptors (pyruntime/cli/output.py).
+    The process that took the snapshot had other streams. The package itself writes to descriptors
+    (pyruntime/cli/output.py).
     """
 
     def __init__(self, name: str, number: int) -> None:
@@ -76,12 +76,12 @@ class _Stream:
 
 
 def _find_and_load(name: str, import_: object) -> "ModuleType":
-    """Import a module that is not there yet, in the place of importlib's function of that name.
+    """Import a module that is not imported yet, instead of importlib's function of that name.
 
-    A module of the package is frozen, or linked in, so that nothing needs finding: for the hundred of a `run`, what
-    importlib does beyond that takes a millisecond.
+    A module of the package is frozen or linked into the program, so no search is needed; the search by importlib would
+    take a noticeable part of a `run`.
     """
-    # Init empties that list: importing is switched off then.
+    # Init clears this list to switch imports off.
     if not name.startswith("pyruntime.") or not sys.meta_path:
         return _load_file(name, import_)
     package, _, module = name.rpartition(".")
@@ -100,7 +100,7 @@ def _find_and_load(name: str, import_: object) -> "ModuleType":
 
 
 def _load_file(name: str, import_: object) -> "ModuleType":
-    """Import what is not the package's. Raises CannotLoad for a file that is there and cannot be loaded."""
+    """Import a module of another package. Raises CannotLoad for a file that exists and cannot be loaded."""
     try:
         return _search(name, import_)
     except (CannotLoad, ModuleNotFoundError):
@@ -113,10 +113,10 @@ _search: "Callable[[str, object], ModuleType]" = importlib._find_and_load  # typ
 
 
 def prepare() -> "list[object]":
-    """Import what the hot verbs use, for a snapshot, and use it (pyruntime/startup/rehearsal.py).
+    """Import what the frequent verbs use, for a snapshot, and run it (pyruntime/startup/rehearsal.py).
 
-    All else is imported when it is needed: what lies among the hot is mapped together with it. Returns what the
-    snapshot is going to consist of, as far as the garbage collector knows it.
+    All other modules are imported on first use, because objects between the frequently used ones would be mapped with
+    them. Returns the objects of the snapshot that the garbage collector tracks.
     """
     global _finder
     importlib._find_and_load = _find_and_load  # type: ignore[attr-defined]
@@ -125,7 +125,7 @@ def prepare() -> "list[object]":
     from pyruntime.startup.rehearsal import rehearse
 
     rehearse()
-    # Of the process that takes the snapshot.
+    # The environment and the streams are those of the build.
     posix.environ.clear()
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream: Any = _Stream(name, number)
@@ -140,7 +140,7 @@ def prepare() -> "list[object]":
 
 
 def settle() -> None:
-    """Keep the collector away from all that is there. The last thing before the snapshot is taken."""
+    """Exclude all objects from garbage collection. The last call before the snapshot is taken."""
     gc.freeze()
 
 

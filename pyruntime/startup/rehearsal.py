@@ -1,8 +1,8 @@
-"""What the launcher's build goes through once, so that a snapshot (csrc/launcher/snapshot.c) has been used before.
+"""Code that the build runs before it takes the snapshot (csrc/launcher/snapshot.c), to warm the interpreter up.
 
-The interpreter learns while it runs: code that was executed is specialized, attributes that were looked up are cached.
-That costs time, and writes to pages, in each process in which it happens for the first time. Here it happens before
-there is any: a configuration is checked and compiled for an invented host, which changes nothing anywhere.
+CPython specializes code that is executed often and caches attribute lookups. In a new process this takes time and
+writes to pages. The rehearsal moves it into the build: it checks and compiles a configuration for an invented host,
+which changes nothing.
 """
 
 from pyruntime.base.jsonio import dumps, loads
@@ -35,7 +35,7 @@ _TIMES = 9
 
 
 def rehearse() -> None:
-    """Go through what the hot verbs do without the kernel."""
+    """Run the parts of the frequent verbs that need no kernel."""
     everything = (1 << 41) - 1
     membership = "".join(f"{number}:{name}:/\n" for number, name in enumerate(_V1, 1)) + "0::/\n"
     for _ in range(_TIMES):

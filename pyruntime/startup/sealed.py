@@ -1,4 +1,4 @@
-"""A sealed interpreter for `python3 -m pyruntime`, as csrc/launcher/launcher.c has it for the installed program."""
+"""Seals the interpreter for `python3 -m pyruntime`, as csrc/launcher/seal.c seals the installed program."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""Who holds a container's lock while it waits for hooks, noted so that `delete --force` need not wait with it."""
+"""Records which process holds a container's lock, so that `delete --force` can end it while it waits for hooks."""
 
 import select
 
@@ -12,7 +12,7 @@ _PATIENCE = 10.0  # seconds for a killed process to end
 
 
 def note(directory: int) -> None:
-    """Note this process in the container's directory (a descriptor) as the one to end."""
+    """Record this process in the container's directory (a descriptor) as the holder of the lock."""
     pid = os.getpid()
     fd = os.open(_NOTE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
@@ -22,7 +22,7 @@ def note(directory: int) -> None:
 
 
 def forget(directory: int) -> None:
-    """Remove the note; whoever removed the whole directory has done so before."""
+    """Remove the record. It is gone already if the directory was removed."""
     try:
         os.unlink(_NOTE, dir_fd=directory)
     except FileNotFoundError:

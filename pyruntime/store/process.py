@@ -1,4 +1,4 @@
-"""Is that process still the one we made? A pid alone does not say: pids are used again (proc(5))."""
+"""Checks that a pid still belongs to the process that we made, by its start time: pids are reused (proc(5))."""
 
 from pyruntime.base import lean_os as os
 

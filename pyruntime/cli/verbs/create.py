@@ -1,4 +1,4 @@
-"""`create ID`: make a container whose process waits for `start`."""
+"""`create ID`: create a container whose process waits for `start`."""
 
 from pyruntime.cli.create_options import create_options
 from pyruntime.operations.create import create

@@ -1,6 +1,6 @@
-"""`explain`: what a clause of the runtime-spec demands or a property of config.json means, and what is done for it.
+"""`explain`: what a clause of the runtime-spec requires or a property of config.json means, and what pyruntime does.
 
-A word that is neither is looked for in all of them.
+Any other word is searched for in all clauses and properties.
 """
 
 from textwrap import wrap
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 _BOUND = {
     "runtime": "binds the runtime",
-    "author": "binds whoever writes config.json",
+    "author": "binds the author of config.json",
     "caller": "binds the caller of the runtime",
     "consumer": "binds whoever reads what the runtime writes",
     "platform": "binds runtimes of other platforms",

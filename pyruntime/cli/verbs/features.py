@@ -1,4 +1,4 @@
-"""`features`: print what this build of pyruntime recognizes and can do (features.md)."""
+"""`features`: print what this build of pyruntime supports (features.md)."""
 
 from pyruntime.base.jsonio import dumps
 from pyruntime.cli.output import write

@@ -1,4 +1,4 @@
-"""`plan`: print the steps that create would take, without taking any."""
+"""`plan`: print the steps of create and start, without carrying them out."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base import log

@@ -1,4 +1,4 @@
-"""`resume ID`: let the processes of a paused container go on."""
+"""`resume ID`: thaw the processes of a paused container."""
 
 from pyruntime.cli.state_root import state_root
 from pyruntime.operations.pause import resume

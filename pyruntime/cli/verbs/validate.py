@@ -1,4 +1,4 @@
-"""`validate`: check configurations, and do nothing else. What is wrong is an error; what is odd is a note."""
+"""`validate`: check configurations, and do nothing else. Mistakes are errors; probable mistakes are notes."""
 
 import re
 

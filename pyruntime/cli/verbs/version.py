@@ -1,4 +1,4 @@
-"""`--version`: the lines that callers of runc take apart.
+"""`--version`: lines that callers of runc parse.
 
 dockerd takes the words around "version" on any line and what follows "commit:"; go-runc what follows "spec: ".
 So the word "version" stands on the first line only.

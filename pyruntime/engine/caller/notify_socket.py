@@ -1,4 +1,4 @@
-"""What a service manager gives to a service, passed on to the container: NOTIFY_SOCKET and LISTEN_FDS.
+"""Passes NOTIFY_SOCKET and LISTEN_FDS, which a service manager gives to a service, on to the container.
 
 The container sends its notification (sd_notify(3)) to a socket of ours, ROOT/ID/notify/notify.sock, which it sees in
 /run/notify; when it says that it is ready, we tell the service manager so. Sockets that the service manager has opened
@@ -38,7 +38,7 @@ def notifies() -> bool:
 
 
 def passed_on(config: "Config", directory: str) -> "Config":
-    """Return `config` with what its process has to know: the environment, and the directory of its notify socket.
+    """Return `config` with the environment and the mount of the notify socket's directory for its process.
 
     directory  where the container's state will be
     """
@@ -74,7 +74,7 @@ def make_directory(container: "Container") -> None:
 
 
 class Relay:
-    """The near end of the container's notify socket."""
+    """The host's end of the container's notify socket."""
 
     def __init__(self, container: "Container", pid: int) -> None:
         """Bind the socket of the container whose init is `pid`. Raises Error."""
@@ -95,7 +95,7 @@ class Relay:
         self._pidfd = lib.pyr_pidfd_open(pid)
 
     def forward(self, main_pid: int) -> None:
-        """Wait until the container is ready or has ended; tell the service manager that `main_pid` is what to watch."""
+        """Wait until the container is ready or has ended; name `main_pid` to the service manager as main process."""
         try:
             ready = self._wait()
             if ready:
@@ -108,7 +108,7 @@ class Relay:
                 os.close(self._pidfd)
 
     def _wait(self) -> bytes:
-        """Return the line that says the container is ready; b"" when it has ended without it."""
+        """Return the line with READY=1 that the container sent; b"" if it has ended without sending one."""
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         if self._pidfd >= 0:

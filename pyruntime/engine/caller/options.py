@@ -1,8 +1,8 @@
-"""What the caller decides about a container beside its bundle."""
+"""The caller's options for a container, beside its bundle."""
 
 
 class CreateOptions:
-    """What the caller decides about a container beside its bundle.
+    """The caller's options for a container, beside its bundle.
 
     root            state root, absolute
     bundle          the bundle's directory, absolute
@@ -15,9 +15,9 @@ class CreateOptions:
     keyring         name of the session keyring, "" for none; made by create
     preserve_fds    how many descriptors from 3 on the container's process inherits
     systemd_cgroup  let systemd make the cgroup
-    notify          the container tells the service manager when it is ready (notify_socket.py); found out by create
-    report_fd       socket on which `run` tells of the start, the end and the use (engine/caller/report.py), or -1
-    rootless        "true", "false", "auto" or None; accepted as runc's callers pass it, and found out by itself
+    notify          the container tells the service manager when it is ready (notify_socket.py); set by create
+    report_fd       socket on which `run` sends start, end and resource usage (engine/caller/report.py), or -1
+    rootless        "true", "false", "auto" or None; accepted because callers of runc pass it, and without effect
     """
 
     __slots__ = (

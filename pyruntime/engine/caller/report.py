@@ -1,4 +1,4 @@
-"""What `run` tells a program that calls it, over a socket: that the container runs, how it ended, what it used.
+"""The messages that `run --report-fd` sends: that the container runs, how it ended, what it used.
 
 Each message is one JSON object of one line (SOCK_SEQPACKET):
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _send(fd: int, passed: int = -1, **message: object) -> None:
-    """Send a message; nobody may be there any more to read it."""
+    """Send a message. That nobody reads any more is no error."""
     text = jsonio.dumps(message).encode()
     if passed >= 0:
         lib.pyr_send_fd(fd, passed, text, len(text))
@@ -35,7 +35,7 @@ def _send(fd: int, passed: int = -1, **message: object) -> None:
 
 
 def reported(fd: int, live: "Callable[[], int]") -> int:
-    """Call `live`, which runs the container, and return what it returns; an Error of it is told, and raised."""
+    """Call `live`, which runs the container, and return what it returns. An Error is sent, and raised again."""
     os.set_inheritable(fd, False)
     try:
         return live()

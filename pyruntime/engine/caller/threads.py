@@ -1,4 +1,7 @@
-"""A process with several threads makes no container: its clone has one, and all locks of the others (clone(2))."""
+"""Refuses to make a container in a process with several threads.
+
+A clone has only the calling thread, and the locks that the others hold stay locked in it (clone(2)).
+"""
 
 import sys
 
@@ -8,7 +11,7 @@ from pyruntime.base.errors import Error
 
 def check_single() -> None:
     """Raise Error where this process has other threads. The program itself has none, and does not look."""
-    # It has `os` only where a rare case needs a library.
+    # The program imports `os` only if a rare case needs a library.
     if "os" not in sys.modules:
         return
     threads = len(os.listdir("/proc/self/task"))

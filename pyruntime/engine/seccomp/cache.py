@@ -1,11 +1,11 @@
-"""Compiled seccomp filters, kept by content: libseccomp takes as long for one as a container's making otherwise does.
+"""A cache of compiled seccomp filters, by content, because compiling one takes about as long as the rest of `create`.
 
     ROOT/~seccomp/NN    one filter; "~" is in no container's id
 
-A file is a filter for one key, which it carries whole: what is found is never trusted to a hash. Which of the few
-files a key is looked up in is all that its checksum decides, so two profiles that share one take turns, and the
-directory never grows. Only what its owner alone can write is read; whoever could write there could as well replace
-the container's state. All of it is gone with a reboot, and nothing fails when it cannot be read or written.
+Each file has one filter and its whole key, which is compared; a hash alone is never trusted. The checksum of a key only
+selects one of a fixed number of files. Profiles with the same checksum replace each other, so the directory does not
+grow. A file is read only if nobody but its owner can write it; who can write there could also replace the container's
+state. A reboot removes the cache. If it cannot be read or written, nothing fails.
 """
 
 import _stat as stat
@@ -34,7 +34,7 @@ def _name(key: bytes) -> str:
 
 
 def _library(path: str) -> bytes:
-    """Return what changes when the library at `path` is another one."""
+    """Return an identification of the library file at `path`, which changes when the file is replaced."""
     status = os.stat(path)
     return f"{path}\n{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}".encode()
 
@@ -42,7 +42,7 @@ def _library(path: str) -> bytes:
 def load(root: str, key: bytes) -> bytes:
     """Return the program kept for `key` below the state root `root`, b"" when there is none.
 
-    A program made by a library that is not the installed one (any more) is none: a newer one may know better.
+    A program that another version of the library compiled is ignored: the installed one may compile it differently.
     """
     try:
         directory = _open(root)
@@ -98,8 +98,8 @@ def _write(directory: int, name: str, parts: "list[bytes]") -> None:
     content = b"".join([*(len(part).to_bytes(_LENGTH, "little") for part in parts), *parts])
     if len(content) > _LARGEST:
         return
-    # Without a name until it is whole: a reader sees all of one file or nothing, and a writer that is killed leaves
-    # nothing. What cannot be had so (O_TMPFILE, open(2)) is not kept.
+    # The file has no name until it is complete (O_TMPFILE, open(2)): a reader sees all of it or nothing, and a writer
+    # that is killed leaves nothing. Where the file system cannot do that, the filter is not kept.
     fd = os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
         if os.write(fd, content) != len(content):

@@ -1,4 +1,4 @@
-"""The filter on the host's side: the profile becomes a program, through libseccomp or from the store.
+"""The seccomp filter on the host's side: the profile is compiled by libseccomp, or comes from the cache.
 
 Imported only for a configuration that has a profile (config-linux.md#seccomp).
 """
@@ -25,7 +25,7 @@ _INSTRUCTION = 8  # bytes of struct sock_filter
 
 
 class Filter:
-    """A program for seccomp(2), ready to be loaded by the process that it is for.
+    """A program for seccomp(2), ready to be loaded by the container's process.
 
     raw       `struct filter` of csrc/stub/filter.h
     listener  the agent's socket (a descriptor), or -1; init may find it under another number

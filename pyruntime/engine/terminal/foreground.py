@@ -1,7 +1,7 @@
 """`run` in the foreground: pass signals on to the container, relay its terminal, and return its exit status.
 
-Signals are not handled but held back (blocked) and taken one by one with sigwait(3): none is lost between making
-the container and waiting for it, and nothing interrupts anything. Whoever makes a process meanwhile, the container
+Signals have no handlers. They are blocked and read one by one with sigwait(3), so that none is lost between making the
+container and waiting for it, and none interrupts a system call. Code that makes a process meanwhile, for the container
 or a hook, must give it an empty signal mask.
 """
 
@@ -30,13 +30,13 @@ def _set(*names: str) -> int:
     return sum(1 << NUMBERS[name] - 1 for name in names)
 
 
-# Signals that are left alone: the interpreter ignores the first two, because a failed write(2) says as much, and by
-# the other two the kernel stops us when we touch the terminal of another job, as it should.
+# Signals that stay as they are: the interpreter ignores the first two, because write(2) fails as well, and with the
+# next two the kernel stops this process, as it should, when it uses the terminal of another job.
 _LEFT_ALONE = _set("PIPE", "XFSZ", "TTIN", "TTOU", "KILL", "STOP")
 
 _EVERY = (1 << 64) - 1
 
-# What ends the wait for a slow reader of the output, once there is no container left to pass it on to.
+# Signals that end the wait for a slow reader of the output, once there is no container to forward them to.
 _IMPATIENT = frozenset(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
 
 
@@ -77,11 +77,11 @@ def with_terminal(options: "CreateOptions", make: "Callable[[], Made]") -> "tupl
 
 
 def hold_signals() -> int:
-    """Hold back every signal that may be passed on, from now until `wait`, `relay` or `release_signals`.
+    """Block every signal that may be forwarded, until `wait`, `relay` or `release_signals`.
 
-    Signals that we were started to ignore (nohup) stay ignored. Returns the mask to give to `release_signals`.
+    Signals that were ignored at the start (nohup) stay ignored. Returns the mask to give to `release_signals`.
     """
-    # Where the caller ignores SIGCHLD, the kernel would throw the container's exit status away.
+    # If the caller ignores SIGCHLD, the kernel would discard the container's exit status.
     _check("sigaction", lib.pyr_default_signal(_CHLD))
     mask = ffi.new("uint64_t *")
     _check("sigprocmask", lib.pyr_block_signals(_held_signals(), mask))
@@ -89,7 +89,7 @@ def hold_signals() -> int:
 
 
 def release_signals(mask: int) -> None:
-    """Put the signal mask back; what came too late for the container is dropped."""
+    """Restore the signal mask; signals that came too late for the container are dropped."""
     held = _held_signals()
     while _check("sigtimedwait", lib.pyr_take_signal(held, False)):
         pass
@@ -104,7 +104,7 @@ def _check(call: str, result: int) -> int:
 
 
 def wait(pidfd: int, pid: int) -> int:
-    """Pass signals on to the container's init, our child `pid`, until it ends; return its exit status, 128+n for a
+    """Forward signals to the container's init, our child `pid`, until it ends; return its exit status, 128+n for a
     signal. `pidfd` stays the caller's."""
     hold_signals()
     return _supervise(pidfd, pid, None)
@@ -131,10 +131,10 @@ def prepare(master_fd: int) -> None:
 
 
 def relay(master_fd: int, pidfd: int, pid: int) -> int:
-    """Do as `wait`, and meanwhile be the terminal whose master is `master_fd`: copy stdin to it and what it says to
-    stdout, and give it the size of our own terminal, which is in raw mode until this returns.
+    """Do as `wait`, and relay the terminal whose master is `master_fd`: copy stdin to it and its output to stdout, and
+    give it the size of the caller's terminal, which is in raw mode until this returns.
 
-    Takes over `master_fd`, which was given to `prepare`. When nobody reads stdout any more, the terminal hangs up.
+    Takes over `master_fd`, which was given to `prepare`. When nobody reads stdout any more, the terminal is closed.
     """
     from pyruntime.engine.terminal.proxy import Terminal
 
@@ -171,13 +171,13 @@ def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
             _adapt(terminal.fit)
         else:
             if number == _CONT and terminal:
-                # The shell had the terminal while we were stopped.
+                # The shell used the terminal while this process was stopped.
                 _adapt(terminal.enter)
             _forward(pidfd, number)
 
 
 def _adapt(change: "Callable[[], None]") -> None:
-    """Carry out a change of our own terminal; where that has gone, the container goes on."""
+    """Change the caller's terminal; if it is gone, the container continues to run."""
     try:
         change()
     except Error as error:
@@ -188,7 +188,7 @@ _held: "list[int]" = []
 
 
 def _held_signals() -> int:
-    """Return the signals that are held back; looked at once, because nothing here changes which are ignored."""
+    """Return the signals that are blocked; computed once, because nothing here changes which are ignored."""
     if not _held:
         ignored = ffi.new("uint64_t *")
         _check("sigaction", lib.pyr_ignored_signals(ignored))
@@ -199,7 +199,7 @@ def _held_signals() -> int:
 def _exit_status(pid: int) -> int | None:
     """Return the exit status of our child `pid`, 128+n when signal n ended it, None while it lives.
 
-    As a subreaper we also get processes that the container's own have left behind; nobody else waits for them.
+    A subreaper also gets orphaned processes of the container; nobody else waits for them.
     """
     status = None
     try:
@@ -216,5 +216,5 @@ def _exit_status(pid: int) -> int | None:
 def _forward(pidfd: int, number: int) -> None:
     """Send signal `number` to the container's init."""
     log.debug(f"passing signal {number} on to the container")
-    # A failure means that it has just ended; its SIGCHLD is the next to come.
+    # A failure means that init has just ended; its SIGCHLD comes next.
     lib.pyr_pidfd_send_signal(pidfd, number)

@@ -1,4 +1,4 @@
-"""The near end of a container's terminal: our own terminal in raw mode, its size, and the bytes both ways."""
+"""The host's side of a container's terminal: the caller's terminal in raw mode, its size, and the bytes both ways."""
 
 import _signal  # type: ignore[import-not-found]
 import _thread
@@ -40,8 +40,8 @@ _COOKED_LOCAL = termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | 
 class Terminal:
     """Relays between the terminal whose master is `master_fd` and our stdin and stdout.
 
-    Two threads copy, one each way, with plain blocking reads and writes: so a reader that stalls holds up neither
-    the other direction nor the signals. `drained` turns true when the last output is written; the thread that
+    Two threads copy, one in each direction, with blocking reads and writes: a reader that stalls blocks neither the
+    other direction nor the signals. `drained` turns true when the last output is written; the thread that
     called `start` then gets a SIGCHLD, which it waits for anyway.
     """
 
@@ -91,26 +91,26 @@ class Terminal:
         fit(self._master)
 
     def finish(self) -> None:
-        """Stop reading stdin, and end when what the container has said is written."""
+        """Stop reading stdin, and end when the container's output is written."""
         if self._stop is not None:
             os.close(self._stop)
             self._stop = None
 
     def close(self) -> None:
-        """Hang up, and give our own terminal back as it was."""
+        """Close the container's terminal, and restore the caller's terminal."""
         self.finish()
         self._hang_up()
         if self._own is not None and self._saved is not None and _in_foreground(self._own):
             _settings(termios.tcsetattr, self._own, termios.TCSADRAIN, self._saved)
 
     def _copy_output(self) -> None:
-        """Copy what the container says to stdout, until it ends or nobody listens."""
+        """Copy the container's output to stdout, until it ends or nobody reads stdout."""
         try:
             poll = select.poll()
             poll.register(self._master, select.POLLIN)
             poll.register(self._stopped, 0)
-            # poll(2) on a terminal first moves on what was written at the other end, so that after `finish` "not
-            # ready" means that there is no more.
+            # poll(2) on a terminal first processes what was written at the other end, so after `finish` "not ready"
+            # means that there is no more output.
             while self._master in (ready := dict(os.call(poll.poll))) or self._stopped not in ready:
                 data = os.read(self._master, _CHUNK)
                 if not data or not _write_all(STDOUT, data):
@@ -129,7 +129,7 @@ class Terminal:
         try:
             _signal.pthread_kill(self._main, _signal.SIGCHLD)
         except OSError:
-            # Whichever thread gets it then, the main one holds it back and takes it.
+            # The signal is blocked in each thread; the main one takes it with sigwait(3).
             os.kill(os.getpid(), _signal.SIGCHLD)
 
     def _copy_input(self) -> None:
@@ -154,15 +154,15 @@ class Terminal:
                     if not _write_all(self._master, data):
                         return
         except (OSError, MemoryError):
-            # stdin is closed, or belongs to another job that left nobody to stop us: then there is no more input.
-            # Or there is no more terminal.
+            # stdin is closed, or it is the terminal of another job and our process group is orphaned (EIO): there is no
+            # more input. Or the terminal is gone.
             pass
 
     def _end_input(self) -> None:
-        """Press the key with which a person ends the input, once for each way in which the container reads it.
+        """Send the end-of-file character, once for each mode in which the container reads its terminal.
 
-        A shell that edits its line itself takes the terminal out of canonical mode, and a key pressed before that is
-        lost; it does so before it prompts, so this is called again with each output.
+        A shell with line editing switches canonical mode off, and loses a character sent before that. It switches
+        before it prompts, so this function is called again after each output.
         """
         poll = select.poll()
         poll.register(self._master, select.POLLOUT)
@@ -174,7 +174,7 @@ class Terminal:
                 os.write(self._master, settings[_CC][termios.VEOF])
 
     def _hang_up(self) -> None:
-        """Close the master without freeing its number, which the other thread may be about to use."""
+        """Replace the master by /dev/null: closing it would free its number, which the other thread may use."""
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         os.dup2(null, self._master, inheritable=False)
         os.close(null)
