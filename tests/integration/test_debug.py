@@ -172,6 +172,21 @@ def test_a_trace_has_a_row_for_each_process_and_its_events_nest(runtime, path, t
     assert "<svg" in runtime("timeline", "--svg", trace).stdout
 
 
+def test_a_time_namespace_does_not_move_the_times_of_a_trace(bundle, runtime, tmp_path):
+    def change(config):
+        config["process"].update(args=["true"])
+        config["linux"]["namespaces"].append({"type": "time"})
+        config["linux"]["timeOffsets"] = {"monotonic": {"secs": 100000}, "boottime": {"secs": 100000}}
+
+    trace = tmp_path / "trace.json"
+    done = runtime("--debug", "run", "--trace", trace, "--bundle", bundle(change), runtime.id())
+    assert any(what.startswith("timens_offsets(") for _, _, what in lines(done.stderr))
+    rows = events_of(trace)
+    whole = max(rows["host"], key=lambda event: event.get("dur", 0))
+    for row in ("stub", "program"):
+        assert all(whole["ts"] <= event["ts"] <= whole["ts"] + whole["dur"] for event in rows[row])
+
+
 @pytest.mark.parametrize("verb", ["create", "start", "exec", "delete"])
 def test_other_verbs_write_traces_too(bundle, runtime, tmp_path, verb):
     trace, name = tmp_path / "trace.json", runtime.id()

@@ -90,7 +90,7 @@ def spawn(request: Request, undo: "Undo") -> Child:
     if log.events is not None and pid != 0:
         log.events.child = max(pid, 0)
         log.events.done(f"clone3 makes process {pid}" if pid > 0 else "clone3 fails")
-        for step in plan.namespaces:
+        for step in (*plan.namespaces, *(step for step in plan.maps if step.op == "timens_offsets")):
             log.events.note(step)
     if users and pid == -errno.EACCES:
         attach = True
