@@ -45,6 +45,65 @@ def _descriptors(numbers):
         os.dup2(above, number)
 
 
+USER_NAMESPACE, MOUNT_NAMESPACE = 0x10000000, 0x20000  # CLONE_NEWUSER, CLONE_NEWNS
+# The first id of the host that an ordinary user has.
+FIRST_ID = 100000
+_user_namespaces = {}
+
+
+def user_namespace(ids):
+    """Return a descriptor of a user namespace in which root is FIRST_ID of the host, as the first of `ids` ids."""
+    if ids not in _user_namespaces:
+        ready, made = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            LIBC.unshare(USER_NAMESPACE)
+            os.write(made, b".")
+            signal.pause()
+        os.read(ready, 1)
+        proc = Path(f"/proc/{pid}")
+        if ids == 1:
+            (proc / "setgroups").write_text("deny")
+        for name in ("uid_map", "gid_map"):
+            (proc / name).write_text(f"0 {FIRST_ID} {ids}")
+        _user_namespaces[ids] = os.open(proc / "ns/user", os.O_RDONLY)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(ready)
+        os.close(made)
+    return _user_namespaces[ids]
+
+
+def _enter_user_namespace(ids):
+    """Become root of a user namespace, with a mount namespace in which it may mount."""
+    os.setgroups([])
+    LIBC.setns(user_namespace(ids), USER_NAMESPACE)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    LIBC.unshare(MOUNT_NAMESPACE)
+
+
+def _hierarchies():
+    """Return where the hierarchies of cgroups are mounted that the containers have."""
+    root = Path("/sys/fs/cgroup")
+    return [root] if (root / "cgroup.procs").exists() else sorted({one.parent for one in root.glob("*/tasks")})
+
+
+def _enter_cgroups(name):
+    """Go into cgroups of that name, which are made."""
+    for hierarchy in _hierarchies():
+        (hierarchy / name).mkdir(exist_ok=True)
+        (hierarchy / name / "cgroup.procs").write_text("0")
+
+
+def remove_cgroups(name):
+    """Remove those that begin with `name`, in which no process is any more, with what is below them."""
+    for hierarchy in _hierarchies():
+        for group in hierarchy.glob(f"{name}*"):
+            for path, _, _ in os.walk(group, topdown=False):
+                os.rmdir(path)
+
+
 def _without_capability(number):
     LIBC.prctl(24, ctypes.c_ulong(number), 0, 0, 0)  # PR_CAPBSET_DROP
 
@@ -78,6 +137,8 @@ ACTIONS = {
     "groups": os.setgroups,
     "descriptors": _descriptors,
     "keyring": lambda name: LIBC.syscall(KEYCTL, 1, name.encode()),  # KEYCTL_JOIN_SESSION_KEYRING
+    "cgroup": _enter_cgroups,
+    "user namespace": _enter_user_namespace,
     "user": lambda ids: (os.setgroups([]), os.setresgid(*[ids] * 3), os.setresuid(*[ids] * 3)),
 }
 # What is not done in that process.
@@ -176,6 +237,8 @@ def called(place, words, who):
 
     who  {what: value}, of ACTIONS, and "stdio": the kinds of three streams, "environment": the caller's own
     """
+    if "user namespace" in who:
+        user_namespace(who["user namespace"])  # made here, by who may map ids
     streams = _Streams(place, who.get("stdio", ("null", "file", "file")))
     actions = [(ACTIONS[name], value) for name, value in who.items() if name not in ELSEWHERE]
 
@@ -192,9 +255,11 @@ def called(place, words, who):
         path.unlink(missing_ok=True)
         listener.bind(str(path))
         listener.listen()
+    environment = who.get("environment", ENVIRONMENT)
+    environment = {name: value.replace("FOLDER", str(place.folder)) for name, value in environment.items()}
     # No thread of this process runs yet. Its own descriptors close themselves; what `become` opens must stay.
     process = subprocess.Popen(
-        words, cwd=place.bundle, env=who.get("environment", ENVIRONMENT), preexec_fn=become, close_fds=False,  # noqa: PLW1509
+        words, cwd=place.bundle, env=environment, preexec_fn=become, close_fds=False,  # noqa: PLW1509
     )  # fmt: skip
     if listener:
         threading.Thread(target=_receive_console, args=(listener, _consoles), daemon=True).start()

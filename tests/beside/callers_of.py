@@ -5,8 +5,8 @@ import signal
 
 from variation import CREATE, EXEC, RUN, WAIT, Variation
 
-from caller import ACTIONS
-from changes import process
+from caller import ACTIONS, FIRST_ID
+from changes import inherit, linux, mapped, namespace, process, user, without
 
 SIGNALS = [signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGCHLD, 40]
 
@@ -47,8 +47,54 @@ ATTRIBUTES = {
     "group": True,
 }
 
+ORDINARY = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "XDG_RUNTIME_DIR": "FOLDER/state"}
+
+
+def unprivileged(config):
+    """What an ordinary user may have: no limits, no filesystems of the host's, no second group."""
+    del config["linux"]["resources"], config["linux"]["cgroupsPath"]
+    config["mounts"] = [entry for entry in config["mounts"] if entry["destination"] != "/sys/fs/cgroup"]
+    for entry in config["mounts"]:
+        entry["options"] = [one for one in entry.get("options", []) if one != "gid=5"]
+
+
+def ordinary(name, *changes, **who):
+    """An ordinary user as the caller of create and exec."""
+    return [
+        Variation(
+            f"ordinary user: {name}, {verb}",
+            (unprivileged, *changes, *((process(args=WAIT),) if verb == "exec" else ())),
+            CREATE if verb == "create" else EXEC,
+            {"environment": ORDINARY, **who},
+            owner=FIRST_ID,
+        )
+        for verb in ("create", "exec")
+    ]
+
+
 CALLERS = [
+    *ordinary("many ids", **{"user namespace": 65536}),
+    *ordinary("many ids, uid 1000", user(uid=1000, gid=1000, additionalGids=[7]), **{"user namespace": 65536}),
+    *ordinary("many ids, a namespace of them", mapped(0), **{"user namespace": 65536}),
+    *ordinary("one id", **{"user namespace": 1}),
+    *ordinary("one id, a namespace of it", mapped(0, 1), **{"user namespace": 1}),
+    *ordinary("none", mapped(FIRST_ID, 1), user=FIRST_ID),
+    *ordinary(
+        "none, another in the container",
+        namespace("user"),
+        linux(**{f"{kind}Mappings": [{"containerID": 5, "hostID": FIRST_ID, "size": 1}] for kind in ("uid", "gid")}),
+        user(uid=5, gid=5),
+        user=FIRST_ID,
+    ),
+    *ordinary("none, no user namespace", user=FIRST_ID),
     *caller("attributes", **ATTRIBUTES),
+    *caller("a cgroup of its own", verbs=("create",), changes=(inherit("cgroup"),), cgroup="/ID-caller"),
+    *caller(
+        "a cgroup of its own, cgroupsPath not there",
+        verbs=("create",),
+        changes=(inherit("cgroup"), without("linux/cgroupsPath")),
+        cgroup="/ID-caller",
+    ),
     *caller("umask 077", umask=0o077),
     *caller("umask 0", umask=0),
     *caller("one CPU", affinity=[0]),

@@ -1,6 +1,6 @@
 """The properties of config.json, each with good values and with those at its edges."""
 
-from variation import CREATE, Variation
+from variation import CREATE, EXEC, WAIT, Variation
 
 from changes import (
     bind,
@@ -449,10 +449,9 @@ DEVICES = [
 ]
 
 RESOURCES = [
-    config("cgroupsPath not there", without("linux/cgroupsPath")),
-    config("cgroupsPath relative", linux(cgroupsPath="beside-relative/ID")),
-    config("cgroupsPath deep", linux(cgroupsPath="/ID/a/b")),
-    config("cgroupsPath with ..", linux(cgroupsPath="/../ID")),
+    config("cgroupsPath not there", inherit("cgroup"), without("linux/cgroupsPath")),
+    config("cgroupsPath relative", inherit("cgroup"), linux(cgroupsPath="ID")),
+    config("cgroupsPath deep", inherit("cgroup"), linux(cgroupsPath="/ID/a/b")),
     config("no resources", without("linux/resources")),
     config(
         "memory", resources(memory={"limit": 64 * MIB, "reservation": 32 * MIB, "swap": 128 * MIB, "swappiness": 7})
@@ -582,4 +581,72 @@ SECCOMP = [
     ),
 ]
 
-CONFIGURATIONS = [*TOP, *PROCESS, *NAMESPACES, *MOUNTS, *DEVICES, *RESOURCES, *SECCOMP]
+# What is ignored, what is for other systems, and what came into the specification lately.
+OTHERS = [
+    config("for Windows", process(commandLine="probe"), user(username="x")),
+    *(config(f"for {name}", top(**{name: {}})) for name in ("freebsd", "solaris", "vm", "windows", "zos")),
+    config(
+        "scheduler deadline",
+        process(
+            scheduler={
+                "policy": "SCHED_DEADLINE",
+                "flags": ["SCHED_FLAG_RECLAIM"],
+                "runtime": 10_000_000,
+                "deadline": 100_000_000,
+                "period": 100_000_000,
+            }
+        ),
+    ),
+    config("affinity of exec", process(args=WAIT, execCPUAffinity={"initial": "0", "final": "1"}), calls=EXEC),
+    config("a network device that is not there", linux(netDevices={"nosuch0": {"name": "eth0"}})),
+    config("memory policy", linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]})),
+    config("memory, check before update", resources(memory={"limit": 64 * MIB, "checkBeforeUpdate": True})),
+    config("cpu not idle", resources(cpu={"idle": 0})),
+    config(
+        "block I/O weights of devices",
+        resources(
+            blockIO={"leafWeight": 100, "weightDevice": [{"major": 254, "minor": 0, "weight": 100, "leafWeight": 200}]}
+        ),
+    ),
+    config(
+        "block I/O, the other throttles",
+        resources(
+            blockIO={
+                name: [{"major": 254, "minor": 0, "rate": 4096}]
+                for name in ("throttleWriteBpsDevice", "throttleReadIOPSDevice")
+            }
+        ),
+    ),
+    config("network priorities", resources(network={"priorities": [{"name": "lo", "priority": 3}]})),
+    config("rdma objects", resources(rdma={"mlx5_1": {"hcaObjects": 3}})),
+    config(
+        "intelRdt, all of it",
+        linux(
+            intelRdt={
+                "l3CacheSchema": "L3:0=f",
+                "memBwSchema": "MB:0=20",
+                "schemata": ["L3:0=f"],
+                "enableMonitoring": True,
+            }
+        ),
+    ),
+    config(
+        "seccomp, what an agent is told",
+        seccomp(listenerMetadata="x", syscalls=[seccomp_rule("SCMP_ACT_ERRNO", "acct")]),
+    ),
+    config(
+        "seccomp, a value under a mask",
+        seccomp(
+            syscalls=[
+                seccomp_rule(
+                    "SCMP_ACT_ERRNO",
+                    "umask",
+                    args=[{"index": 0, "value": 0o7, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}],
+                )
+            ]
+        ),
+    ),
+    config("personality with flags", linux(personality={"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]})),
+]
+
+CONFIGURATIONS = [*OTHERS, *TOP, *PROCESS, *NAMESPACES, *MOUNTS, *DEVICES, *RESOURCES, *SECCOMP]

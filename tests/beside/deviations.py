@@ -75,8 +75,14 @@ LINES = (
     Line(
         "HOME of a user who is in no list",
         ("process: environment",),
-        "`/`, as with runc (which refuses this uid)",
-        ("uid 4294967294",),
+        "`/`, as with runc (which takes neither of these configurations)",
+        ("uid 4294967294", "ordinary user: none, another in the container, create"),
+    ),
+    Line(
+        "devices of the host that are bound in a user namespace",
+        ("process: mounts: /dev/*: option: no*",),
+        "without `nosuid` and `noexec`, as with runc (which takes neither of these configurations)",
+        ("bind, user namespace", "ordinary user: none, another in the container, create"),
     ),
     Line(
         "the owner of files and devices among the standard streams",
@@ -148,10 +154,39 @@ LINES = (
         certain=False,
     ),
     Line(
-        "`scheduler`, `ioPriority`, time namespaces, `burst`",
-        ("status: *", "runs: *", "process: scheduling: *", "process: I/O priority", "process: cgroup limits: *burst*"),
+        "`scheduler`, `ioPriority`, `execCPUAffinity`, `memoryPolicy`, `netDevices`, time namespaces, `burst`",
+        (
+            "status: *",
+            "runs: *",
+            "process: scheduling: *",
+            "process: I/O priority",
+            "process: cgroup limits: *burst*",
+            "process: timer slack",
+            "process: memory *",
+            "exec: affinity",
+        ),
         "they came into the specification, or into runc and crun, after these versions",
-        ("scheduler *", "I/O priority", "time namespace", "cpu burst"),
+        (
+            "scheduler *",
+            "I/O priority",
+            "time namespace",
+            "cpu burst",
+            "affinity of exec",
+            "memory policy",
+            "a network device that is not there",
+        ),
+    ),
+    Line(
+        "parts for other platforms",
+        ("status: *", "runs: *"),
+        "an error: config.md#platform-specific-configuration",
+        ("for *",),
+    ),
+    Line(
+        "`listenerMetadata` without `listenerPath`, `personality.flags`",
+        ("status: *", "runs: *"),
+        "an error: config-linux.md#seccomp has the one for the other; of personality no flag is supported",
+        ("seccomp, what an agent is told", "personality with flags"),
     ),
     Line(
         "`create` without `process`",
@@ -191,7 +226,7 @@ LINES = (
     ),
     Line(
         "what the source of a bind mount forbids",
-        ("process: mounts: /opt/given: *", "process: mounts: /dev/*: option: *"),
+        ("process: mounts: /opt/given: *"),
         "`nosuid`, `nodev`, `noexec` and `ro` of the source stay unless an option takes them away: who mounted it may"
         " have had a reason",
         ("bind of a read-only mount*", "bind, recursive ro", "bind, user namespace"),
@@ -233,6 +268,13 @@ LINES = (
         ("/dev read-only",),
     ),
     # ---- Devices, limits ----
+    Line(
+        "name of the cgroup where `cgroupsPath` is not there",
+        ("process: /proc/self/cgroup", "process: mounts: /sys/fs/cgroup/*: root"),
+        "`pyruntime-ID`, in the caller's own cgroup as with runc: the prefix keeps an id like `tasks` from being a file"
+        " there",
+        ("*cgroupsPath not there*",),
+    ),
     Line(
         "one path for two different devices",
         ("status: *", "runs: *"),

@@ -17,10 +17,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import caller
 import seen
+from bundle import copy_program
 from variations import VARIATIONS
 
 HERE = Path(__file__).resolve().parent
-SESSION = os.environ.get("PYRUNTIME_SESSION") or f"beside-{os.getpid()}"
+# Outside of the namespace in which every process is the first.
+SESSION = os.environ.setdefault("PYRUNTIME_SESSION", f"beside-{os.getpid()}")
 WORK = Path("/mnt")
 PROBE = WORK / "probe"
 PATIENCE = 30  # seconds for one call of a runtime
@@ -99,11 +101,13 @@ class Place:
         subprocess.run([programs["pyruntime"], "spec", "-b", written], check=True)
         self.default = (written / "config.json").read_text()
         caller.LIBC.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what containers leave can be waited for
+        groups = {line.split(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
         self.normal = {
             # KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING
             "keyring": caller.LIBC.syscall(caller.KEYCTL, 0, -3, 0),
             "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
-            "names": {str(self.bundle): "BUNDLE", str(self.folder): "FOLDER", self.id: "ID"},
+            "names": {str(self.bundle): "BUNDLE", str(self.folder): "FOLDER", self.id: "ID"}
+            | dict.fromkeys(groups - {"/"}, "/CALLER"),
         }
 
     def configuration(self, variation):
@@ -120,7 +124,10 @@ class Place:
     def named(self, text):
         """Return `text` with the words that stand for names of this place."""
         return (
-            text.replace("BUNDLE", str(self.bundle)).replace("/ID", f"/{self.id}").replace("WORKER", str(os.getpid()))
+            text.replace("BUNDLE", str(self.bundle))
+            .replace("/ID", f"/{self.id}")
+            .replace('"ID"', f'"{self.id}"')
+            .replace("WORKER", str(os.getpid()))
         )
 
     def run(self, variation):
@@ -129,7 +136,10 @@ class Place:
 
     def _under(self, name, variation):
         state = self.folder / "state"
-        command = [self.programs[name], "--root", str(state)]
+        program = self.programs[name]
+        if variation.owner and name == "pyruntime":
+            program = self._for_everybody(program)
+        command = [program, "--root", str(state)]
         os.chown("/dev/null", 0, 0)
         self.bundle.mkdir()
         rootfs = self.bundle / "rootfs"
@@ -144,6 +154,9 @@ class Place:
             prepare_mounts(self.bundle / "mounted")
         for file, content in variation.files.items():
             (self.bundle / file).write_text(self.named(json.dumps(content)))
+        if variation.owner:
+            state.mkdir()
+            subprocess.run(["chown", "-hR", f"{variation.owner}:{variation.owner}", self.bundle, state], check=True)
         statuses = {}
         try:
             for number, call in enumerate(variation.calls, 1):
@@ -152,7 +165,9 @@ class Place:
                     caller.await_children(PATIENCE)
                     continue
                 title = " ".join(word for word in call if word not in ("/probe", "--to"))
-                who = {} if number <= variation.before else variation.caller
+                who = {} if number <= variation.before else dict(variation.caller)
+                if "cgroup" in who:
+                    who["cgroup"] = self.named(who["cgroup"]).lstrip("/")
                 statuses[f"status: {number}. {title}"] = self._call([*command, *words], who)
                 statuses[f"says: {number}. {title}"] = self._said()
             left = left_in(rootfs)
@@ -162,6 +177,7 @@ class Place:
                 words = [*command, "delete", "--force", self.id]
                 subprocess.run(words, capture_output=True, check=False, timeout=PATIENCE)
             caller.clean()
+            caller.remove_cgroups(self.id)
             if "/mounted" in text:
                 subprocess.run(["umount", "-R", self.bundle / "mounted"], check=True)
             subprocess.run(["rm", "-rf", "--one-file-system", self.bundle, state], check=True)
@@ -177,6 +193,13 @@ class Place:
             result.update({f"{file}: {path}": value for path, value in values.items()})
         result.update({f"left: {path}": value for path, value in left.items()})
         return result
+
+    def _for_everybody(self, program):
+        """Return a copy of the program that an ordinary user can reach."""
+        folder = self.folder / "program"
+        if not folder.exists():
+            copy_program(Path(program), folder)
+        return str(folder / "bin/pyruntime")
 
     def _said(self):
         """Return the end of what the last call wrote to standard error, if that was a file."""

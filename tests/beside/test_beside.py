@@ -1,6 +1,8 @@
 """What a process sees under pyruntime is what it sees under runc or crun, or docs/deviations.md says why not."""
 
+import json
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,27 @@ def test_each_difference_has_a_line(measured, name):
     for runtime, values in measured[name].items():
         lines += [f"{runtime} {path} {value}" for path, value in values.items() if path.startswith("says: ") and value]
     assert not found, "\n".join(lines)
+
+
+def _pointers(value, pointer=""):
+    """Yield the pointer of everything in `value`, "*" for any index and for any name."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in members:
+        for one in {name, "*"} if isinstance(value, dict) else {"*"}:
+            yield f"{pointer}/{one}"
+            yield from _pointers(child, f"{pointer}/{one}")
+
+
+def test_every_property_is_varied(default_config):
+    pages = runpy.run_path(str(PAGE.parents[1] / "generate/pages.py"))
+    varied = set()
+    for variation in VARIATIONS:
+        config = json.loads(default_config)
+        config["linux"]["cgroupsPath"] = "/ID"
+        for change in variation.changes:
+            change(config)
+        varied.update(_pointers(config))
+    assert not {*pages["properties"]()} - varied
 
 
 @pytest.mark.parametrize("line", [line for line in deviations.LINES if line.certain], ids=lambda line: line.what)

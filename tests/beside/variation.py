@@ -19,6 +19,7 @@ class Variation:
     caller   who calls (caller.py)
     before   as many of the calls are an ordinary caller's
     files    beside config.json: name -> JSON
+    owner    of the bundle, and of the directory of the runtime's state
     """
 
     name: str
@@ -27,3 +28,4 @@ class Variation:
     caller: dict = field(default_factory=dict)
     before: int = 0
     files: dict = field(default_factory=dict)
+    owner: int = 0
