@@ -233,6 +233,21 @@ def own_devices(folder):
         subprocess.run(["mount", *words], check=True)
 
 
+def without_unified(cgroups):
+    """Mount the hierarchies of version 1 alone, on a directory of this process's own.
+
+    crun refuses a unified hierarchy with controllers beside them, and makes plain files where there is none.
+    """
+    subprocess.run(["umount", cgroups / "unified"], check=True)
+    hierarchies = [path.name for path in cgroups.iterdir() if path.is_mount()]
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "beside", WORK], check=True)
+    for name in hierarchies:
+        (WORK / name).mkdir()
+        subprocess.run(["mount", "--bind", cgroups / name, WORK / name], check=True)
+    subprocess.run(["mount", "--rbind", WORK, cgroups], check=True)
+    subprocess.run(["umount", "-R", WORK], check=True)
+
+
 _place = None
 
 
@@ -251,9 +266,8 @@ def main():
         inside = {**os.environ, "BESIDE": "inside"}
         spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
         os.execvpe("unshare", ["unshare", *spaces, sys.executable, *sys.argv], inside)
-    # crun refuses a unified hierarchy with controllers beside those of version 1.
     if Path("/sys/fs/cgroup/memory").is_dir() and Path("/sys/fs/cgroup/unified").is_dir():
-        subprocess.run(["umount", "/sys/fs/cgroup/unified"], check=True)
+        without_unified(Path("/sys/fs/cgroup"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "beside", WORK], check=True)
     flags = ["-static", "-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
     subprocess.run(["gcc", *flags, HERE / "probe.c", "-o", PROBE], check=True)
