@@ -1,1 +1,1 @@
-"""From a validated configuration to an ordered list of kernel steps. Pure: no file is opened and nothing is changed."""
+"""Compiles a valid configuration into an ordered list of kernel steps. It opens no file and changes nothing."""

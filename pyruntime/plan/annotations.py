@@ -1,7 +1,7 @@
-"""Annotations that change what pyruntime does: crun's `run.oci.` that containers in the wild have, and our own.
+"""Annotations that change what pyruntime does: some of crun's `run.oci.` annotations, and our own.
 
-Whoever does not know an annotation ignores it (config.md#annotations); docs/verbs.md says which of crun's are known.
-One that is known and makes no sense is an error of config.json (spec/rules/annotations.py).
+Unknown annotations are ignored (config.md#annotations); docs/verbs.md lists those of crun that are supported. A
+supported annotation with a wrong value is an error of config.json (spec/rules/annotations.py).
 """
 
 from pyruntime.base.json_pointer import join

@@ -1,4 +1,4 @@
-"""What every module of the plan is given: the configuration, the host's facts, and what follows from both."""
+"""The input of every module of the plan: the configuration, the host's facts, and what follows from both."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a plan has to know of the host: plain data, so that a test can invent a host. host/ looks and fills it in."""
+"""The facts about the host that a plan needs: plain data, filled in by host/, so that a test can invent a host."""
 
 from pyruntime.plan.capabilities import NUMBERS
 

@@ -1,4 +1,4 @@
-"""A plan: the steps of create and start in their order, grouped by who carries them out."""
+"""A plan: the steps of create and start in their order, grouped by the process that carries them out."""
 
 from pyruntime.plan.step import Step
 

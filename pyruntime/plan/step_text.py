@@ -1,4 +1,4 @@
-"""A step of the plan as a call that people can read: flags by name, modes in octal, devices as major:minor."""
+"""The text of a step, as a call: flags by name, modes in octal, devices as major:minor."""
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os

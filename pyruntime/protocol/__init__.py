@@ -1,1 +1,1 @@
-"""What host and container process say to each other, and what both of them do."""
+"""The messages between the host and the container's process, and the work that both of them do."""

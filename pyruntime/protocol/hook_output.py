@@ -1,4 +1,4 @@
-"""Where the hooks' output goes when annotations name files for it (`run.oci.hooks.stdout`, `.stderr`: crun's)."""
+"""Opens the files for the hooks' output that annotations name (`run.oci.hooks.stdout`, `.stderr`: crun's)."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error

@@ -1,4 +1,4 @@
-"""Running hooks (config.md#posix-platform-hooks): state on stdin, a time limit, failure told in full."""
+"""Running hooks (config.md#posix-platform-hooks): state on stdin, a time limit, and a complete error for a failure."""
 
 import select
 import time

@@ -1,4 +1,4 @@
-"""What the host sets on the container's process: limits that it may not set itself, OOM score, scheduler
+"""Sets, from the host, what the container's process may not set itself: limits, OOM score, scheduler
 (config.md#posix-process, #linux-process)."""
 
 from pyruntime._stub import lib

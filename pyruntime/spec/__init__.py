@@ -1,7 +1,7 @@
 """config.json and its relatives, loaded strictly: schema and rules, every finding at once.
 
-What is right passes through compiled checks and plain functions; what is wrong is explained by modules that are
-imported only then. A document that these functions return needs no further checking of types, ranges or enums.
+Compiled checks and plain functions accept a valid document. The modules that explain errors are imported only after a
+check has failed. A document that these functions return needs no further checking of types, ranges or enums.
 """
 
 from pyruntime.base.errors import Error, InvalidConfig

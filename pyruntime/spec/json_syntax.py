@@ -1,4 +1,4 @@
-"""Where and why a document is not JSON: line, column and reason. Imported only when it is not."""
+"""Finds out where and why a document is not JSON: line, column and reason. Imported only after a failure."""
 
 import re
 

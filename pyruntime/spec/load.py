@@ -1,4 +1,4 @@
-"""JSON documents of users, read strictly (glossary.md#json): one file in, one value or one error with its place out."""
+"""JSON documents of users, read strictly (glossary.md#json): a file gives one value, or one error with its place."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error

@@ -1,4 +1,4 @@
-"""What is valid and probably not meant: for `validate` alone, and never an error."""
+"""Probable mistakes in a valid configuration: notes of `validate`, never errors."""
 
 from difflib import get_close_matches
 

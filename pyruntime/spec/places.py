@@ -1,4 +1,4 @@
-"""Where the elements of a JSON document stand in its text: line and column of each JSON pointer."""
+"""Finds the line and column of each JSON pointer in the text of a document."""
 
 import re
 

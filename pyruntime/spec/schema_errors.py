@@ -1,4 +1,4 @@
-"""All that is wrong with a document, by its schema: an Error for each finding. Imported only when a check fails."""
+"""Finds all violations of the schema in a document: an Error for each. Imported only after a check has failed."""
 
 from typing import TYPE_CHECKING, Any
 

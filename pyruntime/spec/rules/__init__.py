@@ -1,6 +1,6 @@
-"""What a schema cannot say: small pure functions, each yielding an Error for every place that breaks its clause.
+"""Rules that a schema cannot express: pure functions that yield an Error for each violation of their clause.
 
-A rule gets a document that its schema accepts and that has a property which the rule is about, so it need not look at
+A rule gets a document that its schema accepts and that has a property which the rule is about, so it need not check
 types. The pointers it reports start at `at`, the pointer of the part it is given.
 """
 
