@@ -1,1 +1,1 @@
-"""What this kernel and host can do; nothing here knows of a container."""
+"""The facts about this kernel and host; nothing here depends on a container."""

@@ -1,4 +1,4 @@
-"""What a bundle's configuration names and this host does not have: for `validate` alone, and never an error there."""
+"""Finds files that a bundle's configuration names and this host does not have: notes of `validate`, never errors."""
 
 import stat
 

@@ -1,4 +1,4 @@
-"""What this host is and allows: capabilities, user, cgroups, kernel. Read once, handed to the plan."""
+"""Reads the facts about this host for the plan, once: capabilities, user, cgroups, kernel."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error

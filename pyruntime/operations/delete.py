@@ -1,4 +1,4 @@
-"""The delete operation (runtime.md#delete): what create made is unmade."""
+"""The delete operation (runtime.md#delete): it removes what create made."""
 
 import select
 

@@ -1,4 +1,4 @@
-"""Which processes are in a container."""
+"""`ps`: the processes in a container."""
 
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.store import container as containers

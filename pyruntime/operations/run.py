@@ -1,4 +1,4 @@
-"""`run`: create and start a container; in the foreground also wait for it, be its terminal, and delete it."""
+"""`run`: create and start a container; in the foreground also wait for it, relay its terminal, and delete it."""
 
 from pyruntime.base import log
 from pyruntime.base.errors import Error

@@ -1,4 +1,4 @@
-"""`update`: other limits for a container (runc's verb; the values are those of config-linux.md#control-groups)."""
+"""`update`: change the limits of a container (runc's verb; the values are those of config-linux.md#control-groups)."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base import log

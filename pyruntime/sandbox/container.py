@@ -1,4 +1,4 @@
-"""One container of a sandbox, as its caller holds it: the program that runs it, and the agent inside (csrc/agent)."""
+"""One container of a sandbox on the caller's side: the program that runs it, and the agent inside (csrc/agent)."""
 
 import array
 import contextlib

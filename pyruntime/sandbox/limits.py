@@ -1,4 +1,4 @@
-"""Which limits an ordinary user can have: found out by trying, in the order of what is best."""
+"""Finds out which limits an ordinary user can set, by trying them, the best first."""
 
 import os
 from collections.abc import Iterator

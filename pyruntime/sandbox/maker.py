@@ -1,4 +1,4 @@
-"""The making of a sandbox's containers and of the programs in them."""
+"""Makes a sandbox's containers and the programs in them."""
 
 import json
 import os

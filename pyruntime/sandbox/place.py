@@ -1,4 +1,4 @@
-"""Where a process keeps its sandboxes: a directory of its own, and what dead processes have left in theirs."""
+"""The directory in which a process keeps its sandboxes, and the removal of those that dead processes have left."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A pool: containers that are made before they are needed."""
+"""A pool of containers that are made before they are needed."""
 
 import contextlib
 import queue

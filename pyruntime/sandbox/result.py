@@ -1,4 +1,4 @@
-"""What comes of a program in a sandbox, and the exceptions for it."""
+"""The result of a program in a sandbox, and the exceptions for it."""
 
 import signal as signals
 from dataclasses import dataclass, field

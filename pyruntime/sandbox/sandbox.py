@@ -1,4 +1,4 @@
-"""The sandbox: what may be used, and the containers made from it."""
+"""The sandbox: its limits, and the containers made with them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A container that stays: many programs one after the other or at once, and files in and out."""
+"""A session: a container in which many programs run, one after the other or at once, and files go in and out."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What of a container is not in its images: mounts of the host, namespaces that it joined, its stdin and output."""
+"""The parts of a container that are not in its images: mounts of the host, joined namespaces, its standard streams."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error

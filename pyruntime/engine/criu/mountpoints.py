@@ -1,4 +1,4 @@
-"""What `create` makes in the root filesystem for mounts to be on, made for `restore`: CRIU wants it to be there."""
+"""Makes mount points in the root filesystem for `restore`, as `create` does: CRIU needs them to exist."""
 
 import errno
 import stat

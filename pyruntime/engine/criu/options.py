@@ -1,4 +1,4 @@
-"""What the caller decides about images, and the options of a request to CRIU that follow from it (criu(8))."""
+"""The caller's options for checkpoint and restore, and the options of a request to CRIU for them (criu(8))."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
