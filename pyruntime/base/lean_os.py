@@ -33,14 +33,35 @@ def call(function: "Callable[_P, _T]", *arguments: "_P.args", **options: "_P.kwa
         raise refused(function.__name__, about, error) from None
 
 
+_LOOK = 0.05  # seconds after which a thread that has not begun is asked for
+
+
 def start_thread(function: "Callable[..., object]", *arguments: object) -> None:
-    """Call `function(*arguments)` in a new thread. Raises Error where there is no memory or no room for one."""
+    """Call `function(*arguments)` in a new thread, which has begun when this returns.
+
+    Raises Error where there is no memory or no room for one.
+    """
     import _thread
 
+    began = _thread.allocate_lock()
+    began.acquire()
+
+    def run() -> None:
+        began.release()
+        function(*arguments)
+
+    # A thread whose first frame finds no memory ends before any of its code. The hook must not need any either.
+    lost: list[object] = []
+    hook, sys.unraisablehook = sys.unraisablehook, lost.append
     try:
-        _thread.start_new_thread(function, arguments)
+        _thread.start_new_thread(run, ())
+        while not began.acquire(timeout=_LOOK):
+            if lost:
+                raise RuntimeError("out of memory")
     except RuntimeError as error:  # which leaves out what clone3(2) or mmap(2) has answered
         raise Error("cannot start a thread", str(error), step=f"clone3({function.__name__})") from None
+    finally:
+        sys.unraisablehook = hook
 
 
 if not TYPE_CHECKING:

@@ -50,6 +50,42 @@ def test_a_limit_of_the_caller_leaves_nothing_behind(runtime, bundle, subtests, 
     assert ends == {0, 1}  # both sides of the limit were tried
 
 
+@pytest.mark.parametrize("limit", ["RLIMIT_DATA", "RLIMIT_AS"])
+def test_a_caller_without_memory_gets_a_message(runtime, bundle, pyruntime, subtests, limit):
+    """As soon as the kernel can execute the program at all: below that it kills it in execve(2), as any program."""
+    place = bundle(lambda config: config["process"].update(args=["true"], rlimits=[]))
+    kind = getattr(resource, limit)
+    step, ends, value = 1 << 18, set(), _smallest(pyruntime, kind)
+    while 0 not in ends and value < 1 << 28:
+        name = runtime.id()
+        with subtests.test(value=value):
+
+            def lower(value=value) -> None:
+                resource.setrlimit(kind, (value, value))
+
+            done = runtime("run", "-b", place, name, check=False, preexec_fn=lower)
+            ends.add(done.returncode)
+            # 127 is the dynamic linker's.
+            assert done.returncode in (0, 1, 127), done.returncode
+            assert (done.returncode == 0) == (done.stderr == "")
+            assert "internal error" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+        value += step
+    assert {0, 1} <= ends, "both sides of the limit were not tried"
+
+
+def _smallest(program, kind) -> int:
+    """Return the bytes with which the kernel executes `program`, of which `kind` is limited; to the next 256 KiB."""
+    for value in range(1 << 20, 1 << 28, 1 << 18):
+
+        def lower(value=value) -> None:
+            resource.setrlimit(kind, (value, value))
+
+        done = subprocess.run([program, "--version"], capture_output=True, preexec_fn=lower, check=False)
+        if done.returncode != -signal.SIGSEGV:
+            return value
+    raise AssertionError("the program cannot be executed at all")
+
+
 def test_run_does_not_delete_another_container_that_has_got_the_id(runtime, bundle):
     """It is stopped while its container is deleted and the id taken again, and goes on only then."""
     place = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))

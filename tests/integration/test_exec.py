@@ -652,6 +652,18 @@ def test_it_has_the_limits_that_an_update_has_set(box):
     assert inside("sh", "-c", "(true; true) | (true; true) | (true; true); echo $?", check=False).stdout != "0\n"
 
 
+@pytest.mark.parametrize("options", [[], ["--user", "5:5"], ["--tty"]], ids=["root", "another user", "a terminal"])
+def test_one_process_more_is_what_a_limit_has_to_allow(box, options):
+    """The intermediate process is one too, and is not there any more when the limit is full."""
+    inside = box()
+    inside.runtime("update", "--pids-limit", "2", inside.id)
+    assert inside("echo", "here", options=options).stdout.strip() == "here"
+    inside.runtime("update", "--pids-limit", "1", inside.id)
+    done = inside("echo", "here", options=options, check=False)
+    assert (done.returncode, done.stdout) == (255, "")
+    assert "its limit is 1" in done.stderr or "EAGAIN" in done.stderr
+
+
 def group_of(pid, controller):
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)

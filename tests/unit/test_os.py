@@ -150,3 +150,14 @@ def test_every_system_call_of_a_verb_passes_where_it_is_named():
                     if call in SYSTEM_CALLS.get(module, ()):
                         found.append(f"{name}:{node.lineno}: {module}.{call}")
     assert found == []
+
+
+def test_a_thread_that_ends_before_its_first_line_is_an_error(monkeypatch):
+    """As CPython ends it where the memory for its first frame is missing: it tells the hook alone."""
+    import _thread
+
+    before = sys.unraisablehook
+    monkeypatch.setattr(_thread, "start_new_thread", lambda function, arguments: sys.unraisablehook(function))
+    with pytest.raises(Error, match="cannot start a thread: out of memory"):
+        ours.start_thread(print)
+    assert sys.unraisablehook is before

@@ -104,7 +104,21 @@ class Terminal:
             _settings(termios.tcsetattr, self._own, termios.TCSADRAIN, self._saved)
 
     def _copy_output(self) -> None:
-        """Copy the container's output to stdout, until it ends or nobody reads stdout."""
+        """Copy the container's output to stdout, until it ends or nobody reads stdout; then hang up."""
+        try:
+            self._relay_output()
+            self._hang_up()
+        except (Error, MemoryError) as error:
+            _warn("cannot relay the terminal's output", error)
+        finally:
+            self.drained = True
+            try:
+                _signal.pthread_kill(self._main, _signal.SIGCHLD)
+            except OSError:
+                # The signal is blocked in each thread; the main one takes it with sigwait(3).
+                os.kill(os.getpid(), _signal.SIGCHLD)
+
+    def _relay_output(self) -> None:
         try:
             poll = select.poll()
             poll.register(self._master, select.POLLIN)
@@ -121,16 +135,6 @@ class Terminal:
             # EIO: the last process that had the terminal open is gone.
             if getattr(error, "errno", 0) != errno.EIO:
                 _warn("cannot relay the terminal's output", error)
-        try:
-            self._hang_up()
-        except (Error, MemoryError) as error:
-            _warn("cannot hang up the terminal", error)
-        self.drained = True
-        try:
-            _signal.pthread_kill(self._main, _signal.SIGCHLD)
-        except OSError:
-            # The signal is blocked in each thread; the main one takes it with sigwait(3).
-            os.kill(os.getpid(), _signal.SIGCHLD)
 
     def _copy_input(self) -> None:
         """Copy stdin to the container."""
@@ -181,9 +185,12 @@ class Terminal:
 
 
 def _warn(what: str, error: "Error | MemoryError") -> None:
-    from pyruntime.base import log
+    try:
+        from pyruntime.base import log
 
-    log.warning(f"{what}: {error if str(error) else 'out of memory'}")
+        log.warning(f"{what}: {error if str(error) else 'out of memory'}")
+    except (Error, MemoryError, ImportError):  # the container goes on without the words
+        pass
 
 
 def _settings(function: "Callable[..., Any]", fd: int, *arguments: object) -> "Any":
