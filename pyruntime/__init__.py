@@ -12,7 +12,7 @@ SPEC_VERSION = "1.3.0"
 _PUBLIC = {
     "CreateOptions": "engine.caller.options",
     "Error": "base.errors",
-    "ExecOptions": "operations.exec",
+    "ExecOptions": "engine.caller.exec_options",
     "InvalidConfig": "base.errors",
     "OutOfMemory": "sandbox.result",
     "OutputLimit": "sandbox.result",

@@ -2,10 +2,10 @@
 
 from pyruntime.base.errors import Error as Error
 from pyruntime.base.errors import InvalidConfig as InvalidConfig
+from pyruntime.engine.caller.exec_options import ExecOptions as ExecOptions
 from pyruntime.engine.caller.options import CreateOptions as CreateOptions
 from pyruntime.operations.create import create as create
 from pyruntime.operations.delete import delete as delete
-from pyruntime.operations.exec import ExecOptions as ExecOptions
 from pyruntime.operations.exec import exec_process as exec_process
 from pyruntime.operations.kill import kill as kill
 from pyruntime.operations.run import run as run

@@ -1,5 +1,6 @@
 """What all tests share: the program under test, bundles, containers, and the checks that nothing is skipped or left."""
 
+import json
 import os
 import secrets
 import shutil
@@ -153,7 +154,7 @@ def default_config(pyruntime, tmp_path_factory) -> str:
     """The text of the configuration that `spec` writes."""
     folder = tmp_path_factory.mktemp("default")
     subprocess.run([pyruntime, "spec", "--bundle", folder], check=True)
-    return (folder / "config.json").read_text()
+    return json.dumps(bundles.with_cgroup_namespace(json.loads((folder / "config.json").read_text())))
 
 
 @pytest.fixture

@@ -38,7 +38,9 @@ class Cgroup:
 
     __slots__ = ("_fd", "keeper", "made", "paths", "plan", "unit")
 
-    def __init__(self, paths: dict[str, str], made: list[str], plan: "CgroupPlan | None" = None) -> None:
+    def __init__(
+        self, paths: dict[str, str], made: list[str], plan: "CgroupPlan | None" = None, *, fd: int = -1
+    ) -> None:
         self.unit: dict[str, Any] | None = None
         if plan is not None and plan.unit is not None:
             self.unit = {"name": plan.unit.name, "user": plan.unit.user}
@@ -46,7 +48,7 @@ class Cgroup:
         self.paths = paths
         self.made = made
         self.plan = plan
-        self._fd = -1
+        self._fd = fd
 
     @property
     def record(self) -> "dict[str, object]":
@@ -185,6 +187,8 @@ class Cgroup:
             if self.unit is not None:
                 from pyruntime.cgroup import systemd
 
+                # systemd writes the limits itself: what must be refused is refused before it is told.
+                write.check(self.plan.steps, self.paths)
                 systemd.tell(self)
             write.carry_out(self.plan.steps, self.paths, self.made)
             if self.keeper[0]:

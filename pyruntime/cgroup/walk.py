@@ -31,6 +31,21 @@ def pids(directory: str, *, recursive: bool = True) -> list[int]:
     return found
 
 
+def find(directory: str, pid: int) -> int:
+    """Return a descriptor of the group at or below `directory` that has process `pid`, the caller's; -1 for none."""
+    found = -1
+
+    def look(fd: int) -> bool:
+        nonlocal found
+        if pid not in _numbers(fd, "cgroup.threads"):
+            return False
+        found = os.open(".", _FLAGS, dir_fd=fd)
+        return True
+
+    _walk(directory, look, recursive=True)
+    return found
+
+
 def remove(directory: str) -> bool:
     """Remove the group and all below it, children first; False where something is left because it has processes.
 
@@ -111,8 +126,13 @@ def _children(fd: int) -> list[str]:
 
 
 def _pids_of(fd: int) -> list[int]:
+    return [pid for pid in _numbers(fd, "cgroup.procs") if pid]
+
+
+def _numbers(fd: int, name: str) -> list[int]:
+    """Return the numbers in a file of the group with descriptor `fd`."""
     try:
-        file = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+        file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
     except FileNotFoundError:
         return []
     try:
@@ -126,4 +146,4 @@ def _pids_of(fd: int) -> list[int]:
         return []
     finally:
         os.close(file)
-    return [pid for pid in map(int, data.split()) if pid]
+    return [int(word) for word in data.split()]

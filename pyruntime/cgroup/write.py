@@ -62,6 +62,13 @@ def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> No
             os.close(held)
 
 
+def check(steps: "list[Step]", paths: dict[str, str]) -> None:
+    """Carry out those steps that only look: limits that must not be set now are refused. Raises Error."""
+    for step in steps:
+        if step.op == "check_memory_usage":
+            _check_memory_usage(step, paths)
+
+
 def _directory(controller: str, paths: dict[str, str]) -> str:
     """The group that has a controller's files: its own hierarchy, or else the unified one."""
     return paths.get(controller) or paths[UNIFIED]

@@ -7,6 +7,7 @@ from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.base.undo import Undo
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.engine.caller import threads
+from pyruntime.engine.caller.exec_options import BY_MEMBER, ExecOptions
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import HostFiles
 from pyruntime.engine.child.step_array import StepArrays
@@ -34,64 +35,7 @@ if TYPE_CHECKING:
     from pyruntime.store.container import Container
 
 
-class ExecOptions:
-    """What the caller decides about the process.
-
-    args            its arguments; empty with `process_file`
-    process_file    a JSON document with the whole process, or None: the container's own process serves as pattern
-    cwd, user, apparmor, process_label   replace what the pattern says; None leaves it. `user` is "UID[:GID]"
-    env, additional_gids, capabilities   are added to the pattern's
-    no_new_privs    replaces the pattern's; None leaves it
-    terminal        give it a pseudoterminal
-    detach          return when it runs
-    console_socket  path of the socket that receives the terminal's master, or None
-    pidfd_socket    path of the socket that receives a pidfd of it, or None
-    pid_file        where to write its pid, or None
-    preserve_fds    how many descriptors from 3 on it inherits
-    cgroups         "[CONTROLLER,…:]PATH" below the container's cgroup
-    ignore_paused   also in a paused container; the process then waits with the others
-    """
-
-    def __init__(
-        self,
-        args: "list[str]",
-        *,
-        process_file: str | None = None,
-        cwd: str | None = None,
-        user: str | None = None,
-        apparmor: str | None = None,
-        process_label: str | None = None,
-        env: "tuple[str, ...]" = (),
-        additional_gids: "tuple[int, ...]" = (),
-        capabilities: "tuple[str, ...]" = (),
-        no_new_privs: bool | None = None,
-        terminal: bool = False,
-        detach: bool = False,
-        console_socket: str | None = None,
-        pid_file: str | None = None,
-        pidfd_socket: str | None = None,
-        preserve_fds: int = 0,
-        cgroups: "tuple[str, ...]" = (),
-        ignore_paused: bool = False,
-    ) -> None:
-        self.args = args
-        self.process_file = process_file
-        self.cwd = cwd
-        self.user = user
-        self.apparmor = apparmor
-        self.process_label = process_label
-        self.env = env
-        self.additional_gids = additional_gids
-        self.capabilities = capabilities
-        self.no_new_privs = no_new_privs
-        self.terminal = terminal
-        self.detach = detach
-        self.console_socket = console_socket
-        self.pid_file = pid_file
-        self.pidfd_socket = pidfd_socket
-        self.preserve_fds = preserve_fds
-        self.cgroups = cgroups
-        self.ignore_paused = ignore_paused
+_PROCESS = "/process"
 
 
 def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
@@ -149,7 +93,20 @@ class _Execution:
             # Its end has many faces on the way here; where it has ended, that is what there is to say.
             self._check_going(state)
             error.show(self.config)
+            self._place(error)
             raise
+
+    def _place(self, error: Error) -> None:
+        """Say of an error about the process where that stands, which is not always the container's config.json."""
+        if isinstance(error, InvalidConfig):
+            found = [(problem, problem.pointer) for problem in error.problems]  # in the process itself
+        else:
+            found = [(error, error.pointer[len(_PROCESS) :])] if error.pointer.startswith(f"{_PROCESS}/") else []
+        for problem, pointer in found:
+            if self.options.process_file:
+                problem.place, problem.pointer = f"{self.options.process_file}: {pointer}", ""
+            elif getattr(self.options, BY_MEMBER.get(pointer[1:].partition("/")[0], ""), None):
+                problem.pointer = ""
 
     def _check_going(self, state: "StateFile") -> None:
         """Raise Error when the container has ended, or is about to: who exits gives up its root first of all."""
@@ -200,6 +157,7 @@ class _Execution:
             console=console,
             preserve=self.options.preserve_fds,
             seccomp=seccomp,
+            beside=0 if self.options.cgroups else state["pid"],
         )
         child = launch.spawn(request, self.undo)
         if state.get("intel_rdt"):
@@ -210,7 +168,7 @@ class _Execution:
         # Whoever deletes the container ends init first, then what is in its cgroup: by now this process is there, or
         # gone, or known to be too late.
         self.container.check_process(state)
-        child.join_late()
+        launch.join_late(child, request)
         limits.apply(child.pid, launch.left(ready, plan), self.options.preserve_fds)
         if self.options.pidfd_socket:
             from pyruntime.engine.caller import pidfd_socket

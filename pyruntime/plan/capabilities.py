@@ -30,3 +30,13 @@ def mask(names: "list[str]", available: int, unknown: "list[str]") -> int:
         else:
             bits |= 1 << number
     return bits
+
+
+def nearest(name: str) -> str:
+    """Return the capability that was probably meant by `name`, which is none; "" where none is near."""
+    full = f"CAP_{name.upper().removeprefix('CAP_')}"
+    if full in NUMBERS:
+        return full
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(full, NAMES, 1, 0.8)), "")

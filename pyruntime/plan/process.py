@@ -192,7 +192,9 @@ def _capability_sets(context: "Context", process: "Process") -> "dict[str, int] 
     for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
         sets[name] = capabilities.mask(configured.get(name) or [], context.available_capabilities, unknown)
     for name in unknown:
-        context.warnings.append(f"capability {name} cannot be granted (/process/capabilities, {LINUX_CLAUSE})")
+        near = "" if name.upper() in capabilities.NUMBERS else capabilities.nearest(name)
+        hint = f"; did you mean {near}?" if near else ""
+        context.warnings.append(f"capability {name} cannot be granted (/process/capabilities, {LINUX_CLAUSE}){hint}")
     for name, limits in _WITHIN.items():
         for limit in limits:
             beyond = sets[name] & ~sets[limit]

@@ -109,6 +109,7 @@ _DOING_BY_CALL = {
     ("seccomp", "sendmsg"): "cannot send the seccomp descriptor to the agent",
 }
 
+_SCHED_DEADLINE = 6  # <linux/sched.h>
 _NOFILE = 7
 _NR_OPEN = "/proc/sys/fs/nr_open"
 
@@ -138,9 +139,15 @@ _ADVICE = {
     "sched_setattr": {
         errno.EINVAL: "SCHED_ISO is reserved in Linux and not there; SCHED_FLAG_UTIL_CLAMP_* needs Linux 5.3",
         errno.EOPNOTSUPP: "SCHED_FLAG_UTIL_CLAMP_* needs CONFIG_UCLAMP_TASK",
-        errno.EBUSY: "SCHED_DEADLINE needs more time than the CPUs have left",
-        errno.EPERM: "it needs CAP_SYS_NICE, SCHED_DEADLINE all CPUs of the host, and a real-time policy with "
-        "CONFIG_RT_GROUP_SCHED a cgroup that has real-time (linux.resources.cpu.realtimeRuntime)",
+        errno.EPERM: "it needs CAP_SYS_NICE, and a real-time policy with CONFIG_RT_GROUP_SCHED a cgroup that has "
+        "real-time (linux.resources.cpu.realtimeRuntime)",
+    },
+    "SCHED_DEADLINE": {
+        errno.EINVAL: "runtime must be at least 1024 ns, and the period (without one, the deadline) within the sysctls "
+        "kernel.sched_deadline_period_min_us and kernel.sched_deadline_period_max_us",
+        errno.EBUSY: "runtime/period is more than the CPUs have left for such processes (sysctls "
+        "kernel.sched_rt_runtime_us and kernel.sched_rt_period_us)",
+        errno.EPERM: "it needs CAP_SYS_NICE and all CPUs of the host: leave out linux.resources.cpu.cpus",
     },
 }
 
@@ -163,7 +170,8 @@ def step_error(step: "Step", error: int, call: str, text: str) -> Error:
     if step.op == "prlimit":
         return _not_limited(step, error)
     reason = _REASONS.get(step.op, {}).get(error, "")
-    advice = _ADVICE.get(step.op, {})
+    deadline = step.op == "sched_setattr" and step.args["policy"] == _SCHED_DEADLINE
+    advice = _ADVICE.get("SCHED_DEADLINE" if deadline else step.op, {})
     if step.op == "user" and text:
         reason, text = text, ""
     refused = Error(
@@ -188,6 +196,7 @@ def _not_executed(step: "Step", error: int, call: str, text: str) -> Error:
     """Return the Error for a program that cannot be executed; `text` is its path, or why nobody tried."""
     program = step.args["argv"][0]
     named = "/" in program or call
+    words = program.split() if not call and error == errno.ENOENT else []
     return Error(
         f"cannot execute {text if call and text else program if named else repr(program)}",
         "" if call else text,
@@ -196,6 +205,7 @@ def _not_executed(step: "Step", error: int, call: str, text: str) -> Error:
         clause=step.clause,
         step=call,
         errno=error,
+        advice="" if len(words) < 2 else f"each argument is an element of its own: {', '.join(map(repr, words))}",
     )
 
 

@@ -108,8 +108,15 @@ def _check(
     problems = judge(value) if obeys(value) else _findings(value, schema, definition, ruleset)
     error = InvalidConfig(f"{name} is not valid", problems)
     # Nothing to say: the value is right, perhaps not built of the exact types that JSON gives.
-    if error.problems:
-        raise error
+    if not error.problems:
+        return
+    if schema == "config":
+        from pyruntime.spec.notes import misspelt
+
+        template = {"process": "/process", "resources": "/linux/resources"}.get(definition, "")
+        for problem in error.problems:
+            problem.advice = problem.advice or misspelt(value, problem.pointer, template)
+    raise error
 
 
 def _findings(value: object, schema: str, definition: str, ruleset: "rules.Rules") -> "Iterator[Error]":

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     JSON = dict[str, Any]
 
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
-_NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
+_NAMESPACES = ("pid", "network", "ipc", "uts", "mount")
 _MOUNTS = (
     # destination, type, source, options
     ("/proc", "proc", "proc", ("nosuid", "noexec", "nodev")),
@@ -38,8 +38,12 @@ _MASKED = (
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
-def default_config() -> "JSON":
-    """Return a configuration that runs `sh` on a terminal in the bundle's `rootfs`."""
+def default_config(*, cgroup_namespace: bool = True) -> "JSON":
+    """Return a configuration that runs `sh` on a terminal in the bundle's `rootfs`.
+
+    cgroup_namespace  with a cgroup namespace of its own, as runc's has it where the host has cgroup v2 alone
+    """
+    names = [*_NAMESPACES, "cgroup"] if cgroup_namespace else _NAMESPACES
     return {
         "ociVersion": SPEC_VERSION,
         "process": {
@@ -60,7 +64,7 @@ def default_config() -> "JSON":
         ],
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": name} for name in _NAMESPACES],
+            "namespaces": [{"type": name} for name in names],
             "maskedPaths": list(_MASKED),
             "readonlyPaths": list(_READONLY),
         },

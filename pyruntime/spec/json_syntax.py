@@ -75,7 +75,11 @@ def explain(data: bytes, name: str, error: BaseException, scan: "Callable[[str, 
     offset = error.value if isinstance(error, StopIteration) else getattr(error, "pos", None)
     if offset is not None:
         said: str = getattr(error, "msg", "") or f"expected a value, found {_found(text, offset)}"
-        if (comma := _trailing_comma(text, offset, said)) is not None:
+        if text.startswith(("//", "/*", "#"), offset):
+            said = "a comment, which JSON does not have"
+        elif text.startswith("'", offset):
+            said = "expected a string in double quotes, found a single one"
+        elif (comma := _trailing_comma(text, offset, said)) is not None:
             offset, said = comma, "a comma that nothing follows"
         return Error(doing, f"{_place(text, offset)}: {said[:1].lower()}{said[1:]}", clause=CLAUSE)
     return _by_tokens(text, doing)

@@ -84,6 +84,30 @@ def _unknown_members(value: object, template: str, at: str) -> "Iterator[Error]"
         )
 
 
+def misspelt(document: object, place: str, template: str) -> str:
+    """Return advice for an error about `place`: a member beside it that is spelt nearly as the specification has it.
+
+    document  what `place`, a JSON pointer, leads into
+    template  pointer of `document` as the table of properties has it
+    """
+    *way, _ = place.split("/")[1:] or [""]
+    for name in way:
+        if isinstance(document, list):
+            document = document[int(name)] if name.isdecimal() and int(name) < len(document) else None
+            template = f"{template}/*"
+        else:
+            document = document.get(name) if isinstance(document, dict) else None
+            template = f"{template}/{name if name in _members(template) else '*'}"
+    known = _members(template)
+    if not isinstance(document, dict) or "*" in known:
+        return ""
+    for name in document:
+        near = "" if name in known else _nearest(name, known)
+        if near and near not in document:
+            return f"{name!r} stands there: did you mean {near!r}?"
+    return ""
+
+
 def _members(template: str) -> "set[str]":
     """Return the names of the members that the specification defines of a place; none where any name may stand."""
     start = f"{template}/"

@@ -280,12 +280,19 @@ class Container:
             probe = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             with Container(self.path, self.container_id, probe) as other:
                 return "stopped" if other.try_lock() else "creating"
-        if not process.alive(state["pid"], state["start_time"]):
+        flags = process.flags(state["pid"], state["start_time"])
+        if flags < 0:
             return "stopped"
         # Before the gate, where a frozen init does not answer.
         if _paused(state):
             return "paused"
-        return "created" if self.waits_for_start() else "running"
+        # CRIU's processes have executed nothing either: the gate tells them from init.
+        if not flags & process.NEVER_EXECUTED:
+            return "running"
+        if self.waits_for_start():
+            return "created"
+        # Who was killed while it waited closes the gate, and takes a moment to end.
+        return "stopped" if process.is_killed(state["pid"]) else "running"
 
     def check_process(self, state: "StateFile") -> None:
         """Raise Error unless init is still the process that `state` names; call it while a pidfd holds that."""

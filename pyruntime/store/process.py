@@ -3,7 +3,7 @@
 from pyruntime.base import lean_os as os
 
 # Flags of a process in the kernel, <linux/sched.h>.
-_EXITING, _NEVER_EXECUTED = 0x4, 0x40  # PF_EXITING, PF_FORKNOEXEC
+_EXITING, NEVER_EXECUTED = 0x4, 0x40  # PF_EXITING, PF_FORKNOEXEC
 _SIGKILL = 1 << 8
 
 
@@ -48,7 +48,7 @@ def has_executed(pid: int, started: int | None = None) -> bool | None:
     fields = _stat_fields(pid)
     if not fields or started not in (None, int(fields[19])):
         return None
-    return not int(fields[6]) & _NEVER_EXECUTED
+    return not int(fields[6]) & NEVER_EXECUTED
 
 
 def wait_status(pid: int) -> int:
@@ -63,7 +63,12 @@ def start_time(pid: int) -> int:
     return int(fields[19]) if fields else 0
 
 
+def flags(pid: int, started: int) -> int:
+    """Return the kernel's flags of the process that had `pid` and start time `started`; -1 where it has ended."""
+    fields = _stat_fields(pid) if pid > 0 else None
+    return int(fields[6]) if fields and int(fields[19]) == started and fields[0] not in (b"Z", b"X") else -1
+
+
 def alive(pid: int, started: int) -> bool:
     """Tell whether the process that had `pid` and start time `started` runs; a zombie has exited."""
-    fields = _stat_fields(pid) if pid > 0 else None
-    return bool(fields) and fields is not None and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
+    return flags(pid, started) >= 0

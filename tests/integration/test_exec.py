@@ -456,7 +456,7 @@ def test_the_cpus_of_a_file(box, tmp_path, affinity):
 @pytest.mark.parametrize("kind", ["initial", "final"])
 def test_a_cpu_that_is_not_there_is_an_error(box, tmp_path, kind):
     file = process_file(tmp_path, execCPUAffinity={kind: "8191"})
-    assert f"/process/execCPUAffinity/{kind}" in box().refused(options=["--process", file])
+    assert f"{file}: /execCPUAffinity/{kind}" in box().refused(options=["--process", file])
 
 
 @pytest.mark.parametrize(

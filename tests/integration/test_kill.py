@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 
 import pytest
 
@@ -63,3 +64,33 @@ def test_another_signal_is_for_init_alone(runtime, family):
     assert ended(init, 10)
     assert not ended(other, 0)
     signal.pidfd_send_signal(other, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("verbs", [["create"], ["run", "--detach"]], ids=["created", "running"])
+def test_a_container_is_deleted_right_after_sigkill(runtime, bundle, verbs):
+    """A busy machine takes its time to end a process; until then a created one closes its gate and looks started."""
+    path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    for _ in range(20):
+        container = runtime.id()
+        runtime(*verbs, "--bundle", path, container)
+        runtime("kill", container, "KILL")
+        if verbs == ["create"]:
+            assert json.loads(runtime("state", container).stdout)["status"] in ("created", "stopped")
+        runtime("delete", container)
+        assert not (runtime.root / container).exists()
+
+
+def test_signals_pass_through_a_foreground_run_without_a_terminal(runtime, bundle):
+    script = (
+        'for one in WINCH HUP USR1 USR2 CONT URG; do trap "echo $one" $one; done; echo ready; '
+        "trap 'exit 0' TERM; while :; do sleep 0.01; done"
+    )
+    path = bundle(lambda config: config["process"].update(args=["sh", "-c", script]))
+    command = runtime.command("run", "--bundle", path, runtime.id())
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout.readline() == "ready\n"
+        for name in ("WINCH", "HUP", "USR1", "USR2", "CONT", "URG"):
+            run.send_signal(getattr(signal, f"SIG{name}"))
+            assert run.stdout.readline() == f"{name}\n"
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 0

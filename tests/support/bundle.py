@@ -60,6 +60,7 @@ def make_bundle(
     subprocess.run([runtime, "spec", "--bundle", path, *options], check=True)
     file = path / "config.json"
     config = json.loads(file.read_text())
+    with_cgroup_namespace(config)
     config["process"]["terminal"] = False
     if rootfs is not None:
         config["root"]["path"] = str(rootfs)
@@ -67,6 +68,14 @@ def make_bundle(
         change(config)
     file.write_text(json.dumps(config, indent=2))
     return path
+
+
+def with_cgroup_namespace(config: Config) -> Config:
+    """Add a cgroup namespace to the configuration that `spec` writes, which has one only on a host with v2 alone."""
+    namespaces = config["linux"]["namespaces"]
+    if {"type": "cgroup"} not in namespaces:
+        namespaces.append({"type": "cgroup"})
+    return config
 
 
 def copy_program(program: Path, target: Path) -> Path:

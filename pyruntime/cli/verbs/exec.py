@@ -4,7 +4,8 @@ from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cli.parse import UsageError
 from pyruntime.cli.state_root import state_root
-from pyruntime.operations.exec import ExecOptions, exec_process
+from pyruntime.engine.caller.exec_options import ExecOptions
+from pyruntime.operations.exec import exec_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

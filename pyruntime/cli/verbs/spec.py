@@ -3,6 +3,7 @@
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.base.jsonio import dumps
+from pyruntime.host import cgroups
 from pyruntime.spec.default_config import default_config, for_user
 
 TYPE_CHECKING = False
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 def main(line: "CommandLine") -> int:
     """Write config.json into the bundle, and make its root filesystem where asked; Error when one is there already."""
-    config = default_config()
+    config = default_config(cgroup_namespace=cgroups.detect().mode == "v2")
     if line.options["rootless"]:
         config = for_user(config, os.geteuid(), os.getegid())
     bundle = line.options["bundle"] or "."

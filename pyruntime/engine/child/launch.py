@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from pyruntime.spec.json_types import Config
 
 
+# What the kernel answers for a group of cgroup v2 that takes no process: it gives controllers to the groups below it,
+# or a threaded group is in the way.
+_NO_PLACE = (errno.EBUSY, errno.EOPNOTSUPP)
+
+
 class Request:
     """The process to make.
 
@@ -35,9 +40,10 @@ class Request:
     console   socket that takes the terminal's master, or -1
     preserve  how many descriptors from 3 on its program inherits
     seccomp   the filter to load before the program, or None
+    beside    pid of a process whose group it joins where the container's own does not take it; 0 for none
     """
 
-    __slots__ = ("arrays", "cgroup", "console", "host_files", "orders", "plan", "preserve", "seccomp")
+    __slots__ = ("arrays", "beside", "cgroup", "console", "host_files", "orders", "plan", "preserve", "seccomp")
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class Request:
         console: int = -1,
         preserve: int = 0,
         seccomp: "Filter | None" = None,
+        beside: int = 0,
     ) -> None:
         self.plan = plan
         self.arrays = arrays
@@ -59,6 +66,7 @@ class Request:
         self.console = console
         self.preserve = preserve
         self.seccomp = seccomp
+        self.beside = beside
 
 
 def spawn(request: Request, undo: "Undo") -> Child:
@@ -87,6 +95,12 @@ def spawn(request: Request, undo: "Undo") -> Child:
     users = cgroup.unit is not None and cgroup.unit["user"]
     attach = False
     pid = lib.pyr_spawn(spawn, stub, pidfd)
+    if request.beside and -pid in _NO_PLACE:
+        from pyruntime.cgroup.beside import beside
+
+        cgroup = request.cgroup = beside(cgroup, request.beside)
+        spawn.cgroup = cgroup.fd
+        pid = lib.pyr_spawn(spawn, stub, pidfd)
     if log.events is not None and pid != 0:
         log.events.child = max(pid, 0)
         log.events.done(f"clone3 makes process {pid}" if pid > 0 else "clone3 fails")
@@ -281,6 +295,20 @@ def _hear(child: Child) -> bytes:
                 raise Error("given up waiting for the container's process", f"signal {number} came") from None
             if child.pidfd >= 0 and ends(child.pidfd, 0) and not ends(child.sync, 0):
                 return b""
+
+
+def join_late(child: Child, request: Request) -> None:
+    """Move the child into the group that limits its memory, where that was put off. Raises Error."""
+    try:
+        child.join_late()
+    except Error as error:
+        if not request.beside or error.errno not in _NO_PLACE:
+            raise
+        from pyruntime.cgroup.beside import beside
+
+        request.cgroup = beside(request.cgroup, request.beside)
+        child.late = f"{request.cgroup.unified}/cgroup.procs"
+        child.join_late()
 
 
 def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:

@@ -1,0 +1,72 @@
+"""What the caller of `exec` decides about the process."""
+
+# Member of /process -> the attribute of ExecOptions that replaces it or adds to it.
+BY_MEMBER = {
+    "args": "args",
+    "cwd": "cwd",
+    "user": "user",
+    "env": "env",
+    "apparmorProfile": "apparmor",
+    "selinuxLabel": "process_label",
+    "capabilities": "capabilities",
+}
+
+
+class ExecOptions:
+    """What the caller decides about the process.
+
+    args            its arguments; empty with `process_file`
+    process_file    a JSON document with the whole process, or None: the container's own process serves as pattern
+    cwd, user, apparmor, process_label   replace what the pattern says; None leaves it. `user` is "UID[:GID]"
+    env, additional_gids, capabilities   are added to the pattern's
+    no_new_privs    replaces the pattern's; None leaves it
+    terminal        give it a pseudoterminal
+    detach          return when it runs
+    console_socket  path of the socket that receives the terminal's master, or None
+    pidfd_socket    path of the socket that receives a pidfd of it, or None
+    pid_file        where to write its pid, or None
+    preserve_fds    how many descriptors from 3 on it inherits
+    cgroups         "[CONTROLLER,…:]PATH" below the container's cgroup
+    ignore_paused   also in a paused container; the process then waits with the others
+    """
+
+    def __init__(
+        self,
+        args: "list[str]",
+        *,
+        process_file: str | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        apparmor: str | None = None,
+        process_label: str | None = None,
+        env: "tuple[str, ...]" = (),
+        additional_gids: "tuple[int, ...]" = (),
+        capabilities: "tuple[str, ...]" = (),
+        no_new_privs: bool | None = None,
+        terminal: bool = False,
+        detach: bool = False,
+        console_socket: str | None = None,
+        pid_file: str | None = None,
+        pidfd_socket: str | None = None,
+        preserve_fds: int = 0,
+        cgroups: "tuple[str, ...]" = (),
+        ignore_paused: bool = False,
+    ) -> None:
+        self.args = args
+        self.process_file = process_file
+        self.cwd = cwd
+        self.user = user
+        self.apparmor = apparmor
+        self.process_label = process_label
+        self.env = env
+        self.additional_gids = additional_gids
+        self.capabilities = capabilities
+        self.no_new_privs = no_new_privs
+        self.terminal = terminal
+        self.detach = detach
+        self.console_socket = console_socket
+        self.pid_file = pid_file
+        self.pidfd_socket = pidfd_socket
+        self.preserve_fds = preserve_fds
+        self.cgroups = cgroups
+        self.ignore_paused = ignore_paused
