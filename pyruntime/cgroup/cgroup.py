@@ -38,9 +38,7 @@ class Cgroup:
 
     __slots__ = ("_fd", "keeper", "made", "paths", "plan", "unit")
 
-    def __init__(
-        self, paths: dict[str, str], made: list[str], plan: "CgroupPlan | None" = None, *, fd: int = -1
-    ) -> None:
+    def __init__(self, paths: dict[str, str], made: list[str], plan: "CgroupPlan | None" = None, fd: int = -1) -> None:
         self.unit: dict[str, Any] | None = None
         if plan is not None and plan.unit is not None:
             self.unit = {"name": plan.unit.name, "user": plan.unit.user}

@@ -11,6 +11,7 @@ from pyruntime.engine.caller import threads
 from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import HostFiles
+from pyruntime.engine.child.request import Request
 from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.engine.state_document import new_state, now, state_document
 from pyruntime.host.facts import facts
@@ -335,7 +336,7 @@ class Creation:
             seccomp=self.seccomp,
             hook_files=self.hook_files,
         )
-        request = launch.Request(
+        request = Request(
             self.plan,
             self.arrays,
             self.host_files,

@@ -10,6 +10,7 @@ from pyruntime.engine.caller import threads
 from pyruntime.engine.caller.exec_options import BY_MEMBER, ExecOptions
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import HostFiles
+from pyruntime.engine.child.request import Request
 from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.engine.state_document import state_document
 from pyruntime.engine.terminal import foreground
@@ -149,7 +150,7 @@ class _Execution:
             from pyruntime.engine.child import affinity
 
             affinity.apply(plan.affinity)
-        request = launch.Request(
+        request = Request(
             plan,
             arrays,
             self.host_files,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyruntime.base.undo import Undo
     from pyruntime.cgroup.cgroup import Cgroup
     from pyruntime.engine.child.host_files import HostFiles
-    from pyruntime.engine.child.step_array import StepArrays
+    from pyruntime.engine.child.request import Request
     from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
@@ -32,44 +32,7 @@ if TYPE_CHECKING:
 _NO_PLACE = (errno.EBUSY, errno.EOPNOTSUPP)
 
 
-class Request:
-    """The process to make.
-
-    plan, arrays, host_files, cgroup   what it is made of, with and in
-    orders    what its init does; None for a process of exec, which comes to its program without Python
-    console   socket that takes the terminal's master, or -1
-    preserve  how many descriptors from 3 on its program inherits
-    seccomp   the filter to load before the program, or None
-    beside    pid of a process whose group it joins where the container's own does not take it; 0 for none
-    """
-
-    __slots__ = ("arrays", "beside", "cgroup", "console", "host_files", "orders", "plan", "preserve", "seccomp")
-
-    def __init__(
-        self,
-        plan: "Plan",
-        arrays: "StepArrays",
-        host_files: "HostFiles",
-        cgroup: "Cgroup",
-        *,
-        orders: "init.Orders | None" = None,
-        console: int = -1,
-        preserve: int = 0,
-        seccomp: "Filter | None" = None,
-        beside: int = 0,
-    ) -> None:
-        self.plan = plan
-        self.arrays = arrays
-        self.host_files = host_files
-        self.cgroup = cgroup
-        self.orders = orders
-        self.console = console
-        self.preserve = preserve
-        self.seccomp = seccomp
-        self.beside = beside
-
-
-def spawn(request: Request, undo: "Undo") -> Child:
+def spawn(request: "Request", undo: "Undo") -> Child:
     """Clone the process, and accompany it until its steps begin; returns in the host only.
 
     Closes `request.host_files`: the child has what is in it. Raises Error for whatever goes wrong on the way.
@@ -147,7 +110,7 @@ def _network(plan: "Plan", host_files: "HostFiles") -> int:
     return net_devices.joined(host_files)
 
 
-def _spawn_request(request: Request, child: Child, sync: int) -> "tuple[Any, Any]":
+def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, Any]":
     """Return `struct spawn` (csrc/stub/plan.h says what its flags mean) and the `struct stub` of its steps.
 
     What they point to is kept by `request.arrays` and `request.host_files`, which also owns the descriptors.
@@ -297,7 +260,7 @@ def _hear(child: Child) -> bytes:
                 return b""
 
 
-def join_late(child: Child, request: Request) -> None:
+def join_late(child: Child, request: "Request") -> None:
     """Move the child into the group that limits its memory, where that was put off. Raises Error."""
     try:
         child.join_late()
@@ -355,7 +318,7 @@ def failure(message: bytes, plan: "Plan") -> Error:
     return Error("the container's process failed", "its message makes no sense")
 
 
-def expect_execution(child: Child, request: Request, config: "Config") -> None:
+def expect_execution(child: Child, request: "Request", config: "Config") -> None:
     """Wait until the child has executed its program; for a process of exec. Raises Error.
 
     config  the container's configuration, for the words of the error
@@ -376,7 +339,7 @@ def expect_execution(child: Child, request: Request, config: "Config") -> None:
         raise _why_not(child, request, message, config)
 
 
-def _why_not(child: Child, request: Request, message: bytes, config: "Config") -> Error:
+def _why_not(child: Child, request: "Request", message: bytes, config: "Config") -> Error:
     """Return the Error for a program that was not executed, by what the child said of it."""
     from pyruntime.engine.child import failures, program
 

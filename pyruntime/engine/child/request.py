@@ -1,0 +1,48 @@
+"""What a process is made of, for engine/child/launch.py."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.cgroup.cgroup import Cgroup
+    from pyruntime.engine.child.host_files import HostFiles
+    from pyruntime.engine.child.step_array import StepArrays
+    from pyruntime.engine.seccomp.filter import Filter
+    from pyruntime.plan.plan import Plan
+
+
+class Request:
+    """The process to make.
+
+    plan, arrays, host_files, cgroup   what it is made of, with and in
+    orders    what its init does (Orders of init/main.py); None for a process of exec, whose road has no Python
+    console   socket that takes the terminal's master, or -1
+    preserve  how many descriptors from 3 on its program inherits
+    seccomp   the filter to load before the program, or None
+    beside    pid of a process whose group it joins where the container's own does not take it; 0 for none
+    """
+
+    __slots__ = ("arrays", "beside", "cgroup", "console", "host_files", "orders", "plan", "preserve", "seccomp")
+
+    def __init__(
+        self,
+        plan: "Plan",
+        arrays: "StepArrays",
+        host_files: "HostFiles",
+        cgroup: "Cgroup",
+        *,
+        orders: "Any" = None,
+        console: int = -1,
+        preserve: int = 0,
+        seccomp: "Filter | None" = None,
+        beside: int = 0,
+    ) -> None:
+        self.plan = plan
+        self.arrays = arrays
+        self.host_files = host_files
+        self.cgroup = cgroup
+        self.orders = orders
+        self.console = console
+        self.preserve = preserve
+        self.seccomp = seccomp
+        self.beside = beside
