@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import pytest
+from containers import PATIENCE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -80,17 +81,12 @@ def test_a_container_is_deleted_right_after_sigkill(runtime, bundle, verbs):
         assert not (runtime.root / container).exists()
 
 
-def test_signals_pass_through_a_foreground_run_without_a_terminal(runtime, bundle):
-    script = (
-        'for one in WINCH HUP USR1 USR2 CONT URG; do trap "echo $one" $one; done; echo ready; '
-        "trap 'exit 0' TERM; while :; do sleep 0.01; done"
-    )
+@pytest.mark.parametrize("name", ["WINCH", "HUP", "USR1", "CONT", "URG", "TERM"])
+def test_a_signal_passes_through_a_foreground_run_without_a_terminal(runtime, bundle, name):
+    script = f"trap 'exit 7' {name}; echo ready; while :; do sleep 0.01; done"
     path = bundle(lambda config: config["process"].update(args=["sh", "-c", script]))
     command = runtime.command("run", "--bundle", path, runtime.id())
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout.readline() == "ready\n"
-        for name in ("WINCH", "HUP", "USR1", "USR2", "CONT", "URG"):
-            run.send_signal(getattr(signal, f"SIG{name}"))
-            assert run.stdout.readline() == f"{name}\n"
-        run.send_signal(signal.SIGTERM)
-        assert run.wait(60) == 0
+        run.send_signal(getattr(signal, f"SIG{name}"))
+        assert run.wait(PATIENCE) == 7
