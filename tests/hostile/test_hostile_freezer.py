@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,34 @@ def test_exec_says_that_it_is_paused_and_resume_resumes_it(runtime, frozen, grou
     runtime("resume", name)
     assert state(runtime, name)["status"] == "running"
     runtime("exec", name, "true")
+
+
+def members(runtime, name):
+    return len(json.loads(runtime("ps", "--format", "json", name).stdout))
+
+
+@pytest.mark.parametrize("options", [[], ["--tty"], ["--detach"], ["--user", "5:5"]], ids=" ".join)
+@pytest.mark.parametrize("limit", [0, 2], ids=["", "without room"])
+def test_exec_that_is_frozen_on_its_way_in_answers_to_sigterm(runtime, bundle, options, limit):
+    """Frozen after the check, before it can be seen: what it has made is gone when the container goes on."""
+    name = runtime.id()
+    place = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    runtime("run", "--detach", "-b", place, name)
+    if limit:
+        runtime("update", "--pids-limit", limit, name)
+    runtime("pause", name)
+    command = runtime.command("exec", "--ignore-paused", *options, name, "true")
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as exec_:
+        # Its process is in the container's group, or waits to be.
+        until(
+            lambda: runtime("ps", "--format", "json", name).stdout.count(",") or exec_.poll() is not None, "its process"
+        )
+        exec_.send_signal(signal.SIGTERM)
+        said = exec_.communicate(timeout=30)[1]
+    assert exec_.returncode == 255 and "signal 15 came" in said
+    runtime("resume", name)
+    until(lambda: members(runtime, name) == 1, "its end")
+    assert runtime("exec", name, "echo", "alive").stdout == "alive\n"
 
 
 def test_a_group_that_does_not_hold_init_pauses_nobody(runtime, bundle, freezer):
