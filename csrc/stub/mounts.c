@@ -31,6 +31,8 @@ int attach(struct stub *stub, int tree, const struct step *step, int destination
 
 /* A detached copy of the step's source, which is a tree the host already cloned or a path in this mount namespace. */
 static int source_tree(struct stub *stub, const struct step *step) {
+    if (step->flags & STEP_MADE)
+        return device_tree(stub, step->fd);
     if (step->fd >= 0) {
         int tree = fcntl(step->fd, F_DUPFD_CLOEXEC, 0);
         return tree < 0 ? failed(stub, "fcntl") : tree;

@@ -16,6 +16,8 @@ int do_mkdir(struct stub *stub, const struct step *step) {
     return fd < 0 ? -1 : 0;
 }
 
+enum { SYMLINK_TRIES = 100 }; /* each needs another container that comes in between */
+
 /* Whether `name` is the link to `target` that was to be made there. */
 static int is_link(struct stub *stub, int parent, const char *name, const char *target) {
     char found[PATH_MAX];
@@ -42,17 +44,19 @@ int do_symlink(struct stub *stub, const struct step *step) {
     cleanup_close int parent = resolve_parent(stub, stub_string(stub, step->path), name);
     if (parent < 0)
         return -1;
-    if (symlinkat(target, parent, name) == 0)
-        return 0;
-    if (errno != EEXIST)
-        return failed(stub, "symlinkat");
-    if (step->flags & STEP_COPY_SYMLINK)
-        return is_link(stub, parent, name, target);
-    if (!(step->flags & STEP_REPLACE))
-        return 0;
-    if (unlinkat(parent, name, 0) < 0)
-        return failed(stub, "unlinkat");
-    return symlinkat(target, parent, name) < 0 ? failed(stub, "symlinkat") : 0;
+    /* Another container on the same root filesystem may make or remove it meanwhile: what counts is what is there. */
+    for (int tries = 0; symlinkat(target, parent, name) < 0; tries++) {
+        if (errno != EEXIST || tries == SYMLINK_TRIES)
+            return failed(stub, "symlinkat");
+        if (step->flags & STEP_COPY_SYMLINK || !(step->flags & STEP_REPLACE))
+            return step->flags & STEP_COPY_SYMLINK ? is_link(stub, parent, name, target) : 0;
+        if (is_link(stub, parent, name, target) == 0)
+            return 0;
+        stub->text[0] = '\0';
+        if (unlinkat(parent, name, 0) < 0 && errno != ENOENT)
+            return failed(stub, "unlinkat");
+    }
+    return 0;
 }
 
 /* Upholds config-linux.md#devices/other-file-in-place. */
@@ -88,6 +92,41 @@ int do_mknod(struct stub *stub, const struct step *step) {
     if (chmod(fd_path(node).text, step->mode & 07777) < 0)
         return failed(stub, "chmod");
     return 0;
+}
+
+static const char device_name[] = "device";
+
+/* For the host, whose user namespace may make devices: a detached filesystem that has this one, or -errno. */
+int pyr_device_filesystem(uint32_t mode, uint64_t dev, uint32_t uid, uint32_t gid) {
+    cleanup_close int context = sys_fsopen("tmpfs");
+    if (context < 0 || sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
+        return -errno;
+    int mount = sys_fsmount(context, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+    if (mount < 0)
+        return -errno;
+    if (mknodat(mount, device_name, mode, (dev_t)dev) == 0 && fchownat(mount, device_name, uid, gid, 0) == 0 &&
+        fchmodat(mount, device_name, mode & 07777, 0) == 0)
+        return mount;
+    int error = errno;
+    close_fd(&mount);
+    return -error;
+}
+
+/* The device of such a filesystem as a detached mount. Linux before 6.15 clones attached mounts only, so the filesystem
+ * is attached for that over the root, where only a path could meet it, and the steps go by descriptors. */
+int device_tree(struct stub *stub, int filesystem) {
+    if (move_onto(stub, filesystem, stub->root) < 0)
+        return -1;
+    int tree = pyr_clone_tree(filesystem, device_name, 0);
+    if (umount2(fd_path(filesystem).text, MNT_DETACH) < 0) {
+        if (tree >= 0)
+            close_fd(&tree);
+        return failed(stub, "umount2");
+    }
+    if (tree >= 0)
+        return tree;
+    errno = -tree;
+    return failed(stub, "open_tree");
 }
 
 /* Where the console is mounted, made if missing. A link there could only lead to what a later step is about to protect

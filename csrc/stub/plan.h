@@ -89,8 +89,9 @@ enum step_flag {
     STEP_OPTIONAL = 512,      /* failing is no error: the spec says SHOULD */
     STEP_NAMED_ONLY = 2048,   /* bind: attributes that it does not name are off, unless the kernel has locked them */
     STEP_SOURCE_NOFOLLOW = 4096, /* bind: the last component of the source is not followed */
-    STEP_COPY_SYMLINK = 8192  /* bind: a source that is a symbolic link is copied (by the host: then the operation is
+    STEP_COPY_SYMLINK = 8192, /* bind: a source that is a symbolic link is copied (by the host: then the operation is
                                  symlink, and what stands there must be that link) */
+    STEP_MADE = 16384         /* bind: `fd` is a filesystem that the host made for this device alone */
 };
 
 /* Strings are offsets into the arena; offset 0 is the empty string and means "not given". */
@@ -234,6 +235,7 @@ struct message_step {
 int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd);
 int pyr_cross(int sync);
 int pyr_run(struct stub *stub, const struct step *steps, uint32_t count);
+int pyr_device_filesystem(uint32_t mode, uint64_t dev, uint32_t uid, uint32_t gid);
 int pyr_clone_tree(int dirfd, const char *path, uint32_t flags);
 int pyr_write_attribute(int proc, const char *path, const char *text);
 int pyr_idmap_tree(int tree, int userns, int recursive);

@@ -114,6 +114,7 @@ int copy_up(struct stub *stub, int from, int to, bool with_owner);
 int do_mkdir(struct stub *stub, const struct step *step);
 int do_symlink(struct stub *stub, const struct step *step);
 int do_mknod(struct stub *stub, const struct step *step);
+int device_tree(struct stub *stub, int filesystem);
 int do_console(struct stub *stub, const struct step *step);
 
 /* no_pivot.c */

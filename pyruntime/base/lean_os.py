@@ -107,7 +107,7 @@ if not TYPE_CHECKING:
         def abspath(name: str) -> str:
             """Return `name` absolute, without "." and ".." and with single slashes, the leading one included."""
             parts: list[str] = []
-            for part in (name if name.startswith("/") else f"{call(posix.getcwd)}/{name}").split("/"):
+            for part in (name if name.startswith("/") else f"{_working_directory(name)}/{name}").split("/"):
                 if part == "..":
                     del parts[-1:]
                 elif part not in ("", "."):
@@ -154,6 +154,18 @@ if not TYPE_CHECKING:
             return mode is not None and mode & 0o170000 == 0o040000
 
     path = _Path()
+
+    def _working_directory(name: str) -> str:
+        """Return the caller's, in which `name` is to be found. Raises Error where it has been deleted."""
+        try:
+            return posix.getcwd()
+        except OSError as error:
+            named = refused("getcwd", "", error)
+            assert isinstance(named, Error)
+            named.doing = f"cannot find {name!r}, a relative path"
+            named.reason = "the current directory has been deleted" if isinstance(error, FileNotFoundError) else ""
+            named.advice = "name an absolute path, or call from another directory"
+            raise named from None
 
     def _mode(name: str, *, follow_symlinks: bool = True) -> "int | None":
         """Return the mode of what is at `name`, None where nothing is, or nothing that the caller may know of.

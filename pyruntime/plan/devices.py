@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyruntime.plan.context import Context
+    from pyruntime.spec.json_types import IDMapping
 
 CLAUSE = "config-linux.md#devices"
 DEFAULTS_CLAUSE = "config-linux.md#default-devices"
@@ -71,20 +72,45 @@ def devices(context: "Context") -> "Iterator[Step]":
 
 
 def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, dev: int, uid: int, gid: int) -> Step:
-    """Return the step that supplies a node: made, or where the kernel forbids that, the host's own node bound."""
-    if not context.can_mknod and mode & _S_IFCHR:
-        return Step(
-            "bind",
-            pointer,
-            clause,
-            path=path,
-            source=path,
-            flags=lib.STEP_DEVICE,
-            mode=mode,
-            dev=dev,
-            host_tree=context.foreign_mounts,
+    """Return the step that supplies a node.
+
+    It is made by the child. In a user namespace, where the kernel forbids that, the host makes a configured one for it
+    if it can, with the owner as the user namespace maps it; otherwise the host's own node is bound.
+    """
+    if context.can_mknod or not mode & _S_IFCHR:
+        return Step("mknod", pointer, clause, path=path, mode=mode, dev=dev, uid=uid, gid=gid)
+    bound = Step(
+        "bind",
+        pointer,
+        clause,
+        path=path,
+        source=path,
+        flags=lib.STEP_DEVICE,
+        mode=mode,
+        dev=dev,
+        host_tree=context.foreign_mounts,
+    )
+    if not pointer:
+        return bound
+    linux = context.config.get("linux") or {}
+    owner = _host_id(linux.get("uidMappings"), uid), _host_id(linux.get("gidMappings"), gid)
+    facts = context.facts
+    possible = facts.holds("CAP_MKNOD") and facts.holds("CAP_SYS_ADMIN") and not facts.in_user_namespace
+    if possible and context.new_namespace("user") and min(owner) >= 0:
+        bound.args.update(flags=lib.STEP_DEVICE | lib.STEP_MADE, uid=owner[0], gid=owner[1])
+    elif {"fileMode", "uid", "gid"} & {*linux["devices"][int(pointer.rpartition("/")[2])]}:
+        context.warnings.append(
+            f"{path} is the host's own device, with owner and mode as they are there ({pointer}, {clause})"
         )
-    return Step("mknod", pointer, clause, path=path, mode=mode, dev=dev, uid=uid, gid=gid)
+    return bound
+
+
+def _host_id(mappings: "list[IDMapping] | None", number: int) -> int:
+    """Return the id of the host that `mappings` give to id `number` of the container, -1 for none."""
+    for entry in mappings or ():
+        if 0 <= number - entry["containerID"] < entry["size"]:
+            return entry["hostID"] + number - entry["containerID"]
+    return -1
 
 
 def console(context: "Context", *, mounted: bool = True) -> "Iterator[Step]":

@@ -50,6 +50,7 @@ _STEP_FLAGS = {
     lib.STEP_NAMED_ONLY: "named-only",
     lib.STEP_COPY_SYMLINK: "copy-symlink",
     lib.STEP_SOURCE_NOFOLLOW: "source-nofollow",
+    lib.STEP_MADE: "made",
 }
 _KINDS = {0o020000: "c", 0o060000: "b", 0o010000: "p"}  # of inode(7)
 

@@ -172,12 +172,16 @@ def step_error(step: "Step", error: int, call: str, text: str) -> Error:
     reason = _REASONS.get(step.op, {}).get(error, "")
     deadline = step.op == "sched_setattr" and step.args["policy"] == _SCHED_DEADLINE
     advice = _ADVICE.get("SCHED_DEADLINE" if deadline else step.op, {})
-    if step.op == "user" and text:
-        reason, text = text, ""
+    pointer = step.pointer
+    if step.op == "user":
+        if text:
+            reason, text = text, ""
+        if error == errno.EINVAL and pointer == "/process/user":
+            pointer = {"setresuid": f"{pointer}/uid", "setresgid": f"{pointer}/gid"}.get(call, pointer)
     refused = Error(
         describe(step, call),
         reason,
-        pointer=step.pointer,
+        pointer=pointer,
         clause=step.clause,
         step=step,
         call=call,

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from containers import mounts
 
-from changes import capable, inherit, linux, mapped, mount, process, top, unmount, user, writable
+from changes import capable, inherit, linux, mapped, mount, namespace, process, top, unmount, user, writable
 
 DEVICES = pytest.mark.clause("config-linux.md#devices")
 DEFAULT_DEVICES = pytest.mark.clause("config-linux.md#default-devices")
@@ -294,16 +294,65 @@ def test_a_device_that_cannot_be_is_an_error(containers, change):
 
 
 @DEVICES
+@pytest.mark.parametrize("kind", ["c", "b", "u"])
 @pytest.mark.clause("config-linux.md#devices/available")
-def test_configured_devices_in_a_user_namespace_are_the_hosts(inside):
-    # The kernel lets nobody else make them, so the host's nodes are bound.
-    assert inside("stat -c %t:%T /dev/kmsg", mapped(), device("/dev/kmsg", "c", 1, 11)) == "1:b"
+def test_devices_in_a_user_namespace_have_the_configured_owner_and_mode(inside, kind):
+    """The kernel lets only the host make them, also those that the host itself has no node of."""
+    made = device("/dev/deep/mine", kind, 1, 5, fileMode=0o640, uid=7, gid=8)
+    kernels = {"c": "character special file", "b": "block special file", "u": "character special file"}
+    found = inside("stat -c '%F %t:%T %a %u %g' /dev/deep/mine", mapped(), made)
+    assert found == f"{kernels[kind]} 1:5 640 7 8"
 
 
 @DEVICES
-@pytest.mark.clause("config-linux.md#devices/available")
-def test_the_hosts_node_must_be_the_device_that_is_configured(containers):
-    assert "/linux/devices/0" in containers.refused(mapped(), device("/dev/kmsg", "c", 1, 3))
+def test_a_device_in_a_user_namespace_works(inside):
+    made = device("/dev/mine", "c", 1, 5), device("/dev/null", "c", 1, 3, fileMode=0o600)
+    script = """
+    head -c 3 /dev/mine | od -An -tx1
+    echo x > /dev/null
+    stat -c %a /dev/null /dev/mine
+    grep -c ' / ' /proc/mounts
+    """
+    found = inside(script, mapped(), *made).split()
+    assert found == ["00", "00", "00", "600", "666", "1"]
+
+
+@DEVICES
+def test_a_device_in_a_joined_user_namespace_is_the_hosts_and_a_warning_says_so(containers):
+    first = containers.start(mapped())
+    path = f"/proc/{first.pid}/ns/user"
+    joined = namespace("user", path), device("/dev/kmsg", "c", 1, 11, fileMode=0o600)
+    done = containers.run("stat -c %t:%T /dev/kmsg", *joined)
+    assert done.stdout == "1:b\n"
+    assert "/linux/devices/0" in done.stderr
+    assert "/linux/devices/0" in containers.refused(namespace("user", path), device("/dev/kmsg", "c", 1, 3))
+
+
+@DEVICES
+def test_a_device_of_an_owner_that_is_not_mapped_is_the_hosts(containers):
+    done = containers.run("stat -c %t:%T /dev/kmsg", mapped(size=10), device("/dev/kmsg", "c", 1, 11, uid=10))
+    assert done.stdout == "1:b\n"
+    assert "/linux/devices/0" in done.stderr
+
+
+@LINKS
+def test_containers_may_share_a_dev_in_their_root_filesystem(containers, runtime):
+    """Each replaces /dev/ptmx, and another one comes in between."""
+
+    def shared(config):
+        config["mounts"] = [entry for entry in config["mounts"] if not entry["destination"].startswith("/dev")]
+        config["root"].update(path=str(containers.folder / "bundle1/rootfs"), readonly=False)
+
+    first = containers.bundle("true", shared, own=True)
+    (first / "rootfs/dev/ptmx").touch()
+    paths = [first, *(containers.bundle("true", shared) for _ in range(7))]
+    for _ in range(3):
+        calls = [
+            subprocess.Popen(runtime.command("run", "-b", path, runtime.id()), stdin=-3, stderr=-1) for path in paths
+        ]
+        for call in calls:
+            said = call.communicate()[1]
+            assert call.returncode == 0, said
 
 
 @DEVICES

@@ -1,8 +1,13 @@
 """User namespace mappings and clock offsets (config-linux.md#user-namespace-mappings, #offset-for-time-namespace)."""
 
+import contextlib
+import os
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
+from containers import until
 
 from changes import bind, capable, inherit, linux, mapped, namespace, user, writable
 
@@ -123,6 +128,43 @@ def test_a_terminal_of_a_mapped_user_is_its_own(containers):
 def clock(text):
     """Return seconds since boot or start of the clock from a line that ends with them."""
     return float(text.split()[0])
+
+
+@pytest.mark.parametrize(
+    ("uids", "gids", "kind"), [((1, 0), (0, 0), "user"), ((0, 0), (1, 0), "group"), ((1, 0), (1, 0), "group")]
+)
+@pytest.mark.clause("config-linux.md#namespaces")
+def test_a_joined_namespace_that_does_not_map_id_0_is_an_error_at_its_place(containers, uids, gids, kind):
+    """Nobody could build the container in it: the kernel says EINVAL."""
+    with user_namespace(*([entry(first, 100000 + first, 10)] for first, _ in (uids, gids))) as path:
+        said = containers.refused(namespace("user", path))
+    assert "/linux/namespaces/" in said
+    assert f"does not map the {kind} id 0" in said
+
+
+@pytest.mark.parametrize(("name", "number"), [("uid", 77), ("gid", 78)])
+@pytest.mark.clause("config.md#posix-platform-user")
+def test_a_joined_namespace_that_does_not_map_the_processs_id_is_an_error_at_that(containers, name, number):
+    with user_namespace([entry(0, 100000, 10)], [entry(0, 100000, 10)]) as path:
+        said = containers.refused(namespace("user", path), user(**{name: number}))
+    assert f"/process/user/{name}" in said
+    assert "not mapped" in said
+
+
+@contextlib.contextmanager
+def user_namespace(uids, gids):
+    """A user namespace with these mappings: the path of its file, for as long as the context lasts."""
+    holder = subprocess.Popen(["unshare", "--user", "sleep", "1000"])
+    try:
+        own = os.readlink("/proc/self/ns/user")
+        until(lambda: os.readlink(f"/proc/{holder.pid}/ns/user") != own, "the user namespace")
+        for name, entries in (("uid_map", uids), ("gid_map", gids)):
+            text = "".join(f"{one['containerID']} {one['hostID']} {one['size']}\n" for one in entries)
+            Path(f"/proc/{holder.pid}/{name}").write_text(text)
+        yield f"/proc/{holder.pid}/ns/user"
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 @OFFSETS

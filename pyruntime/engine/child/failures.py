@@ -1,5 +1,7 @@
 """Why a child could not be made, or died: the Error for it. Loaded only then."""
 
+from errno import EACCES, EINVAL
+
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.plan.namespaces import TYPES
@@ -21,6 +23,19 @@ def spawn_error(plan: "Plan", report: "messages.Report") -> Error:
         step: Step = joins[report.index]
         doing = f"cannot join the {step.args['namespace']} namespace {step.args['path']}"
         return Error(doing, pointer=step.pointer, clause=step.clause, step=report.call, errno=report.error)
+    if report.error == EINVAL and report.call in ("setresuid", "setresgid"):
+        for step in joins:
+            if step.args["namespace"] == "user":
+                kind = "user" if report.call == "setresuid" else "group"
+                return Error(
+                    f"cannot be root in the user namespace {step.args['path']}",
+                    f"it does not map the {kind} id 0, as which the container is built",
+                    pointer=f"{step.pointer}/path",
+                    value=step.args["path"],
+                    clause=step.clause,
+                    step=report.call,
+                    errno=report.error,
+                )
     for step in plan.maps:
         if step.op == "timens_offsets" and step.op in report.text:
             return Error(
@@ -98,8 +113,24 @@ def ended_early(status: int, config: "Config", paths: "dict[str, str]") -> Error
     return early
 
 
-def clone_error(error: int, flags: int) -> Error:
-    """Return the Error for a clone3 that the kernel refused with errno `error`; `flags` are its CLONE_NEW*."""
+def clone_error(error: int, flags: int, group: str = "") -> Error:
+    """Return the Error for a clone3 that the kernel refused with errno `error`.
+
+    flags  its CLONE_NEW*
+    group  the cgroup to begin in, "" without one
+    """
+    if error == EACCES and group:
+        return Error(
+            f"cannot begin in the cgroup {group}",
+            "who moves a process must be able to write cgroup.procs of the group above both its old and its new "
+            "one (cgroups(7), delegation)",
+            pointer="/linux/cgroupsPath",
+            clause="config-linux.md#cgroups-path",
+            step="clone3",
+            errno=error,
+            advice="call from a process in the delegated part of that hierarchy: "
+            "systemd-run --user --scope -p Delegate=yes",
+        )
     names = [name for name, (flag, _) in TYPES.items() if flags & flag]
     return Error(
         "cannot make the container's first process",

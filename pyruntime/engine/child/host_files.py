@@ -155,7 +155,12 @@ class HostFiles:
         bound by the child, from the container's root, where earlier steps may have mounted it.
         """
         source, flags = step.args["source"], step.args.get("flags", 0)
-        if flags & lib.STEP_COPY_SYMLINK and os.path.islink(source):
+        if flags & lib.STEP_MADE:
+            tree = lib.pyr_device_filesystem(*(step.args[name] for name in ("mode", "dev", "uid", "gid")))
+            if tree < 0:
+                raise messages.step_error(step, -tree, "mknodat", "")
+            arrays.trees[id(step)] = self.own(tree)
+        elif flags & lib.STEP_COPY_SYMLINK and os.path.islink(source):
             step.op, step.args = "symlink", {"path": step.args["path"], "source": os.readlink(source), "flags": flags}
         elif any(source.startswith(f"{name}/") for name in self._root_names) and self._from_root(step, source):
             pass

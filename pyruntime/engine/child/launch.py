@@ -79,7 +79,7 @@ def spawn(request: "Request", undo: "Undo") -> Child:
     if pid < 0:
         from pyruntime.engine.child import failures
 
-        raise failures.clone_error(-pid, spawn.clone_flags)
+        raise failures.clone_error(-pid, spawn.clone_flags, cgroup.paths.get(UNIFIED, ""))
     child.pid, child.pidfd = pid, pidfd[0]
     host_files.close()
     if network >= 0:
