@@ -38,6 +38,7 @@ SOURCES = [
     "marks.c",
     "steps.c",
     "spawn.c",
+    "become.c",
     "to_host.c",
     "process.c",
     "signals.c",

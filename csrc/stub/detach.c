@@ -59,7 +59,10 @@ static struct spawn *keep_spawn(struct region *region, const struct spawn *spawn
     kept->tasks = keep(region, kept->tasks, kept->task_count * sizeof *kept->tasks);
     kept->joins = keep(region, kept->joins, kept->join_count * sizeof *kept->joins);
     kept->build = keep(region, kept->build, kept->build_count * sizeof *kept->build);
+    kept->enter = keep(region, kept->enter, kept->enter_count * sizeof *kept->enter);
     kept->process = keep(region, kept->process, kept->process_count * sizeof *kept->process);
+    if (kept->time_offsets)
+        kept->time_offsets = keep(region, kept->time_offsets, strlen(kept->time_offsets) + 1);
     kept->execution = keep_execution(region, kept->execution);
     return kept;
 }

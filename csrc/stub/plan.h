@@ -164,6 +164,10 @@ enum spawn_flag {
     SPAWN_CGROUP = 8,         /* a new cgroup namespace, made once the process is in its cgroups */
     SPAWN_WAIT = 16,          /* the steps begin at the host's word: it moves network devices in */
     SPAWN_ALL_CPUS = 32,      /* the process may use all CPUs of its cgroup, whatever its caller may use */
+    SPAWN_EXEC = 128,         /* a process of exec, in a container that there is */
+    SPAWN_HOOKS = 256,        /* init waits for the host once it has mounted */
+    SPAWN_LATE = 512,         /* the host moves init into the group that limits its memory once it is ready */
+    SPAWN_AT_ONCE = 1024,     /* the host itself starts it, and nobody comes to the gate */
     SPAWN_CROSS = 64          /* with SPAWN_VIA: the intermediate process goes on as init, as far as pyr_cross */
 };
 
@@ -189,9 +193,12 @@ struct spawn {
     uint32_t task_count;
     struct step *build;       /* the steps of the root filesystem */
     uint32_t build_count;
+    const struct step *enter; /* of init, with `execution`: hidden paths, the new root, labels */
+    uint32_t enter_count;
     const struct step *process; /* with `execution`: what the process becomes */
     uint32_t process_count;
-    struct execution *execution; /* what it executes then; NULL where init goes on by itself */
+    struct execution *execution; /* what it executes then; NULL where Python's init goes on (pyruntime/init/main.py) */
+    int gate;                 /* of init: the socket at which it waits for start; otherwise -1 */
     int back;                 /* `tasks` or cgroup.procs of the group to go back to once SPAWN_CGROUP is done, or -1 */
     const struct join *joins;
     uint32_t join_count;
@@ -205,6 +212,8 @@ enum message {
     MESSAGE_CROWDED = 'C',    /* the intermediate process cannot clone: the container has too many processes */
     MESSAGE_STEP = 'E',       /* a step failed */
     MESSAGE_SPAWN = 'S',      /* something before the first step failed */
+    MESSAGE_MOUNTED = 'M',    /* init has made the mounts, and waits for hooks of the host */
+    MESSAGE_WAITS = 'W',      /* init waits for start, in all of its groups */
     MESSAGE_READY = 'R',      /* and the numbers of the limits that only the host may set, a byte each */
     MESSAGE_EXECUTES = 'X',   /* the program is next */
     MESSAGE_LISTENER = 'L',   /* with the filter's listener */
@@ -212,7 +221,10 @@ enum message {
     MESSAGE_PROGRAM = 0       /* after the failure of execve(2), as the last one: the beginning of the program */
 };
 
-enum list { LIST_BUILD, LIST_PROCESS, LIST_LIMITS, LIST_FILTER, LIST_EXECUTE };
+/* What the host says, and `start`. */
+enum word { MESSAGE_GO = 'G' };
+
+enum list { LIST_BUILD, LIST_ENTER, LIST_PROCESS, LIST_LIMITS, LIST_FILTER, LIST_EXECUTE };
 
 /* What a process does before its steps: struct message_mark.step. */
 enum stage { STAGE_NAMESPACES = 0x40000000, STAGE_CGROUPS, STAGE_PROGRAM };

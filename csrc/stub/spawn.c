@@ -16,10 +16,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "become.h"
 #include "detach.h"
-#include "execute.h"
-#include "filter.h"
-#include "process.h"
 #include "sockets.h"
 #include "stub.h"
 #include "syscalls.h"
@@ -54,7 +52,7 @@ static pid_t clone_sibling(int sync, uint64_t flags) {
 /* The contexts of the procfs to mount, before the pid namespace to join is joined for the children of this process.
  * Tells whether that is done; EPERM is tolerated where the privileges may come with a user namespace. */
 static bool prepare_procfs(const struct spawn *spawn, struct stub *stub, bool tolerate) {
-    for (uint32_t i = 0; i < spawn->join_count && !spawn->execution; i++) {
+    for (uint32_t i = 0; i < spawn->join_count && !(spawn->flags & SPAWN_EXEC); i++) {
         int fd = spawn->joins[i].fd;
         if (spawn->joins[i].type != CLONE_NEWPID)
             continue;
@@ -110,11 +108,6 @@ static void become_root(const struct spawn *spawn) {
         die(spawn->sync, -1, "setresgid", "");
     if (setresuid(0, 0, 0) < 0)
         die(spawn->sync, -1, "setresuid", "");
-}
-
-static void set_dumpable(const struct spawn *spawn, unsigned long dumpable) {
-    if (prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0) < 0)
-        die(spawn->sync, -1, "prctl", "");
 }
 
 static void ask_for_maps(const struct spawn *spawn) {
@@ -185,17 +178,10 @@ static void enter_cgroups(const struct spawn *spawn) {
         (void)!write(spawn->back, "0", 1);
 }
 
-static void run(const struct spawn *spawn, struct stub *stub, enum list list, uint32_t from, uint32_t to) {
-    const struct step *steps = list == LIST_BUILD ? spawn->build : spawn->process;
-    int done = pyr_run(stub, steps + from, to - from);
-    if (done != (int)(to - from))
-        die_at(spawn->sync, MESSAGE_STEP, list, (int)from + done, stub->call, stub->text);
-}
-
 /* ---- Init of a new container ---- */
 
 /* In init: what is left to do in the new namespaces before the steps. */
-static int init(const struct spawn *spawn, struct stub *stub, bool maps) {
+static int init(struct spawn *spawn, struct stub *stub, bool maps) {
     uint64_t begin = mark_begin(stub);
     if (spawn->flags & SPAWN_VIA) {
         /* Whatever is reported from here on must not reach the host before this process's pid does. */
@@ -215,75 +201,10 @@ static int init(const struct spawn *spawn, struct stub *stub, bool maps) {
     }
     if (spawn->flags & SPAWN_WAIT)
         await_host(spawn->sync);
-    run(spawn, stub, LIST_BUILD, 0, spawn->build_count);
+    run_steps(spawn, stub, LIST_BUILD, 0, spawn->build_count);
+    if (spawn->execution)
+        become_init(spawn, stub);
     return 0;
-}
-
-/* ---- A process of exec ---- */
-
-/* Moves what is still needed out of the way of the descriptors that the program inherits, and closes all others. */
-static void close_the_rest(const struct spawn *spawn, struct stub *stub, int *sync) {
-    int *kept[] = {sync, &stub->terminal};
-    enum { KEPT = sizeof kept / sizeof *kept };
-    int base = 3 + (int)spawn->execution->preserve, used = 0;
-    int apart[KEPT];
-    for (int i = 0; i < KEPT; i++) {
-        if (*kept[i] < 0)
-            continue;
-        apart[i] = fcntl(*kept[i], F_DUPFD_CLOEXEC, base + KEPT);
-        if (apart[i] < 0)
-            die(spawn->sync, -1, "fcntl", "F_DUPFD_CLOEXEC");
-    }
-    for (int i = 0; i < KEPT; i++)
-        if (*kept[i] >= 0) {
-            *kept[i] = base + used++;
-            if (dup3(apart[i], *kept[i], O_CLOEXEC) < 0)
-                die(apart[0], -1, "dup3", "");
-        }
-    int answer = pyr_close_range((unsigned)(base + used), ~0U, 0);
-    if (answer < 0) {
-        errno = -answer;
-        die(*sync, -1, "close_range", "");
-    }
-    if (stub->marks >= 0)
-        stub->marks = *sync;
-    stub->root = stub->proc = -1;
-}
-
-/* The line: what the process becomes before it can be seen by others in the container. */
-static uint32_t steps_before_the_line(const struct spawn *spawn) {
-    uint32_t count = 0;
-    while (count < spawn->process_count && spawn->process[count].op != OP_SETSID)
-        count++;
-    return count;
-}
-
-/* In the process of exec, which processes of the container can see: it has its final user, groups and capabilities, and
- * of descriptors those that the program gets and the socket to the host. */
-static _Noreturn void become(const struct spawn *spawn, struct stub *stub, uint32_t done) {
-    struct execution *execution = spawn->execution;
-    await_host(spawn->sync);
-    run(spawn, stub, LIST_PROCESS, done, spawn->process_count);
-    stub->text[0] = '\0';
-    uint64_t begin = mark_begin(stub);
-    if (pyr_prepare(execution, stub) < 0)
-        die_at(spawn->sync, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
-    uint8_t ready[1 + 256] = {MESSAGE_READY};
-    int left = pyr_limit_own(execution, ready + 1);
-    mark(stub, STAGE_PROGRAM, begin);
-    tell(spawn->sync, ready, 1 + (size_t)left);
-    await_host(spawn->sync);
-    if (execution->filter->relayed)
-        execution->filter->agent = spawn->sync;
-    pyr_execute(execution, stub, spawn->sync);
-    report(spawn->sync, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
-    if (strcmp(stub->call, "execve") == 0) {
-        char head[1 + sizeof execution->home] = {MESSAGE_PROGRAM};
-        int size = pyr_program_head(execution);
-        memcpy(head + 1, execution->home, (size_t)size);
-        tell(spawn->sync, head, 1 + (size_t)size);
-    }
-    _exit(1);
 }
 
 /* ---- The intermediate process ---- */
@@ -326,14 +247,8 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
     enter_cgroups(spawn);
     mark(stub, STAGE_CGROUPS, begin);
     uint32_t done = 0;
-    if (spawn->execution) {
-        done = steps_before_the_line(spawn);
-        run(spawn, stub, LIST_BUILD, 0, spawn->build_count);
-        close_the_rest(spawn, stub, &spawn->sync);
-        run(spawn, stub, LIST_PROCESS, 0, done);
-        /* A change of the user sets it to what the system says, which may be 1. */
-        set_dumpable(spawn, 0);
-    }
+    if (spawn->flags & SPAWN_EXEC)
+        done = become_before_the_line(spawn, stub);
     uint64_t flags = spawn->clone_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWTIME);
     if (spawn->flags & SPAWN_CROSS) {
         if (unshare((int)flags) < 0)
@@ -346,8 +261,8 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
     if (pid < 0)
         die(spawn->sync, -1, "clone3", "");
     if (pid == 0) {
-        if (spawn->execution)
-            become(spawn, stub, done);
+        if (spawn->flags & SPAWN_EXEC)
+            become_process(spawn, stub, done);
         return;
     }
     leave_to(spawn->sync, pid);
@@ -366,9 +281,9 @@ int pyr_cross(int sync) {
     return 0;
 }
 
-/* Returns the pid of the child (init, or the intermediate process with SPAWN_VIA) in the host, 0 in init once the
- * steps are done, or -errno. In init it does not return when something failed: that was reported on `sync`; nor in a
- * process of exec. */
+/* Returns the pid of the child (init, or the intermediate process with SPAWN_VIA) in the host, 0 in an init with Python
+ * once the steps are done, or -errno. In the child it does not return when something failed: that was reported on `sync`;
+ * nor in one that needs no Python. */
 /* Upholds config-linux.md#namespaces/no-path-is-new. */
 int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
     bool via = spawn->flags & SPAWN_VIA;

@@ -1,5 +1,8 @@
 """Init of a new container: report, wait for the host, finish the root, become the container's process, wait for start.
 
+This one is for containers in which there is something for Python to do (`Orders.needs_python`); the others have the one
+of csrc/stub/become.c, which does the same in the same order, and has no memory of Python's.
+
 Steps are carried out by the stub; what is here runs hooks between them, and says what failed. Everything init needs is
 loaded before the clone. Once the root has changed, no host path means anything here and every import would read the
 container's files, so importing is switched off first.
@@ -100,6 +103,21 @@ class Orders:
         self.lock = lock
         self.seccomp = seccomp
         self.hook_files = hook_files
+
+    def needs_python(self) -> bool:
+        """Tell whether init has something to do that the stub cannot do.
+
+        That is to run a hook in the container, to send an agent the filter's listener together with a state that has
+        its own pid, to say that there is no program, and to tell of what it does (`--debug`, `--trace`).
+        """
+        hooks = self.plan.hooks
+        return bool(
+            hooks["createContainer"]
+            or hooks["startContainer"]
+            or (self.seccomp is not None and self.seccomp.listener >= 0)
+            or not self.plan.execute
+            or log.events is not None
+        )
 
 
 def main(orders: Orders) -> None:

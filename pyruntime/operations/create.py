@@ -347,7 +347,7 @@ class Creation:
             seccomp=self.seccomp,
         )
         self.child = launch.spawn(request, self.undo)
-        self.late = orders.late
+        self.late = bool(self.child.late)
 
     def _until_ready(self, document: "dict[str, object]") -> None:
         """Run the hooks of create, and set the limits that only the host may, until init is ready to wait for start.

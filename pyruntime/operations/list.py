@@ -1,5 +1,7 @@
 """The containers below a state root, each with its state."""
 
+from _stat import S_ISDIR
+
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.operations.state import state
@@ -26,14 +28,20 @@ def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], No
     except OSError as error:
         raise Error(f"cannot read {root}", errno=error.errno or 0) from None
     found = []
+    owners: dict[int, str] = {}
     for name in names:
         path = f"{root}/{name}"
         # "~" is in no id: such a directory is the runtime's own.
-        if name.startswith("~") or not os.path.isdir(path):
+        if name.startswith("~"):
             continue
         try:
+            status = os.stat(path)
+            if not S_ISDIR(status.st_mode):
+                continue
             document = state(root, name)
-            document["owner"] = _user(os.stat(path).st_uid)
+            if status.st_uid not in owners:
+                owners[status.st_uid] = _user(status.st_uid)
+            document["owner"] = owners[status.st_uid]
         except FileNotFoundError:
             continue  # deleted meanwhile
         except Error as error:

@@ -10,6 +10,7 @@ from pyruntime.store import process
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.engine.caller.notify_socket import Relay
+    from pyruntime.plan.plan import Plan
     from pyruntime.spec.json_types import StateFile
     from pyruntime.store.container import Container
 
@@ -145,17 +146,36 @@ def _has_executed(container: "Container", state: "StateFile") -> bool:
 
 def _why_not(container: "Container", state: "StateFile", heard: bytes) -> Error:
     """Return the Error for a program that was not executed, by what init said of it."""
-    from pyruntime.engine.child import failures, program
+    from pyruntime.engine.child import failures, launch, program
 
-    message, shown, head = heard.partition(messages.PROGRAM)
-    if message[:1] == messages.FAILED:
+    size = messages.STEP_SIZE
+    if heard[:1] == messages.STEP:
+        message, shown, head = heard[:size], heard[size:] != b"", heard[size + 1 :]
+        error = launch.failure(message, _plan(container, state))
+    elif heard[:1] == messages.FAILED:
+        message, separator, head = heard.partition(messages.PROGRAM)
+        shown = separator != b""
         error = messages.decode_error(message)
-        if shown:
-            program.explain(error, head, container.read_config())
-        return error
-    _await_end(state)
-    paths = state["cgroup"].get("paths") or {}
-    return failures.ended_early(process.wait_status(state["pid"]), container.read_config(), paths)
+    else:
+        _await_end(state)
+        paths = state["cgroup"].get("paths") or {}
+        return failures.ended_early(process.wait_status(state["pid"]), container.read_config(), paths)
+    if shown:
+        program.explain(error, head, container.read_config())
+    return error
+
+
+def _plan(container: "Container", state: "StateFile") -> "Plan":
+    """Return what init has been told about its process, compiled once more: a step that fails goes by its number."""
+    from pyruntime.host.facts import facts
+    from pyruntime.plan.cgroup.cgroup import CgroupPlan
+    from pyruntime.plan.context import Context
+    from pyruntime.plan.exec import compile_exec
+    from pyruntime.plan.facts import CgroupHost
+
+    host = facts(CgroupHost("", {}))
+    context = Context(container.read_config(), host, state["bundle"], state["id"])
+    return compile_exec(context, CgroupPlan(host.cgroup.mode, "", {}, [], [], False))
 
 
 def _await_end(state: "StateFile") -> None:

@@ -93,6 +93,14 @@ class Plan:
         yield "poststart hooks", "host", self.hooks["poststart"]
         yield "poststop hooks", "host", self.hooks["poststop"]
 
+    def maps_root(self) -> bool:
+        """Tell whether uid and gid 0 exist in the new user namespace."""
+        return all(
+            any(line.startswith("0 ") for line in step.args["text"].splitlines())
+            for step in self.maps
+            if step.op in ("uid_map", "gid_map")
+        )
+
     def phases(self) -> "Iterator[tuple[str, list[Step]]]":
         """Yield (who carries it out, steps) in the order of the lifecycle (runtime.md#lifecycle)."""
         for _, where, steps in self.sections():

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 
-# Init's messages; the stub's are lib.MESSAGE_*.
-MOUNTED, WAITS, FAILED, GO = b"M", b"W", b"F", b"G"
+# The stub's are lib.MESSAGE_*; Python's init alone says FAILED.
+FAILED = b"F"
+MOUNTED, WAITS, GO = bytes([lib.MESSAGE_MOUNTED]), bytes([lib.MESSAGE_WAITS]), bytes([lib.MESSAGE_GO])
+STEP = bytes([lib.MESSAGE_STEP])
+STEP_SIZE = ffi.sizeof("struct message_step")
 READY, EXECUTES = bytes([lib.MESSAGE_READY]), bytes([lib.MESSAGE_EXECUTES])
 # It follows FAILED, whose JSON has no such byte: on a stream nothing else tells where that ends.
 PROGRAM = bytes([lib.MESSAGE_PROGRAM])
@@ -243,6 +246,7 @@ def _why(step: "Step") -> str:
 
 _LISTS = {
     lib.LIST_BUILD: "build",
+    lib.LIST_ENTER: "enter",
     lib.LIST_PROCESS: "process",
     lib.LIST_LIMITS: "limits",
     lib.LIST_FILTER: "filter",
@@ -255,7 +259,7 @@ def failure(plan: "Plan", where: int, index: int, error: int, call: str, text: s
     steps = getattr(plan, _LISTS.get(where, "execute"))
     if where == lib.LIST_FILTER:
         return not_loaded(plan, call, error)
-    if where == lib.LIST_BUILD:
+    if where in (lib.LIST_BUILD, lib.LIST_ENTER):  # exec has no steps to enter a root
         steps = [*steps, *plan.labels]
     elif where == lib.LIST_PROCESS:
         steps = [*steps, *plan.landlock]

@@ -32,6 +32,7 @@ _FIRST = "first.json"
 _CONFIG = "config.json"
 _GATE = "start.sock"
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OF_IDS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
 # What malloc(3) takes from the heap; more would be a mapping of its own.
@@ -59,10 +60,9 @@ def check_id(container_id: str) -> None:
         reason = f"it has {size} bytes, and a file name has at most {_NAME_LIMIT}"
     elif container_id in (".", ".."):
         reason = "it names a directory"
-    else:
-        wrong = [c for c in container_id if not (c.isascii() and (c.isalnum() or c in "_+-."))]
-        if wrong:
-            reason = f"it contains {wrong[0]!r}; letters, digits and _ + - . are allowed"
+    elif container_id.strip(_OF_IDS):
+        wrong = next(c for c in container_id if c not in _OF_IDS)
+        reason = f"it contains {wrong!r}; letters, digits and _ + - . are allowed"
     if reason:
         raise Error(f"{container_id[:64]!r} is not a container id", reason, clause="runtime.md#create")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import json
 import os
 import platform
 import signal
@@ -21,6 +22,13 @@ DOCS = Path(__file__).parents[2] / "docs"
 PYRUNTIME = Path(sys.executable).with_name("pyruntime")
 CORES = os.cpu_count() or 1
 WORKERS = 8
+GOOD = Path(__file__).parents[2] / "spec-fixtures/config/good"
+ENGINES = {
+    "docker": "Docker",
+    "containerd-ctr": "containerd (ctr)",
+    "cri-userns": "containerd (CRI, user namespace)",
+    "podman": "Podman",
+}
 
 INTRODUCTION = """\
 # Benchmarks
@@ -37,6 +45,18 @@ without a terminal. Validation is part of every command.
 {main}
 
 `exec` runs true; `kill` sends KILL to a sleeping process, `delete` follows when it has ended.
+
+## Processor time
+
+The same runs: milliseconds of processor time, user and system, of all processes of a command, init of `create` and
+`start` included, and in brackets their page faults; medians.
+
+{used}
+
+`run` of configurations that engines write (`spec-fixtures/config/good`), with another program, root filesystem and
+cgroup, and without what only the engine's machine has: hooks, files to bind, namespaces to join.
+
+{engines}
 
 ## Throughput
 
@@ -57,6 +77,27 @@ The medians while others exist, created and not started.
 
 {scale}
 """
+
+
+def of_an_engine(config: bundles.Config, rootfs: Path) -> bundles.Config:
+    """Return an engine's configuration, changed so that any runtime can run it here.
+
+    rootfs  the root filesystem to use
+    """
+    config["ociVersion"] = "1.0.2"  # the newest that Debian's crun accepts
+    config["process"].update(args=["/bin/true"], terminal=False, cwd="/")
+    for foreign in ("apparmorProfile", "selinuxLabel", "consoleSize"):
+        config["process"].pop(foreign, None)
+    config["root"] = {"path": str(rootfs)}
+    config.pop("hooks", None)
+    config.pop("annotations", None)
+    bound = {"bind", "rbind"}
+    config["mounts"] = [mount for mount in config["mounts"] if not bound & {*mount.get("options", ())}]
+    linux = config["linux"]
+    for foreign in ("resources", "mountLabel", "intelRdt"):
+        linux.pop(foreign, None)
+    linux["namespaces"] = [{"type": namespace["type"]} for namespace in linux["namespaces"]]
+    return config
 
 
 class Bench:
@@ -90,13 +131,30 @@ class Bench:
         path = self.work / f"limit-{limit}"
         return path if path.exists() else self.bundle(path.name, "/bin/true", limit=limit)
 
-    def times(self) -> "list[page.Row]":
-        """Time every verb of each runtime, by turns."""
+    def measured(self) -> "dict[str, clock.Costs]":
+        """Measure every verb of each runtime, by turns."""
         measured = clock.by_turns({each.name: partial(each.run, self.true, "b") for each in self.runtimes}, self.rounds)
         for bundle, what in ((self.true, Runtime.lifecycle), (self.sleep, Runtime.live)):
             actions = {each.name: partial(what, each, bundle, "b") for each in self.runtimes}
             measured |= clock.by_turns(actions, self.rounds)
-        return [page.timed(f"`{measure}`", times) for measure, times in measured.items()]
+        return measured
+
+    def engines(self) -> "list[page.Row]":
+        """Measure `run` of what engines write."""
+        rows = []
+        for name, title in ENGINES.items():
+            config = of_an_engine(json.loads((GOOD / f"{name}.json").read_text()), self.rootfs)
+            # One for each runtime: no other may have its cgroup.
+            actions = {}
+            for runtime in self.runtimes:
+                own = self.work / f"{name}-{runtime.name}"
+                own.mkdir()
+                config["linux"]["cgroupsPath"] = f"/{runtime.container('b')}"
+                (own / "config.json").write_text(json.dumps(config))
+                actions[runtime.name] = partial(runtime.run, own, "b")
+            (costs,) = clock.by_turns(actions, max(5, self.rounds // 2)).values()
+            rows.append(page.used(title, costs))
+        return rows
 
     def throughput(self) -> "list[page.Row]":
         """Keep all processors busy with containers, in three rounds of turns."""
@@ -159,15 +217,15 @@ class Bench:
                     clock.rate(partial(runtime.create, self.sleep), new, WORKERS)
                 before = others
 
-                def act(runtime: Runtime) -> "dict[str, float]":
+                def act(runtime: Runtime) -> "dict[str, clock.Cost]":
                     create, _ = runtime.create(self.sleep, "b")
                     container = runtime.container("b")
                     times = {"create": create, "state": runtime.do("state", container), "list": runtime.do("list")}
                     return times | {"delete --force": runtime.do("delete", "--force", container)}
 
                 measured = clock.by_turns({each.name: partial(act, each) for each in self.runtimes}, rounds)
-                for measure, times in measured.items():
-                    medians = {name: clock.median(values) for name, values in times.items()}
+                for measure, costs in measured.items():
+                    medians = {name: clock.median([cost.wall for cost in each]) for name, each in costs.items()}
                     rows.append(page.plain(f"`{measure}` beside {others}", medians))
         finally:
             for runtime in self.runtimes:
@@ -189,9 +247,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))  # what was made is cleaned up
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         bench = Bench(Path(directory), options.rounds)
-        times = bench.times()
+        measured = bench.measured()
+        times = [page.timed(f"`{measure}`", costs) for measure, costs in measured.items()]
         parts = {
             "main": times,
+            "used": [page.used(f"`{measure}`", costs) for measure, costs in measured.items()],
+            "engines": bench.engines(),
             "throughput": bench.throughput(),
             "memory": bench.memory(),
             "scale": bench.scale(tuple(options.others)) if options.others else [],

@@ -1,4 +1,4 @@
-"""Times whole commands: started without a shell, by turns, so that what slows the machine slows every runtime alike."""
+"""Measures whole commands: started without a shell, by turns, so that what slows the machine slows every one alike."""
 
 import os
 import select
@@ -7,9 +7,31 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-Times = dict[str, list[float]]
+
+class Cost(NamedTuple):
+    """What a command cost.
+
+    wall    milliseconds until it had ended
+    cpu     milliseconds of processor time, user and system, of its process and of those that it waited for; with what
+            the container's first process has used, where the command leaves that behind
+    faults  page faults of the same processes
+    """
+
+    wall: float
+    cpu: float
+    faults: float
+
+    def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
+        return Cost(*(one + more for one, more in zip(self, other, strict=True)))
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(*(one - less for one, less in zip(self, other, strict=True)))
+
+
+Costs = dict[str, list[Cost]]
 
 NOWHERE = [
     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -17,15 +39,22 @@ NOWHERE = [
 ]
 
 
-def run(words: "Sequence[str]") -> float:
-    """Run a command, its output thrown away; return how long it took, in milliseconds. Ends the program if it fails."""
+def run(words: "Sequence[str]") -> Cost:
+    """Run a command, its output thrown away; return what it cost. Ends the program if it fails."""
     began = time.perf_counter_ns()
     pid = os.posix_spawn(words[0], words, os.environ, file_actions=NOWHERE)
-    status = os.waitpid(pid, 0)[1]
+    _, status, used = os.wait4(pid, 0)
     took = time.perf_counter_ns() - began
     if status:
         sys.exit(f"bench: {' '.join(words)}: ended with {os.waitstatus_to_exitcode(status)}")
-    return took / 1e6
+    return Cost(took / 1e6, 1e3 * (used.ru_utime + used.ru_stime), used.ru_minflt + used.ru_majflt)
+
+
+def used_by(pid: int) -> Cost:
+    """Return what a process that lives has used up to now (proc_pid_schedstat(5), proc_pid_stat(5))."""
+    nanoseconds = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return Cost(0, nanoseconds / 1e6, int(fields[7]) + int(fields[9]))
 
 
 def wait_for_exit(pid: int) -> None:
@@ -40,21 +69,21 @@ def wait_for_exit(pid: int) -> None:
         os.close(descriptor)
 
 
-def by_turns(actions: "dict[str, Callable[[], dict[str, float]]]", rounds: int) -> "dict[str, Times]":
+def by_turns(actions: "dict[str, Callable[[], dict[str, Cost]]]", rounds: int) -> "dict[str, Costs]":
     """Let each runtime act once a round, the first to act changing; the first round only warms up.
 
-    actions  by runtime: what to do, returning milliseconds by measure
-    Returns the times by measure and runtime.
+    actions  by runtime: what to do, returning costs by measure
+    Returns the costs by measure and runtime.
     """
-    times: dict[str, Times] = {}
+    costs: dict[str, Costs] = {}
     names = list(actions)
     for turn in range(rounds + 1):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            for measure, took in actions[name]().items():
+            for measure, cost in actions[name]().items():
                 if turn:
-                    times.setdefault(measure, {other: [] for other in names})[name].append(took)
-    return times
+                    costs.setdefault(measure, {other: [] for other in names})[name].append(cost)
+    return costs
 
 
 def rate(work: "Callable[[Any], object]", jobs: "Iterable[Any]", workers: int) -> float:

@@ -19,13 +19,22 @@ def ratios(values: "dict[str, float]") -> "dict[str, float]":
     return {name: values["pyruntime"] / value for name, value in values.items() if name != "pyruntime" and value}
 
 
-def timed(label: str, times: clock.Times) -> Row:
+def timed(label: str, costs: clock.Costs) -> Row:
     """Return the row of times in milliseconds: medians, and the range of 80 % of the runs."""
     cells = {}
-    for name, values in times.items():
-        low, high = clock.spread(values)
-        cells[name] = f"{clock.median(values):.1f} ({low:.1f} to {high:.1f})"
-    return label, cells, ratios({name: clock.median(values) for name, values in times.items()})
+    for name, values in costs.items():
+        low, high = clock.spread([cost.wall for cost in values])
+        cells[name] = f"{clock.median([cost.wall for cost in values]):.1f} ({low:.1f} to {high:.1f})"
+    return label, cells, ratios({name: clock.median([cost.wall for cost in each]) for name, each in costs.items()})
+
+
+def used(label: str, costs: clock.Costs) -> Row:
+    """Return the row of processor time in milliseconds, with page faults in brackets; the ratio is that of time."""
+    cells, times = {}, {}
+    for name, values in costs.items():
+        times[name] = clock.median([cost.cpu for cost in values])
+        cells[name] = f"{times[name]:.1f} ({clock.median([cost.faults for cost in values]):,.0f})"
+    return label, cells, ratios(times)
 
 
 def plain(label: str, values: "dict[str, float]", form: str = "{:.1f}") -> Row:

@@ -24,8 +24,8 @@ class Runtime:
         """Return the command line for these arguments."""
         return [self.program, "--root", str(self.root), *map(str, arguments)]
 
-    def do(self, *arguments: "str | Path") -> float:
-        """Run a verb; return how long it took, in milliseconds."""
+    def do(self, *arguments: "str | Path") -> clock.Cost:
+        """Run a verb; return what it cost."""
         return clock.run(self.words(*arguments))
 
     def version(self) -> str:
@@ -37,34 +37,40 @@ class Runtime:
         """Return the id of a container: no other runtime has one of this id, and so none meets its cgroups."""
         return f"{self.name}-{name}"
 
-    def run(self, bundle: Path, name: str) -> "dict[str, float]":
+    def run(self, bundle: Path, name: str) -> "dict[str, clock.Cost]":
         """Run the bundle's process to its end."""
         return {"run": self.do("run", "--bundle", bundle, self.container(name))}
 
-    def create(self, bundle: Path, name: str) -> "tuple[float, int]":
-        """Create a container; return how long it took, in milliseconds, and the pid of its init."""
+    def create(self, bundle: Path, name: str) -> "tuple[clock.Cost, int]":
+        """Create a container; return what it cost with its init, and the pid of that."""
         container = self.container(name)
         pid_file = self.root.with_name(f"{container}.pid")
-        took = self.do("create", "--bundle", bundle, "--pid-file", pid_file, container)
-        return took, int(pid_file.read_text())
+        cost = self.do("create", "--bundle", bundle, "--pid-file", pid_file, container)
+        pid = int(pid_file.read_text())
+        return cost + clock.used_by(pid), pid
 
-    def live(self, bundle: Path, name: str) -> "dict[str, float]":
-        """Lead one container, whose process sleeps, through every hot verb, and time each."""
+    def live(self, bundle: Path, name: str) -> "dict[str, clock.Cost]":
+        """Lead one container, whose process sleeps, through every hot verb, and measure each."""
         create, pid = self.create(bundle, name)
         container = self.container(name)
-        times = {
+        before = clock.used_by(pid)
+        start = self.do("start", container)
+        costs = {
             "create": create,
-            "start": self.do("start", container),
+            "start": start + (clock.used_by(pid) - before),
             "state": self.do("state", container),
             "exec": self.do("exec", container, "/bin/true"),
             "kill": self.do("kill", container, "KILL"),
         }
         clock.wait_for_exit(pid)
-        times["delete"] = self.do("delete", container)
-        return times
+        costs["delete"] = self.do("delete", container)
+        return costs
 
-    def lifecycle(self, bundle: Path, name: str) -> "dict[str, float]":
-        """Create, start and delete a container whose process ends by itself; return the sum of the three."""
+    def lifecycle(self, bundle: Path, name: str) -> "dict[str, clock.Cost]":
+        """Create, start and delete a container whose process ends by itself; return the sum of the three.
+
+        What init uses from `start` on is not in it: by then it may be gone.
+        """
         create, pid = self.create(bundle, name)
         container = self.container(name)
         start = self.do("start", container)
@@ -73,8 +79,11 @@ class Runtime:
 
 
 def installed(pyruntime: Path, states: Path) -> "list[Runtime]":
-    """Return pyruntime, runc and crun. Ends the program where one is missing."""
+    """Return pyruntime, runc, crun, and what BENCH_PEERS adds: "NAME=PATH …". Ends the program where one is missing."""
     programs = {"pyruntime": str(pyruntime), "runc": shutil.which("runc"), "crun": shutil.which("crun")}
+    for peer in os.environ.get("BENCH_PEERS", "").split():
+        name, _, path = peer.partition("=")
+        programs[name] = path
     missing = [name for name, path in programs.items() if not path or not Path(path).exists()]
     if missing:
         sys.exit(f"bench: not installed: {', '.join(missing)}")

@@ -30,3 +30,16 @@ def test_a_verb_does_not_start_the_interpreter_again(runtime, pyruntime):
         pytest.skip("libpython is not part of the program")
     stops, _ = killing.run(runtime.command("state", runtime.id()))
     assert 0 < stops // 2 <= MOST_TO_FIND_NOTHING
+
+
+# What nobody else has of the memory of an init that waits. With a page of each of Python's objects that were written to
+# it would be four times as much.
+MOST_OF_INIT = 1536  # KiB
+
+
+def test_an_init_that_waits_has_no_memory_of_pythons(containers, pyruntime):
+    if b"--snapshot" not in Path(pyruntime).read_bytes():
+        pytest.skip("libpython is not part of the program")
+    lines = containers.create().proc("smaps_rollup").read_text().splitlines()
+    (own,) = (int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+    assert 0 < own <= MOST_OF_INIT

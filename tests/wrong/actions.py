@@ -348,6 +348,9 @@ def install(variation, see):
     if variation in ACTIONS:
         target, make, _ = ACTIONS[variation]
         _replace(target, make)
+        if target.startswith("pyruntime.init."):
+            # Most containers have an init without Python, in which nothing can be replaced.
+            _replace("pyruntime.init.main:Orders.needs_python", lambda _: lambda _: True)
     if see is not None:
         for target in dict.fromkeys(target for target, _, _ in ACTIONS.values()):
             if not target.startswith("pyruntime.init."):

@@ -148,7 +148,7 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
         flags |= lib.SPAWN_CGROUP
     if made & lib.CLONE_NEWUSER:
         flags |= lib.SPAWN_MAPS
-        if _maps_root(plan):
+        if plan.maps_root():
             flags |= lib.SPAWN_BECOME_ROOT
     elif joined & lib.CLONE_NEWUSER:
         flags |= lib.SPAWN_BECOME_ROOT
@@ -159,24 +159,34 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
         # Not to be seen there as long as it holds anything of the host's.
         flags |= lib.SPAWN_CROSS
         child.crosses = True
-    spawn.flags = flags
     execution = arrays.execution(plan, request.preserve, request.seccomp.raw if request.seccomp else None)
     steps = [*plan.process, *plan.landlock]
     process = arrays.array(steps)
-    if request.orders is None:
-        build = [*plan.build, *plan.labels]
-        spawn.build, spawn.build_count = arrays.array(build), len(build)
+    orders = request.orders
+    build = plan.build if orders is not None else [*plan.build, *plan.labels]
+    spawn.build, spawn.build_count = arrays.array(build), len(build)
+    spawn.gate = -1
+    if orders is None or not (child.crosses or orders.needs_python()):
         spawn.process, spawn.process_count = process, len(steps)
         spawn.execution = execution
-        stub = arrays.stub(request.console)
+    if orders is None:
+        flags |= lib.SPAWN_EXEC
+    elif spawn.execution != ffi.NULL:
+        enter = [*plan.enter, *plan.labels]
+        spawn.enter, spawn.enter_count = arrays.array(enter), len(enter)
+        spawn.gate = orders.gate
+        if plan.hooks["prestart"] or plan.hooks["createRuntime"]:
+            flags |= lib.SPAWN_HOOKS
+        if child.late:
+            flags |= lib.SPAWN_LATE
+        if orders.at_once:
+            flags |= lib.SPAWN_AT_ONCE
     else:
-        orders = request.orders
-        spawn.build, spawn.build_count = arrays.array(plan.build), len(plan.build)
         orders.enter, orders.labels, orders.process = arrays.array(plan.enter), arrays.array(plan.labels), process
         orders.execution, orders.sync, orders.late = execution, sync, bool(child.late)
-        orders.crosses = child.crosses
-        stub = orders.stub = arrays.stub(request.console)
-    return spawn, stub
+        orders.crosses, orders.stub = child.crosses, arrays.stub(request.console)
+    spawn.flags = flags
+    return spawn, orders.stub if orders is not None and orders.stub is not None else arrays.stub(request.console)
 
 
 def _join_late(
@@ -207,15 +217,6 @@ def _join_late(
     if controller == UNIFIED:
         spawn.cgroup = -1
     return controller
-
-
-def _maps_root(plan: "Plan") -> bool:
-    """Tell whether uid and gid 0 exist in the new user namespace."""
-    return all(
-        any(line.startswith("0 ") for line in step.args["text"].splitlines())
-        for step in plan.maps
-        if step.op in ("uid_map", "gid_map")
-    )
 
 
 def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:

@@ -15,7 +15,7 @@ class Request:
     """The process to make.
 
     plan, arrays, host_files, cgroup   what it is made of, with and in
-    orders    what its init does (Orders of init/main.py); None for a process of exec, whose road has no Python
+    orders    what its init does (Orders of init/main.py); None for a process of exec, which never needs Python
     console   socket that takes the terminal's master, or -1
     preserve  how many descriptors from 3 on its program inherits
     seccomp   the filter to load before the program, or None

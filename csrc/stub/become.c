@@ -1,0 +1,139 @@
+/* How a process comes to its program without Python: one of exec, and init where no hook runs in the container.
+ *
+ * Of the host's memory such a process has no page that is Python's (detach.c). What it does is what init of
+ * pyruntime/init/main.py does, in the same order.
+ */
+#include "become.h"
+
+#include "execute.h"
+#include "filter.h"
+#include "process.h"
+#include "sockets.h"
+#include "stub.h"
+#include "to_host.h"
+
+/* Moves what is still needed out of the way of the descriptors that the program inherits, and closes all others: none may
+ * lead out of the container. Before the working directory is entered and the program looked up, because both may name
+ * /proc/self/fd/N. */
+static void close_the_rest(struct spawn *spawn, struct stub *stub) {
+    int *kept[] = {&spawn->sync, &spawn->gate, &stub->terminal};
+    enum { KEPT = sizeof kept / sizeof *kept };
+    int base = 3 + (int)spawn->execution->preserve, used = 0;
+    int apart[KEPT];
+    for (int i = 0; i < KEPT; i++) {
+        if (*kept[i] < 0)
+            continue;
+        apart[i] = fcntl(*kept[i], F_DUPFD_CLOEXEC, base + KEPT);
+        if (apart[i] < 0)
+            die(spawn->sync, -1, "fcntl", "F_DUPFD_CLOEXEC");
+    }
+    for (int i = 0; i < KEPT; i++)
+        if (*kept[i] >= 0) {
+            *kept[i] = base + used++;
+            if (dup3(apart[i], *kept[i], O_CLOEXEC) < 0)
+                die(apart[0], -1, "dup3", "");
+        }
+    int answer = pyr_close_range((unsigned)(base + used), ~0U, 0);
+    if (answer < 0) {
+        errno = -answer;
+        die(spawn->sync, -1, "close_range", "");
+    }
+    if (stub->marks >= 0)
+        stub->marks = spawn->sync;
+    stub->root = stub->proc = -1;
+}
+
+/* Reports what failed at the end, and shows the program that could not be executed, for the words of the error. */
+static _Noreturn void fail(const struct spawn *spawn, struct stub *stub, int connection) {
+    report(connection, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
+    if (strcmp(stub->call, "execve") == 0) {
+        struct execution *execution = spawn->execution;
+        char head[1 + sizeof execution->home] = {MESSAGE_PROGRAM};
+        int size = pyr_program_head(execution);
+        memcpy(head + 1, execution->home, (size_t)size);
+        tell(connection, head, 1 + (size_t)size);
+    }
+    _exit(1);
+}
+
+/* Tells the host that the program can be executed, and which limits only it can set; waits for its word. */
+static void get_ready(const struct spawn *spawn, struct stub *stub) {
+    stub->text[0] = '\0';
+    uint64_t begin = mark_begin(stub);
+    if (pyr_prepare(spawn->execution, stub) < 0)
+        fail(spawn, stub, spawn->sync);
+    uint8_t ready[1 + 256] = {MESSAGE_READY};
+    int left = pyr_limit_own(spawn->execution, ready + 1);
+    mark(stub, STAGE_PROGRAM, begin);
+    tell(spawn->sync, ready, 1 + (size_t)left);
+    await_host(spawn->sync);
+}
+
+/* ---- A process of exec ---- */
+
+/* The line: what the process becomes before it can be seen by others in the container. Returns how many steps that are. */
+uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub) {
+    uint32_t count = 0;
+    while (count < spawn->process_count && spawn->process[count].op != OP_SETSID)
+        count++;
+    run_steps(spawn, stub, LIST_BUILD, 0, spawn->build_count);
+    close_the_rest(spawn, stub);
+    run_steps(spawn, stub, LIST_PROCESS, 0, count);
+    /* A change of the user sets it to what the system says, which may be 1. */
+    set_dumpable(spawn, 0);
+    return count;
+}
+
+/* In the process that processes of the container can see: it has its final user, groups and capabilities, and of
+ * descriptors those that the program gets and the socket to the host. */
+_Noreturn void become_process(const struct spawn *spawn, struct stub *stub, uint32_t done) {
+    struct execution *execution = spawn->execution;
+    await_host(spawn->sync);
+    run_steps(spawn, stub, LIST_PROCESS, done, spawn->process_count);
+    get_ready(spawn, stub);
+    if (execution->filter->relayed)
+        execution->filter->agent = spawn->sync;
+    pyr_execute(execution, stub, spawn->sync);
+    fail(spawn, stub, spawn->sync);
+}
+
+/* ---- Init ---- */
+
+/* The connection of a `start`; who connects and says nothing only asked whether init still waits. */
+static int accept_start(const struct spawn *spawn) {
+    for (;;) {
+        int connection = pyr_accept(spawn->gate);
+        if (connection < 0)
+            _exit(1);
+        if (hears_go(connection))
+            return connection;
+        close(connection);
+    }
+}
+
+/* From the last mount to execve. Upholds runtime.md#lifecycle/program-waits-for-start. */
+_Noreturn void become_init(struct spawn *spawn, struct stub *stub) {
+    if (spawn->flags & SPAWN_HOOKS) {
+        static const char mounted = MESSAGE_MOUNTED;
+        tell(spawn->sync, &mounted, sizeof mounted);
+        await_host(spawn->sync);
+    }
+    run_steps(spawn, stub, LIST_ENTER, 0, spawn->enter_count);
+    close_the_rest(spawn, stub);
+    run_steps(spawn, stub, LIST_PROCESS, 0, spawn->process_count);
+    set_dumpable(spawn, 0);
+    get_ready(spawn, stub);
+    if (spawn->flags & SPAWN_LATE) {
+        static const char waits = MESSAGE_WAITS;
+        tell(spawn->sync, &waits, sizeof waits);
+    }
+    int connection = spawn->sync;
+    if (spawn->flags & SPAWN_AT_ONCE) {
+        await_host(connection);
+    } else {
+        close(spawn->sync);
+        connection = accept_start(spawn);
+    }
+    pyr_execute(spawn->execution, stub, connection);
+    fail(spawn, stub, connection);
+}

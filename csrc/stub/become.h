@@ -1,0 +1,11 @@
+/* How a process comes to its program without Python: become.c. */
+#ifndef PYRUNTIME_BECOME_H
+#define PYRUNTIME_BECOME_H
+
+#include "plan.h"
+
+uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub);
+_Noreturn void become_process(const struct spawn *spawn, struct stub *stub, uint32_t done);
+_Noreturn void become_init(struct spawn *spawn, struct stub *stub);
+
+#endif
