@@ -131,11 +131,27 @@ class _Restoration:
         state = self.state
         state["status"], state["created"], state["cgroup"] = "created", now(), self.cgroup.record
         state["pid"], state["start_time"] = pid, start_time(pid)
+        self._note_time_namespace(pid)
         self.container.write(state)
         if self.options.pid_file:
             from pyruntime.engine.caller.pid_file import write_pid_file
 
             write_pid_file(self.options.pid_file, pid)
+
+    def _note_time_namespace(self, pid: int) -> None:
+        """Add CRIU's time namespace to the configuration that is kept: a process of exec joins what is there.
+
+        CRIU makes one for clocks that go on where they were; with a process outside of it no second checkpoint works.
+        """
+        namespaces = (self.config.get("linux") or {}).get("namespaces") or []
+        try:
+            same = os.readlink(f"/proc/{pid}/ns/time") == os.readlink("/proc/self/ns/time")
+        except OSError:
+            return  # a kernel without time namespaces
+        if not same and not any(entry["type"] == "time" for entry in namespaces):
+            kept = self.container.read_config()
+            kept.setdefault("linux", {})["namespaces"] = [*namespaces, {"type": "time"}]
+            self.container.write_config(kept)
 
     def _run(self, directory: str, rootfs: int, request: "Message", streams: "list[str]") -> int:
         """Let CRIU make the processes; return the pid of the first."""

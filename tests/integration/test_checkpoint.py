@@ -62,6 +62,26 @@ def test_a_round_trip_or_an_error_with_the_log(runtime, running, tmp_path):
     assert count(runtime, container) >= before
 
 
+def test_a_process_of_exec_joins_the_time_namespace_that_criu_makes(runtime, running, tmp_path):
+    """Otherwise a second checkpoint fails, and takes the container with it."""
+    if not criu_works():
+        pytest.skip("CRIU does not work with this kernel")
+    container, path = running
+    null = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    before = count(runtime, container)
+    for number in range(2):
+        images = tmp_path / f"images{number}"
+        runtime("checkpoint", "--image-path", images, container)
+        command = runtime.command("restore", "-d", "--image-path", images, "-b", path, container)
+        subprocess.run(command, check=True, timeout=60, **null)
+        pid = json.loads(runtime("state", container).stdout)["pid"]
+        inside = runtime("exec", container, "readlink", "/proc/self/ns/time").stdout.strip()
+        assert inside == os.readlink(f"/proc/{pid}/ns/time")
+        # One is there while the next checkpoint is made, and comes back with the container.
+        subprocess.run(runtime.command("exec", "-d", container, "sleep", "1000"), check=True, timeout=60, **null)
+        assert count(runtime, container) >= before
+
+
 def test_a_container_goes_on_under_another_id_with_its_pipes_and_mounts(runtime, bundle, tmp_path):
     if not criu_works():
         pytest.skip("CRIU does not work with this kernel")
