@@ -134,6 +134,12 @@ LINES = (
         ("exec --process",),
     ),
     Line(
+        "`exec` into a user namespace without id 0",
+        ("status: 2. exec*", "runs: exec"),
+        "it works: the process has the capabilities for what is to be done as whoever it is",
+        ("ordinary user: none, another in the container, exec",),
+    ),
+    Line(
         "`exec --process` with `terminal` where no standard stream is a terminal",
         (
             "status: *terminal.json*",
