@@ -8,6 +8,7 @@ containers have cgroups of their own names.
 import fnmatch
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def prepare_rootfs(rootfs):
     """Make the root filesystem that each container gets anew: the probe, and empty directories."""
     for name in DIRECTORIES:
         (rootfs / name).mkdir(parents=True)
-    os.link(PROBE, rootfs / "probe")
+    shutil.copy(PROBE, rootfs / "probe")  # no link: the bundle of an ordinary user changes its owner
     os.symlink("/probe", rootfs / "bin/linked")
     (rootfs / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n")
     (rootfs / "etc/group").write_text("root:x:0:\nu:x:1000:\nmore:x:2000:u\n")
@@ -117,6 +118,9 @@ class Place:
         config["process"].update(terminal=False, args=["/probe", "--to", "/out/process"])
         config["root"]["readonly"] = False
         config["linux"]["cgroupsPath"] = "/ID"
+        # Which `spec` writes on some hosts.
+        if {"type": "cgroup"} not in config["linux"]["namespaces"]:
+            config["linux"]["namespaces"].append({"type": "cgroup"})
         for change in variation.changes:
             change(config)
         return self.named(json.dumps(config))
