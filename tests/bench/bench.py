@@ -86,7 +86,7 @@ def of_an_engine(config: bundles.Config, rootfs: Path) -> bundles.Config:
     """
     config["ociVersion"] = "1.0.2"  # the newest that Debian's crun accepts
     config["process"].update(args=["/bin/true"], terminal=False, cwd="/")
-    for foreign in ("apparmorProfile", "selinuxLabel", "consoleSize"):
+    for foreign in ("apparmorProfile", "selinuxLabel", "consoleSize", "rlimits"):
         config["process"].pop(foreign, None)
     config["root"] = {"path": str(rootfs)}
     config.pop("hooks", None)
@@ -246,6 +246,7 @@ def main() -> None:
     without_hybrid()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))  # what was made is cleaned up
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        Path(directory).chmod(0o755)  # root of a user namespace has to reach the root filesystem
         bench = Bench(Path(directory), options.rounds)
         measured = bench.measured()
         times = [page.timed(f"`{measure}`", costs) for measure, costs in measured.items()]
