@@ -176,7 +176,7 @@ PROCESS = [
     config("limits soft above hard", process(rlimits=[limit("CORE", 2, 1)])),
     config("limits NOFILE above the host's", process(rlimits=[limit("NOFILE", 1 << 40, 1 << 40)])),
     config("limits NOFILE 4", process(rlimits=[limit("NOFILE", 4, 4)])),
-    config("limits NPROC 1, uid 1000", process(rlimits=[limit("NPROC", 1, 1)]), user(uid=1000, gid=1000)),
+    config("limits NPROC 1", process(rlimits=[limit("NPROC", 1, 1)]), user(uid=47110, gid=47110)),
     config("limits RTPRIO and NICE", process(rlimits=[limit("RTPRIO", 5, 6), limit("NICE", 20, 30)])),
     config("limits FSIZE 0", process(rlimits=[limit("FSIZE", 1 << 16, 1 << 16)])),
     config("terminal without a console", process(terminal=True), calls=(("create", "-b", "BUNDLE", "ID"),)),

@@ -288,6 +288,13 @@ LINES = (
         ("devices, twice",),
     ),
     Line(
+        "owner and mode of `linux.devices` in a user namespace",
+        ("process: dev: full: *", "process: mount points: /dev/full: *", "process: mounts: /dev/full: *"),
+        "they are those of config.json, as with newer versions of crun; what is bound is a node of its own, not the"
+        " host's",
+        ("devices, user namespace",),
+    ),
+    Line(
         "rules for devices that are not there",
         ("*: cgroup limits: devices/devices.list: c 5:1 rwm",),
         "/dev/console is among the default devices: config-linux.md#default-devices",
