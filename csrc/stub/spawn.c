@@ -104,10 +104,12 @@ static void join_namespaces(const struct spawn *spawn, struct stub *stub) {
 static void become_root(const struct spawn *spawn) {
     if (!(spawn->flags & SPAWN_BECOME_ROOT))
         return;
-    /* A namespace that was joined may have no such id: then as nobody, who has all capabilities there as well. */
-    if (setresgid(0, 0, 0) < 0 && errno != EINVAL)
+    /* The namespace of a container may have no such id. A process of exec can do without: it has all capabilities there
+     * as nobody, too. Nobody could make a container so. */
+    int tolerated = spawn->flags & SPAWN_EXEC ? EINVAL : 0;
+    if (setresgid(0, 0, 0) < 0 && errno != tolerated)
         die(spawn->sync, -1, "setresgid", "");
-    if (setresuid(0, 0, 0) < 0 && errno != EINVAL)
+    if (setresuid(0, 0, 0) < 0 && errno != tolerated)
         die(spawn->sync, -1, "setresuid", "");
 }
 

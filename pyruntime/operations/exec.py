@@ -7,7 +7,7 @@ from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.base.undo import Undo
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.engine.caller import threads
-from pyruntime.engine.caller.exec_options import BY_MEMBER, ExecOptions
+from pyruntime.engine.caller.exec_options import ExecOptions, from_options
 from pyruntime.engine.child import launch
 from pyruntime.engine.child.host_files import HostFiles
 from pyruntime.engine.child.request import Request
@@ -106,7 +106,7 @@ class _Execution:
         for problem, pointer in found:
             if self.options.process_file:
                 problem.place, problem.pointer = f"{self.options.process_file}: {pointer}", ""
-            elif getattr(self.options, BY_MEMBER.get(pointer[1:].partition("/")[0], ""), None):
+            elif from_options(self.options, pointer):
                 problem.pointer = ""
 
     def _check_going(self, state: "StateFile") -> None:

@@ -395,10 +395,14 @@ def test_a_user_that_the_user_namespace_does_not_have_is_an_error_before_anythin
 @USER
 def test_exec_as_a_user_that_the_user_namespace_does_not_have_is_an_error(containers):
     container = containers.start(mapped(size=6))
-    for words, place in ((("--user", "6"), "/user/uid"), (("--additional-gids", "6"), "/user/additionalGids/0")):
+    for words, place in (
+        (("--user", "6"), "process.user.uid is 6"),
+        (("--additional-gids", "6"), "additionalGids has 6"),
+    ):
         done = containers.runtime("exec", *words, container.id, "true", check=False)
         assert done.returncode == 255
         assert place in done.stderr and "linux." in done.stderr
+        assert "config.json  " not in done.stderr  # which has no such id
     assert containers.runtime("exec", "--user", "5:5", container.id, "id", "-u").stdout == "5\n"
 
 

@@ -1,15 +1,22 @@
 """What the caller of `exec` decides about the process."""
 
-# Member of /process -> the attribute of ExecOptions that replaces it or adds to it.
+# Member of /process -> the attribute of ExecOptions that replaces it or adds to it; the first that fits is meant.
 BY_MEMBER = {
     "args": "args",
     "cwd": "cwd",
+    "user/additionalGids": "additional_gids",
     "user": "user",
     "env": "env",
     "apparmorProfile": "apparmor",
     "selinuxLabel": "process_label",
     "capabilities": "capabilities",
 }
+
+
+def from_options(options: "ExecOptions", pointer: str) -> bool:
+    """Tell whether what stands at `pointer`, a JSON pointer into the process, came from the options."""
+    member = next((member for member in BY_MEMBER if f"{pointer}/".startswith(f"/{member}/")), None)
+    return bool(member and getattr(options, BY_MEMBER[member]))
 
 
 class ExecOptions:
