@@ -191,7 +191,7 @@ class Recorder(Events):
             row, what, begin, end, pointer, clause = fields
             event = Event(row if row in ROWS else INIT, str(what), int(begin), int(end))
             event.pointer, event.clause = printable(str(pointer)), printable(str(clause))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return
         if 0 <= event.begin <= event.end < 1 << 63:
             self._add(event)

@@ -49,7 +49,8 @@ def decode_error(message: bytes, plan: "Plan | None" = None) -> Error:
     """Return the Error that `encode_error` made a message of; without the plan, its step goes without words."""
     try:
         fields = jsonio.loads(message[1:].decode())
-        assert isinstance(fields, dict)
+        assert isinstance(fields, dict) and isinstance(fields["errno"], int)
+        assert all(isinstance(fields[name], str) for name in _FIELDS if name != "errno")
         if isinstance(fields["step"], int):
             fields["step"] = list(plan.steps())[fields["step"]] if plan is not None else ""
         return Error(fields.pop("doing"), fields.pop("reason"), **fields)

@@ -1,5 +1,6 @@
 """A process as the host that made it holds it: its pid, a pidfd, and the socket to it."""
 
+import posix
 import select
 
 from pyruntime._stub import lib
@@ -29,9 +30,10 @@ class Child:
     steps       those that its events are about, by number; none without --debug and --trace
     late        the file by which it joins the group that limits its memory, once it is ready; "" for none
     crosses     it is another process that goes on from when it holds nothing of the host's: see pyr_cross
+    alone       it is the intermediate process, which nobody in the container can see: it may ask for room
     """
 
-    __slots__ = ("_cgroup", "_left", "crosses", "late", "pid", "pidfd", "steps", "sync")
+    __slots__ = ("_cgroup", "_left", "alone", "crosses", "late", "pid", "pidfd", "steps", "sync")
 
     def __init__(self, sync: int, cgroup: "Cgroup") -> None:
         self.sync = sync
@@ -40,6 +42,7 @@ class Child:
         self.late = ""
         self.steps: list[Step] = []
         self.crosses = False
+        self.alone = False
         self._cgroup = cgroup
         self._left: list[str] = []  # groups that it is out of, to make room for the process that goes on
 
@@ -75,7 +78,12 @@ class Child:
         self._left = room.leave(self._cgroup, self.pid, cgroups.detect())
 
     def follow(self, pid: int) -> None:
-        """Wait for the end of the process, for which `pid` goes on. Raises Error if a signal asks to give up."""
+        """Wait for the end of the process, for which `pid` goes on, a child of this one.
+
+        Raises Error if a signal asks to give up, and if `pid` is no such child: who may trace the process in the
+        container may send this message in its name, and would have a process of the host killed.
+        """
+        self.alone = False
         # It has nothing left to do, unless it is frozen first.
         while self.pidfd >= 0 and not ends(self.pidfd, PATIENCE):
             number = signal_to_end()
@@ -83,9 +91,15 @@ class Child:
                 raise Error("given up waiting for the container's process", f"signal {number} came")
         reap(self.pid)
         os.close(self.pidfd)
-        self.pid, self.pidfd = pid, lib.pyr_pidfd_open(pid)
+        self.pid = 0
+        self.pidfd = lib.pyr_pidfd_open(pid)
         if self.pidfd < 0:
             raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-self.pidfd)
+        if not _is_ours(self.pidfd):
+            os.close(self.pidfd)
+            self.pidfd = -1
+            raise Error("the container's process failed", "its message makes no sense")
+        self.pid = pid
         if self._left:
             from pyruntime.cgroup import room
 
@@ -110,6 +124,15 @@ def reap(pid: int) -> int:
         return os.waitpid(pid, 0)[1]
     except ChildProcessError:
         return 0
+
+
+def _is_ours(pidfd: int) -> bool:
+    """Tell whether a process is a child of this one."""
+    try:
+        posix.waitid(posix.P_PIDFD, pidfd, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def ends(pidfd: int, milliseconds: int) -> bool:

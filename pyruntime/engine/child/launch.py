@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # What the kernel answers for a group of cgroup v2 that takes no process: it gives controllers to the groups below it,
 # or a threaded group is in the way.
 _NO_PLACE = (errno.EBUSY, errno.EOPNOTSUPP)
+_DIGITS = 10  # of a pid
 
 
 def spawn(request: "Request", undo: "Undo") -> Child:
@@ -155,6 +156,7 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
     through = joined & (lib.CLONE_NEWUSER | lib.CLONE_NEWPID | lib.CLONE_NEWTIME) or made & lib.CLONE_NEWTIME
     if through or (made & lib.CLONE_NEWUSER and joined) or request.orders is None:
         flags |= lib.SPAWN_VIA
+        child.alone = True
     if joined & lib.CLONE_NEWPID and request.orders is not None:
         # Not to be seen there as long as it holds anything of the host's.
         flags |= lib.SPAWN_CROSS
@@ -236,7 +238,10 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
 
 def go_on(child: Child, plan: "Plan") -> None:
     """Learn which process stands for `child` from now on, itself or its sibling, and let it go on. Raises Error."""
-    pid = int(expect(child, plan, bytes([lib.MESSAGE_PID]))[1:])
+    told = expect(child, plan, bytes([lib.MESSAGE_PID]))[1:]
+    if not told.isdigit() or len(told) > _DIGITS:
+        raise Error("the container's process failed", "its message makes no sense")
+    pid = int(told)
     if pid != child.pid:
         child.follow(pid)
     if log.events is not None:
@@ -281,7 +286,7 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
         log.events.begin("wait for the container's process", "kernel")
     while True:
         message = _hear(child)
-        if message == bytes([lib.MESSAGE_CROWDED]):
+        if child.alone and message == bytes([lib.MESSAGE_CROWDED]):
             child.make_room()
             messages.send(child.sync, messages.GO)
         elif log.events is None or not messages.told(message, child.steps):
@@ -298,11 +303,13 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
 
 def left(ready: bytes, plan: "Plan") -> "list[Step]":
     """Return the limits that the child's message of being ready leaves to the host."""
+    # Who may trace it may speak for it: what is always the host's is not for it to leave out.
+    wanted = {index for index, step in enumerate(plan.limits) if index in ready[1:] or step.op != "prlimit"}
     if log.events is not None:
         for index, step in enumerate(plan.limits):
-            if index not in ready[1:]:
+            if index not in wanted:
                 log.events.note(step)  # which the process has done itself
-    return [step for index, step in enumerate(plan.limits) if index in ready[1:]]
+    return [step for index, step in enumerate(plan.limits) if index in wanted]
 
 
 def failure(message: bytes, plan: "Plan") -> Error:
