@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 TIMEOUT = 30
 LURKER = Path(__file__).with_name("lurker.c")
 WATCHER = Path(__file__).with_name("watcher.c")
+SPEAKER = Path(__file__).with_name("speaker.c")
 EVERYTHING = [f"CAP_{name}" for name in ("SYS_ADMIN", "SYS_CHROOT", "MKNOD", "DAC_OVERRIDE", "CHOWN", "FOWNER", "KILL")]
 
 
@@ -176,6 +177,41 @@ def test_a_process_of_exec_holds_nothing_of_the_host_once_it_can_be_seen(runtime
             raise AssertionError(line)
     sockets = {line.split()[2] for line in before if "socket:" in line and int(line.split()[2]) > 2}
     assert len(sockets) <= 1
+
+
+@pytest.fixture(scope="session")
+def speaker(tmp_path_factory):
+    """A program that speaks in the name of every process that comes up, with CAP_SYS_PTRACE."""
+    program = tmp_path_factory.mktemp("speaker") / "speaker"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, SPEAKER], check=True)
+    return program
+
+
+@pytest.mark.parametrize("message", ["P{pid}", "C", "R", 'F{{"errno": "x"}}'])
+def test_a_message_in_the_name_of_the_process_harms_nobody(box, speaker, message):
+    """Its pid is another's: the host would end that one. There is no room: the host would free it of its limits.
+
+    The speaker must be quick. tests/unit/test_child_messages.py says the same without a race.
+    """
+
+    def damage(rootfs):
+        shutil.copy(speaker, rootfs / "bin/speaker")
+        (rootfs / "said").write_text("")
+
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        words = message.format(pid=other.pid)
+        # Its next process id is the next one that comes up: it begins anew for each.
+        script = f"while :; do timeout 1 speaker '{words}' /said; done &"
+        inside = box(script, change=traces_others, damage=damage)
+        group = Path(f"/proc/{inside.pid}/cgroup").read_text()
+        for _ in range(40):
+            done = inside("/bin/busybox", "cat", "/proc/self/cgroup", options=["--cgroup", "/"])
+            assert done.returncode in (0, 255), done.stderr
+            assert done.returncode or [line.rpartition(":")[2] for line in done.stdout.split()] == ["/"] * len(
+                group.splitlines()
+            )
+        assert other.poll() is None
+        other.kill()
 
 
 def _mask(names):
