@@ -1,7 +1,7 @@
-/* How a process comes to its program without Python: one of exec, and init where no hook runs in the container.
+/* Runs a process until its program without Python: a process of exec, and init if no hook runs in the container.
  *
- * Of the host's memory such a process has no page that is Python's (detach.c). What it does is what init of
- * pyruntime/init/main.py does, in the same order.
+ * Such a process has no page of Python's memory (detach.c). It takes the same steps as init of pyruntime/init/main.py,
+ * in the same order.
  */
 #include "become.h"
 
@@ -12,9 +12,9 @@
 #include "stub.h"
 #include "to_host.h"
 
-/* Moves what is still needed out of the way of the descriptors that the program inherits, and closes all others: none may
- * lead out of the container. Before the working directory is entered and the program looked up, because both may name
- * /proc/self/fd/N. */
+/* Moves the descriptors that are still needed behind those that the program inherits, and closes all others: none may
+ * lead out of the container. This is done before the working directory is entered and the program is looked up, because
+ * both paths may be /proc/self/fd/N. */
 static void close_the_rest(struct spawn *spawn, struct stub *stub) {
     int *kept[] = {&spawn->sync, &spawn->gate, &stub->terminal};
     enum { KEPT = sizeof kept / sizeof *kept };
@@ -43,7 +43,7 @@ static void close_the_rest(struct spawn *spawn, struct stub *stub) {
     stub->root = stub->proc = -1;
 }
 
-/* Reports what failed at the end, and shows the program that could not be executed, for the words of the error. */
+/* Reports the failure and exits. If execve failed, also sends the beginning of the program, for the error message. */
 static _Noreturn void fail(const struct spawn *spawn, struct stub *stub, int connection) {
     report(connection, MESSAGE_STEP, (enum list)stub->failed_list, stub->failed_index, stub->call, stub->text);
     if (strcmp(stub->call, "execve") == 0) {
@@ -56,7 +56,7 @@ static _Noreturn void fail(const struct spawn *spawn, struct stub *stub, int con
     _exit(1);
 }
 
-/* Tells the host that the program can be executed, and which limits only it can set; waits for its word. */
+/* Reports that the program can be executed, and which limits only the host can set; waits for the host's answer. */
 static void get_ready(const struct spawn *spawn, struct stub *stub) {
     stub->text[0] = '\0';
     uint64_t begin = mark_begin(stub);
@@ -71,7 +71,7 @@ static void get_ready(const struct spawn *spawn, struct stub *stub) {
 
 /* ---- A process of exec ---- */
 
-/* The line: what the process becomes before it can be seen by others in the container. Returns how many steps that are. */
+/* Carries out the steps that come before other processes of the container can see this one. Returns their number. */
 uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub) {
     uint32_t count = 0;
     while (count < spawn->process_count && spawn->process[count].op != OP_SETSID)
@@ -79,13 +79,13 @@ uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub) {
     run_steps(spawn, stub, LIST_BUILD, 0, spawn->build_count);
     close_the_rest(spawn, stub);
     run_steps(spawn, stub, LIST_PROCESS, 0, count);
-    /* A change of the user sets it to what the system says, which may be 1. */
+    /* A change of the user sets it to the system's default (fs.suid_dumpable), which may be 1. */
     set_dumpable(spawn, 0);
     return count;
 }
 
-/* In the process that processes of the container can see: it has its final user, groups and capabilities, and of
- * descriptors those that the program gets and the socket to the host. */
+/* Runs in the process that processes of the container can see. It has its final user, groups and capabilities. Its
+ * descriptors are those that the program gets, and the socket to the host. */
 _Noreturn void become_process(const struct spawn *spawn, struct stub *stub, uint32_t done) {
     struct execution *execution = spawn->execution;
     await_host(spawn->sync);
@@ -99,7 +99,7 @@ _Noreturn void become_process(const struct spawn *spawn, struct stub *stub, uint
 
 /* ---- Init ---- */
 
-/* The connection of a `start`; who connects and says nothing only asked whether init still waits. */
+/* Returns the connection of a `start`. A connection without a message only checks whether init still waits. */
 static int accept_start(const struct spawn *spawn) {
     for (;;) {
         int connection = pyr_accept(spawn->gate);

@@ -13,8 +13,8 @@
 #include "syscalls.h"
 
 enum {
-    ROOM = 64,               /* descriptors that init needs, beside the caller's, until it executes the program */
-    USERS_LIMIT = 1 << 20,   /* bytes: more is no list of users */
+    ROOM = 64,               /* descriptors that init needs until execve, besides the caller's */
+    USERS_LIMIT = 1 << 20,   /* bytes that are read of the list of users */
     FIELD_UID = 2, FIELD_HOME = 5 /* passwd(5): name, password, uid, gid, comment, home, shell */
 };
 
@@ -26,23 +26,23 @@ static int failed_at(struct stub *stub, enum list list, uint32_t index) {
 
 /* ---- Limits ---- */
 
-/* A limit of descriptors that the process could not live with until it executes the program. */
+/* Tells whether a limit must wait until execve, because before it the process needs more descriptors. */
 static bool waits(uint64_t resource, uint64_t soft, uint32_t preserve) {
     return resource == RLIMIT_NOFILE && soft < ROOM + (uint64_t)preserve;
 }
 
-/* Sets a limit of process `pid`, 0 for this one, as far as it does not wait for the program. 0 or -errno. */
+/* Sets a limit of process `pid`, 0 for this one, unless it must wait until execve. Returns 0 or -errno. */
 /* Upholds config.md#posix-process/rlimit-soft, config.md#posix-process/rlimit-hard. */
 int pyr_limit(int pid, int resource, uint64_t soft, uint64_t hard, uint32_t preserve) {
     if (!waits((uint64_t)resource, soft, preserve))
         return pyr_prlimit(pid, resource, soft, hard);
-    /* Only a hard limit may have to be raised now, while there is who may do it. */
+    /* The hard limit may have to be raised, and the caller may have the privilege for that only now. */
     return hard >= ROOM + (uint64_t)preserve ? pyr_prlimit(pid, resource, hard, hard) : 0;
 }
 
-/* Sets those limits of this process that need no privilege; writes the numbers of the others to `left`, and returns how
- * many they are. To lower a limit is everybody's right in a process of its own, while in one of another user even root
- * needs CAP_SYS_RESOURCE for it. */
+/* Sets the limits of this process that need no privilege, writes the numbers of the others to `left`, and returns their
+ * count. Every process may lower its own limits; to lower those of a process of another user, even root needs
+ * CAP_SYS_RESOURCE. */
 int pyr_limit_own(const struct execution *execution, uint8_t left[]) {
     int count = 0;
     for (uint32_t i = 0; i < execution->limit_count; i++) {
@@ -55,7 +55,7 @@ int pyr_limit_own(const struct execution *execution, uint8_t left[]) {
     return count;
 }
 
-/* Sets what had to wait until the program is executed. */
+/* Sets the limits that had to wait until execve. */
 static int lower_limits(const struct execution *execution, struct stub *stub) {
     for (uint32_t i = 0; i < execution->limit_count; i++) {
         const struct step *step = &execution->limits[i];
@@ -69,7 +69,7 @@ static int lower_limits(const struct execution *execution, struct stub *stub) {
 
 /* ---- The program ---- */
 
-/* PATH as the program will see it; of several, the last one, as with runc. */
+/* Returns the PATH of the program. If the environment has several, the last one counts, as with runc. */
 static const char *search_path(char *const *env) {
     const char *found = "";
     for (; *env; env++)
@@ -78,7 +78,7 @@ static const char *search_path(char *const *env) {
     return found;
 }
 
-/* 0 when the user of this process may execute the file `path`, otherwise the errno that says why not. */
+/* Returns 0 if the user of this process may execute the file `path`, otherwise the errno with the reason. */
 static int why_not_executable(const char *path) {
     struct stat status;
     if (stat(path, &status) < 0)
@@ -87,7 +87,7 @@ static int why_not_executable(const char *path) {
         return EISDIR;
     if (!S_ISREG(status.st_mode))
         return EACCES;
-    /* execve(2) looks at the effective capabilities; access(2), for a user other than root, at none. */
+    /* execve(2) checks the effective capabilities; access(2) ignores them for users other than root. */
     if (syscall(SYS_faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS) == 0)
         return 0;
     return errno == ENOSYS && access(path, X_OK) == 0 ? 0 : EACCES;
@@ -100,7 +100,7 @@ static int not_executable(struct stub *stub, int error, const char *text) {
     return failed_at(stub, LIST_EXECUTE, 0);
 }
 
-/* Writes into `text`, of `size` bytes, why access(2) says EACCES of the file `path`; nothing where it cannot tell. */
+/* Writes the reason why access(2) returns EACCES for `path` into `text`, of `size` bytes; "" if it finds none. */
 static void why_no_access(const char *path, char *text, size_t size) {
     struct stat status;
     struct statvfs filesystem;
@@ -120,14 +120,14 @@ static void why_no_access(const char *path, char *text, size_t size) {
                  status.st_uid, status.st_gid, getuid(), getgid());
 }
 
-/* Writes to execution->path itself when the program's name has a slash, else the first executable file in PATH; fails
- * with the errno of the candidate that came closest. */
+/* Writes the path of the program to execution->path: its name if that has a slash, otherwise the first executable file
+ * in PATH. If PATH has none, it fails with EACCES if a candidate may not be executed, otherwise with ENOENT. */
 static int find(struct execution *execution, struct stub *stub) {
     const char *program = execution->argv[0];
     size_t size = sizeof execution->path;
     if (strchr(program, '/')) {
         int error = strlen(program) < size ? why_not_executable(program) : ENAMETOOLONG;
-        if (error == EISDIR) /* execve(2) itself says EACCES */
+        if (error == EISDIR) /* as execve(2) does */
             error = EACCES;
         char reason[128] = "";
         if (error == EACCES)
@@ -144,7 +144,7 @@ static int find(struct execution *execution, struct stub *stub) {
         size_t length = strcspn(directory, ":");
         int wrote = snprintf(execution->path, size, "%.*s/%s", (int)length, directory, program);
         int error = (size_t)wrote < size ? why_not_executable(execution->path) : ENAMETOOLONG;
-        if (!length) /* the working directory for execvp(3), no directory for runc and crun */
+        if (!length) /* execvp(3) takes it for the working directory; runc and crun ignore it */
             error = ENOENT;
         if (!error)
             return 0;
@@ -162,17 +162,17 @@ static int find(struct execution *execution, struct stub *stub) {
 
 /* ---- HOME ---- */
 
-/* Where the reading of a list of users has got to. */
+/* The state of the parser of /etc/passwd. */
 struct reading {
-    char uid[16];             /* of whom */
-    int field;                /* of this line */
-    size_t place;             /* in that field */
-    bool other;               /* the line is another user's */
+    char uid[16];             /* of the user that is searched */
+    int field;                /* number of the field in this line */
+    size_t place;             /* index in that field */
+    bool other;               /* the line is of another user */
     char *home;
     size_t size;
 };
 
-/* Takes the next byte; true at the end of the line of the user. */
+/* Parses the next byte; returns true at the end of the user's line. */
 static bool read_byte(struct reading *reading, char byte) {
     if (byte == '\n') {
         bool found = !reading->other && reading->field >= FIELD_HOME;
@@ -200,8 +200,8 @@ static bool read_byte(struct reading *reading, char byte) {
     return false;
 }
 
-/* The home directory of this user by the container's own list; "/" where that has none, cannot be read, or is a file
- * that could keep us waiting. */
+/* Writes the home directory of this user from the container's /etc/passwd. It is "/" if the user is not there, or if the
+ * file cannot be read or is not a regular file, so that reading it could block. */
 static void find_home(char *home, size_t size) {
     struct reading reading = {.home = home, .size = size};
     struct stat status;
@@ -223,15 +223,15 @@ static void find_home(char *home, size_t size) {
                         return;
                 left -= got;
             }
-            if (read_byte(&reading, '\n')) /* the last line may lack its end */
+            if (read_byte(&reading, '\n')) /* the last line may have no newline */
                 return;
         }
     }
     snprintf(home, size, "/");
 }
 
-/* HOME for a process whose environment has none, as every caller of runc expects it (no clause). The spec says nothing
- * of it (config.md#process); Docker, containerd and Kubernetes leave it to the runtime. */
+/* Adds HOME if the environment of the process has none, as every caller of runc expects (no clause). The spec does not
+ * mention it (config.md#process); Docker, containerd and Kubernetes leave it to the runtime. */
 static void add_home(struct execution *execution) {
     static const char name[] = "HOME=";
     const char *last = NULL;
@@ -250,10 +250,10 @@ static void add_home(struct execution *execution) {
     *kept = NULL;
 }
 
-/* ---- The road ---- */
+/* ---- From create to execve ---- */
 
-/* Fails already at create when the program cannot be executed, as runc does, and completes its environment. To be called
- * inside the container, as its user. */
+/* Checks at create that the program can be executed, as runc does, and completes its environment. To be called inside
+ * the container, as its user. */
 int pyr_prepare(struct execution *execution, struct stub *stub) {
     if (find(execution, stub) < 0)
         return -1;
@@ -261,7 +261,7 @@ int pyr_prepare(struct execution *execution, struct stub *stub) {
     return 0;
 }
 
-/* The caller's descriptors are open in the program, and no others. */
+/* Leaves the caller's descriptors open for the program, and marks all others close-on-exec. */
 static int choose_descriptors(uint32_t preserve) {
     int answer = pyr_close_range(3 + preserve, ~0U, 1);
     for (uint32_t fd = 3; answer == 0 && fd < 3 + preserve; fd++)
@@ -270,12 +270,12 @@ static int choose_descriptors(uint32_t preserve) {
     return answer;
 }
 
-/* Loads the filter and replaces this process by the program; returns when that fails, -1 with errno and where.
+/* Loads the filter and executes the program. Returns only if that fails: -1, with errno and the place in `stub`.
  *
- * Who waits at the other end of `connection` reads MESSAGE_EXECUTES and then end-of-file as success: it closes at exec.
- * Under the filter this process makes no call but execve, and before it sendmsg and close where there is an agent: all
- * is made ready first. Only to report a failure it makes more; a filter that does not let it through makes that failure
- * look like the program's own end.
+ * `connection` is closed by execve, so the process at its other end reads MESSAGE_EXECUTES and then end-of-file as
+ * success. Under the filter this process calls only execve, and before it sendmsg and close if there is an agent: all
+ * else is done before. Only the report of a failure needs more calls. If the filter forbids them, the failure looks like
+ * the end of the program itself.
  */
 /* Upholds runtime.md#lifecycle/program-run. */
 int pyr_execute(struct execution *execution, struct stub *stub, int connection) {
@@ -313,9 +313,9 @@ int pyr_execute(struct execution *execution, struct stub *stub, int connection) 
     return failed_at(stub, LIST_EXECUTE, 0);
 }
 
-/* Reads the beginning of the program that execve(2) has refused, for the words of the error; over HOME, which nobody
- * needs any more. To be called when the failure has been reported: the filter may end this process for it. Returns how
- * many bytes are in execution->home. */
+/* Reads the beginning of the program that execve(2) has refused, for the error message, into execution->home: HOME is
+ * not needed any more. To be called after the failure has been reported: the filter may end this process for
+ * these calls. Returns the number of bytes. */
 int pyr_program_head(struct execution *execution) {
     cleanup_close int program = open(execution->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     ssize_t got = program < 0 ? 0 : pread(program, execution->home, sizeof execution->home, 0);

@@ -1,12 +1,12 @@
-/* The container's first process: clone3 with all new namespaces, joining the given ones, id maps, then the steps.
+/* Creates the container's first process: clone3 with all new namespaces, setns for the given ones, id maps, the steps.
  *
- * One clone3 makes everything where that is possible. An intermediate process is needed where the kernel puts only
- * *children* into a namespace (pid, time) or where a namespace must be entered before the new ones are made (a joined
- * user namespace, or namespaces of the host joined together with a new user namespace). It clones init with
- * CLONE_PARENT, so that init is the runtime's own child either way, tells its pid and is gone.
+ * If possible, one clone3 makes everything. An intermediate process is needed in two cases: the kernel puts only
+ * *children* into a namespace (pid, time), or a namespace must be entered before the new ones are made (a joined user
+ * namespace, or namespaces of the host joined together with a new user namespace). The intermediate process clones init
+ * with CLONE_PARENT, so that init is the runtime's own child in each case, sends its pid and exits.
  *
- * Where the pid namespace is another container's, the intermediate process does all of init's work that needs the host,
- * and clones last of all: see pyr_cross. For exec that is the rule.
+ * If the pid namespace is another container's, the intermediate process does all work of init that needs the host, and
+ * clones init after that: see pyr_cross. exec always works in this way.
  */
 #include <linux/sched.h>
 #include <sched.h>
@@ -28,7 +28,7 @@ struct clone3_arguments {
 };
 
 static pid_t clone3(uint64_t flags, int *pidfd, int cgroup) {
-    /* A sibling ends with the signal of its maker; the kernel refuses another one. */
+    /* A sibling has the exit signal of the process that clones it; the kernel refuses another one. */
     struct clone3_arguments arguments = {.flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD};
     if (pidfd) {
         arguments.flags |= CLONE_PIDFD;
@@ -49,8 +49,8 @@ static pid_t clone_sibling(int sync, uint64_t flags) {
     return clone3(flags | CLONE_PARENT, NULL, -1);
 }
 
-/* The contexts of the procfs to mount, before the pid namespace to join is joined for the children of this process.
- * Tells whether that is done; EPERM is tolerated where the privileges may come with a user namespace. */
+/* Opens the filesystem contexts of the procfs to mount, before setns(2) puts the children of this process into the pid
+ * namespace. Returns whether this is done. `tolerate` ignores EPERM: a user namespace may give the privileges later. */
 static bool prepare_procfs(const struct spawn *spawn, struct stub *stub, bool tolerate) {
     for (uint32_t i = 0; i < spawn->join_count && !(spawn->flags & SPAWN_EXEC); i++) {
         int fd = spawn->joins[i].fd;
@@ -81,11 +81,11 @@ static void join_all(const struct spawn *spawn, uint64_t only, bool tolerate, bo
     }
 }
 
-/* The capabilities to join a namespace may come from outside the user namespace to join, or from inside it. */
+/* Joining a namespace may need capabilities outside of the user namespace to join, or inside it: both are tried. */
 /* Upholds config-linux.md#namespaces/path-joined. */
 static void join_namespaces(const struct spawn *spawn, struct stub *stub) {
     bool joined[16] = {false};
-    /* A cgroup namespace is for init, once it is in its cgroups: from inside, they could not be joined. */
+    /* Init joins a cgroup namespace later, after its cgroups: from inside the namespace it could not join them. */
     uint64_t any = ~(uint64_t)CLONE_NEWCGROUP;
     bool user = false;
     for (uint32_t i = 0; i < spawn->join_count; i++)
@@ -104,8 +104,8 @@ static void join_namespaces(const struct spawn *spawn, struct stub *stub) {
 static void become_root(const struct spawn *spawn) {
     if (!(spawn->flags & SPAWN_BECOME_ROOT))
         return;
-    /* The namespace of a container may have no such id. A process of exec can do without: it has all capabilities there
-     * as nobody, too. Nobody could make a container so. */
+    /* The container's user namespace may have no id 0. A process of exec works nevertheless: with the overflow id it has
+     * all capabilities there, too. A container could not be made in that way. */
     int tolerated = spawn->flags & SPAWN_EXEC ? EINVAL : 0;
     if (setresgid(0, 0, 0) < 0 && errno != tolerated)
         die(spawn->sync, -1, "setresgid", "");
@@ -114,8 +114,8 @@ static void become_root(const struct spawn *spawn) {
 }
 
 static void ask_for_maps(const struct spawn *spawn) {
-    /* /proc/PID of a process that is not dumpable is closed to an ordinary user, who has to write the maps there. In
-     * a user namespace without maps there is nobody yet who could use the moment. */
+    /* An ordinary user cannot open /proc/PID of a process that is not dumpable, but must write the maps there. It is
+     * safe to be dumpable now: a user namespace without maps has no other process that could trace this one. */
     set_dumpable(spawn, 1);
     static const char maps = MESSAGE_MAPS;
     tell(spawn->sync, &maps, sizeof maps);
@@ -123,8 +123,8 @@ static void ask_for_maps(const struct spawn *spawn) {
     set_dumpable(spawn, 0);
 }
 
-/* Opened before any namespace is joined: /proc of a joined mount namespace is what its processes made of it, and
- * /proc/self is closed to a process that has changed its user. The kernel asks for the rights of who opened it. */
+/* Opened before any namespace is joined, for two reasons: processes of a joined mount namespace may have changed its
+ * /proc, and a process that has changed its user cannot open /proc/self. The kernel checks the opener's rights. */
 static int open_time_offsets(const struct spawn *spawn) {
     if (!spawn->time_offsets)
         return -1;
@@ -139,35 +139,35 @@ static void set_time_offsets(const struct spawn *spawn, int file) {
         die(spawn->sync, -1, "write", "/proc/self/timens_offsets");
 }
 
-/* The host's procfs, before a mount namespace is joined in which it may be another. */
+/* Opens the host's procfs, before a mount namespace is joined that may have another one at /proc. */
 static void open_proc(const struct spawn *spawn, struct stub *stub) {
     stub->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (stub->proc < 0)
         die(spawn->sync, -1, "open", "/proc");
 }
 
-/* "0" is the writing thread itself, which the kernel moves without holding up every fork on the machine, as it would
- * for a pid in cgroup.procs; the rights are those of the host, which opened the files. */
+/* "0" means the writing thread. The kernel moves it without the lock that delays every fork on the machine, which a pid
+ * in cgroup.procs would need. The kernel checks the rights of the host process, which opened the files. */
 static void join_cgroups(const struct spawn *spawn) {
     for (uint32_t i = 0; i < spawn->task_count; i++)
         if (write(spawn->tasks[i], "0", 1) < 0)
             die(spawn->sync, -1, "write", "the cgroup's tasks");
 }
 
-/* The root of an ipc namespace's message queues belongs to whoever makes the namespace, by its ids of that moment: in
- * a user namespace it is made by root of that, and so not before there are maps. */
+/* The root of the message queues of an IPC namespace belongs to the ids that its creator has at that moment. In a user
+ * namespace the creator must be root there, so the IPC namespace is made after the id maps are written. */
 static uint64_t late_ipc(const struct spawn *spawn) {
     return spawn->flags & SPAWN_BECOME_ROOT ? spawn->clone_flags & CLONE_NEWIPC : 0;
 }
 
-/* The kernel keeps a mask within the CPUs of the cgroup. One that it refuses leaves the caller's, as before. */
+/* The kernel limits the mask to the CPUs of the cgroup. If it refuses the mask, the caller's mask stays. */
 static void allow_all_cpus(void) {
     unsigned char all[1024]; /* 8192 CPUs: CONFIG_NR_CPUS is no larger */
     memset(all, 0xff, sizeof all);
     (void)!syscall(SYS_sched_setaffinity, 0, sizeof all, all);
 }
 
-/* Joins the groups, and then the cgroup namespace: only now does it have the right root. */
+/* Joins the groups, and then joins or makes the cgroup namespace: a new one has these groups as its root. */
 static void enter_cgroups(const struct spawn *spawn) {
     join_cgroups(spawn);
     if (spawn->flags & SPAWN_ALL_CPUS)
@@ -176,18 +176,18 @@ static void enter_cgroups(const struct spawn *spawn) {
     join_all(spawn, CLONE_NEWCGROUP, false, joined);
     if (spawn->flags & SPAWN_CGROUP && unshare(CLONE_NEWCGROUP) < 0)
         die(spawn->sync, -1, "unshare", "CLONE_NEWCGROUP");
-    /* Who may not leave the group again has less room in it, which is no error. */
+    /* If the process may not leave the memory group again, it uses some of its limit. That is no error. */
     if (spawn->back >= 0)
         (void)!write(spawn->back, "0", 1);
 }
 
 /* ---- Init of a new container ---- */
 
-/* In init: what is left to do in the new namespaces before the steps. */
+/* Runs in init: prepares the new namespaces, then runs the steps. */
 static int init(struct spawn *spawn, struct stub *stub, bool maps) {
     uint64_t begin = mark_begin(stub);
     if (spawn->flags & SPAWN_VIA) {
-        /* Whatever is reported from here on must not reach the host before this process's pid does. */
+        /* The host must get the pid of this process before any report of this process. */
         await_host(spawn->sync);
     } else {
         set_dumpable(spawn, 0);
@@ -218,17 +218,18 @@ static bool tell_pid(int sync, pid_t pid) {
     return pyr_send(sync, message, (uint32_t)size) >= 0;
 }
 
-/* The host goes on with the process `pid`; this one ends. */
+/* Sends `pid` to the host, which continues with that process; this one exits. */
 static _Noreturn void leave_to(int sync, pid_t pid) {
     if (tell_pid(sync, pid))
         _exit(0);
-    kill(pid, SIGKILL); /* it waits for a host that does not know it */
+    kill(pid, SIGKILL); /* the host does not have its pid, so it would wait for ever */
     _exit(1);
 }
 
-/* It is in none of the pid namespaces of the container: what it holds of the host cannot be reached from there. All of
- * that is used and closed before the last clone makes a process that can be seen (CVE-2016-9962, CVE-2024-21626).
- * Returns in its sibling, init, and with SPAWN_CROSS in the process itself, which does init's work as far as pyr_cross. */
+/* The intermediate process is in no pid namespace of the container, so no process there can reach the resources of the
+ * host that it has. They are used and closed before the last clone makes a process that can be seen (CVE-2016-9962,
+ * CVE-2024-21626). Returns in the sibling, which is init. With SPAWN_CROSS it returns in the intermediate process
+ * itself, which then does the work of init until pyr_cross. */
 static void pass_through(struct spawn *spawn, struct stub *stub) {
     uint64_t begin = mark_begin(stub);
     cleanup_close int offsets = open_time_offsets(spawn);
@@ -271,10 +272,11 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
     leave_to(spawn->sync, pid);
 }
 
-/* With SPAWN_CROSS, once the process holds nothing of the host's but its socket `sync`: a sibling goes on from here, in
- * the joined pid namespace, where it can be seen, and this process ends. Returns 0 in the sibling, or -errno. */
+/* With SPAWN_CROSS: clones a sibling into the joined pid namespace, where it can be seen. The sibling continues from
+ * here, and this process exits. To be called when `sync` is the only resource of the host that the process still has.
+ * Returns 0 in the sibling, or -errno. */
 int pyr_cross(int sync) {
-    /* A change of the user sets it, as above. */
+    /* A change of the user may have made the process dumpable again. */
     pid_t pid = prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -1 : clone_sibling(sync, 0);
     if (pid < 0)
         return -errno;
@@ -284,9 +286,9 @@ int pyr_cross(int sync) {
     return 0;
 }
 
-/* Returns the pid of the child (init, or the intermediate process with SPAWN_VIA) in the host, 0 in an init with Python
- * once the steps are done, or -errno. In the child it does not return when something failed: that was reported on `sync`;
- * nor in one that needs no Python. */
+/* In the host it returns the pid of the child (init, or the intermediate process with SPAWN_VIA), or -errno. In an init
+ * that runs Python it returns 0 after the steps. It does not return in a child that needs no Python, and not after a
+ * failure in the child, which is reported on `sync`. */
 /* Upholds config-linux.md#namespaces/no-path-is-new. */
 int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
     bool via = spawn->flags & SPAWN_VIA;
