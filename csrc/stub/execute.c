@@ -200,8 +200,8 @@ static bool read_byte(struct reading *reading, char byte) {
     return false;
 }
 
-/* Writes the home directory of this user from the container's /etc/passwd. It is "/" if the user is not there, or if the
- * file cannot be read or is not a regular file, so that reading it could block. */
+/* Writes the home directory of this user from the container's /etc/passwd. It is "/" if the user is not there, or if
+ * the file cannot be read or is not a regular file, so that reading it could block. */
 static void find_home(char *home, size_t size) {
     struct reading reading = {.home = home, .size = size};
     struct stat status;
@@ -274,8 +274,8 @@ static int choose_descriptors(uint32_t preserve) {
  *
  * `connection` is closed by execve, so the process at its other end reads MESSAGE_EXECUTES and then end-of-file as
  * success. Under the filter this process calls only execve, and before it sendmsg and close if there is an agent: all
- * else is done before. Only the report of a failure needs more calls. If the filter forbids them, the failure looks like
- * the end of the program itself.
+ * else is done before. Only the report of a failure needs more calls. If the filter forbids them, the failure looks
+ * like the end of the program itself.
  */
 /* Upholds runtime.md#lifecycle/program-run. */
 int pyr_execute(struct execution *execution, struct stub *stub, int connection) {

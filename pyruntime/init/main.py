@@ -1,11 +1,13 @@
-"""Init of a new container: report, wait for the host, finish the root, become the container's process, wait for start.
+"""Runs the init process of a new container, from the return of the stub to execve.
 
-This one is for containers in which there is something for Python to do (`Orders.needs_python`); the others have the one
-of csrc/stub/become.c, which does the same in the same order, and has no memory of Python's.
+Steps of init, in order: report to the host, wait for it, finish the root, set user and privileges, wait for start.
 
-Steps are carried out by the stub; what is here runs hooks between them, and says what failed. Everything init needs is
-loaded before the clone. Once the root has changed, no host path means anything here and every import would read the
-container's files, so importing is switched off first.
+This module is for containers in which Python has something to do (`Orders.needs_python`). For the others
+csrc/stub/become.c does the same in the same order, without Python's memory.
+
+The stub carries out the steps; this module runs hooks between them, and reports failures. All modules that init needs
+are loaded before the clone. After the root has changed, an import would read files of the container, so importing is
+switched off first.
 """
 
 import errno
@@ -31,24 +33,24 @@ _LIMITS = 256
 
 
 class Orders:
-    """What init is given by the host.
+    """What the host passes to init.
 
     plan          the plan
     gate          listening socket of the start gate
-    at_once       the host starts over the socket to it, and nobody comes to the gate
+    at_once       the host sends the start message over its socket to init, not through the gate
     preserve_fds  how many descriptors from 3 on the program inherits
     state         the state passed to hooks
     lock          descriptor that locks the container for create, or -1
     seccomp       the filter to load before the program, or None
-    hook_files    where hooks in the container write to, by annotations: stdout and stderr, -1 for neither
+    hook_files    files that annotations name for the output of hooks in the container: stdout and stderr, -1 for none
 
     Added when the process is made (engine/child/launch.py):
     stub          `struct stub` of the steps that built the root filesystem
     enter, labels, process   arrays of these steps of the plan; Landlock's follow those of the process
     execution     `struct execution`, NULL where the container has no process
     sync          socket to the host's create
-    late          the host moves init into the group that limits its memory when init is ready
-    crosses       a sibling goes on once nothing of the host's is left here: the pid namespace is another container's
+    late          the host moves init into the group that limits its memory only when init is ready
+    crosses       the pid namespace is another container's: a sibling continues after the host's resources are closed
     """
 
     __slots__ = (
@@ -83,7 +85,7 @@ class Orders:
         hook_files: "tuple[int, int]" = NOWHERE,
     ) -> None:
         if plan.hooks["createContainer"] or plan.hooks["startContainer"]:
-            # Where it is used, importing is switched off, and only finds what is there.
+            # Importing is switched off where this module is used, so it must be loaded now.
             from pyruntime.protocol import hooks  # noqa: F401  # for init
         if log.events is not None:
             from pyruntime.plan import step_text  # noqa: F401  # for init
@@ -107,8 +109,8 @@ class Orders:
     def needs_python(self) -> bool:
         """Tell whether init has something to do that the stub cannot do.
 
-        That is to run a hook in the container, to send an agent the filter's listener together with a state that has
-        its own pid, to say that there is no program, and to tell of what it does (`--debug`, `--trace`).
+        Python is needed to run a hook in the container, to send an agent the filter's listener with a state that has
+        init's pid, to report that there is no program, and to send events (`--debug`, `--trace`).
         """
         hooks = self.plan.hooks
         return bool(
@@ -121,19 +123,19 @@ class Orders:
 
 
 def main(orders: Orders) -> None:
-    """Never returns: ends in execve or _exit(1) after reporting why.
+    """Run init. Never returns: it ends in execve, or in _exit(1) after it has reported the failure.
 
     Upholds runtime.md#lifecycle/start-container, config.md#posix-platform-hooks/create-container-namespace,
     config.md#posix-platform-hooks/start-container-path, config.md#posix-platform-hooks/start-container-namespace,
     config.md#createcontainer-hooks/when, config.md#startcontainer-hooks/when.
     """
-    # Where a failure is reported: to create, later to start. By orders, because the socket changes its number.
+    # A failure is reported to create, later to start. The socket is read from `orders`, because its number changes.
     channel: list[int] = []
     try:
         _switch_imports_off()
         if log.events is not None:
             _tell_events(orders, channel)
-        # Once create is dead, a hook that goes on here must not keep others from deleting the container.
+        # If create is killed, a hook that still runs here must not prevent others from deleting the container.
         if orders.lock >= 0:
             os.close(orders.lock)
         _create(orders)
@@ -146,7 +148,7 @@ def main(orders: Orders) -> None:
     except MemoryError:
         scarce = Error("out of memory", errno=errno.ENOMEM)
         _report(channel[0] if channel else orders.sync, scarce, orders.plan)
-    except BaseException as error:  # whatever it is, it must not go back up into the host's code
+    except BaseException as error:  # no exception may return into the code of the host process
         text = f"{type(error).__name__}: {error}"
         _report(channel[0] if channel else orders.sync, Error("init failed", text), orders.plan)
     os._exit(1)
@@ -155,21 +157,21 @@ def main(orders: Orders) -> None:
 def _report(channel: int, error: Error, plan: "Plan") -> None:
     try:
         messages.send(channel, messages.encode_error(error, plan))
-    except BaseException:  # noqa: BLE001, S110  # then its end is all that the host gets
+    except BaseException:  # noqa: BLE001, S110  # then the host sees only that this process ends
         pass
 
 
 def _show_program(channel: int, execution: "Any") -> None:
-    """Send the beginning of the program that could not be executed, for the words of the error."""
+    """Send the beginning of the program that could not be executed, for the error message."""
     size = lib.pyr_program_head(execution)
     try:
         messages.send(channel, messages.PROGRAM + bytes(ffi.buffer(execution.home, size)))
-    except BaseException:  # noqa: BLE001, S110  # then the words are fewer
+    except BaseException:  # noqa: BLE001, S110  # then the message has less detail
         pass
 
 
 def _tell_events(orders: Orders, channel: "list[int]") -> None:
-    """Send the events of this process to the host from now on, which has asked for them, or to its `start`."""
+    """From now on send the events of this process to the host that asked for them: to create, later to start."""
     from pyruntime.base.events import Teller
 
     def send(message: bytes) -> None:
@@ -181,22 +183,22 @@ def _tell_events(orders: Orders, channel: "list[int]") -> None:
 
 
 def _tell(orders: Orders, message: bytes) -> None:
-    """Send `message` to the host, which waits for it: where it is gone, nothing may be left of the container."""
+    """Send `message` to the host, which waits for it. Exit if the host has exited: nothing may be left then."""
     if not messages.send(orders.sync, message):
         os._exit(1)
 
 
 def _switch_imports_off() -> None:
     sys.meta_path.clear()
-    # In the launcher there are none, as long as nothing needed them (pyruntime/startup/embedded.py).
+    # In the launcher these do not exist until something needs them (pyruntime/startup/embedded.py).
     for name in ("path_hooks", "path"):
         getattr(sys, name, []).clear()
 
 
 def _await_host(sync: int) -> bytes:
-    """Return what the host says when it lets this process go on."""
+    """Wait for the message with which the host lets this process continue; return its content."""
     message = messages.read(sync)
-    # A host that is gone leaves nothing behind, this process included.
+    # If the host has exited, nothing of the container may be left: this process exits, too.
     if message[:1] != messages.GO:
         os._exit(1)
     return message[1:]
@@ -212,9 +214,9 @@ def _create(orders: Orders) -> None:
 
         hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()}, orders.hook_files)
     _run(orders, orders.enter, plan.enter)
-    # Before the root's procfs is given up; what is written has no effect before execve. It is written here so that a
-    # profile that is not loaded is an error of create; the hooks of startContainer, which are the container's own
-    # programs, run under the label too.
+    # Written before the root's procfs is closed; labels take effect at execve. They are written here so that a profile
+    # that is not loaded is an error of create, and because the hooks of startContainer are programs of the container
+    # and must run under the label too.
     _run(orders, orders.labels, plan.labels)
     if log.events is not None:
         log.events.begin("close the host's descriptors")
@@ -224,7 +226,7 @@ def _create(orders: Orders) -> None:
     steps = [*plan.process, *plan.landlock]
     first = 0
     if orders.crosses:
-        # What a child inherits comes before.
+        # The steps whose effect a child inherits come before the sibling is cloned.
         first = next((index for index, step in enumerate(steps) if step.op == "setsid"), len(steps))
         _run(orders, orders.process, steps[:first])
         _cross(orders)
@@ -242,7 +244,7 @@ def _create(orders: Orders) -> None:
     _tell(orders, messages.READY + bytes(left[0:count]))
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
-        # To the agent this process is what it is to the runtime, outside of its pid namespace.
+        # The agent gets the pid that this process has outside of its pid namespace.
         orders.seccomp.address(pid, {**orders.state, "pid": orders.state["pid"] or pid})
     if orders.late:
         _tell(orders, messages.WAITS)
@@ -252,7 +254,7 @@ def _create(orders: Orders) -> None:
 
 
 def _cross(orders: Orders) -> None:
-    """Have a sibling go on, which processes of another container can see. Raises Error."""
+    """Continue in a sibling, which processes of another container can see. Raises Error."""
     error = lib.pyr_cross(orders.sync)
     if error < 0:
         raise Error(
@@ -265,7 +267,7 @@ def _cross(orders: Orders) -> None:
 
 
 def _run(orders: Orders, array: "Any", steps: "list[Step]") -> None:
-    """Have the stub carry out `steps`, of which `array` has been made. Raises Error."""
+    """Let the stub carry out `steps`; `array` has them in its form. Raises Error."""
     done = lib.pyr_run(orders.stub, array, len(steps))
     if done != len(steps):
         error, stub = ffi.errno, orders.stub
@@ -273,9 +275,10 @@ def _run(orders: Orders, array: "Any", steps: "list[Step]") -> None:
 
 
 def _close_the_rest(orders: Orders) -> None:
-    """Close every descriptor but stdio, the caller's preserved ones and our few: none may lead out of the container.
+    """Close all descriptors but stdio, the preserved ones and those of init: none may lead out of the container.
 
-    Before the working directory is entered and the program looked up, because both may name /proc/self/fd/N.
+    This is done before the working directory is entered and the program is looked up, because both paths may be
+    /proc/self/fd/N.
     """
     stub = orders.stub
     base = 3 + orders.preserve_fds
@@ -283,7 +286,7 @@ def _close_the_rest(orders: Orders) -> None:
     descriptors = {"sync": orders.sync, "gate": orders.gate, "listener": listener, "terminal": stub.terminal}
     descriptors["stdout"], descriptors["stderr"] = orders.hook_files
     kept = {name: fd for name, fd in descriptors.items() if fd >= 0}
-    # First out of each other's way, then down to the lowest places.
+    # First to numbers above all targets, so that no target is in use; then down to the lowest free numbers.
     apart = [os.call(fcntl.fcntl, fd, fcntl.F_DUPFD_CLOEXEC, base + len(kept)) for fd in kept.values()]
     for place, fd in enumerate(apart, base):
         os.dup2(fd, place, inheritable=False)
@@ -312,7 +315,7 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
     if not plan.execute:
         raise Error("cannot start the container", "it has no process", pointer="/process", clause="runtime.md#start")
     if plan.hooks["startContainer"]:
-        # These are the container's own files, run on its behalf: under its filter.
+        # These hooks are files of the container, so they run under its filter.
         _load(orders)
         from pyruntime.protocol import hooks
 
@@ -323,7 +326,7 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
 
 
 def _environment(orders: Orders) -> "list[str]":
-    """Return the environment of the program, as pyr_prepare has completed it."""
+    """Return the environment of the program, after pyr_prepare has completed it."""
     env = orders.execution.env
     entries: list[str] = []
     while env[len(entries)] != ffi.NULL:
@@ -332,7 +335,7 @@ def _environment(orders: Orders) -> "list[str]":
 
 
 def _load(orders: Orders) -> None:
-    """Enforce Landlock and load the filter, without executing anything. Raises Error."""
+    """Enforce Landlock and load the filter, but execute nothing. Raises Error."""
     raw = orders.execution.filter
     raw.ruleset = orders.stub.restriction
     result = lib.pyr_filter(raw)
@@ -343,7 +346,7 @@ def _load(orders: Orders) -> None:
 
 
 def _accept(gate: int) -> int:
-    """Return the connection of a `start`; who connects and says nothing only asked whether we still wait."""
+    """Return the connection of a `start`. A connection without a message only checks whether init still waits."""
     while True:
         connection = lib.pyr_accept(gate)
         if connection < 0:

@@ -1,1 +1,1 @@
-"""The messages between the host and the container's process, and the work that both of them do."""
+"""The messages between the host and the container's process, and the work that both sides do."""

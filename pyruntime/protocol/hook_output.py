@@ -6,9 +6,9 @@ from pyruntime.plan import annotations
 
 
 def open_files(state: "dict[str, object]") -> "tuple[int, int]":
-    """Return descriptors for stdout and stderr, -1 for one that no annotation names; the caller owns them.
+    """Return descriptors for stdout and stderr, which the caller owns; -1 for one that no annotation names.
 
-    The files are made where they are missing, and appended to. Raises Error.
+    Missing files are created; output is appended. Raises Error.
     """
     found = state.get("annotations")
     assert isinstance(found, dict)

@@ -16,7 +16,7 @@ _OUTPUT_LIMIT = 4096
 _KILL = 9
 NOWHERE = (-1, -1)
 
-# Of what a service manager tells the runtime (sd_listen_fds(3)): the sockets it speaks of are not the hooks'.
+# Variables of a service manager (sd_listen_fds(3)) for the runtime: hooks do not get the sockets that they describe.
 _OURS = frozenset(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
 
 
@@ -28,7 +28,7 @@ def run(
 ) -> None:
     """Run the hooks of `steps` one after the other with `state` on stdin. Raises Error at the first that fails.
 
-    inherited  the environment of hooks that have none of their own, NAME=VALUE; without it this process's
+    inherited  the environment of hooks without an `env`, as NAME=VALUE; without it that of this process
 
     Upholds runtime.md#lifecycle/prestart, runtime.md#lifecycle/create-runtime, runtime.md#lifecycle/create-container.
     """
@@ -42,10 +42,10 @@ def run_one(
     files: "tuple[int, int] | None" = None,
     inherited: "list[str] | None" = None,
 ) -> None:
-    """Run one hook to its end. Raises Error when it cannot be started, fails, or outlives its timeout (seconds).
+    """Run one hook to its end. Raises Error when it cannot be started, fails, or exceeds its timeout (seconds).
 
     files  descriptors for its stdout and stderr, -1 for none; without them they are opened as annotations in `state`
-           say (protocol/hook_output.py). What goes nowhere else is part of the error when the hook fails.
+           say (protocol/hook_output.py). Output that goes to no file is part of the error if the hook fails.
 
     Upholds runtime.md#lifecycle/prestart-fails, runtime.md#lifecycle/create-runtime-fails,
     runtime.md#lifecycle/create-container-fails, config.md#posix-platform-hooks/prestart-path,
@@ -55,7 +55,7 @@ def run_one(
     config.md#posix-platform-hooks/state-on-stdin.
     """
     if files is None and state.get("annotations"):
-        # Only on the host: init has its files, and imports nothing.
+        # Only on the host: init passes `files`, and cannot import.
         from pyruntime.protocol import hook_output
 
         files = hook_output.open_files(state)
@@ -65,7 +65,7 @@ def run_one(
             hook_output.close(files)
     path, timeout = step.args["path"], step.args["timeout"]
     doing = f"{step.args['kind']} hook {path} failed"
-    # Files instead of pipes: a hook that does not read its stdin, or leaves a daemon with its stdout, holds up nobody.
+    # Files instead of pipes: a hook that does not read stdin, or a daemon of it that keeps stdout, cannot block us.
     stdin = os.memfd_create("state", os.MFD_CLOEXEC)
     output = os.memfd_create("output", os.MFD_CLOEXEC)
     if log.events is not None:
@@ -103,7 +103,7 @@ def _spawn(step: "Step", inherited: "list[str] | None", stdin: int, stdout: int,
         for entry in env:
             name, _, value = entry.partition("=")
             environment[name] = value
-    # The caller's descriptors are for the container's program, if for anybody; execute.py gives it those.
+    # Only the container's program may get the caller's descriptors.
     lib.pyr_close_range(3, 0xFFFFFFFF, 1)
     return os.posix_spawn(
         step.args["path"],

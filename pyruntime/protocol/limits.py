@@ -1,4 +1,4 @@
-"""Sets, from the host, what the container's process may not set itself: limits, OOM score, scheduler
+"""Sets, from the host, what the container's process has no right to set itself: limits, OOM score, scheduler
 (config.md#posix-process, #linux-process)."""
 
 from pyruntime._stub import lib
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def apply(pid: int, steps: "list[Step]", preserve_fds: int) -> None:
     """Carry out steps of Plan.limits on process `pid`. Raises Error that names the property.
 
-    preserve_fds  how many descriptors of the caller's the process has
+    preserve_fds  how many descriptors of the caller the process has
 
     Upholds config.md#posix-process/rlimit-getrlimit, config.md#linux-process/oom-score-kept.
     """
@@ -46,7 +46,7 @@ def _oom_score_adj(pid: int, step: "Step") -> None:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            # Lowering it takes privilege; leaving it where it is does not.
+            # Lowering the score needs a privilege; keeping it needs none.
             if int(os.read(fd, 32)) != step.args["value"]:
                 os.pwrite(fd, str(step.args["value"]).encode(), 0)
         finally:

@@ -1,4 +1,4 @@
-"""What goes wrong in the child, for the host: the stub's reports and init's own (`enum message`, csrc/stub/plan.h)."""
+"""Messages between host and child, and the errors that the host makes of them (`enum message`, csrc/stub/plan.h)."""
 
 import errno
 import sys
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 
-# The stub's are lib.MESSAGE_*; Python's init alone says FAILED.
+# The stub's kinds are lib.MESSAGE_*; only init in Python sends FAILED.
 FAILED = b"F"
 MOUNTED, WAITS, GO = bytes([lib.MESSAGE_MOUNTED]), bytes([lib.MESSAGE_WAITS]), bytes([lib.MESSAGE_GO])
 STEP = bytes([lib.MESSAGE_STEP])
 STEP_SIZE = ffi.sizeof("struct message_step")
 READY, EXECUTES = bytes([lib.MESSAGE_READY]), bytes([lib.MESSAGE_EXECUTES])
-# It follows FAILED, whose JSON has no such byte: on a stream nothing else tells where that ends.
+# It follows FAILED. The JSON of that has no such byte, so on a stream this byte marks its end.
 PROGRAM = bytes([lib.MESSAGE_PROGRAM])
-# Events for --debug and --trace: init's, and the stub's.
+# Events for --debug and --trace: those of init, and those of the stub.
 TOLD, MARK = b"D", bytes([lib.MESSAGE_MARK])
 
-# Characters of one field; JSON may take twelve bytes for each, and a message has 65536.
+# Characters of one field. JSON may need twelve bytes for each, and a message has at most 65536 bytes.
 _LIMIT = 1000
 _FIELDS = ("doing", "reason", "pointer", "clause", "call", "errno", "advice", "log", "log_of")
 
 
 def encode_error(error: Error, plan: "Plan") -> bytes:
-    """Return `error` as the message of a child that fails; what is too long for one message is cut.
+    """Return `error` as the message of a child that fails; fields that are too long for one message are cut.
 
-    A step of `plan` goes by its number: the host has the same plan, and the words for it.
+    A step of `plan` is sent as its number, because the host has the same plan.
     """
     fields = {name: _short(getattr(error, name)) for name in _FIELDS}
     fields["step"] = next((index for index, step in enumerate(plan.steps()) if step is error.step), error.step)
@@ -46,7 +46,7 @@ def _short(value: object) -> object:
 
 
 def decode_error(message: bytes, plan: "Plan | None" = None) -> Error:
-    """Return the Error that `encode_error` made a message of; without the plan, its step goes without words."""
+    """Return the Error that `encode_error` encoded; without the plan, the Error has no step."""
     try:
         fields = jsonio.loads(message[1:].decode())
         assert isinstance(fields, dict) and isinstance(fields["errno"], int)
@@ -55,11 +55,11 @@ def decode_error(message: bytes, plan: "Plan | None" = None) -> Error:
             fields["step"] = list(plan.steps())[fields["step"]] if plan is not None else ""
         return Error(fields.pop("doing"), fields.pop("reason"), **fields)
     except (ValueError, LookupError, TypeError, AssertionError):
-        # Who may trace it may speak for it.
+        # A process that may trace the child can send such a message.
         return Error("the container's process failed", "its message makes no sense")
 
 
-# Operation -> what could not be done, in the words of the field.
+# Operation -> text that says what could not be done.
 _DOING = {
     "root": "cannot take the root filesystem {source}",
     "mount": "cannot mount {fstype} at {path}",
@@ -102,7 +102,7 @@ _DOING = {
     "seccomp": "cannot load the seccomp filter",
 }
 
-# The same where one call of several says it better.
+# The same for a single call of an operation with several, where that is more exact.
 _DOING_BY_CALL = {
     ("console", "sendmsg"): "cannot send the terminal over the console socket",
     ("setsid", "ioctl(TIOCSCTTY)"): "cannot get the controlling terminal",
@@ -129,7 +129,7 @@ _REASONS = {
     "chdir": {errno.EXDEV: "it is outside of the container"},
 }
 
-# Operation -> errno, 0 for any other -> what helps, or what the kernel lacks then.
+# Operation -> errno, 0 for any other -> a remedy, or what the kernel lacks.
 _ADVICE = {
     "keyring": {
         0: "keep the caller's keyring with --no-new-keyring",
@@ -201,7 +201,7 @@ def step_error(step: "Step", error: int, call: str, text: str) -> Error:
 
 
 def _not_executed(step: "Step", error: int, call: str, text: str) -> Error:
-    """Return the Error for a program that cannot be executed; `text` is its path, or why nobody tried."""
+    """Return the Error for a program that cannot be executed; `text` is its path, or why execve was not called."""
     program = step.args["argv"][0]
     named = "/" in program or call
     words = program.split() if not call and error == errno.ENOENT else []
@@ -231,12 +231,12 @@ def _not_limited(step: "Step", error: int) -> Error:
 
 
 def _why(step: "Step") -> str:
-    """Say why the kernel does not permit a limit: getrlimit(2) has two reasons."""
+    """Return why the kernel does not permit a limit; getrlimit(2) has two reasons."""
     if step.args["resource"] == _NOFILE:
         try:
             fd = os.open(_NR_OPEN, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            most = step.args["hard"]  # the container's /proc need not be there; it is the host that raises limits
+            most = step.args["hard"]  # the container may have no /proc; the host, which raises limits, has one
         else:
             most = int(os.read(fd, 32))
             os.close(fd)
@@ -260,12 +260,12 @@ def failure(plan: "Plan", where: int, index: int, error: int, call: str, text: s
     steps = getattr(plan, _LISTS.get(where, "execute"))
     if where == lib.LIST_FILTER:
         return not_loaded(plan, call, error)
-    if where in (lib.LIST_BUILD, lib.LIST_ENTER):  # exec has no steps to enter a root
+    if where in (lib.LIST_BUILD, lib.LIST_ENTER):  # exec has no `enter` steps
         steps = [*steps, *plan.labels]
     elif where == lib.LIST_PROCESS:
         steps = [*steps, *plan.landlock]
     if not 0 <= index < len(steps):
-        # Who may trace it may speak for it.
+        # A process that may trace the child can send such a message.
         return Error("the container's process failed", "its message makes no sense")
     return step_error(steps[index], error, call, text)
 
@@ -274,19 +274,19 @@ def not_loaded(plan: "Plan", call: str, error: int) -> Error:
     """Return the Error for a filter or a ruleset that `call` refused with errno `error`."""
     steps = plan.landlock[-1:] if call == "landlock_restrict_self" else plan.filter
     if not steps:
-        # Who may trace it may speak for it.
+        # A process that may trace the child can send such a message.
         return Error("the container's process failed", "its message makes no sense")
     return step_error(steps[0], error, call, "")
 
 
 def stub_error(plan: "Plan", stub: "Any") -> Error:
-    """Return the Error for the failure that `stub` tells of, with ffi.errno."""
+    """Return the Error for the failure that is recorded in `stub`, with ffi.errno."""
     error = ffi.errno
     return failure(plan, stub.failed_list, stub.failed_index, error, text_of(stub.call), text_of(stub.text))
 
 
 def text_of(pointer: "Any") -> str:
-    """Return a string of C."""
+    """Return a C string as str; "" for NULL."""
     return os.fsdecode(ffi.string(pointer)) if pointer != ffi.NULL else ""
 
 
@@ -306,7 +306,7 @@ class Report:
         self.text = text_of(raw.text)
 
 
-# Kind of a message -> what it says.
+# Kind of a message -> its meaning.
 _SAID = {
     lib.MESSAGE_MAPS: "waits for its id maps",
     lib.MESSAGE_PID: "pid",
@@ -322,7 +322,7 @@ _SAID = {
 
 
 def _named(message: bytes) -> str:
-    """Return which message it is, for people."""
+    """Return the name of a message, for people."""
     if not message:
         return "end of the connection"
     return f"{chr(message[0])} ({_SAID.get(message[0], 'unknown')})"
@@ -335,16 +335,16 @@ def received(message: bytes) -> None:
 
 
 def told(message: bytes, steps: "list[Step]") -> bool:
-    """Take an event of the container's process; tell whether `message` is one. Only with --debug or --trace.
+    """Record an event of the container's process; return whether `message` is one. Only with --debug or --trace.
 
-    steps  those that have numbers (engine/child/step_array.py)
+    steps  the steps that have numbers (engine/child/step_array.py)
     """
     if log.events is None or message[:1] not in (TOLD, MARK):
         return False
     if message[:1] == TOLD:
         log.events.told(message)
         return True
-    # struct message_mark. Not by cffi, which takes longer than many a step.
+    # struct message_mark. Decoded without cffi, which takes longer than many steps do.
     order = sys.byteorder
     number = int.from_bytes(message[4:8], order)
     begin, end = int.from_bytes(message[8:16], order), int.from_bytes(message[16:24], order)
@@ -364,9 +364,9 @@ _STAGES = {
 
 
 def read(sync: int) -> bytes:
-    """Return the next message, b"" when nobody is left to send one. Raises Error.
+    """Return the next message, b"" if the other side has closed the connection. Raises Error.
 
-    On a socket that has a patience (csrc/stub/sockets.c) it raises BlockingIOError at the end of that.
+    On a socket with a timeout (csrc/stub/sockets.c) it raises BlockingIOError when that is over.
     """
     try:
         return os.read(sync, 65536)
@@ -379,7 +379,7 @@ def read(sync: int) -> bytes:
 
 
 def send(sync: int, message: bytes) -> bool:
-    """Send `message`; False when nobody is there to read it. Raises Error where it cannot be sent."""
+    """Send `message`; return False if the other side has closed the connection. Raises Error if it cannot be sent."""
     if log.events is not None:
         log.events.note(f"message {_named(message)}, sent")
     result = lib.pyr_send(sync, message, len(message))

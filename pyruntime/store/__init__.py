@@ -1,1 +1,1 @@
-"""State on disk: one directory a container below the state root (runtime.md#state)."""
+"""State on disk: one directory per container below the state root (runtime.md#state)."""

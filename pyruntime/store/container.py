@@ -1,16 +1,16 @@
 """One container's directory: its state file, its lock, its start gate.
 
-ROOT/ID/            locked with flock(2) by whoever changes the container
-ROOT/ID/first.json  the state as it was before anything was made: the container's until there is a state.json, and what
-                    `delete --force` goes by where that is damaged
-ROOT/ID/state.json  the state since the container is created; appears as a whole, never written in place
-ROOT/ID/config.json the configuration as it was at create
-ROOT/ID/holder      who has the lock and runs hooks meanwhile
-ROOT/ID/start.sock  the start gate: the container's init listens here from `created` until it executes the
-                    program, and only then. Connecting is how `start` lets it go on, and being connectable *is* the
-                    status `created`: there is no note of it that could be wrong after a crash.
+ROOT/ID/            locked with flock(2) by the process that changes the container
+ROOT/ID/first.json  the state before anything was made: valid until there is a state.json, and used by
+                    `delete --force` if that is damaged
+ROOT/ID/state.json  the state since the container is created; replaced as a whole, never written in place
+ROOT/ID/config.json the configuration at create
+ROOT/ID/holder      the process that holds the lock while hooks run
+ROOT/ID/start.sock  the start gate: init listens here from `created` until it executes the program, and only then.
+                    `start` connects to let init continue. The container is `created` if the gate accepts connections,
+                    so no stored status can be wrong after a crash.
 
-One file, though long: every verb needs nearly all of it, and each module that a verb loads is time.
+The file is long, because every verb needs nearly all of it, and loading another module takes time.
 """
 
 import errno
@@ -35,7 +35,7 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OF_IDS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
-# What malloc(3) takes from the heap; more would be a mapping of its own.
+# malloc(3) takes this from the heap; a larger block would be a mapping of its own.
 _CHUNK = 1 << 16
 
 
@@ -46,7 +46,7 @@ def _beside(name: str) -> str:
 def check_id(container_id: str) -> None:
     """Raise Error unless `container_id` can name a container: a plain file name without control characters.
 
-    The spec leaves the form to the runtime (runtime.md#create); this is runc's set.
+    The spec does not define the form of ids (runtime.md#create); this is runc's set of characters.
 
     Upholds runtime.md#create/id-taken-or-invalid.
     """
@@ -68,7 +68,7 @@ def check_id(container_id: str) -> None:
 
 
 class Container:
-    """A container's directory, open. `close` when done; the lock goes with it."""
+    """The open directory of a container. Call `close` when done; this also releases the lock."""
 
     __slots__ = ("container_id", "fd", "noted", "path")
 
@@ -79,14 +79,14 @@ class Container:
         self.noted = False
 
     def close(self) -> None:
-        """Let go of the directory and of its lock."""
+        """Close the directory; this releases its lock."""
         if self.fd >= 0:
             self._forget()
             os.close(self.fd)
             self.fd = -1
 
     def release(self) -> None:
-        """Let go of the lock; the directory stays open."""
+        """Release the lock; the directory stays open."""
         self._forget()
         os.call(fcntl.flock, self.fd, fcntl.LOCK_UN)
 
@@ -104,13 +104,13 @@ class Container:
         self.close()
 
     def lock(self) -> None:
-        """Wait until nobody else changes this container. Raises Error when it was deleted meanwhile."""
+        """Take the lock; wait while another process has it. Raises Error if the container was deleted meanwhile."""
         os.call(fcntl.flock, self.fd, fcntl.LOCK_EX)
         if os.fstat(self.fd).st_nlink == 0:
             raise _unknown(self.container_id)
 
     def hold(self) -> None:
-        """Take the lock for work that may last, because of hooks: `delete --force` may end it (lock_holder.py)."""
+        """Take the lock for work that may take long because of hooks: `delete --force` may kill it (lock_holder.py)."""
         self.lock()
         from pyruntime.store import lock_holder
 
@@ -118,7 +118,7 @@ class Container:
         self.noted = True
 
     def try_lock(self) -> bool:
-        """Tell whether the lock was free, and take it then."""
+        """Take the lock if it is free; return whether it was."""
         try:
             os.call(fcntl.flock, self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -126,16 +126,16 @@ class Container:
         return True
 
     def is_being_created(self) -> bool:
-        """Tell whether its creator is at work, whom `lock` would wait for; otherwise the lock may have been taken."""
+        """Tell whether its `create` still runs, for which `lock` would wait; if not, this may have taken the lock."""
         if self.try_lock():
             return False
         state = self.read()
         return state is not None and state["status"] == "creating"
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Put `content` at `name`, as a whole or not at all.
+        """Write `content` to the file `name`, completely or not at all.
 
-        Not synced to a disk: the containers of before a reboot are gone with what their state says.
+        The file is not synced to the disk: after a reboot the containers, and what their state names, are gone.
         """
         self._write_beside(name, content)
         self._rename_over(name)
@@ -161,14 +161,14 @@ class Container:
         self.put()
 
     def prepare(self, state: "StateFile") -> None:
-        """Write what will be state.json with `put`. Raises Error when it cannot be written."""
+        """Write the file that `put` makes state.json. Raises Error when it cannot be written."""
         try:
             self._write_beside(_STATE, jsonio.dumps(state).encode())
         except OSError as error:
             raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
 
     def put(self) -> None:
-        """Replace state.json by what `prepare` wrote. Raises Error."""
+        """Replace state.json by the file that `prepare` wrote. Raises Error."""
         try:
             self._rename_over(_STATE)
         except OSError as error:
@@ -177,8 +177,8 @@ class Container:
     def begin(self, state: "StateFile") -> None:
         """Write the state of a container that is being created. Raises Error when it cannot be written.
 
-        Not as a state.json that is replaced later: many a file system sends to the disk at once what replaces a file by
-        its name, and waits for the disk when it is removed.
+        It is not a state.json that is replaced later, because many file systems write a file to the disk at once if it
+        replaces another one by rename, and wait for the disk when it is removed.
         """
         try:
             self.write_file(_FIRST, jsonio.dumps(state).encode())
@@ -186,7 +186,7 @@ class Container:
             raise Error(f"cannot write {self.path}/{_FIRST}", errno=error.errno or 0) from None
 
     def read_first(self) -> "StateFile | None":
-        """Return the state as `begin` wrote it: all that may have been made, but no process. None when unreadable."""
+        """Return the state that `begin` wrote: all that may have been made, but no process. None if it is unreadable."""
         try:
             return self._read(_FIRST, of_any_version=True)
         except Error:
@@ -215,9 +215,9 @@ class Container:
         return _parse_state(f"{self.path}/{name}", self.container_id, content, of_any_version)
 
     def keep_config(self, document: bytes) -> None:
-        """Keep the configuration of create: later changes of the bundle change nothing (runtime.md#lifecycle).
+        """Store the configuration of create: later changes of the bundle have no effect (runtime.md#lifecycle).
 
-        Nobody reads it before state.json says that the container is created. Raises Error when it cannot be written.
+        No verb reads it before state.json says that the container is created. Raises Error when it cannot be written.
 
         Upholds runtime.md#lifecycle/config-read-once.
         """
@@ -231,7 +231,7 @@ class Container:
         self.write_file(_CONFIG, jsonio.dumps(config).encode())
 
     def read_config(self) -> "Config":
-        """Return the configuration as it was at create. Raises Error when it is damaged."""
+        """Return the configuration that `create` stored. Raises Error when it is damaged."""
         try:
             fd = os.open(_CONFIG, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
             content = b""
@@ -240,12 +240,12 @@ class Container:
                     content += chunk
             finally:
                 os.close(fd)
-            return jsonio.loads(content.decode())  # type: ignore[return-value]  # what is kept was checked
+            return jsonio.loads(content.decode())  # type: ignore[return-value]  # it was checked before it was stored
         except (OSError, ValueError) as error:
             raise Error(f"cannot read {self.path}/{_CONFIG}", str(error)) from None
 
     def gate(self) -> str:
-        """Return a path of the start gate that is short enough for a socket's address, however long the root is."""
+        """Return a path of the start gate that fits into a socket's address, however long the path of the root is."""
         return f"/proc/self/fd/{self.fd}/{_GATE}"
 
     def listen(self) -> int:
@@ -256,14 +256,14 @@ class Container:
         return sock
 
     def connect(self) -> int:
-        """Return a connection to the waiting init, which the caller owns, or -1 when none waits."""
+        """Return a connection to the waiting init, which the caller owns, or -1 if no init waits."""
         sock = lib.pyr_connect(self.gate().encode())
         if sock < 0 and -sock not in (errno.ECONNREFUSED, errno.ENOENT):
             raise Error("cannot reach the container's init", errno=-sock)
         return max(sock, -1)
 
     def waits_for_start(self) -> bool:
-        """Tell whether init listens at the gate; a connection without a word changes nothing there."""
+        """Tell whether init listens at the gate; a connection without a message has no effect there."""
         sock = self.connect()
         if sock < 0:
             return False
@@ -271,36 +271,36 @@ class Container:
         return True
 
     def status(self, state: "StateFile | None") -> str:
-        """Return the status of the container with state file `state` (runtime.md#state), from what is true now.
+        """Return the status of the container with state file `state`, computed from the system (runtime.md#state).
 
         Upholds runtime.md#state/status, runtime.md#state/status-extra-values.
         """
         if state is None or state["status"] == "creating":
-            # The creator holds the lock as long as it lives.
+            # The creating process holds the lock until it exits.
             probe = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             with Container(self.path, self.container_id, probe) as other:
                 return "stopped" if other.try_lock() else "creating"
         flags = process.flags(state["pid"], state["start_time"])
         if flags < 0:
             return "stopped"
-        # Before the gate, where a frozen init does not answer.
+        # Checked before the gate, because a frozen init does not answer there.
         if _paused(state):
             return "paused"
-        # CRIU's processes have executed nothing either: the gate tells them from init.
+        # Processes that CRIU made have executed nothing either: the gate distinguishes them from init.
         if not flags & process.NEVER_EXECUTED:
             return "running"
         if self.waits_for_start():
             return "created"
-        # Who was killed while it waited closes the gate, and takes a moment to end.
+        # An init that is killed while it waits closes the gate some time before it has ended.
         return "stopped" if process.is_killed(state["pid"]) else "running"
 
     def check_process(self, state: "StateFile") -> None:
-        """Raise Error unless init is still the process that `state` names; call it while a pidfd holds that."""
+        """Raise Error unless init is still the process of `state`; to be called after a pidfd of it is opened."""
         if not process.alive(state["pid"], state["start_time"]):
             raise Error(f"container {self.container_id!r} has just ended", clause="runtime.md#state")
 
     def remove(self) -> None:
-        """Remove the directory with what pyruntime put into it; the id is free afterwards."""
+        """Remove the directory with the files that pyruntime wrote into it; then the id is free."""
         for name in os.listdir(self.fd):
             try:
                 os.unlink(name, dir_fd=self.fd)
@@ -311,12 +311,12 @@ class Container:
         os.rmdir(self.path)
 
 
-# Hierarchy -> the file of its freezer, and what that holds as long as nothing is frozen.
+# Hierarchy -> the file of its freezer, and the content of that while nothing is frozen.
 _FREEZERS = {"": ("cgroup.freeze", b"0"), "freezer": ("freezer.state", b"THAWED")}
 
 
 def _paused(state: "StateFile") -> bool:
-    """Tell whether init is frozen, by a group of the container or, where it has made some, by one below."""
+    """Tell whether init is frozen, by a group of the container or by a group that the container made below."""
     paths = state["cgroup"].get("paths") or {}
     own = {name: paths[name] for name in _FREEZERS if paths.get(name)}
     if any(_freezes(directory, *_FREEZERS[name]) for name, directory in own.items()):
@@ -342,7 +342,7 @@ def _freezes(directory: str, file: str, thawed: bytes) -> bool:
 
 
 def _has_groups(directory: str) -> bool:
-    """Tell whether there are groups below: a directory has a link for each, beside its name and its own "."."""
+    """Tell whether there are groups below: a directory has a link for each, besides its name and its own "."."""
     try:
         return os.stat(directory).st_nlink > 2
     except OSError:
@@ -367,7 +367,7 @@ def _parse_state(path: str, container_id: str, content: bytes, of_any_version: b
 
 
 class Unknown(Error):
-    """There is no such container, or not any more."""
+    """The container does not exist, or not any more."""
 
 
 def _unknown(container_id: str) -> Unknown:
@@ -399,7 +399,7 @@ def create(root: str, container_id: str) -> Container:
     except OSError as error:
         from pyruntime.store import lock_holder
 
-        # Not `remove`, which needs a descriptor more to list what is there.
+        # Not `remove`, which needs one more descriptor to list the directory.
         lock_holder.forget(fd)
         os.rmdir(path)
         container.close()
@@ -410,8 +410,8 @@ def create(root: str, container_id: str) -> Container:
 def open_container(root: str, container_id: str, *, to_read: bool = False) -> Container:
     """Open the directory of an existing container, without its lock. Raises Error when there is none.
 
-    to_read  only to tell about it: what the state says is not acted upon. Otherwise a directory of another user is
-             refused: its state file names processes to signal, files to write and hooks to run with our rights
+    to_read  the caller only reads the state. Otherwise a directory of another user is refused, because its state file
+             names processes to signal, files to write and hooks to run with the caller's rights
 
     Upholds runtime.md#scope-of-a-container/creator-can-operate, runtime.md#query-state/unknown-container.
     """

@@ -30,16 +30,16 @@ def forget(directory: int) -> None:
 
 
 def evict(directory: int) -> None:
-    """End the noted process and what it has begun: its hooks, and an init that is not the container's yet.
+    """Kill the recorded process and its descendants: its hooks, and an init that is not complete yet.
 
-    Does nothing when nobody is noted, or the process has ended by itself.
+    Does nothing if no process is recorded, or if it has ended by itself.
     """
     pid, started = _noted(directory)
     pidfd = lib.pyr_pidfd_open(pid) if pid else -1
     if pidfd < 0:
         return
     try:
-        # Looked at while the pidfd holds the process, so that no other can have its pid.
+        # Checked after the pidfd is opened, so that no other process can have this pid.
         if not process.alive(pid, started):
             return
         descendants = _descendants(pid)
@@ -55,7 +55,7 @@ def evict(directory: int) -> None:
 
 
 def _noted(directory: int) -> "tuple[int, int]":
-    """Return pid and start time of the noted process, 0 without a note, or with half of one."""
+    """Return pid and start time of the recorded process; 0 and 0 without a record, or with an incomplete one."""
     try:
         fd = os.open(_NOTE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _noted(directory: int) -> "tuple[int, int]":
 
 
 def _descendants(pid: int) -> "list[tuple[int, int]]":
-    """Return pid and start time of the children of `pid`, of theirs, and so on."""
+    """Return pid and start time of all descendants of `pid`."""
     found: list[tuple[int, int]] = []
     waiting = [pid]
     while waiting:
@@ -77,7 +77,7 @@ def _descendants(pid: int) -> "list[tuple[int, int]]":
             with open(f"/proc/{parent}/task/{parent}/children", "rb") as file:
                 children = [int(word) for word in file.read().split()]
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended; or the kernel has no such list
+            continue  # the process has ended, or the kernel has no such file
         found += [(child, process.start_time(child)) for child in children]
         waiting += children
     return found

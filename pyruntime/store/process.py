@@ -1,4 +1,4 @@
-"""Checks that a pid still belongs to the process that we made, by its start time: pids are reused (proc(5))."""
+"""Checks by the start time that a pid still belongs to the same process, because pids are reused (proc(5))."""
 
 from pyruntime.base import lean_os as os
 
@@ -41,9 +41,9 @@ def is_killed(pid: int) -> bool:
 
 
 def has_executed(pid: int, started: int | None = None) -> bool | None:
-    """Tell whether process `pid` has executed a program since it was made; None when somebody has waited for its end.
+    """Tell whether process `pid` has executed a program since it was made; None if it does not exist any more.
 
-    started  its start time, where others wait for it
+    started  its start time, to be given if another process can reap it, so that the pid can be reused
     """
     fields = _stat_fields(pid)
     if not fields or started not in (None, int(fields[19])):
@@ -52,7 +52,7 @@ def has_executed(pid: int, started: int | None = None) -> bool | None:
 
 
 def wait_status(pid: int) -> int:
-    """Return the wait status of process `pid`, which has ended (waitpid(2)); 0 where the kernel does not show it."""
+    """Return the wait status of process `pid`, which has ended (waitpid(2)); 0 if the kernel does not show it."""
     fields = _stat_fields(pid)
     return int(fields[49]) if fields and len(fields) > 49 else 0
 
@@ -64,7 +64,7 @@ def start_time(pid: int) -> int:
 
 
 def flags(pid: int, started: int) -> int:
-    """Return the kernel's flags of the process that had `pid` and start time `started`; -1 where it has ended."""
+    """Return the kernel's flags of the process that had `pid` and start time `started`; -1 if it has ended."""
     fields = _stat_fields(pid) if pid > 0 else None
     return int(fields[6]) if fields and int(fields[19]) == started and fields[0] not in (b"Z", b"X") else -1
 

@@ -1,4 +1,4 @@
-"""Removing a directory in a container's directory: the one of its notify socket (engine/caller/notify_socket.py)."""
+"""Removes a directory in a container's directory: the one of its notify socket (engine/caller/notify_socket.py)."""
 
 from pyruntime.base import lean_os as os
 
@@ -8,8 +8,8 @@ _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def remove(name: str, parent: int) -> None:
     """Remove the directory `name` below the descriptor `parent` with all in it. Raises OSError.
 
-    The container may have written there, so nothing in it is followed. A tree may be deeper than a path is long, and
-    than there are descriptors: a directory below one of the first level is moved to that level, until there is none.
+    The container may have written there, so no link in it is followed. The tree may be too deep for a path or for the
+    limit of descriptors: so each directory of the second level is moved to the first level, until there is none.
     """
     top = os.open(name, _FLAGS, dir_fd=parent)
     try:
@@ -33,7 +33,7 @@ def remove(name: str, parent: int) -> None:
 
 
 def _unlinked(name: str, directory: int) -> bool:
-    """Remove what is not a directory; False where it is one."""
+    """Remove the file `name`; return False if it is a directory."""
     try:
         os.unlink(name, dir_fd=directory)
     except IsADirectoryError:
@@ -42,7 +42,7 @@ def _unlinked(name: str, directory: int) -> bool:
 
 
 def _free(number: int, directory: int) -> str:
-    """Return a name that nothing has: one that the container has chosen is longer by a dot each time."""
+    """Return a name that is not in use: dots are added to `number` while the container has a file of that name."""
     name = f"{number}"
     while _is_there(name, directory):
         name += "."

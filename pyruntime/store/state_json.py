@@ -1,4 +1,4 @@
-"""The shape of a state.json that this runtime wrote: what every verb after create may rely on."""
+"""Checks the shape of a state.json that this runtime wrote, so that every verb after create can rely on it."""
 
 from pyruntime.base import lean_os as os
 
@@ -11,7 +11,7 @@ _INT64 = 2**63
 
 
 def misfit(state: "dict[str, object]") -> str:
-    """Return the name of the first member of `state` that is missing or wrong, "" where there is none."""
+    """Return the name of the first member of `state` that is missing or wrong, "" if there is none."""
     for name, fits in _MEMBERS.items():
         if name not in state:
             if name not in _LATER:
@@ -26,7 +26,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_path(value: object) -> bool:
-    """Tell whether `value` can be given to the kernel as a path; it may be empty where there is none."""
+    """Tell whether `value` can be given to the kernel as a path; it may be empty if there is none."""
     if type(value) is not str or "\0" in value:
         return False
     try:
@@ -41,7 +41,7 @@ def _is_bool(value: object) -> bool:
 
 
 def _is_keyring(value: object) -> bool:
-    """Tell whether `value` is a name, or as in older files whether there is a keyring."""
+    """Tell whether `value` is a name, or a boolean as in older files."""
     return _is_text(value) or _is_bool(value)
 
 
@@ -80,18 +80,18 @@ def _is_cgroup(value: object) -> bool:
 
 
 def _is_intel_rdt(value: object) -> bool:
-    """See IntelRdt.record; empty where the container has no group."""
+    """See IntelRdt.record; empty if the container has no group."""
     if type(value) is not dict or not value:
         return value == {}
     return all(_are(_is_path, value.get(name)) for name in ("tasks", "remove"))
 
 
 def _is_root_mount(value: object) -> bool:
-    """See RootMount of spec/json_types.py; null where there is none."""
+    """See RootMount of spec/json_types.py; null if there is none."""
     if type(value) is not dict:
         return value is None
     paths, numbers = ("path", "namespace"), ("inode", "below")
-    root = value.get("root", [0, 0])  # which states of before have not
+    root = value.get("root", [0, 0])  # older states do not have it
     return (
         all(_is_path(value.get(name)) for name in paths)
         and all(_is_number(value.get(name)) for name in numbers)
@@ -132,5 +132,5 @@ _MEMBERS: "dict[str, Callable[[object], bool]]" = {
     "keyring": _is_keyring,
 }
 
-# Members that came after the others; who reads them knows what their absence means.
+# Members that were added later; the code that reads them handles their absence.
 _LATER = frozenset(["root_mount", "intel_rdt", "keyring"])
