@@ -1,4 +1,4 @@
-"""A place for a process of exec where the container has arranged its groups itself. Loaded only then."""
+"""Finds the group for a process of exec if the container has arranged its groups itself. Loaded only then."""
 
 from pyruntime.cgroup import walk
 from pyruntime.cgroup.cgroup import Cgroup
@@ -8,7 +8,7 @@ from pyruntime.cgroup.files import UNIFIED
 def beside(cgroup: Cgroup, pid: int) -> Cgroup:
     """Return the groups `cgroup`, but in the unified hierarchy the one at or below it that has process `pid`.
 
-    For a process that the container's own group does not take, because the container has enabled controllers for the
+    For a process that the kernel refuses in the container's own group, because the container has enabled controllers for the
     groups that it made below (cgroup-v2.rst, "No Internal Process Constraint"). The caller closes what is returned.
     """
     fd = walk.find(cgroup.unified, pid) if cgroup.unified else -1

@@ -1,8 +1,8 @@
-"""The container's control groups on this host: made, joined, watched and removed (config-linux.md#control-groups).
+"""Makes, joins, watches and removes the container's control groups on this host (config-linux.md#control-groups).
 
-The life of one: prepare(plan) looks, without changing anything, which directories are missing; `record` goes into the
-state file, so that a runtime that dies leaves a trail; make() makes them; apply() writes the limits; the new process
-joins; later open(record) finds them again, kill_all(), wait_empty() and remove() end them.
+The order of calls: prepare(plan) finds the missing directories and changes nothing; `record` is written to the state
+file, so that the groups of a killed runtime can be found; make() makes the directories; apply() writes the limits; the
+new process joins; later open(record) finds the groups again, and kill_all(), wait_empty() and remove() remove them.
 """
 
 import errno
@@ -31,8 +31,8 @@ class Cgroup:
     """The groups of one container, one in each hierarchy.
 
     paths  controller -> directory, several controllers may share one; "" is the unified hierarchy
-    made   directories that are made for this container and go with it, parents before children
-    plan   what is to be written, or None for a group found again
+    made   directories that are made for this container and removed with it, parents before children
+    plan   what is to be written, or None for groups that open() returned
     unit   the systemd unit that the group belongs to: {"name": str, "user": bool}, or None
     """
 
@@ -50,7 +50,7 @@ class Cgroup:
 
     @property
     def record(self) -> "dict[str, object]":
-        """What open() needs to find the groups again: plain JSON for the state file."""
+        """Return what open() needs to find the groups again, as JSON values for the state file."""
         record: dict[str, object] = {"paths": self.paths, "made": self.made}
         if self.unit is not None:
             record["unit"] = self.unit
@@ -58,17 +58,17 @@ class Cgroup:
 
     @property
     def directories(self) -> list[str]:
-        """Each group's directory once."""
+        """Return the directory of each group, without repetition."""
         return list(dict.fromkeys(self.paths.values()))
 
     @property
     def unified(self) -> str:
-        """Directory of the group in the unified hierarchy, or ""."""
+        """Return the directory of the group in the unified hierarchy, or ""."""
         return self.paths.get(UNIFIED, "")
 
     @property
     def fd(self) -> int:
-        """Descriptor (O_PATH) of the unified group for clone3's CLONE_INTO_CGROUP, or -1; owned by this object."""
+        """Return a descriptor (O_PATH) of the unified group for CLONE_INTO_CGROUP, or -1; this object owns it."""
         if self._fd < 0 and self.unified:
             try:
                 self._fd = os.open(self.unified, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -77,16 +77,16 @@ class Cgroup:
         return self._fd
 
     def close(self) -> None:
-        """Close the descriptor that `fd` opened; the groups stay."""
+        """Close the descriptor that `fd` opened; the groups are not removed."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def make(self) -> None:
-        """Make the missing directories, and ready them: cpuset on v1, controllers on v2.
+        """Make the missing directories and prepare them: cpuset on v1, controllers on v2.
 
-        On failure exactly what was made is removed again. An ordinary user to whom nothing is delegated, and who asks
-        for no path and no limit, gets no groups: `paths` is empty then. Raises Error where a group that existed before
+        After a failure exactly the made directories are removed. If an ordinary user has no delegated group, and asks
+        for no path and no limit, there are no groups: `paths` is empty. Raises Error where a group that existed before
         has processes or is frozen (config-linux.md#control-groups lets a runtime refuse it), or the kernel refuses.
         """
         if self.unit is not None:
@@ -121,16 +121,16 @@ class Cgroup:
             try:
                 self.remove()
             except Error:
-                pass  # why it could not be made says more than why it could not be removed
+                pass  # the error of making the group is more useful than that of removing it
             if not isinstance(error, OSError):
                 raise
             if not self._goes_without(error):
                 raise self._failed("cannot make the container's cgroup", error) from error
 
     def _goes_without(self, error: OSError) -> bool:
-        """Whether the container runs in the caller's own groups: asked for nothing, and not allowed to make any.
+        """Tell whether the container runs in the caller's own groups: none is asked for, and none may be made.
 
-        As with runc, an ordinary user to whom nothing is delegated can run a container, only not limit it.
+        As with runc, an ordinary user without a delegated group can run a container, but not limit it.
         """
         assert self.plan is not None
         if self.plan.required or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not in_user_namespace():
@@ -139,7 +139,7 @@ class Cgroup:
         return True
 
     def _mountpoint(self, controller: str) -> str:
-        """Where the hierarchy starts: no parent above it is touched."""
+        """Return the root of the hierarchy: no directory above it is changed."""
         return self.plan.groups[controller][0] if self.plan is not None else self.paths[controller]
 
     def _enable_controllers(self) -> None:
@@ -154,7 +154,7 @@ class Cgroup:
             v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=plan.mode == "v2")
 
     def _check_fit(self, directory: str) -> None:
-        """Raise Error where a group that existed before is in use: its processes would become part of the container.
+        """Raise Error if a group that existed before is in use: its processes would become part of the container.
 
         Upholds config-linux.md#control-groups/unfit-cgroup.
         """
@@ -175,8 +175,8 @@ class Cgroup:
     def apply(self) -> None:
         """Carry out the plan's steps: limits and device rules.
 
-        Does nothing where the container runs in the caller's own groups: see make(). Raises Error that names the file,
-        the value and the property for a write that the kernel refuses.
+        Does nothing if the container runs in the caller's own groups: see make(). If the kernel refuses a write, it
+        raises an Error that names the file, the value and the property.
         """
         assert self.plan is not None
         if self.paths:
@@ -185,7 +185,7 @@ class Cgroup:
             if self.unit is not None:
                 from pyruntime.cgroup import systemd
 
-                # systemd writes the limits itself: what must be refused is refused before it is told.
+                # systemd writes the limits itself, so values that must be refused are refused before systemd is called.
                 write.check(self.plan.steps, self.paths)
                 systemd.tell(self)
             write.carry_out(self.plan.steps, self.paths, self.made)
@@ -193,9 +193,9 @@ class Cgroup:
                 systemd.make_room(self)
 
     def settle(self) -> None:
-        """Say that the container's first process is in its groups: nothing else keeps them from now on.
+        """Release what keeps the groups alive, after the container's first process has joined them.
 
-        Only a systemd unit needs it. Raises Error.
+        Only a systemd unit needs this. Raises Error.
         """
         if self.keeper[0]:
             from pyruntime.cgroup import systemd
@@ -205,12 +205,12 @@ class Cgroup:
     def task_fds(self, but: str | None = None) -> list[int]:
         """Open the v1 groups' `tasks` files for the new process; the caller owns the descriptors.
 
-        but  controller whose group is left out
+        but  the controller whose group is left out
 
         The new process itself writes "0" to each, while it has one thread and before it unshares its cgroup namespace.
-        Then the kernel moves "the current thread" without the lock that keeps all other processes from forking: ten
-        hierarchies take 0.1 ms; any other way to move a process takes 6 to 10 ms here. The kernel checks the rights of
-        who opened the file, so the process needs none (cgroup-v1/cgroups.rst; kernel/cgroup/cgroup-v1.c).
+        Then the kernel moves "the current thread" without the lock that blocks all forks: ten hierarchies take 0.1 ms;
+        any other way to move a process takes 6 to 10 ms here. The kernel checks the rights of the process that opened
+        the file, so the new process needs none (cgroup-v1/cgroups.rst; kernel/cgroup/cgroup-v1.c).
         """
         fds: list[int] = []
         skipped = ("", self.unified) if but is None else (self.paths.get(but), self.unified)
@@ -227,7 +227,7 @@ class Cgroup:
         return fds
 
     def entry_fd(self, controller: str) -> int:
-        """Open the file of one group that a process joins it by writing "0" to; the caller owns the descriptor."""
+        """Open the file of one group to which a process writes "0" to join it; the caller owns the descriptor."""
         path = f"{self.paths[controller]}/{'tasks' if controller != UNIFIED else 'cgroup.procs'}"
         try:
             return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -266,8 +266,8 @@ class Cgroup:
         return Cgroup(paths, [])
 
     def pids(self, *, recursive: bool = True) -> list[int]:
-        """Processes in the container's group and in the groups that it made below; [] when it is gone."""
-        # Whoever is in any of the groups is in the first, or, put there by clone3 and not further yet, in the last one.
+        """Return the pids in the container's group and in those that it made below; [] if the group does not exist."""
+        # A process in any group is in the first one, or, if clone3 has made it and it has not joined yet, in the last.
         return self._pids_below(self.directories[:1] + self.directories[1:][-1:], recursive=recursive)
 
     @staticmethod
@@ -280,24 +280,24 @@ class Cgroup:
         return list(found)
 
     def kill_all(self, signal: int = SIGKILL) -> None:
-        """Send a signal to every process in the groups at one moment: none escapes by forking.
+        """Send a signal to every process in the groups at one moment: none can escape by forking.
 
-        A frozen container dies of SIGKILL, thawed where v1 needs that; a signal that it handles waits for the thaw.
-        Does not wait for the processes to end: see wait_empty(). Raises OSError where the kernel refuses.
+        SIGKILL also ends a frozen container, which is thawed if v1 needs that; other signals take effect after a thaw.
+        Does not wait for the processes to end: see wait_empty(). Raises OSError if the kernel refuses.
         """
         from pyruntime.cgroup import kill as processes
 
         processes.kill_all(self, signal)
 
     def wait_empty(self, timeout: float) -> bool:
-        """Wait until no process is left, at most `timeout` seconds; False when that was not enough."""
+        """Wait at most `timeout` seconds until no process is left; return False if some are left."""
         from pyruntime.cgroup import kill as processes
 
         return processes.wait_empty(self, timeout)
 
     @property
     def frozen(self) -> bool:
-        """Whether the processes are frozen, by this runtime or by somebody else, in either version's freezer."""
+        """Tell whether the processes are frozen, by any process and in the freezer of either version."""
         from pyruntime.cgroup import freezer
 
         return freezer.frozen(self.paths)
@@ -309,7 +309,7 @@ class Cgroup:
         freezer.freeze(self.paths)
 
     def thaw(self, pid: int = 0) -> None:
-        """Undo freeze(), whichever freezer it was, and what the container did itself to hold process `pid`."""
+        """Undo freeze() in either freezer, and thaw the groups in which the container has frozen process `pid`."""
         from pyruntime.cgroup import freezer
 
         freezer.thaw(self.paths)
@@ -317,7 +317,7 @@ class Cgroup:
             freezer.thaw_for(self.paths, pid)
 
     def let_die(self) -> bool:
-        """Thaw what v1's freezer holds at any depth, so that SIGKILL can end it; tell whether there was any."""
+        """Thaw v1's freezer at any depth, so that SIGKILL can take effect; return whether anything was frozen."""
         if "freezer" not in self.paths:
             return False
         from pyruntime.cgroup import freezer
@@ -325,18 +325,18 @@ class Cgroup:
         return freezer.let_die(self.paths)
 
     def fetch(self, pid: int) -> None:
-        """Move process `pid` into the container's own group of v1's freezer, which thaws what another one holds."""
+        """Move process `pid` to the container's own group of v1's freezer; this thaws it if another one froze it."""
         if "freezer" in self.paths:
             try:
                 write_file(self.paths["freezer"] + "/cgroup.procs", str(pid))
             except OSError:
-                pass  # it has just ended; or it is out of reach, and does not end
+                pass  # it has just ended, or it cannot be moved and does not end
 
     def remove_empty(self) -> bool:
-        """Remove the groups that show who is in the container, as far as nobody is; tell whether they are gone.
+        """Remove the groups that list the container's processes, if they are empty; return whether they are removed.
 
-        The cheapest way to know that nobody has to be killed before remove(). On v1 the first group goes first, which
-        everybody joins before the others: killing gets on without it, though not without the freezer.
+        This is the cheapest way to see that no process must be killed before remove(). On v1 the first group is removed
+        first: processes join it before the others, and kill_all() works without it, but not without the freezer.
         """
         if self.unit is not None or not self.paths:
             return False
@@ -352,10 +352,10 @@ class Cgroup:
         return True
 
     def remove(self, timeout: float = 10.0) -> None:
-        """Remove what make() made, and what the container made below it; nothing else.
+        """Remove the directories that make() made, and those that the container made below; nothing else.
 
-        Waits up to `timeout` seconds for processes that are about to end. A parent that others use by now stays.
-        Raises Error where a group of the container cannot be removed.
+        Waits up to `timeout` seconds for processes that are ending. A parent that others use now is not removed.
+        Raises Error if a group of the container cannot be removed.
         """
         self.close()
         if self.unit is not None:
@@ -377,17 +377,17 @@ class Cgroup:
 
 
 def prepare(plan: "CgroupPlan") -> Cgroup:
-    """Return the groups of a plan and find out which of their directories are missing; changes nothing."""
+    """Return the groups of a plan, with the list of their missing directories; changes nothing."""
     paths = {controller: mountpoint + path for controller, (mountpoint, path) in plan.groups.items()}
     made: list[str] = []
     for mountpoint, path in dict.fromkeys(plan.groups.values()):
-        # Slices are systemd's to make and remove.
+        # systemd makes and removes slices.
         made += missing_directories(mountpoint, path) if plan.unit is None else [mountpoint + path]
     return Cgroup(paths, list(dict.fromkeys(made)), plan)
 
 
 def create(plan: "CgroupPlan") -> Cgroup:
-    """prepare() and make() in one. Raises Error as make() does."""
+    """Call prepare() and make(). Raises Error as make() does."""
     cgroup = prepare(plan)
     cgroup.make()
     return cgroup

@@ -26,9 +26,9 @@ _LOG_SIZE = 65536
 def program(rules: "list[list[Any]]") -> bytes:
     """Return the instructions for rules [allow, type, major, minor, access] in their order.
 
-    Before the first rule nothing is allowed. The last rule that matches decides for each kind of access. So the rules
+    Without a matching rule nothing is allowed. For each kind of access the last matching rule decides. So the rules
     are tried from the last to the first, and the register "wanted" keeps the kinds of access that no rule has allowed
-    yet: a rule that forbids one of them ends in a refusal, a rule that allows the last of them in a permission.
+    yet: a rule that forbids one of them refuses the access, a rule that allows the last of them permits it.
     """
     # struct bpf_cgroup_dev_ctx: access_type (access << 16 | kind), major, minor
     code = [
@@ -43,7 +43,7 @@ def program(rules: "list[list[Any]]") -> bytes:
     for allow, kind, major, minor, letters in reversed(rules):
         if kind == "a":
             otherwise = allow
-            break  # older rules never decide, and the verifier refuses instructions that are never reached
+            break  # earlier rules have no effect, and the verifier refuses instructions that are never reached
         code += _rule(allow, kind, major, minor, sum(_LETTERS[letter] for letter in letters))
     code += _return(otherwise)
     return b"".join(code)

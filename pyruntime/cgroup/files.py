@@ -1,4 +1,4 @@
-"""The files and directories of a cgroup filesystem (cgroups(7)): read, written and made as the kernel wants it."""
+"""The files and directories of a cgroup filesystem (cgroups(7)): reads, writes and makes them as the kernel requires."""
 
 import errno
 
@@ -7,16 +7,16 @@ from pyruntime.base import log
 
 CLAUSE = "config-linux.md#control-groups"
 UNIFIED = ""  # the unified hierarchy among the keys of `paths`
-SIGKILL = 9  # the same on every Linux; the module `signal` costs more than all of this one
+SIGKILL = 9  # the same on every Linux; importing `signal` takes longer than importing this module
 
 
 def in_user_namespace() -> bool:
-    """Whether this process lacks the host's root rights over cgroups: another user, or root of a user namespace."""
+    """Tell whether this process lacks root's rights over cgroups: another user, or root of a user namespace."""
     return os.geteuid() != 0 or read_file("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
 
 
 def read_file(path: str) -> str:
-    """Return a control file's text; one read, as the kernel gives it out whole. Raises OSError."""
+    """Return a control file's text by one read, in which the kernel returns all of it. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, 65536).decode()
@@ -25,7 +25,7 @@ def read_file(path: str) -> str:
 
 
 def write_file(path: str, value: str) -> None:
-    """Write a control file in one write, as the kernel wants it. Raises OSError."""
+    """Write a control file in one write, as the kernel requires. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, value.encode())
@@ -39,7 +39,7 @@ def write_file(path: str, value: str) -> None:
 
 
 def missing_directories(mountpoint: str, path: str) -> list[str]:
-    """The group and its parents below the mount point as far as they do not exist, parents first."""
+    """Return the missing directories of a group and its parents below the mount point, parents first."""
     missing: list[str] = []
     while path and not os.access(mountpoint + path, os.F_OK):
         missing.append(mountpoint + path)
@@ -49,7 +49,7 @@ def missing_directories(mountpoint: str, path: str) -> list[str]:
 
 
 def make_directory(directory: str) -> bool:
-    """Make one group; False where it exists by now. Its parent may vanish meanwhile, with another container's end."""
+    """Make a group; return False if it exists now. The end of another container may remove its parent meanwhile."""
     for _ in range(100):
         try:
             os.mkdir(directory, 0o755)

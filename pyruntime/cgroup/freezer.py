@@ -1,7 +1,7 @@
-"""Every freezer that a container can reach: those of its own groups, and those of the groups that it made below them.
+"""Freezes and thaws all groups that a container can reach: its own groups, and those that it made below them.
 
-A container that may write to its groups can freeze itself, at any depth, in both versions. v1's freezer holds back even
-SIGKILL (cgroup-v1/freezer-subsystem.rst); v2's does not (cgroup-v2.rst).
+A container that may write to its groups can freeze itself, at any depth, in both versions. A process frozen by v1 does
+not even receive SIGKILL (cgroup-v1/freezer-subsystem.rst); with v2 it does (cgroup-v2.rst).
 """
 
 import errno
@@ -19,7 +19,7 @@ _UP = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def frozen(paths: "dict[str, str]") -> bool:
-    """Tell whether the container's own groups are frozen, by this runtime or by somebody else.
+    """Tell whether the container's own groups are frozen, by this runtime or by another process.
 
     paths  the container's groups: controller -> directory
     """
@@ -36,10 +36,10 @@ def frozen(paths: "dict[str, str]") -> bool:
 
 
 def freeze(paths: "dict[str, str]") -> None:
-    """Freeze every process of the groups and wait until the last one is. Raises Error where that takes over 10 s."""
+    """Freeze every process of the groups and wait until the last one is frozen. Raises Error after 10 s."""
     unified = paths.get(UNIFIED, "")
     if unified and os.access(unified + "/cgroup.freeze", os.F_OK):
-        # Also on a hybrid host: this freezer tells when it is done, and lets SIGKILL through.
+        # Also on a hybrid host: v2's freezer has an event when it is done, and does not block SIGKILL.
         from pyruntime.cgroup import v2
 
         v2.freeze(unified)
@@ -52,7 +52,7 @@ def freeze(paths: "dict[str, str]") -> None:
 
 
 def thaw(paths: "dict[str, str]") -> None:
-    """Undo freeze(), whichever freezer it was."""
+    """Undo freeze() in either freezer."""
     if paths.get(UNIFIED):
         from pyruntime.cgroup import v2
 
@@ -68,7 +68,7 @@ def holds(paths: "dict[str, str]", pid: int) -> bool:
 
     paths  the container's groups: controller -> directory
 
-    Costs little unless the container made groups of its own: then they are searched.
+    This is cheap unless the container has made groups of its own: then these are searched.
     """
     for version in _FILE:
         directory = paths.get(version)
@@ -78,7 +78,7 @@ def holds(paths: "dict[str, str]", pid: int) -> bool:
 
 
 def thaw_for(paths: "dict[str, str]", pid: int) -> None:
-    """Thaw the groups below the container's that hold process `pid`; what else the container froze stays frozen."""
+    """Thaw the groups below the container's that freeze process `pid`; other groups stay frozen."""
     for version in _FILE:
         directory = paths.get(version)
         if directory:
@@ -86,7 +86,7 @@ def thaw_for(paths: "dict[str, str]", pid: int) -> None:
 
 
 def let_die(paths: "dict[str, str]") -> bool:
-    """Thaw all that v1's freezer holds in the container's group and below, so that SIGKILL can end it.
+    """Thaw v1's freezer in the container's group and below, so that SIGKILL can take effect.
 
     Returns whether something was frozen.
     """
@@ -114,7 +114,7 @@ def _own(directory: str, version: str) -> bool:
     try:
         fd = os.open(f"{directory}/{_FILE[version]}", _OPEN)
     except OSError:
-        return False  # gone; or a unified hierarchy before Linux 5.2
+        return False  # the group is removed, or it is a unified hierarchy before Linux 5.2
     try:
         return os.read(fd, 16).strip() != _THAWED[version]
     except OSError:
@@ -124,7 +124,7 @@ def _own(directory: str, version: str) -> bool:
 
 
 def _has_groups(directory: str) -> bool:
-    """Tell whether there are groups below: a directory has a link for each, beside "." and its name."""
+    """Tell whether there are groups below: a directory has a link for each, besides "." and its name."""
     try:
         return os.stat(directory).st_nlink > 2
     except OSError:
@@ -153,7 +153,7 @@ def _below(directory: str, version: str, pid: int, *, thaw: bool = False) -> boo
 
 
 def _is_frozen(fd: int, version: str) -> bool:
-    """Tell whether the group, or one above it, was told to freeze."""
+    """Tell whether freezing was requested for the group or for one above it."""
     if _read(fd, _FILE[version]).strip() != _THAWED[version]:
         return True
     return version == UNIFIED and b"frozen 1" in _read(fd, "cgroup.events").split(b"\n")
@@ -195,7 +195,7 @@ def _numbers(fd: int, name: str) -> "set[int]":
 
 
 def _read(fd: int, name: str) -> bytes:
-    """Return the content of a file of the group; what says that it is thawed and empty where the group is gone."""
+    """Return the content of a file of the group; if the group is gone, the content of a thawed and empty one."""
     content = b""
     try:
         file = os.open(name, _OPEN, dir_fd=fd)

@@ -1,4 +1,4 @@
-"""Ending all processes of a container's groups, and waiting for the end, by events and pidfds."""
+"""Kills all processes of a container's groups, and waits for their end by events and pidfds."""
 
 import errno
 import time
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Groups(Protocol):
-        """What is needed here of a container's groups (cgroup.py)."""
+        """The part of a container's groups (cgroup.py) that this module needs."""
 
         paths: dict[str, str]
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         def pids(self) -> list[int]: ...
 
 
-# More descriptors than this at a time could meet the limit of open files; the rest is waited for in the next round.
+# More descriptors at a time could exceed the limit of open files; the other processes come in the next round.
 _BATCH = 500
 
 
@@ -36,7 +36,7 @@ def kill_all(cgroup: "Groups", signal: int) -> None:
         from pyruntime.cgroup import v2
 
         if v2.kill(cgroup.unified):
-            # Whoever had only begun to join when the runtime died is not in the unified group.
+            # A process that was still joining when the runtime was killed may not be in the unified group.
             for pid in cgroup.pids():
                 _send(pid, signal)
             cgroup.let_die()
@@ -44,9 +44,9 @@ def kill_all(cgroup: "Groups", signal: int) -> None:
     if not cgroup.pids():
         return
     if signal == SIGKILL:
-        # One freezer cannot take what the other one holds.
+        # A freezer cannot freeze processes that the other one has frozen.
         cgroup.let_die()
-    # Frozen processes cannot fork, so one list is all of them.
+    # Frozen processes cannot fork, so one list contains all of them.
     was_frozen = cgroup.frozen
     freezable = bool(cgroup.unified or "freezer" in cgroup.paths)
     if freezable and not was_frozen:
@@ -60,7 +60,7 @@ def kill_all(cgroup: "Groups", signal: int) -> None:
         if signal == SIGKILL:
             cgroup.let_die()
     if not freezable and signal == SIGKILL:
-        # Without a freezer a process may fork meanwhile: again, until a look finds none.
+        # Without a freezer a process may fork meanwhile: repeat until the list is empty.
         while pids := cgroup.pids():
             for pid in pids:
                 _send(pid, signal)
@@ -75,7 +75,7 @@ def _send(pid: int, signal: int) -> None:
 
 
 def wait_empty(cgroup: "Groups", timeout: float) -> bool:
-    """Wait at most `timeout` seconds until no process is left; False when that was not enough."""
+    """Wait at most `timeout` seconds until no process is left; return False if some are left."""
     deadline = time.monotonic() + timeout
     # By pidfds, because the kernel delays an event of cgroup.events until 10 ms after the one before.
     if not wait_for_all(cgroup.pids, timeout):
@@ -83,13 +83,13 @@ def wait_empty(cgroup: "Groups", timeout: float) -> bool:
     if cgroup.unified:
         from pyruntime.cgroup import v2
 
-        # Processes of other pid namespaces have no number here, but they count.
+        # Processes of other pid namespaces have no pid here, but must end, too.
         return v2.wait_event(cgroup.unified, "populated", False, max(0.0, deadline - time.monotonic()))
     return True
 
 
 def wait_for_all(pids: "Callable[[], list[int]]", timeout: float) -> bool:
-    """Wait at most `timeout` seconds until the function `pids` finds no process any more."""
+    """Wait at most `timeout` seconds until the function `pids` returns no process."""
     deadline = time.monotonic() + timeout
     while found := pids():
         left = deadline - time.monotonic()

@@ -1,4 +1,4 @@
-"""Being told when a container runs out of memory: by eventfd on v1 (memory.rst), by memory.events on v2."""
+"""Detects that a container runs out of memory: by eventfd on v1 (memory.rst), by memory.events on v2."""
 
 import select
 
@@ -11,7 +11,7 @@ from pyruntime.cgroup.stats_values import table
 
 
 def kills(paths: "dict[str, str]") -> int:
-    """Return how many processes of a group the kernel has killed for lack of memory; 0 where it cannot tell.
+    """Return how many processes of a group the kernel has killed for lack of memory; 0 if it does not count them.
 
     paths  controller -> directory of the group
     """
@@ -25,7 +25,7 @@ def kills(paths: "dict[str, str]") -> int:
 
 
 def warn(paths: "dict[str, str]") -> None:
-    """Say that a process may have ended for lack of memory, where the kernel has killed one of its group for it.
+    """Print a warning if the kernel has killed a process of the group for lack of memory.
 
     paths  as in `kills`
     """
@@ -38,11 +38,11 @@ def warn(paths: "dict[str, str]") -> None:
 class OomNotices:
     """Notices of one container's group; `close` when done.
 
-    fd, events  what to poll for
+    fd, events  descriptor and events to poll for
     """
 
     def __init__(self, cgroup: Cgroup) -> None:
-        """Ask the kernel for notices. Raises Error where the group has no memory controller."""
+        """Register for notices. Raises Error if the group has no memory controller."""
         self._control = -1
         self._path = ""
         self._seen = 0
@@ -58,7 +58,7 @@ class OomNotices:
             else:
                 self.events = select.POLLPRI
                 self._path = f"{cgroup.paths.get(UNIFIED, '')}/memory.events"
-                # The file is read once before it is polled: the kernel tells changes from then on.
+                # The file is read once before it is polled: the kernel reports changes since the last read.
                 self.fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
                 os.read(self.fd, 4096)
                 self._seen = table(self._path).get("oom_kill", 0)
@@ -66,13 +66,13 @@ class OomNotices:
             raise Error(f"cannot watch {self._path}", clause=CLAUSE, errno=error.errno or 0) from None
 
     def take(self) -> int:
-        """Return how many times the container ran out of memory since the last call; never waits."""
+        """Return how many times the container ran out of memory since the last call; does not wait."""
         if self._control >= 0:
             try:
                 count = os.eventfd_read(self.fd)
             except BlockingIOError:
                 return 0
-            # The removal of the group is one event more, told soon after it: what came before was memory.
+            # The removal of the group is one more event, shortly after it: earlier events were for memory.
             return count if os.access(self._path, os.F_OK) else count - 1
         try:
             os.pread(self.fd, 4096, 0)
@@ -82,7 +82,7 @@ class OomNotices:
         return self._seen - before
 
     def close(self) -> None:
-        """Let go of the notices."""
+        """Close the descriptors."""
         for fd in (self.fd, self._control):
             if fd >= 0:
                 os.close(fd)

@@ -1,4 +1,4 @@
-"""Removing a container's groups: those made for it and those it made itself, never others."""
+"""Removes a container's groups: those made for it and those that it made itself, no others."""
 
 import errno
 import time
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyruntime.cgroup import kill
 
     class Groups(kill.Groups, Protocol):
-        """What is needed here of a container's groups (cgroup.py)."""
+        """The part of a container's groups (cgroup.py) that this module needs."""
 
         made: list[str]
 
@@ -30,7 +30,7 @@ def remove(cgroup: "Groups", timeout: float) -> None:
     deadline = time.monotonic() + timeout
     for directory in reversed(cgroup.made):
         if directory not in leaves:
-            # A parent made on the way, which another container may use by now.
+            # A parent that was made for this group; another container may use it now.
             try:
                 os.rmdir(directory)
                 if log.events is not None:
@@ -45,7 +45,7 @@ def remove(cgroup: "Groups", timeout: float) -> None:
                 if time.monotonic() > deadline:
                     raise _failed(directory, errno.EBUSY)
                 if not _wait(cgroup, directory, deadline):
-                    # Nothing is in it, but the kernel is not done with the last exit: there is no event for that.
+                    # The group is empty, but the kernel has not completed the last exit; there is no event for that.
                     os.sched_yield()
                     time.sleep(pause)
                     pause = min(pause * 2, 0.005)
@@ -56,7 +56,7 @@ def remove(cgroup: "Groups", timeout: float) -> None:
 
 
 def _wait(cgroup: "Groups", directory: str, deadline: float) -> bool:
-    """Wait for processes in the group to end; False where there are none to wait for."""
+    """Wait for processes in the group to end; return False if there are none."""
     from pyruntime.cgroup import kill as processes
 
     if not tree.pids(directory):

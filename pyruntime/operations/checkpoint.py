@@ -1,4 +1,4 @@
-"""`checkpoint`: a container's processes written into images by CRIU (runc's verb; no clause)."""
+"""`checkpoint`: CRIU writes a container's processes into images (runc's verb; no clause)."""
 
 import stat
 
@@ -22,11 +22,11 @@ _DOING = "cannot checkpoint the container"
 
 
 def checkpoint(root: str, container_id: str, options: "CriuOptions", *, before: bool) -> None:
-    """Write the container into images, and delete it unless it is to go on.
+    """Write the container into images, and delete it unless it is to continue (`leave-running`).
 
-    before  write its memory only, and let it go on: a later checkpoint with `parent` has less to do
+    before  write its memory only, and let it continue: a later checkpoint with `parent` has less to write
 
-    Raises Error when it does not run, or CRIU fails: then it goes on.
+    Raises Error if the container is not running, or if CRIU fails: then the container continues.
     """
     with containers.open_container(root, container_id) as container:
         if container.is_being_created():
@@ -74,7 +74,7 @@ def _check_writable(fd: int) -> None:
 
 
 def _of_container(config: "Config", state: "StateFile", before: bool) -> "Message":
-    """Return what the request says about the container; of its mounts nothing where only memory is written."""
+    """Return the part of the request about the container; without its mounts if only memory is written."""
     pid = state["pid"]
     request: Message = {"pid": pid, "root": state["rootfs"] or "/"}
     request["external"] = [
@@ -97,7 +97,7 @@ def _of_container(config: "Config", state: "StateFile", before: bool) -> "Messag
 
 
 def _masked_files(config: "Config", pid: int) -> "list[str]":
-    """Return the masked paths that are files: over those lies the host's null device."""
+    """Return the masked paths that are files: the host's null device is mounted over them."""
     paths = (config.get("linux") or {}).get("maskedPaths") or ()
     if not paths:
         return []

@@ -48,9 +48,9 @@ def create(container_id: str, options: CreateOptions) -> int:
 
 
 def make(container_id: str, options: CreateOptions, *, at_once: bool = False) -> "Creation":
-    """Create the container as `create` does; the caller gets it locked, and owns what is open: `container`, `child`.
+    """Create the container as `create` does; the caller gets it locked, and must close `container` and `child`.
 
-    at_once  its init waits for the caller to start it, at the other end of `child.sync`, and not at the gate
+    at_once  its init waits for the start message at the other end of `child.sync`, and not at the gate
     """
     threads.check_single()
     containers.check_id(container_id)
@@ -74,7 +74,7 @@ _known: "list[Facts]" = []
 
 
 def _facts() -> "Facts":
-    """Return the host's facts, looked up once a process."""
+    """Return the host's facts, which are read once in each process."""
     if not _known:
         _known.append(facts())
     return _known[0]
@@ -110,8 +110,8 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, b
 
         check_preserved(options.preserve_fds)
     if not options.no_new_keyring:
-        # The kernel joins a keyring to whoever says its name, also to another container; and it has it made by whoever
-        # says it first.
+        # Any process that has the name of a keyring can join it, also one of another container, or make it before this
+        # container does. So the name must be random.
         options.keyring = f"_ses.{container_id}.{os.urandom(16).hex()}"
     context = Context(
         passed,
@@ -130,9 +130,9 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, b
 
 
 class Creation:
-    """A container while it is being made: what the parts of its making share.
+    """A container that is being made: the state that the parts of its making share.
 
-    What it makes is undone through `undo` when a later part fails. At the end there are
+    If a later part fails, `undo` removes what was made. At the end there are
 
     container  its directory, locked
     state      what its state file says
@@ -189,7 +189,7 @@ class Creation:
         if self.config.get("annotations"):
             from pyruntime.protocol import hook_output
 
-            # For the hooks in the container; and an error is one before there is anything.
+            # For the hooks in the container. Opened now, so that an error comes before anything is made.
             self.hook_files = hook_output.open_files(self._document(0))
             for fd in self.hook_files:
                 if fd >= 0:
@@ -204,7 +204,7 @@ class Creation:
         if self.options.notify:
             from pyruntime.engine.caller import notify_socket
 
-            # One of the host's files that it is given lies in it.
+            # The notify directory, one of the bind sources, is in the container's directory.
             self._take_id()
             notify_socket.make_directory(self.container)
         self.host_files.open(self.plan, self.arrays, _facts(), self.options.bundle)
@@ -227,7 +227,7 @@ class Creation:
             log.events.done(f"take the id: mkdir {self.container.path}")
 
     def make(self) -> None:
-        """Make everything that outlives this process, each with its undoing."""
+        """Make everything that outlives this process, each with its undo action."""
         cgroup = cgroups.prepare(self.plan.cgroup)
         self.state = state = new_state(self.container_id, self.config, self.options)
         root = next(step for step in self.plan.build if step.op == "root")
@@ -239,8 +239,7 @@ class Creation:
         state["cgroup"] = cgroup.record
         if self.resctrl is not None:
             state["intel_rdt"] = self.resctrl.record
-        # Written before anything else is made, so that whoever finds a container whose creator died knows what to
-        # remove.
+        # Written before anything else is made, so that `delete` finds what to remove if this process is killed.
         self.container.begin(state)
         self.container.keep_config(self.config_text)
         if log.events is not None:
@@ -263,7 +262,7 @@ class Creation:
             cgroup.settle()
         if self.resctrl is not None:
             self.resctrl.add(self.child.pid)
-        # While the child makes the mounts; it is put in its place when the child is ready.
+        # Written while the child makes the mounts; renamed to state.json when the child is ready.
         state["status"] = "created"
         state["created"] = now()
         state["cgroup"] = cgroup.record
@@ -293,7 +292,7 @@ class Creation:
         if not messages.send(self.child.sync, messages.GO + str(self.child.pid).encode()):
             raise Error("the container's first process died", "before it could wait for start")
         if self.late:
-            # What it touched since it joined its group may have been too much.
+            # Init may have exceeded its memory limit since it joined its group.
             launch.expect(self.child, self.plan, messages.WAITS)
 
     def _prepare_state(self) -> None:
@@ -310,7 +309,7 @@ class Creation:
                 pidfd_socket.send(path, self.child.pidfd, pidfd_socket.INIT)
 
     def _document(self, pid: int) -> "dict[str, object]":
-        """Return the state for the hooks of create: they run after step 2 of the lifecycle, which `creating` is."""
+        """Return the state for the hooks of create; they run after step 2 of the lifecycle, so it is not `creating`."""
         return state_document(self.container_id, "created", pid, self.options.bundle, self.config)
 
     def _filter(self) -> "Filter | None":
@@ -350,7 +349,7 @@ class Creation:
         self.late = bool(self.child.late)
 
     def _until_ready(self, document: "dict[str, object]") -> None:
-        """Run the hooks of create, and set the limits that only the host may, until init is ready to wait for start.
+        """Run the hooks of create and set the limits that only the host may set, until init is ready for start.
 
         Upholds runtime.md#lifecycle/resources-at-create, config.md#prestart/when,
         config.md#prestart/before-create-runtime, config.md#createruntime-hooks/when,
@@ -373,7 +372,7 @@ class Creation:
 
 
 def _poststop(plan: "Plan", document: "dict[str, object]") -> None:
-    """Run the poststop hooks of a container that is given up (runtime.md#lifecycle, steps 3 to 5 go on at 12, 13).
+    """Run the poststop hooks after create has failed (runtime.md#lifecycle: steps 3 to 5 continue at 12 and 13).
 
     Upholds runtime.md#lifecycle/prestart-fails, runtime.md#lifecycle/create-runtime-fails,
     runtime.md#lifecycle/create-container-fails.

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _CLAUSE = "runtime.md#delete"
 _KILL = 9
 _PATIENCE = 10.0  # seconds for killed processes to end
-_MOMENT = 0.1  # seconds that a process may be seen neither killed nor ended, though it is
-_USUALLY = 0.5  # seconds that a killed process needs at most, unless something holds it
+_MOMENT = 0.1  # seconds in which a killed process may appear neither killed nor ended
+_USUALLY = 0.5  # seconds in which a killed process ends, unless something holds it
 
 
 def delete(root: str, container_id: str, force: bool) -> None:
-    """Delete a stopped container; with `force` also one that runs, killing it, or whose state is damaged.
+    """Delete a stopped container; with `force` also kill and delete a running one, or one with a damaged state.
 
-    With `force`, a create or start that is still at work, hanging in a hook perhaps, is ended first.
+    With `force`, a create or start that still runs, for example because a hook hangs, is killed first.
 
     Raises Error when the container is not stopped; with `force` a container that does not exist is no error, as with
     runc.
@@ -57,7 +57,7 @@ def delete(root: str, container_id: str, force: bool) -> None:
         if log.events is not None:
             log.events.done(f"lock {container.path} and read the state: {status}")
         if status == "creating":
-            # We hold the lock: whoever was creating it is dead.
+            # This process holds the lock, so the creating process has exited.
             status = "stopped"
         if state is not None and status in ("created", "running") and not force and _is_ending(state):
             status = "stopped"
@@ -67,9 +67,9 @@ def delete(root: str, container_id: str, force: bool) -> None:
 
 
 def _is_ending(state: "StateFile") -> bool:
-    """Tell whether init has been killed, and wait for its end then: a busy machine takes its time to get to that.
+    """Tell whether init has been killed; if so, wait for its end, which may take long on a busy machine.
 
-    Between the signal and the end it may look alive, and after it has closed its descriptors as if it were started.
+    Between the signal and the end it may look alive, and after it has closed its descriptors it may look started.
     """
     pidfd = lib.pyr_pidfd_open(state["pid"])
     if pidfd < 0:
@@ -83,9 +83,9 @@ def _is_ending(state: "StateFile") -> bool:
 
 
 def delete_own(container: "Container", state: "StateFile") -> None:
-    """Delete by force the container that this process has made, and whose directory it has kept open; closes it.
+    """Delete by force the container that this process has made; closes its directory, which was kept open.
 
-    Another one that has got its id since has another directory, and is left alone. Raises Error.
+    If another container has got the id since, it has another directory and is not changed. Raises Error.
     """
     with container:
         if _lock_by_force(container):
@@ -93,7 +93,7 @@ def delete_own(container: "Container", state: "StateFile") -> None:
 
 
 def _lock_by_force(container: "Container") -> bool:
-    """Take the lock, ending a verb that has it; False when somebody else has deleted the container meanwhile."""
+    """Take the lock, and kill the verb that has it; return False if the container was deleted meanwhile."""
     if not container.try_lock():
         from pyruntime.store import lock_holder
 
@@ -106,19 +106,19 @@ def _lock_by_force(container: "Container") -> bool:
 
 
 def _destroy_damaged(container: "Container", damaged: Error) -> None:
-    """Remove a container whose state.json cannot be read, by the state as it was before anything was made."""
+    """Remove a container whose state.json cannot be read, by the state that was written before it was made."""
     first = container.read_first()
     if first is None:
         log.warning(f"{damaged}: its cgroup and processes, if any, are left")
         container.remove()
     else:
         log.warning(f"{damaged}: going by what was written before the container was made")
-        # It knows of no init, but of the cgroup that init is in.
+        # This state has no pid of init, but the cgroup that init is in.
         destroy(container, first)
 
 
 def destroy(container: "Container", state: "StateFile | None") -> None:
-    """Kill what runs of the container, remove its cgroup and state, and run its poststop hooks. The lock is held.
+    """Kill the container's processes, remove its cgroup and state, run its poststop hooks. The caller has the lock.
 
     Upholds runtime.md#lifecycle/destroyed, runtime.md#delete/resources-deleted,
     runtime.md#delete/foreign-resources-kept, config.md#poststop/when.
@@ -148,7 +148,7 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
 
 
 def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
-    """Kill init if it lives and wait until it has ended; with it ends every process of its pid namespace."""
+    """Kill init if it is alive and wait until it has ended; the kernel kills the rest of its pid namespace."""
     pid = state["pid"]
     if pid <= 0:
         return
@@ -164,7 +164,7 @@ def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
                 cgroup.kill_all(_KILL)
             if not _has_ended(pidfd, _USUALLY):
                 if cgroup is not None:
-                    # It froze itself again, or in a group that is not the container's; or another process did it.
+                    # It is frozen again, or in a group that is not the container's, by itself or by another process.
                     cgroup.kill_all(_KILL)
                     cgroup.fetch(pid)
                 if not _has_ended(pidfd, _PATIENCE):
@@ -176,7 +176,7 @@ def _end_init(state: "StateFile", cgroup: "Cgroup | None") -> None:
 
 
 def _has_ended(pidfd: int, seconds: float) -> bool:
-    """Wait at most so long for the end of the process; tell whether it has come."""
+    """Wait at most `seconds` for the end of the process; return whether it has ended."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     if log.events is not None:

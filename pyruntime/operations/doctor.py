@@ -1,6 +1,6 @@
 """`doctor`: what this host can do for containers and what it lacks, for the calling user, with consequence and remedy.
 
-It only looks: nothing on the host is changed, and no container is made.
+It only reads: nothing on the host is changed, and no container is made.
 """
 
 import shutil
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 OK, LACKS, FAULT = "ok", "lacks", "fault"
 
 # System calls by number are the same on x86_64 and aarch64 from 424 on: syscalls(2). With these arguments each is
-# refused before it does anything. (name, number, arguments, Linux version, consequence, whether all needs it)
+# refused before it has any effect. (name, number, arguments, Linux version, consequence, if all containers need it)
 _CALLS = (
     ("clone3", 435, (0, 0), "5.3", "no container can be made", True),
     ("openat2", 437, (-1, 0, 0, 0), "5.6", "no container can be made", True),
@@ -33,13 +33,13 @@ _USEFUL = ("cpu", "cpuset", "io", "memory", "pids")
 
 
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     subject      "cgroups", "user namespaces"
     status       OK, LACKS or FAULT
-    found        what was seen
-    consequence  what cannot be done; empty where all is well
-    remedy       what to do about it; empty where nothing can be done
+    found        what the check has found
+    consequence  what does not work; empty if nothing is missing
+    remedy       what helps; empty if nothing does
     """
 
     __slots__ = ("consequence", "found", "remedy", "status", "subject")
@@ -57,7 +57,7 @@ class Finding:
 
 
 class Host:
-    """What the checks look at; a test invents another one."""
+    """The host that the checks read; tests pass a substitute."""
 
     def __init__(self) -> None:
         self.euid = os.geteuid()
@@ -73,7 +73,7 @@ class Host:
             return None
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is something at `path`."""
+        """Tell whether `path` exists."""
         return os.path.exists(path)
 
     def is_writable(self, path: str) -> bool:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def events(root: str, container_id: str, interval: float, emit: "Emit", *, once: bool = False) -> None:
     """Call `emit` with the statistics every `interval` seconds, and with each notice, until the container ends.
 
-    once  only with the statistics as they are now
+    once  call `emit` once, with the current statistics
 
-    Raises Error when the container does not run.
+    Raises Error when the container is not running.
     """
     with containers.open_container(root, container_id, to_read=True) as container:
         state = container.read()
@@ -53,7 +53,7 @@ def _watch(container_id: str, cgroup: "cgroups.Cgroup", pidfd: int, interval: fl
         due = time.monotonic() + interval
         ended = False
         while not ended:
-            # Rounded up, so that it is due when the time is over. More than poll(2) can wait is waited in parts.
+            # Rounded up, so that the time is over afterwards. A time too long for poll(2) is waited for in parts.
             left = min(max(0.0, due - time.monotonic()), 86400.0)
             ready = [fd for fd, _ in os.call(poll.poll, int(left * 1000) + 1)]
             ended = pidfd in ready

@@ -72,33 +72,33 @@ def _accompany(child: "Child", execution: "_Execution") -> int:
 
 
 class _Execution:
-    """A process in the making, and what its parts share."""
+    """A process that is being made; the state that the parts of its making share."""
 
     def __init__(self, container: "Container", options: ExecOptions, undo: Undo) -> None:
         self.container = container
         self.options = options
         self.undo = undo
         self.host_files = HostFiles()
-        self.terminal = -1  # where the master arrives in the foreground
-        self.master = -1  # the terminal's master, then
+        self.terminal = -1  # socket over which the terminal's master arrives, in the foreground
+        self.master = -1  # the terminal's master, after it has arrived
         self.paths: dict[str, str] = {}  # of the container's groups
-        self.config: Config | None = None  # the container's, with the process to run as its process
+        self.config: Config | None = None  # the container's configuration, with the process to run as `process`
 
     def make(self) -> "Child":
-        """Bring the process to its program. Raises Error."""
+        """Make the process and wait until it executes its program. Raises Error."""
         self.undo.push(self.host_files.close)
         state = self._running()
         try:
             return self._make(state)
         except Error as error:
-            # Its end has many faces on the way here; where it has ended, that is what there is to say.
+            # If the container has ended meanwhile, any step can have failed: then report that it has ended.
             self._check_going(state)
             error.show(self.config)
             self._place(error)
             raise
 
     def _place(self, error: Error) -> None:
-        """Say of an error about the process where that stands, which is not always the container's config.json."""
+        """Correct the place of an error about the process, which may not come from the container's config.json."""
         if isinstance(error, InvalidConfig):
             found = [(problem, problem.pointer) for problem in error.problems]  # in the process itself
         else:
@@ -110,14 +110,14 @@ class _Execution:
                 problem.pointer = ""
 
     def _check_going(self, state: "StateFile") -> None:
-        """Raise Error when the container has ended, or is about to: who exits gives up its root first of all."""
+        """Raise Error if the container has ended or is ending: an exiting process has no root any more."""
         self.container.check_process(state)
         try:
             os.readlink(f"/proc/{state['pid']}/root")
         except FileNotFoundError:
             raise Error(f"container {self.container.container_id!r} has just ended") from None
         except OSError:
-            pass  # it is there, and closed to an ordinary user
+            pass  # the link exists, but an ordinary user may not read it
 
     def _make(self, state: "StateFile") -> "Child":
         self.config = config = self.container.read_config()
@@ -131,7 +131,7 @@ class _Execution:
         if log.events is not None:
             log.events.done(f"compile the plan of {len([*plan.steps()])} steps")
         if plan.warnings:
-            # What create has said of the container's own process is no news.
+            # `create` has already printed the warnings about the container's own process.
             said = self._plan({**config, "process": own}, state).warnings if own else []
             for warning in plan.warnings:
                 if warning not in said:
@@ -166,8 +166,8 @@ class _Execution:
 
             intel_rdt.join(state["intel_rdt"], child.pid)
         ready = launch.expect(child, plan, messages.READY)
-        # Whoever deletes the container ends init first, then what is in its cgroup: by now this process is there, or
-        # gone, or known to be too late.
+        # `delete` kills init first, then the processes in the cgroup. This process is in the cgroup now. So if init is
+        # alive here, a later `delete` kills this process too; if not, this raises.
         self.container.check_process(state)
         launch.join_late(child, request)
         limits.apply(child.pid, launch.left(ready, plan), self.options.preserve_fds)
@@ -189,7 +189,7 @@ class _Execution:
         return child
 
     def _take_terminal(self) -> None:
-        """Take over the terminal's master, and ready it before the program looks at it."""
+        """Receive the terminal's master, and set it up before the program uses the terminal."""
         self.master = lib.pyr_recv_fd(self.terminal)
         if self.master < 0:
             raise Error("cannot take the terminal", errno=-self.master)
@@ -197,7 +197,7 @@ class _Execution:
         foreground.prepare(self.master)
 
     def _running(self) -> "StateFile":
-        """Return the state of the container, in which a process can be made now. Raises Error."""
+        """Return the state of the container. Raises Error if no process can be made in it now."""
         state = self.container.read()
         status = self.container.status(state)
         allowed = ("created", "running", "paused") if self.options.ignore_paused else ("created", "running")
@@ -208,7 +208,7 @@ class _Execution:
                 advice="--ignore-paused starts the process once it is resumed" if status == "paused" else "",
             )
         if status == "created" and os.geteuid() != 0:
-            # Init is not dumpable until it executes its program, so the kernel closes its namespaces to others.
+            # Init is not dumpable until it executes its program, so ordinary users cannot open its namespaces.
             raise Error(
                 f"cannot exec in container {self.container.container_id!r}",
                 "until it is started it is closed to an ordinary user",
@@ -223,7 +223,7 @@ class _Execution:
             process = load_process(options.process_file)
             if options.terminal:
                 process["terminal"] = True
-            # What protects the container holds for this process too, unless it says otherwise; as with runc.
+            # The container's restrictions apply to this process too, unless its file has its own; as with runc.
             own = config.get("process") or {}
             for name in ("capabilities", "apparmorProfile", "selinuxLabel", "rlimits"):
                 if name in own and name not in process:
@@ -250,7 +250,7 @@ class _Execution:
             wanted["noNewPrivileges"] = options.no_new_privs
         if options.capabilities:
             sets = dict(wanted.get("capabilities") or {})
-            # Ambient ones need inheritable ones, which runc does not add either.
+            # Ambient capabilities need inheritable ones, which are not added; runc does the same.
             more = ("bounding", "effective", "permitted", *(("ambient",) if sets.get("inheritable") else ()))
             for name in more:
                 sets[name] = [*(sets.get(name) or ()), *options.capabilities]
@@ -260,11 +260,11 @@ class _Execution:
         return checked
 
     def _plan(self, config: "Config", state: "StateFile") -> "Plan":
-        # The container's session keyring, found by its name: not that of whoever calls exec. Of older containers it is
-        # only noted that there is one, which had the name that a plan gives it.
+        # The container's session keyring is joined by name, not that of the caller of exec. The state of older
+        # containers has only a boolean; their keyring has the default name of the plan.
         keyring = state.get("keyring", True)
         name = keyring if isinstance(keyring, str) else ""
-        # Its groups are in the state; where the others are is nobody's question here.
+        # The container's groups are in the state; the host's hierarchies are not needed.
         host = facts(CgroupHost("", {}))
         context = Context(
             config, host, state["bundle"], self.container.container_id, new_keyring=bool(keyring), keyring=name
@@ -275,7 +275,7 @@ class _Execution:
         return compile_exec(context, group)
 
     def _join(self, plan: "Plan", arrays: StepArrays, config: "Config", state: "StateFile") -> None:
-        """Open the way into the namespaces of init: all of them at once, through its pidfd (setns(2))."""
+        """Open what setns(2) needs to join the namespaces of init: its pidfd joins all of them at once."""
         pid = state["pid"]
         pidfd = lib.pyr_pidfd_open(pid)
         if pidfd < 0:
@@ -287,7 +287,7 @@ class _Execution:
             kinds |= TYPES[name][0]
         ways = [(pidfd, kinds & ~lib.CLONE_NEWCGROUP)]
         if kinds & lib.CLONE_NEWCGROUP:
-            # Joined later, from inside the others, where init may be out of reach.
+            # Joined later, from inside the other namespaces, where init's /proc may not be reachable.
             group = os.open(f"/proc/{pid}/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)
             ways.append((self.host_files.own(group), lib.CLONE_NEWCGROUP))
         for way, kind in ways:
@@ -297,14 +297,14 @@ class _Execution:
                 step.args.update(namespace=", ".join(names), path=f"/proc/{pid}/ns")
                 plan.namespaces.append(step)
         if "mount" not in names:
-            # Without a mount namespace of its own the container is only a changed root.
+            # Without a mount namespace of its own the container has only its own root directory.
             directory = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             arrays.trees[id(plan.build[0])] = self.host_files.own(directory)
-        # Only now is it certain that no other process has got its pid.
+        # Checked after all is open, so that no file can be one of another process with the same pid.
         self.container.check_process(state)
 
     def _console(self, process: "Process") -> int:
-        """Return the socket that takes the terminal's master, or -1. Raises Error."""
+        """Return the socket to which the terminal's master is sent, or -1. Raises Error."""
         options = self.options
         if not process.get("terminal"):
             return -1
@@ -342,7 +342,7 @@ class _Execution:
 
 
 def _check_mapped(user: "User", linux: "Linux") -> None:
-    """Raise InvalidConfig for a user or group that the container's user namespace does not have."""
+    """Raise InvalidConfig for a user or group that the container's user namespace does not map."""
     from pyruntime.spec.rules.users import unmapped
 
     problems = list(unmapped(user, linux, "/user"))

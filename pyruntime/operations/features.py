@@ -1,7 +1,7 @@
 """The features structure: what this build of pyruntime recognizes and can do (features.md, features-linux.md).
 
-Every list is the table that the plan works with, so that none of them can promise more than is done. Only what the
-specification wants measured is asked of the host: supportedFlags, and the versions of libraries.
+Every list is made from the table that the plan uses, so that it has nothing that is not implemented. Only members that
+the specification defines by the host are read from the host: supportedFlags, and the versions of libraries.
 """
 
 from pyruntime import SPEC_VERSION, __version__
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 OLDEST_SPEC = "1.0.0"
 
-# Annotations of config.json that change what pyruntime does; one that ends with a dot stands for all that begin so.
+# Annotations of config.json that change what pyruntime does; one that ends with a dot means all that begin with it.
 UNSAFE_ANNOTATIONS = (
     systemd.ANNOTATION,
     seccomp.FAIL_UNKNOWN,
@@ -85,7 +85,7 @@ def _architectures() -> "list[str]":
 
 
 def _supported_flags() -> "list[str]":
-    """Return the flags that this kernel takes (seccomp(2)), some of them only together with a listener.
+    """Return the flags that this kernel accepts (seccomp(2)), some of them only together with a listener.
 
     Upholds features-linux.md#seccomp/supported-flags.
     """
@@ -96,7 +96,7 @@ def _supported_flags() -> "list[str]":
 
 
 def _landlock() -> "dict[str, str]":
-    """Return what the annotation for Landlock may ask for, and the version of it that this kernel has."""
+    """Return the rights that the annotation for Landlock may name, and this kernel's version of Landlock."""
     from pyruntime._stub import lib
     from pyruntime.spec.rules import landlock
 

@@ -15,7 +15,7 @@ _CLAUSE = "runtime.md#kill"
 def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None:
     """Send `signal` (a number) to the container's process, or with `all_processes` to every process in its cgroup.
 
-    SIGKILL is for every process too where the container has no pid namespace of its own.
+    SIGKILL is also sent to every process if the container has no pid namespace of its own.
 
     Raises Error when the container is neither created nor running; with `all_processes` a stopped one is no error, as
     with runc, because processes may have outlived init where the pid namespace is shared.
@@ -35,22 +35,22 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None
                 clause=_CLAUSE,
             )
         if signal == SIGKILL and not _is_first(state["pid"]):
-            # Nothing ends with init there but init itself; runc does so too since 1.2.
+            # There the end of init ends no other process; runc does the same since 1.2.
             group = cgroups.open(state["cgroup"])
             if group.paths:
                 group.kill_all(signal)
                 return
         send(state["pid"], state["start_time"], signal, container_id)
         if signal == SIGKILL:
-            # Other signals wait for `resume`, as with runc.
+            # A frozen process gets other signals only after `resume`, as with runc.
             group = cgroups.open(state["cgroup"])
             if group.let_die():
-                # What is not killed yet could freeze it again.
+                # A process that is not killed yet could freeze the group again.
                 group.kill_all(signal)
 
 
 def _is_first(pid: int) -> bool:
-    """Tell whether process `pid` is the first of its pid namespace, with which all others end (pid_namespaces(7))."""
+    """Tell whether process `pid` is the first of its pid namespace: all others end with it (pid_namespaces(7))."""
     try:
         fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -68,7 +68,7 @@ def send(pid: int, started: int, signal: int, container_id: str) -> None:
     """
     pidfd = lib.pyr_pidfd_open(pid)
     try:
-        # Checked while the pidfd holds the process: from here on it cannot become another one.
+        # Checked after the pidfd is opened: the pidfd never refers to another process.
         error = -pidfd if pidfd < 0 else 0 if process.alive(pid, started) else 3
         if not error:
             error = -lib.pyr_pidfd_send_signal(pidfd, signal)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], None]") -> "list[dict[str, object]]":
-    """Return the state of each container below `root`, by id; `owner` is the name of who owns its directory.
+    """Return the state of each container below `root`, by id; `owner` is the name of the owner of its directory.
 
-    must_exist  whether it is an error that there is no such directory; otherwise there are no containers
-    complain    called with the id and what is wrong where a state cannot be read; the others are listed
+    must_exist  if True, a missing directory is an error; otherwise it means that there are no containers
+    complain    called with the id and the error for each state that cannot be read; the others are listed
 
     Raises Error when the directory cannot be read.
     """
@@ -31,7 +31,7 @@ def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], No
     owners: dict[int, str] = {}
     for name in names:
         path = f"{root}/{name}"
-        # "~" is in no id: such a directory is the runtime's own.
+        # No id contains "~": such a directory is the runtime's own.
         if name.startswith("~"):
             continue
         try:
@@ -53,7 +53,7 @@ def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], No
 
 
 def _user(uid: int) -> str:
-    """Return the name of user `uid`, or "#UID" where it has none."""
+    """Return the name of user `uid`, or "#UID" if it has none."""
     import pwd
 
     try:

@@ -1,4 +1,4 @@
-"""`pause` and `resume`: a container's processes frozen and thawed (runc's verbs; no clause)."""
+"""`pause` and `resume`: freeze and thaw a container's processes (runc's verbs; no clause)."""
 
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
@@ -16,7 +16,7 @@ def pause(root: str, container_id: str) -> None:
 
 
 def resume(root: str, container_id: str) -> None:
-    """Let the container's processes go on. Raises Error when it is not paused."""
+    """Thaw the container's processes. Raises Error when it is not paused."""
     with containers.open_container(root, container_id) as container:
         state = container.read()
         status = container.status(state)

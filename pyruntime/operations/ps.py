@@ -5,7 +5,7 @@ from pyruntime.store import container as containers
 
 
 def processes(root: str, container_id: str) -> "list[int]":
-    """Return the ids of the processes in the container's cgroup, or without one of init alone; [] when it has ended.
+    """Return the pids in the container's cgroup, or the pid of init if it has none; [] when it has ended.
 
     Raises Error when there is no such container.
     """

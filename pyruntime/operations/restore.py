@@ -1,4 +1,4 @@
-"""`restore`: a container made from the images of a checkpoint, by CRIU (runc's verb; no clause)."""
+"""`restore`: CRIU makes a container from the images of a checkpoint (runc's verb; no clause)."""
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
@@ -62,7 +62,7 @@ def _accompanied(container_id: str, options: "CreateOptions", images: "CriuOptio
 
 
 class _Restoration:
-    """A container on its way back."""
+    """A container that is being restored."""
 
     def __init__(self, container_id: str, options: "CreateOptions", images: "CriuOptions") -> None:
         self.container_id = container_id
@@ -126,7 +126,7 @@ class _Restoration:
         return pid
 
     def _record(self, pid: int) -> None:
-        """Say what the container is, before its processes go on: they may be heard of at once."""
+        """Write the state before CRIU lets the processes continue, because callers may ask for it at once."""
         self.cgroup.settle()
         state = self.state
         state["status"], state["created"], state["cgroup"] = "created", now(), self.cgroup.record
@@ -139,9 +139,9 @@ class _Restoration:
             write_pid_file(self.options.pid_file, pid)
 
     def _note_time_namespace(self, pid: int) -> None:
-        """Add CRIU's time namespace to the configuration that is kept: a process of exec joins what is there.
+        """Add CRIU's time namespace to the stored configuration, so that processes of exec join it.
 
-        CRIU makes one for clocks that go on where they were; with a process outside of it no second checkpoint works.
+        CRIU makes one so that clocks continue from the checkpoint. No second checkpoint works with a process outside.
         """
         namespaces = (self.config.get("linux") or {}).get("namespaces") or []
         try:
@@ -154,7 +154,7 @@ class _Restoration:
             self.container.write_config(kept)
 
     def _run(self, directory: str, rootfs: int, request: "Message", streams: "list[str]") -> int:
-        """Let CRIU make the processes; return the pid of the first."""
+        """Let CRIU make the processes; return the pid of the first one."""
         mountpoint = f"{directory}/{_ROOT}"
         masked = list((self.config.get("linux") or {}).get("maskedPaths") or ())
         request.update(
@@ -176,7 +176,7 @@ class _Restoration:
             for name, path in external.external_namespaces(self.config):
                 namespaces.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
                 request["inherit_fd"].append({"key": external.namespace_key(name), "fd": namespaces[-1]})
-            # CRIU wants the root filesystem to be a mount, and nothing over its parent.
+            # CRIU needs the root filesystem to be a mount, and no mount on top of its parent.
             _bind(rootfs, mountpoint)
             if log.events is not None:
                 log.events.begin("criu makes the processes")
@@ -206,7 +206,7 @@ class _Restoration:
         return int(pid)
 
     def _join_cgroup(self, pid: int, request: "Message") -> None:
-        """Put CRIU's process `pid` where the container's belong: they begin there, and the images say what is below."""
+        """Move CRIU's process `pid` into the container's groups: there it makes the others, and the groups below."""
         self.cgroup.join(pid)
         with open(f"/proc/{pid}/cgroup") as file:
             rows = [line.rstrip("\n").split(":", 2) for line in file]
@@ -214,7 +214,7 @@ class _Restoration:
 
     def _notified(self, step: str, pid: int, descriptor: int) -> None:
         if step == "setup-namespaces":
-            # The namespaces are there, and the network is as empty as in `create`.
+            # The namespaces exist now, and the network is empty, as in `create`.
             document = state_document(self.container_id, "created", pid, self.options.bundle, self.config)
             hooks.run(self.plan.hooks["prestart"], document)
             hooks.run(self.plan.hooks["createRuntime"], document)
@@ -234,7 +234,7 @@ class _Restoration:
 
 
 def _bind(source: int, target: str) -> None:
-    """Mount the directory that the descriptor `source` leads to; its path may lead elsewhere by now."""
+    """Mount the directory of the descriptor `source`, because its path may lead to another one now."""
     import subprocess
 
     os.mkdir(target, 0o755)

@@ -18,7 +18,7 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
     """Run the container; return the exit status of its process (128+n for a signal), or 0 at once with `detach`.
 
     keep       leave the stopped container instead of deleting it
-    subreaper  in the foreground, wait for processes that the container's own have left behind (prctl(2))
+    subreaper  in the foreground, wait for orphaned descendants of the container's process (prctl(2))
 
     Raises Error when it cannot be created or started; then nothing of it is left.
     """
@@ -43,7 +43,7 @@ def _accompanied(container_id: str, options: CreateOptions, keep: bool, subreape
     return foreground.accompany(options, subreaper, lambda: _run_in_foreground(container_id, options, keep))
 
 
-# The last one, because taking it apart at the end would be time and copied pages for nothing: the process ends, too.
+# Keeps the last creation: freeing it would only take time and copy pages, because this process exits anyway.
 _made: "list[Creation]" = []
 
 
@@ -70,7 +70,7 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
     used = report.usage(cgroups.open(creation.state["cgroup"])) if options.report_fd >= 0 else {}
     if not keep:
         try:
-            # By force, because without a pid namespace of its own it may have left processes behind.
+            # By force, because processes may be left if the container has no pid namespace of its own.
             delete_own(creation.container, creation.state)
         except Error as error:
             error.advice = error.advice or f"pyruntime delete --force {container_id} removes what is left"

@@ -23,7 +23,7 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
 
     Where a service manager waits for a notification, this also waits until the container is ready, or has ended.
 
-    accompanied  this process stays with the container: the service manager is told to watch it, and nothing waits
+    accompanied  this process stays with the container: the service manager must watch it, and this does not wait
 
     Raises Error when the container is not `created`, has no process, or the program cannot be executed.
 
@@ -48,9 +48,9 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
 
 
 def start_created(container: "Container", state: "StateFile", connection: int, *, accompanied: bool) -> None:
-    """Start, as `start` does, the container that this process has just created, and then let go of its lock.
+    """Start, as `start` does, the container that this process has just created, and then release its lock.
 
-    connection  to its init, which waits there and not at the gate; is closed
+    connection  to its init, which waits there and not at the gate; this closes it
     """
     try:
         relay = _go(container, state, connection)
@@ -60,9 +60,9 @@ def start_created(container: "Container", state: "StateFile", connection: int, *
 
 
 def _go(container: "Container", state: "StateFile", connection: int) -> "Relay | None":
-    """Let init go, which is at the other end of `connection`, to the end of the poststart hooks. Raises Error.
+    """Let init, at the other end of `connection`, execute the program; run the poststart hooks. Raises Error.
 
-    Returns what passes on its notification.
+    Returns the relay for its notification.
 
     Upholds runtime.md#lifecycle/start-container-fails, runtime.md#lifecycle/poststart-fails,
     runtime.md#start/process-missing.
@@ -92,12 +92,12 @@ def _forward(relay: "Relay | None", pid: int, accompanied: bool) -> None:
     if accompanied:
         os.start_thread(relay.forward, os.getpid())
     else:
-        # Without the lock: it may last as long as the container does.
+        # Without the lock, because it may last as long as the container.
         relay.forward(pid)
 
 
 def _relay(container: "Container", state: "StateFile") -> "Relay | None":
-    """Return what passes on the container's notification, None where nobody waits for it. Raises Error."""
+    """Return the relay for the container's notification, None if nothing waits for one. Raises Error."""
     if not os.environ.get("NOTIFY_SOCKET") or not os.access(f"{container.path}/notify", os.F_OK):
         return None
     from pyruntime.engine.caller.notify_socket import Relay
@@ -106,9 +106,9 @@ def _relay(container: "Container", state: "StateFile") -> "Relay | None":
 
 
 def _let_go(container: "Container", state: "StateFile", connection: int) -> None:
-    """Give init the word and read its end of the connection: closed by exec, or the reason why there is none.
+    """Send init the start message and read until it closes the connection: by execve, or after it reports an error.
 
-    It is closed as well where init dies, by its filter say; then it has never executed a program.
+    The connection is also closed if init is killed, for example by its filter; then it has executed no program.
 
     Upholds runtime.md#lifecycle/program-run.
     """
@@ -121,7 +121,7 @@ def _let_go(container: "Container", state: "StateFile", connection: int) -> None
             heard += chunk
     finally:
         os.close(connection)
-    # Of an init whose create was called with --debug or --trace: its events, a line each.
+    # If create was called with --debug or --trace, init sends its events, one line each.
     while heard[:1] == messages.TOLD:
         line, _, heard = heard.partition(b"\n")
         if log.events is not None:
@@ -138,14 +138,14 @@ def _has_executed(container: "Container", state: "StateFile") -> bool:
     executed = process.has_executed(state["pid"], state["start_time"])
     if executed is not None:
         return executed
-    # It has ended and is gone already; under a filter that forbids execve(2) it cannot have executed anything.
+    # It has ended and been reaped. Under a filter that forbids execve(2) it cannot have executed anything.
     from pyruntime.spec.notes import without_execve
 
     return not any(without_execve((container.read_config().get("linux") or {}).get("seccomp") or {}))
 
 
 def _why_not(container: "Container", state: "StateFile", heard: bytes) -> Error:
-    """Return the Error for a program that was not executed, by what init said of it."""
+    """Return the Error for a program that was not executed, from the message `heard` of init."""
     from pyruntime.engine.child import failures, launch, program
 
     size = messages.STEP_SIZE
@@ -166,7 +166,7 @@ def _why_not(container: "Container", state: "StateFile", heard: bytes) -> Error:
 
 
 def _plan(container: "Container", state: "StateFile") -> "Plan":
-    """Return what init has been told about its process, compiled once more: a step that fails goes by its number."""
+    """Compile the plan of init's process once more: init reports a failed step by its number in that plan."""
     from pyruntime.host.facts import facts
     from pyruntime.plan.cgroup.cgroup import CgroupPlan
     from pyruntime.plan.context import Context
@@ -179,7 +179,7 @@ def _plan(container: "Container", state: "StateFile") -> "Plan":
 
 
 def _await_end(state: "StateFile") -> None:
-    """Wait for init, which has given up, to end: only then is the container stopped, and callers delete it at once."""
+    """Wait until init, which has failed, has ended: callers may delete the container at once, so it must be stopped."""
     import select
 
     from pyruntime._stub import lib

@@ -13,7 +13,7 @@ _NEVER = "0001-01-01T00:00:00Z"
 
 
 def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
-    """Return what runtime.md#state defines of `state`, with the status as it is now; a stopped container has no pid.
+    """Return the members of `state` that runtime.md#state defines, with the current status; pid is 0 if stopped.
 
     Upholds runtime.md#state/pid.
     """
@@ -34,13 +34,13 @@ def state(root: str, container_id: str) -> "dict[str, object]":
         stored = container.read()
         status = container.status(stored)
         if stored is None:
-            # Its creator has taken the id and written nothing yet.
+            # `create` has taken the id and has written no file yet.
             empty = {"ociVersion": SPEC_VERSION, "id": container_id, "status": status, "pid": 0, "bundle": ""}
             return {**empty, "annotations": {}, "rootfs": "", "created": _NEVER, "owner": ""}
         document = spec_state(stored, status)
         more: dict[str, object] = dict(stored)
         document.update((name, more[name]) for name in _MORE)
-        # While it is being created; Go cannot read an empty time.
+        # Empty while the container is being created; Go cannot parse an empty time.
         document["created"] = document["created"] or _NEVER
-        document["owner"] = ""  # as with runc, whose `list` alone looks up who it is
+        document["owner"] = ""  # as with runc; only `list` looks up the owner
         return document

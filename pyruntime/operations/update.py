@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
     Values = dict[str, Any]
 
-# Where 0 stands for "not given", as callers of runc mean it.
+# Members for which 0 means "not given", as with runc.
 _ZERO_IS_NOTHING = {
     "cpu": ("shares", "quota", "period", "realtimeRuntime", "realtimePeriod"),
     "memory": ("limit", "reservation", "swap", "kernel", "kernelTCP"),
     "blockIO": ("weight", "leafWeight"),
 }
 
-# Sections in which one value is checked against another, or written with it into one file.
+# Sections in which values are checked against each other, or written together into one file.
 _COUPLED = ("cpu", "memory")
 
-# What tells the entries of a list apart.
+# Members that identify an entry of a list.
 _KEYS = {"hugepageLimits": ("pageSize",), "priorities": ("name",)}
 _DEVICE = ("major", "minor")
 
 
 def update_container(root: str, container_id: str, resources: "Values", schemata: "list[str]") -> None:
-    """Set the limits `resources` (validated; as linux.resources, but only what changes), and keep them in config.json.
+    """Set the limits `resources` (validated; as linux.resources, but only changes), and store them in config.json.
 
     schemata  lines for the container's class of service in resctrl
 
-    Raises Error when the container does not run, or a limit cannot be: then all are as before, or the error says
-    which are not.
+    Raises Error if the container is not running, or if a limit cannot be set: then all limits are as before, or the
+    error says which are not.
     """
     with containers.open_container(root, container_id) as container:
         if container.is_being_created():
@@ -72,7 +72,7 @@ def update_container(root: str, container_id: str, resources: "Values", schemata
 
 
 def _given(name: str, section: "Any") -> "Any":
-    """Return what a section asks for."""
+    """Return the members of a section that are given."""
     if name not in _ZERO_IS_NOTHING:
         return section
     if name == "memory" and (section.get("kernel") or section.get("kernelTCP")):
@@ -96,13 +96,13 @@ def _merged(name: str, stored: "Any", given: "Any") -> "Any":
     for field, value in given.items():
         merged[field] = _merged(field, merged.get(field), value)
     if name == "memory" and given.get("limit") == -1 and "swap" not in given:
-        # Unlimited memory is unlimited memory and swap, as with runc.
+        # Unlimited memory also means unlimited swap, as with runc.
         merged.pop("swap", None)
     return merged
 
 
 def _plan(stored: "Values", merged: "Values", given: "Values", cgroup: "Cgroup") -> CgroupPlan:
-    """Return the plan of what changes. Raises Error for a value that cannot be, and where there is no group."""
+    """Return the plan of the changes. Raises Error for an impossible value, and if there is no group."""
     host = host_cgroups.detect()
     coupled = [name for name in _COUPLED if name in given]
     asked = {name: merged[name] if name in coupled else given[name] for name in given}
@@ -115,7 +115,7 @@ def _plan(stored: "Values", merged: "Values", given: "Values", cgroup: "Cgroup")
     kept = []
     for step in plan.steps:
         section, _, field = step.pointer.removeprefix("/linux/resources/").partition("/")
-        # What is not asked for, and not changed by what is, may have been changed by others since: it stays.
+        # A value that is not given, and is not changed by one that is, stays: others may have changed it since.
         if section not in coupled or field in given[section] or _write(step) not in held:
             kept.append(step)
     plan.steps = kept

@@ -10,7 +10,7 @@ ROOT/ID/start.sock  the start gate: init listens here from `created` until it ex
                     `start` connects to let init continue. The container is `created` if the gate accepts connections,
                     so no stored status can be wrong after a crash.
 
-The file is long, because every verb needs nearly all of it, and loading another module takes time.
+One file, although it is long: every verb needs nearly all of it, and loading another module takes time.
 """
 
 import errno
@@ -186,7 +186,7 @@ class Container:
             raise Error(f"cannot write {self.path}/{_FIRST}", errno=error.errno or 0) from None
 
     def read_first(self) -> "StateFile | None":
-        """Return the state that `begin` wrote: all that may have been made, but no process. None if it is unreadable."""
+        """Return the state that `begin` wrote: all that may have been made, but no process. None if unreadable."""
         try:
             return self._read(_FIRST, of_any_version=True)
         except Error:
