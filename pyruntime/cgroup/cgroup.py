@@ -148,8 +148,8 @@ class Cgroup:
         if plan.mode == "v2" or plan.enable:
             from pyruntime.cgroup import v2
 
-            # Where v2 does all the work the container gets all there is, for its statistics and its own children; on a
-            # hybrid host the unified hierarchy is only for what was asked of it.
+            # On a v2 host the container gets all controllers, for its statistics and for its own groups. On a
+            # hybrid host the unified hierarchy gets only the controllers that are asked for.
             mountpoint, path = plan.groups[UNIFIED]
             v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=plan.mode == "v2")
 

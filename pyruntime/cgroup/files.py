@@ -1,4 +1,4 @@
-"""The files and directories of a cgroup filesystem (cgroups(7)): reads, writes and makes them as the kernel requires."""
+"""The files and directories of a cgroup filesystem (cgroups(7)): read, written and made as the kernel requires."""
 
 import errno
 

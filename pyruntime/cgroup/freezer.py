@@ -36,7 +36,7 @@ def frozen(paths: "dict[str, str]") -> bool:
 
 
 def freeze(paths: "dict[str, str]") -> None:
-    """Freeze every process of the groups and wait until the last one is frozen. Raises Error after 10 s."""
+    """Freeze all processes of the groups and wait until they are frozen. Raises Error if that takes over 10 s."""
     unified = paths.get(UNIFIED, "")
     if unified and os.access(unified + "/cgroup.freeze", os.F_OK):
         # Also on a hybrid host: v2's freezer has an event when it is done, and does not block SIGKILL.

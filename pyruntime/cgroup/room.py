@@ -1,4 +1,4 @@
-"""Room for one more process where a limit of pids leaves none beside the intermediate process (csrc/stub/spawn.c)."""
+"""Makes room for a process if a limit of pids has none besides the intermediate process (csrc/stub/spawn.c)."""
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
@@ -15,9 +15,9 @@ _DOING = "cannot make a process in the container"
 def leave(cgroup: "Cgroup", pid: int, host: "CgroupHost") -> list[str]:
     """Move process `pid` out of the groups that count processes, into those of this process; return their directories.
 
-    host  where this process's groups are
+    host  the hierarchies with this process's groups
 
-    Raises Error where there is no room without it either, or the kernel refuses.
+    Raises Error if there is no room even without it, or if the kernel refuses.
     """
     own = {"pids": host.mounts.get("pids", "") + host.own.get("pids", ""), UNIFIED: host.unified + host.own.get("", "")}
     left = []
@@ -39,7 +39,7 @@ def leave(cgroup: "Cgroup", pid: int, host: "CgroupHost") -> list[str]:
 
 
 def enter(directories: list[str], pid: int) -> None:
-    """Move process `pid` into the groups. The kernel counts it, and lets it in whatever the limit. Raises Error."""
+    """Move process `pid` into the groups. The kernel counts it, but moves it even above the limit. Raises Error."""
     for directory in directories:
         _write(directory + "/cgroup.procs", pid)
 

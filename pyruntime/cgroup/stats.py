@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def stats(cgroup: "Cgroup") -> "Stats":
     """Return the statistics of the container's groups, each from the hierarchy that has its controller.
 
-    Times are in nanoseconds, memory in bytes. Zeros are left out where runc leaves them out. A group that is gone, or
-    a file that the kernel does not have, is like one with zeros. Raises OSError for other failures.
+    Times are in nanoseconds, memory in bytes. Zeros are left out where runc leaves them out. A removed group, or a
+    file that the kernel does not have, counts as zeros. Raises OSError for other failures.
     """
     paths, unified = cgroup.paths, cgroup.paths.get(UNIFIED, "")
     document: Stats = {}
@@ -36,5 +36,5 @@ def stats(cgroup: "Cgroup") -> "Stats":
         else:
             document[name] = {}
     document["intel_rdt"] = {}
-    document["network_interfaces"] = None  # runc knows of none but those it makes itself, and it makes none
+    document["network_interfaces"] = None  # runc prints only groups that it makes itself, and it makes none
     return document

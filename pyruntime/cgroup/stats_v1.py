@@ -12,7 +12,7 @@ _CPUSET = (
     *("memory_spread_slab", "memory_pressure", "sched_load_balance", "sched_relax_domain_level"),
 )
 
-# Field -> files that tell it, best first: which the kernel has depends on the I/O scheduler.
+# Field -> files that have it, the best first; which of them exist depends on the I/O scheduler.
 _BLKIO = {
     "ioServiceBytesRecursive": ("bfq.io_service_bytes_recursive", "throttle.io_service_bytes_recursive"),
     "ioServicedRecursive": ("bfq.io_serviced_recursive", "throttle.io_serviced_recursive"),
@@ -26,7 +26,7 @@ _BLKIO = {
 
 
 def cpu(directory: str, quota_directory: str) -> "Stats":
-    """Return the CPU time used, told by cpuacct in `directory`, and how often the quota of cpu held it back."""
+    """Return the CPU time used, from cpuacct in `directory`, and how often the quota of cpu throttled it."""
     modes = table(f"{directory}/cpuacct.stat")
     tick = 10**9 // os.sysconf("SC_CLK_TCK")
     each = [line.split() for line in read(f"{directory}/cpuacct.usage_all").splitlines()[1:]]
@@ -81,7 +81,7 @@ def memory(directory: str) -> "Stats":
 
 
 def blkio(directory: str) -> "Stats":
-    """Return the input and output of block devices, as far as the kernel counts it."""
+    """Return the input and output of block devices, as the kernel counts it."""
     document: Stats = {}
     for name, files in _BLKIO.items():
         for file in files:
@@ -93,7 +93,7 @@ def blkio(directory: str) -> "Stats":
 
 
 def _operation(line: str) -> "Stats":
-    """Return what "8:0 Read 4096", or "8:0 4096", says."""
+    """Return the parsed line "8:0 Read 4096", or "8:0 4096"."""
     device, *kind, amount = line.split()
     major, _, minor = device.partition(":")
     return said({"major": int(major), "minor": int(minor), "op": "".join(kind), "value": int(amount)})

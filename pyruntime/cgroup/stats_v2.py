@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.cgroup.stats_values import Stats
 
-# Key of io.stat -> field and operation, by the names that v1 gave them.
+# Key of io.stat -> field and operation, with their names in v1.
 _IO = {
     "rbytes": ("ioServiceBytesRecursive", "Read"),
     "wbytes": ("ioServiceBytesRecursive", "Write"),
@@ -17,7 +17,7 @@ _IO = {
 
 
 def cpu(directory: str) -> "Stats":
-    """Return the CPU time used, how often the quota held it back, and the pressure."""
+    """Return the CPU time used, how often the quota throttled it, and the pressure."""
     known = table(f"{directory}/cpu.stat")
     usage = {
         "total": known.get("usage_usec", 0) * 1000,
@@ -39,12 +39,12 @@ def cpu(directory: str) -> "Stats":
 
 
 def cpuset(directory: str) -> "Stats":
-    """Return what runc tells of a set of CPUs in v2: nothing."""
+    """Return what runc prints about a set of CPUs in v2: nothing."""
     return cpuset_entry()
 
 
 def memory(directory: str) -> "Stats":
-    """Return the memory used, with swap counted in as v1 does, every counter of memory.stat, and the pressure."""
+    """Return the memory used, with swap included as in v1, every counter of memory.stat, and the pressure."""
     raw = table(f"{directory}/memory.stat")
     used, limit = number(f"{directory}/memory.current"), number(f"{directory}/memory.max")
     document: Stats = {"cache": raw.get("file", 0)}

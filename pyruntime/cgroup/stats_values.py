@@ -1,4 +1,4 @@
-"""What the statistics of both cgroup versions share: how control files are read, and the form of the entries."""
+"""Shared by the statistics of both cgroup versions: reading control files, and the form of the entries."""
 
 from pyruntime.base import lean_os as os
 
@@ -8,21 +8,21 @@ if TYPE_CHECKING:
 
     Stats = dict[str, Any]
 
-MOST = 2**64 - 1  # what runc prints for a limit that there is not
+MOST = 2**64 - 1  # runc prints this if there is no limit
 
 
 def said(values: "Stats", always: "tuple[str, ...]" = ()) -> "Stats":
-    """Return `values` without what says nothing, as Go's omitempty does; those named in `always` stay."""
+    """Return `values` without empty ones, as Go's omitempty does; those named in `always` stay."""
     return {name: value for name, value in values.items() if value or name in always}
 
 
 def read(path: str) -> str:
-    """Return a whole control file; "" where there is none, or the group is gone, or the kernel does not count this."""
+    """Return a whole control file; "" if it does not exist, the group is removed, or the kernel does not count this."""
     pieces = []
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # The long ones come a page at a time. `open` would start the rest of the interpreter (embedded.py).
+            # Long files are read page by page. `open` would start the rest of the interpreter (embedded.py).
             while piece := os.read(fd, 1 << 16):
                 pieces.append(piece)
         finally:
@@ -39,7 +39,7 @@ def read(path: str) -> str:
 
 
 def number(path: str) -> int:
-    """Return the number in a control file, MOST for "max", 0 where there is none."""
+    """Return the number in a control file, MOST for "max", 0 if there is none."""
     text = read(path).strip()
     return MOST if text == "max" else int(text or 0)
 
@@ -61,20 +61,20 @@ def page_sizes() -> "list[str]":
 
 
 def pids(directory: str) -> "Stats":
-    """Return how many processes and threads there are and may be; the files are the same in both versions."""
+    """Return the number of processes and threads, and its limit; the files are the same in both versions."""
     limit = number(f"{directory}/pids.max")
     return said({"current": number(f"{directory}/pids.current"), "limit": 0 if limit == MOST else limit})
 
 
 def memory_entry(usage: int, limit: int, highest: int = 0, failures: int = 0) -> "Stats":
-    """Return one kind of memory, {} when there is nothing of it."""
+    """Return one kind of memory, {} if it is empty."""
     if not (usage or limit or highest or failures):
         return {}
     return said({"limit": limit, "usage": usage, "max": highest, "failcnt": failures}, ("limit", "failcnt"))
 
 
 def cpuset_entry(**known: object) -> "Stats":
-    """Return what is known of the CPU set; what is not counts as 0."""
+    """Return the entry of the CPU set; unknown values are 0."""
     lists = {name: known[name] for name in ("cpus", "mems") if known.get(name)}
     flags = (
         *("cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page"),

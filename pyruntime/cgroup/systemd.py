@@ -1,7 +1,7 @@
-"""Groups that systemd makes: a transient scope for each container, over D-Bus (org.freedesktop.systemd1(5)).
+"""Lets systemd make the groups: a transient scope for each container, over D-Bus (org.freedesktop.systemd1(5)).
 
-A scope has to have a process from its first moment, and the container's is not there yet: it starts inside the group,
-by clone3. So a keeper, a copy of this process that does nothing, holds the scope until settle().
+A scope must have a process from its start, but the container's process is made later, inside the group, by clone3. So a
+keeper, a forked process that does nothing, keeps the scope until settle().
 """
 
 from pyruntime.base import lean_os as os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyruntime.plan.cgroup.systemd import Property
 
     class Groups(Protocol):
-        """What is needed here of a container's groups (cgroup.py)."""
+        """The part of a container's groups (cgroup.py) that this module needs."""
 
         paths: dict[str, str]
         made: list[str]
@@ -40,7 +40,7 @@ _NO_SUCH_UNIT = f"{_NAME}.NoSuchUnit"
 def start(cgroup: "Groups") -> None:
     """Let systemd make the scope of `cgroup.plan`; `cgroup.paths` then has the directory that systemd chose.
 
-    Raises Error where there is no bus, or systemd refuses; nothing is left then.
+    Raises Error if there is no bus, or if systemd refuses; then nothing is left.
     """
     from pyruntime.cgroup import v2
 
@@ -59,11 +59,11 @@ def start(cgroup: "Groups") -> None:
             path = bus.property(unit.name, "Scope", "ControlGroup")
             cgroup.paths = {UNIFIED: mountpoint + path}
             cgroup.made = [mountpoint + path]
-            # systemd enables those it knows; hugetlb, rdma and misc are ours to enable, as with runc.
+            # systemd enables the controllers that it supports; hugetlb, rdma and misc are enabled here, as with runc.
             v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=False)
         except BaseException:
             _dismiss(cgroup)
-            if started:  # a unit that existed before is not ours to stop
+            if started:  # a unit that existed before must not be stopped
                 bus.stop(unit.name)
             raise
     except OSError as error:
@@ -73,7 +73,7 @@ def start(cgroup: "Groups") -> None:
 
 
 def _keeper() -> tuple[int, int]:
-    """Fork a process that does nothing, and ends at the latest when nobody has the descriptor: (pid, descriptor)."""
+    """Fork a process that does nothing until all copies of the descriptor are closed; return (pid, descriptor)."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -91,19 +91,19 @@ def _dismiss(cgroup: "Groups") -> None:
     if pid:
         cgroup.keeper = (0, -1)
         os.close(write)
-        # The container's first process has a copy of the descriptor, so closing it is not enough.
+        # The container's first process has a copy of the descriptor, so closing it here is not enough.
         os.kill(pid, SIGKILL)
         os.waitpid(pid, 0)
 
 
 def make_room(cgroup: "Groups") -> None:
-    """Let one process more in than pids.max says, as long as the keeper is one of those it counts."""
+    """Raise pids.max by one while the keeper is counted in it."""
     if cgroup.keeper[0]:
         _allow(cgroup, 1)
 
 
 def settle(cgroup: "Groups") -> None:
-    """Dismiss the keeper: the container's process is in the scope. Raises Error."""
+    """End the keeper, because the container's process is in the scope now. Raises Error."""
     _dismiss(cgroup)
     _allow(cgroup, 0)
 
@@ -123,7 +123,7 @@ def _allow(cgroup: "Groups", more: int) -> None:
 
 
 def tell(cgroup: "Groups") -> None:
-    """Tell systemd the limits of another plan than the one the unit started with. Raises Error."""
+    """Set the limits of another plan on the running unit. Raises Error."""
     from pyruntime.plan.cgroup.systemd import limit_properties
 
     plan, unit = cgroup.plan, cgroup.unit
@@ -149,9 +149,9 @@ def attach(cgroup: "Groups", pid: int) -> None:
 
 
 def stop(cgroup: "Groups") -> None:
-    """Make the unit go, with what is left of its processes; nothing to do where it is gone.
+    """Stop the unit with its remaining processes; do nothing if it does not exist.
 
-    systemd kills them as the unit's properties say. Raises Error where systemd cannot be reached or does not do it.
+    systemd kills them as the unit's properties say. Raises Error if systemd cannot be reached or does not stop it.
     """
     assert cgroup.unit is not None
     _dismiss(cgroup)
@@ -167,7 +167,7 @@ def _variants(properties: "list[Property]") -> "list[tuple[str, tuple[str, Any]]
 
 
 class _Bus:
-    """A connection to the D-Bus daemon where systemd's manager is."""
+    """A connection to the D-Bus daemon that systemd's manager uses."""
 
     def __init__(self, user: bool, pointer: str) -> None:
         self.pointer = pointer
@@ -225,7 +225,7 @@ class _Bus:
         return value
 
     def start_scope(self, name: str, properties: "list[Property]") -> None:
-        """Start a transient scope, and wait until systemd has made it; a failed one of the same name makes room."""
+        """Start a transient scope, and wait until systemd has made it; a failed unit of the same name is reset."""
         auxiliary: list[Any] = []
         body = (name, "fail", _variants(properties), auxiliary)
         try:
@@ -237,7 +237,7 @@ class _Bus:
             self._job("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
 
     def stop(self, name: str) -> None:
-        """Stop a unit and wait until it is gone; a failed one is forgotten."""
+        """Stop a unit and wait until it does not exist; a failed unit is reset."""
         try:
             self._job("StopUnit", "ss", (name, "replace"))
         except Error as error:
@@ -246,11 +246,11 @@ class _Bus:
         try:
             self.call("ResetFailedUnit", "s", (name,))
         except Error as error:
-            if error.log != _NO_SUCH_UNIT:  # the usual case: it did not fail, so it is gone
+            if error.log != _NO_SUCH_UNIT:  # the usual case: it did not fail, so it does not exist any more
                 raise
 
     def _job(self, method: str, signature: str, body: "tuple[Any, ...]") -> None:
-        """Call a method that queues a job, and wait for the signal that tells its result."""
+        """Call a method that queues a job, and wait for the signal with its result."""
         import time
         from collections import deque
 
@@ -282,7 +282,7 @@ class _Bus:
 
 
 def _address(user: bool) -> str:
-    """Where the bus is; "" where a user's bus cannot be found."""
+    """Return the address of the bus; "" if a user's bus cannot be found."""
     if not user:
         return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or _SYSTEM_BUS
     address = os.environ.get("DBUS_SESSION_BUS_ADDRESS")
@@ -295,7 +295,7 @@ def _address(user: bool) -> str:
 def _connect(address: str) -> "Any":
     """Return a socket that has passed D-Bus's authentication. Raises OSError, RuntimeError.
 
-    By the kernel's word on who we are and no number of our own: in a user namespace ours would be wrong.
+    No user id is sent: the daemon takes it from the kernel, because in a user namespace this process has another one.
     """
     import socket
 

@@ -1,4 +1,4 @@
-"""Other limits for groups that exist: all of them, or none."""
+"""Changes the limits of existing groups: all of them, or none."""
 
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.cgroup import Cgroup
@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Files with a line for each device: what a device has that is not in it. The others hold one value.
+# Files with a line for each device -> the value of a device without a line. Other files have one value.
 _PER_DEVICE = {
     "blkio.throttle.read_bps_device": "0",
     "blkio.throttle.write_bps_device": "0",
@@ -27,11 +27,11 @@ _PER_DEVICE = {
 
 
 class Former:
-    """What the files of a plan hold before it is carried out."""
+    """The content of a plan's files before the plan is carried out."""
 
     def __init__(self, cgroup: Cgroup) -> None:
         self._cgroup = cgroup
-        self._values: list[tuple[Step, str, str, str]] = []  # step, file, what it would write, what is there
+        self._values: list[tuple[Step, str, str, str]] = []  # step, file, new value, former content
         assert cgroup.plan is not None
         for step in cgroup.plan.steps:
             if step.op == "write_cgroup":
@@ -48,13 +48,13 @@ class Former:
         try:
             return former_value(file, read_file(self._path(step, file)), value)
         except OSError:
-            return None  # not there, or write-only: carrying out the step will tell
+            return None  # missing or write-only: carrying out the step will report it
 
     def restore(self) -> list[str]:
-        """Write back what has changed; return a line for each file that holds something else all the same."""
+        """Write back the changed values; return a line for each file for which this failed."""
         pending = [entry for entry in reversed(self._values) if self._read(*entry[:3]) != entry[3]]
         while pending:
-            # One limit may have to wait for another: memory must not exceed memory and swap.
+            # The order can matter: the memory limit must not exceed that of memory and swap.
             refused = [entry for entry in pending if not self._write(*entry)]
             if len(refused) == len(pending):
                 break
@@ -94,14 +94,14 @@ def former_value(file: str, text: str, value: str) -> str:
         return lines[0] if lines else f"{device} {_PER_DEVICE[file]}"
     if file == "memory.oom_control":
         return text.split()[1]  # "oom_kill_disable 0", and more lines that cannot be written
-    # Of the weights the first line is the one of all devices without one of their own.
+    # In files of weights the first line is for all devices without a line of their own.
     return text.partition("\n")[0].strip() if text.strip() else "\n"
 
 
 def change(cgroup: Cgroup) -> Former:
-    """Carry out the plan of `cgroup` as a whole; return what undoes it.
+    """Carry out the plan of `cgroup` as a whole; return the former values.
 
-    Raises Error where the kernel refuses a part: then everything is as it was before, or the error says what is not.
+    Raises Error if the kernel refuses a part: then all values are as before, or the error says which are not.
     """
     former = Former(cgroup)
     try:
@@ -113,7 +113,7 @@ def change(cgroup: Cgroup) -> Former:
 
 
 def undo(former: Former, error: Error) -> None:
-    """Take back what was changed, because of `error`, which then says what came of it."""
+    """Undo the changes because of `error`; add to it what could not be undone."""
     left = former.restore()
     told = "the limits are as they were before" if not left else f"not taken back: {'; '.join(left)}"
     error.advice = f"{error.advice}; {told}" if error.advice else told

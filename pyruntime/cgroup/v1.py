@@ -1,4 +1,4 @@
-"""What only cgroup v1 needs: cpuset groups filled from their parents, and a freezer that must be asked repeatedly."""
+"""What only cgroup v1 needs: cpuset groups filled from their parents, and a freezer that must be polled."""
 
 import errno
 import time
@@ -9,7 +9,7 @@ from pyruntime.cgroup.files import read_file, write_file
 
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 
-# How long the freezer may take; runc gives up after about as long.
+# How long the freezer may take; runc has about the same limit.
 _FREEZE_SECONDS = 10.0
 
 
@@ -24,7 +24,7 @@ def inherit_cpuset(directory: str, mountpoint: str) -> None:
 
 
 def _filled(directory: str, mountpoint: str, file: str) -> str:
-    """The file's value, after it was filled where it was empty."""
+    """Return the file's value; fill the file first if it is empty."""
     path = f"{directory}/{file}"
     value = read_file(path).strip()
     if not value and directory != mountpoint:
@@ -34,7 +34,7 @@ def _filled(directory: str, mountpoint: str, file: str) -> str:
 
 
 def frozen(directory: str) -> bool:
-    """Whether the group or a group above it is frozen, or about to be; False when it is gone."""
+    """Tell whether the group or a group above it is frozen or freezing; False if it is removed."""
     try:
         return read_file(directory + "/freezer.state").strip() != "THAWED"
     except FileNotFoundError:
@@ -42,11 +42,11 @@ def frozen(directory: str) -> bool:
 
 
 def freeze(directory: str) -> None:
-    """Freeze all processes of the group and wait until they are. Raises Error where they cannot be frozen in 10 s.
+    """Freeze all processes of the group and wait until they are frozen. Raises Error if that takes over 10 s.
 
-    The kernel gives no event for it, so this asks repeatedly: the state first, then it yields the processor and waits
-    longer each time, from 10 µs to 5 ms. A process in vfork can hold the state at FREEZING: thawing it for a moment
-    lets it get past that (cgroup-v1/freezer-subsystem.rst).
+    The kernel has no event for it, so the state is polled: first at once, then after yielding the processor, then after
+    longer and longer waits, from 10 µs to 5 ms. A process in vfork can keep the state at FREEZING: thawing it for a
+    moment lets it leave vfork (cgroup-v1/freezer-subsystem.rst).
     """
     path = directory + "/freezer.state"
     deadline = time.monotonic() + _FREEZE_SECONDS
@@ -73,7 +73,7 @@ def freeze(directory: str) -> None:
 
 
 def thaw(directory: str) -> None:
-    """Thaw the group; nothing to do where it is gone. Raises OSError."""
+    """Thaw the group; do nothing if it is removed. Raises OSError."""
     try:
         write_file(directory + "/freezer.state", "THAWED")
     except FileNotFoundError:

@@ -19,9 +19,9 @@ _DELEGATED = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n"
 def enable_controllers(mountpoint: str, path: str, needed: list[str], steps: "list[Step]", *, everything: bool) -> None:
     """Make the group mountpoint + path have the controllers `needed`, by enabling them from the root down.
 
-    steps       what will be written: an error names the first property that takes the controller
-    everything  also enable what else there is, as far as that goes
-    Raises Error that says which controller cannot be had and where.
+    steps       the later writes: an error names the first property that needs the controller
+    everything  also enable the other controllers, as far as the kernel allows it
+    Raises Error that names the missing controller and the directory.
 
     Upholds config-linux.md#unified/controllers-enabled.
     """
@@ -46,7 +46,7 @@ def enable_controllers(mountpoint: str, path: str, needed: list[str], steps: "li
         wanted = [f"+{name}" for name in others if name not in enabled and name not in missing]
         if wanted:
             try:
-                write_file(file, " ".join(wanted))  # one write where all goes well
+                write_file(file, " ".join(wanted))  # one write if no controller is refused
             except OSError:
                 for one in wanted:
                     try:
@@ -88,7 +88,7 @@ def _refused(controller: str, steps: "list[Step]", reason: str, number: int = 0,
 
 
 def event(directory: str, name: str) -> bool:
-    """One value of cgroup.events, "populated" or "frozen"; False when the group is gone."""
+    """Return one value of cgroup.events, "populated" or "frozen"; False if the group is removed."""
     try:
         return f"{name} 1" in read_file(directory + "/cgroup.events").split("\n")
     except OSError as error:
@@ -98,9 +98,9 @@ def event(directory: str, name: str) -> bool:
 
 
 def wait_event(directory: str, name: str, value: bool, timeout: float) -> bool:
-    """Wait at most `timeout` seconds until a value of cgroup.events is `value`; a group that is gone has 0 in all.
+    """Wait at most `timeout` seconds until a value of cgroup.events is `value`; in a removed group all are 0.
 
-    The kernel wakes poll(2) at each change. Returns whether the value is reached. Raises OSError.
+    poll(2) returns at each change. Returns whether the value is reached. Raises OSError.
     """
     import select
     import time
@@ -115,7 +115,7 @@ def wait_event(directory: str, name: str, value: bool, timeout: float) -> bool:
         poll = select.poll()
         poll.register(fd, select.POLLPRI)
         while True:
-            # Reading comes before waiting: a change in between is kept for the poll.
+            # Read before waiting: poll(2) also reports a change in between.
             if line in os.pread(fd, 4096, 0).decode().split("\n"):
                 return True
             left = deadline - time.monotonic()
@@ -131,7 +131,7 @@ def wait_event(directory: str, name: str, value: bool, timeout: float) -> bool:
 
 
 def kill(directory: str) -> bool:
-    """SIGKILL to all processes in the group and below; False where the kernel (before 5.14) has no cgroup.kill."""
+    """Kill all processes in the group and below; return False if the kernel has no cgroup.kill (before 5.14)."""
     try:
         write_file(directory + "/cgroup.kill", "1")
     except FileNotFoundError:
@@ -140,7 +140,7 @@ def kill(directory: str) -> bool:
 
 
 def frozen(directory: str) -> bool:
-    """Whether the group was told to freeze, or is frozen with a group above it; False when it is gone."""
+    """Tell whether freezing was requested for the group, or it is frozen from above; False if it is removed."""
     try:
         if read_file(directory + "/cgroup.freeze").strip() == "1":
             return True
@@ -152,7 +152,7 @@ def frozen(directory: str) -> bool:
 
 
 def freeze(directory: str) -> None:
-    """Freeze the group and wait until it is. Raises Error where that takes over 10 s, after undoing it."""
+    """Freeze the group and wait until it is frozen. After 10 s it is thawed again, and Error is raised."""
     write_file(directory + "/cgroup.freeze", "1")
     if not wait_event(directory, "frozen", True, _FREEZE_SECONDS):
         write_file(directory + "/cgroup.freeze", "0")
@@ -165,12 +165,12 @@ def freeze(directory: str) -> None:
 
 
 def thaw(directory: str) -> None:
-    """Thaw the group and wait until it is; nothing to do where it is gone or the kernel has no such freezer."""
+    """Thaw the group and wait for that; do nothing if it is removed or the kernel has no such freezer."""
     try:
         write_file(directory + "/cgroup.freeze", "0")
     except FileNotFoundError:
         return
-    # Stays frozen where a group above it is: that one's owner has to thaw.
+    # It stays frozen if a group above is frozen; the owner of that group has to thaw it.
     if event(directory, "frozen"):
         wait_event(directory, "frozen", False, 1.0)
 
@@ -190,4 +190,4 @@ def give_to(directory: str, uid: int) -> None:
         try:
             os.chown(f"{directory}/{file}", uid, -1)
         except FileNotFoundError:
-            pass  # not each listed file exists in each group, and that is no failure
+            pass  # not every listed file exists in every group; that is no failure

@@ -1,4 +1,4 @@
-"""A group and those below it, walked by descriptor: a hostile container can nest them deeper than a path is long."""
+"""Walks a group and those below it by descriptors: a hostile container can nest them too deep for a path."""
 
 import errno
 
@@ -17,7 +17,7 @@ def visit(directory: str, look: "Callable[[int], bool]") -> None:
 
 
 def pids(directory: str, *, recursive: bool = True) -> list[int]:
-    """Processes of the group, and with `recursive` of those below it; [] when it is gone.
+    """Return the pids in the group, and with `recursive` in those below it; [] if it is removed.
 
     Processes outside this pid namespace, which the kernel shows as 0, are left out. Raises OSError.
     """
@@ -32,7 +32,7 @@ def pids(directory: str, *, recursive: bool = True) -> list[int]:
 
 
 def find(directory: str, pid: int) -> int:
-    """Return a descriptor of the group at or below `directory` that has process `pid`, the caller's; -1 for none."""
+    """Return a descriptor, owned by the caller, of the group at or below `directory` with process `pid`, or -1."""
     found = -1
 
     def look(fd: int) -> bool:
@@ -47,12 +47,12 @@ def find(directory: str, pid: int) -> int:
 
 
 def remove(directory: str) -> bool:
-    """Remove the group and all below it, children first; False where something is left because it has processes.
+    """Remove the group and all below it, children first; return False if a group is left because it has processes.
 
-    Raises OSError for anything but processes in the way. Gone is removed.
+    Raises OSError for all failures but remaining processes. A group that is gone counts as removed.
     """
     try:
-        os.rmdir(directory)  # nearly always the whole work
+        os.rmdir(directory)  # in nearly all cases this is all
         return True
     except FileNotFoundError:
         return True
@@ -78,7 +78,7 @@ def _rmdir(name: str, parent: "int | None" = None) -> bool:
 def _walk(directory: str, look: "Callable[[int], bool] | None", *, recursive: bool, removing: bool = False) -> None:
     """Visit the group and all below it with a descriptor each; with `removing` remove all but the group itself.
 
-    Holds one descriptor whatever the depth, and goes up again by "..", which cannot be moved in a cgroup file system.
+    It needs one descriptor for any depth, and goes up by "..": a directory of a cgroup filesystem cannot be moved.
     """
     try:
         fd = os.open(directory, _FLAGS)
@@ -140,7 +140,7 @@ def _numbers(fd: int, name: str) -> list[int]:
         while chunk := os.read(file, 65536):
             data += chunk
     except OSError as error:
-        # A threaded group has no list of its own, its processes are in that of the group above; or it is gone.
+        # A threaded group has no list: its processes are in that of the group above. Or the group is removed.
         if error.errno not in (errno.EOPNOTSUPP, errno.ENODEV):
             raise
         return []

@@ -1,4 +1,4 @@
-"""Carrying out a plan's steps: every limit one write, every refusal an error that names property, file and value."""
+"""Carries out a plan's steps: one write for each limit; errors name the property, the file and the value."""
 
 import errno
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> None:
     """Carry out the steps of a CgroupPlan, described there, on the groups `paths` (controller -> directory).
 
-    made  directories made for this container: where `levels` is asked for, parents among them are written too
+    made  directories made for this container: for a step with `levels`, parents among them are written too
     Raises Error.
     """
-    refused: list[tuple[Step, OSError]] = []  # for now: each waits for the file that it is written again after
-    # Device rules are many writes to one file: it is opened once.
+    refused: list[tuple[Step, OSError]] = []  # refused for now: each is written again after the file for which it waits
+    # Device rules are many writes to one file, which is opened once.
     held_path, held = "", -1
     try:
         for step in steps:
@@ -55,7 +55,7 @@ def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> No
                     raise _refused(step, path, error) from error
             if refused:
                 refused = [pair for pair in refused if not _try_again(pair[0], args["file"], paths)]
-        for step, reason in refused:  # the file they wait for was never written
+        for step, reason in refused:  # the file for which they wait was never written
             raise _refused(step, f"{_directory(step.args['controller'], paths)}/{step.args['file']}", reason)
     finally:
         if held >= 0:
@@ -63,19 +63,19 @@ def carry_out(steps: "list[Step]", paths: dict[str, str], made: list[str]) -> No
 
 
 def check(steps: "list[Step]", paths: dict[str, str]) -> None:
-    """Carry out those steps that only look: limits that must not be set now are refused. Raises Error."""
+    """Carry out only the steps that check whether a limit may be set now. Raises Error if not."""
     for step in steps:
         if step.op == "check_memory_usage":
             _check_memory_usage(step, paths)
 
 
 def _directory(controller: str, paths: dict[str, str]) -> str:
-    """The group that has a controller's files: its own hierarchy, or else the unified one."""
+    """Return the group with a controller's files: in its own hierarchy, or else in the unified one."""
     return paths.get(controller) or paths[UNIFIED]
 
 
 def _try_again(step: "Step", written: str, paths: dict[str, str]) -> bool:
-    """Write a step that waited for the file just written; False where it waits for another one."""
+    """Write a step that waited for the file just written; return False if it waits for another file."""
     if step.args["again_after"] != written:
         return False
     path = f"{_directory(step.args['controller'], paths)}/{step.args['file']}"
@@ -89,7 +89,7 @@ def _try_again(step: "Step", written: str, paths: dict[str, str]) -> bool:
 
 
 def _otherwise(step: "Step", directory: str, error: OSError) -> bool:
-    """Whether the step is done all the same: it was optional, or there was another way."""
+    """Try the other files of a refused step; return whether one was written, or the step may be left out."""
     args = step.args
     if error.errno == errno.ENOENT:
         for file, value in args.get("instead", ()):
@@ -101,9 +101,9 @@ def _otherwise(step: "Step", directory: str, error: OSError) -> bool:
             except OSError as other:
                 raise _refused(step, path, other) from other
             return True
-        # A directory that is gone is not a file that the kernel does not have.
+        # A removed directory does not mean that the kernel lacks the file.
         return bool(args.get("optional")) and os.access(directory, os.F_OK)
-    # In a user namespace nobody may change device rules: those of the root around it hold; runc and crun go on too.
+    # In a user namespace device rules cannot be changed; those of the parent group apply. runc and crun continue too.
     return args["controller"] == "devices" and error.errno == errno.EPERM and in_user_namespace()
 
 
@@ -124,7 +124,7 @@ def _refused(step: "Step", path: str, error: OSError) -> Error:
 
 
 def _check_kept(step: "Step", path: str) -> None:
-    """Refuse a limit that the kernel has accepted and does not have: it shows a higher one.
+    """Refuse a limit that the kernel has accepted but not applied: its file shows a higher one.
 
     Upholds runtime.md#lifecycle/environment-error.
     """
