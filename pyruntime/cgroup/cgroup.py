@@ -175,8 +175,8 @@ class Cgroup:
     def apply(self) -> None:
         """Carry out the plan's steps: limits and device rules.
 
-        Does nothing if the container runs in the caller's own groups: see make(). If the kernel refuses a write, it
-        raises an Error that names the file, the value and the property.
+        Does nothing if the container runs in the caller's own groups: see make(). Raises Error with the
+        file, the value and the property if the kernel refuses a write.
         """
         assert self.plan is not None
         if self.paths:

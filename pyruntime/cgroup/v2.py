@@ -152,7 +152,7 @@ def frozen(directory: str) -> bool:
 
 
 def freeze(directory: str) -> None:
-    """Freeze the group and wait until it is frozen. After 10 s it is thawed again, and Error is raised."""
+    """Freeze the group and wait until it is frozen. Raises Error if that takes over 10 s, after thawing it."""
     write_file(directory + "/cgroup.freeze", "1")
     if not wait_event(directory, "frozen", True, _FREEZE_SECONDS):
         write_file(directory + "/cgroup.freeze", "0")
