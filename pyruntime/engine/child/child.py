@@ -1,6 +1,5 @@
 """A process as the host that made it holds it: its pid, a pidfd, and the socket to it."""
 
-import posix
 import select
 
 from pyruntime._stub import lib
@@ -91,15 +90,12 @@ class Child:
                 raise Error("given up waiting for the container's process", f"signal {number} came")
         reap(self.pid)
         os.close(self.pidfd)
-        self.pid = 0
-        self.pidfd = lib.pyr_pidfd_open(pid)
+        self.pid, self.pidfd = 0, -1
+        if not _is_ours(pid):
+            raise Error("the container's process failed", "its message makes no sense")
+        self.pid, self.pidfd = pid, lib.pyr_pidfd_open(pid)
         if self.pidfd < 0:
             raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-self.pidfd)
-        if not _is_ours(self.pidfd):
-            os.close(self.pidfd)
-            self.pidfd = -1
-            raise Error("the container's process failed", "its message makes no sense")
-        self.pid = pid
         if self._left:
             from pyruntime.cgroup import room
 
@@ -126,10 +122,10 @@ def reap(pid: int) -> int:
         return 0
 
 
-def _is_ours(pidfd: int) -> bool:
-    """Tell whether a process is a child of this one."""
+def _is_ours(pid: int) -> bool:
+    """Tell whether a process is a child of this one, whose number is its own until it is waited for."""
     try:
-        posix.waitid(posix.P_PIDFD, pidfd, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return False
     return True
