@@ -90,7 +90,7 @@ if not TYPE_CHECKING:
             if not parent:
                 raise
             makedirs(parent, exist_ok=True)
-            call(posix.mkdir, name, mode)
+            makedirs(name, mode, exist_ok)  # somebody else may have been quicker
         except OSError:
             if not exist_ok or not path.isdir(name):
                 raise

@@ -125,10 +125,12 @@ def _bind(
     context: "Context", pointer: str, mount: "Mount", destination: str, options: mount_options.MountOptions
 ) -> Step:
     source = mount["source"]
-    if options.sb_flags & ~lib.MS_SILENT:
+    if options.data or options.sb_flags & ~lib.MS_SILENT:
         # They are the filesystem's, and mount(2) ignores them with MS_BIND.
         names = [
-            name for name in mount["options"] if mount_options.TABLE.get(name, (0,))[0] == mount_options.SUPERBLOCK
+            name
+            for name in mount["options"]
+            if mount_options.TABLE.get(name, (0,))[0] == mount_options.SUPERBLOCK or name in options.data
         ]
         context.warnings.append(
             f"options without effect on a bind mount: {', '.join(names)} ({pointer}/options, {CLAUSE})"

@@ -53,6 +53,14 @@ def is_userland(option: str) -> bool:
     return option in _USERLAND or option.startswith(("x-", "X-", "comment="))
 
 
+def is_data(option: str) -> bool:
+    """Tell whether `option` is one of a filesystem's with a value, as mode=755. The kernel ignores it at a bind mount.
+
+    No typing error of an option of mounts looks like it, and the validation suite of runtime-tools writes it.
+    """
+    return "=" in option and not has_maps(option)
+
+
 def has_maps(option: str) -> bool:
     """Tell whether `option` is crun's: idmap=MAPS or ridmap=MAPS."""
     return option.startswith(("idmap=", "ridmap="))
@@ -70,7 +78,7 @@ def mount_options(config: "Config") -> "Iterator[Error]":
                 wrong = _for_links(mount, option, bind=bind)
             elif has_maps(option):
                 wrong = _maps(config, mount, option)
-            elif bind and option and option not in KNOWN and not is_userland(option):
+            elif bind and option and option not in KNOWN and not is_userland(option) and not is_data(option):
                 wrong = _OF_MOUNTS
             else:
                 continue
