@@ -84,13 +84,19 @@ if not TYPE_CHECKING:
     def makedirs(name: str, mode: int = 0o777, exist_ok: bool = False) -> None:
         """Make a directory and those above it that lack, as os.makedirs."""
         try:
-            call(posix.mkdir, name, mode)
+            _make(name, mode, exist_ok)
         except FileNotFoundError:
             parent, _ = path.split(name.rstrip("/"))
             if not parent:
                 raise
             makedirs(parent, exist_ok=True)
-            makedirs(name, mode, exist_ok)  # somebody else may have been quicker
+            _make(name, mode, exist_ok)  # somebody else may have been quicker
+
+    def _make(name: str, mode: int, exist_ok: bool) -> None:
+        try:
+            call(posix.mkdir, name, mode)
+        except FileNotFoundError:
+            raise
         except OSError:
             if not exist_ok or not path.isdir(name):
                 raise

@@ -161,3 +161,9 @@ def test_a_thread_that_ends_before_its_first_line_is_an_error(monkeypatch):
     with pytest.raises(Error, match="cannot start a thread: out of memory"):
         ours.start_thread(print)
     assert sys.unraisablehook is before
+
+
+def test_a_directory_that_cannot_be_made_is_given_up():
+    """procfs says ENOENT for what it does not let anybody make, whether the directory above is there or not."""
+    with pytest.raises(FileNotFoundError):
+        ours.makedirs("/proc/nothing/below", exist_ok=True)
