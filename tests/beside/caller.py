@@ -18,9 +18,19 @@ import time
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-# ioprio_set, keyctl, set_mempolicy.
-IOPRIO_SET, KEYCTL, SET_MEMPOLICY = {"x86_64": (251, 250, 238), "aarch64": (30, 219, 237)}[platform.machine()]
+# ioprio_set, keyctl, rt_sigaction, set_mempolicy.
+IOPRIO_SET, KEYCTL, SIGACTION, SET_MEMPOLICY = {
+    "x86_64": (251, 250, 13, 238),
+    "aarch64": (30, 219, 134, 237),
+}[platform.machine()]
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+
+
+def _dispose(numbers, handler):
+    """Make `handler` the disposition of signals, also of 32 and 33, which the C library keeps for itself."""
+    action = (ctypes.c_ulong * 4)(handler, 0, 0, 0)
+    for number in numbers:
+        LIBC.syscall(SIGACTION, number, action, None, 8)
 
 
 def _deleted_cwd(_):
@@ -117,7 +127,7 @@ ACTIONS = {
     "I/O priority": lambda value: LIBC.syscall(IOPRIO_SET, 1, 0, value),
     "memory policy": lambda mode: LIBC.syscall(SET_MEMPOLICY, mode, ctypes.byref(ctypes.c_ulong(1)), 64),
     "limits": lambda limits: [resource.setrlimit(number, pair) for number, pair in limits.items()],
-    "ignored": lambda numbers: [signal.signal(number, signal.SIG_IGN) for number in numbers],
+    "ignored": lambda numbers: _dispose(numbers, signal.SIG_IGN),
     "blocked": lambda numbers: signal.pthread_sigmask(signal.SIG_BLOCK, numbers),
     "deleted cwd": _deleted_cwd,
     "cwd": os.chdir,
@@ -243,6 +253,8 @@ def called(place, words, who):
     actions = [(ACTIONS[name], value) for name, value in who.items() if name not in ELSEWHERE]
 
     def become():
+        # Who started this process may ignore signals: a shell in the background, or make, by posix_spawn(3).
+        _dispose(range(1, 65), signal.SIG_DFL)
         os.umask(0o022)
         streams.install()
         for action, value in actions:

@@ -114,6 +114,7 @@ CALLERS = [
         limits={resource.RLIMIT_NOFILE: (64, 128)},
     ),
     *caller("ignored signals", ignored=SIGNALS),
+    *caller("ignored signals of the C library", ignored=[32, 33]),
     *caller("blocked signals", blocked=[signal.SIGTERM, *SIGNALS]),
     *caller("all signals blocked", blocked=range(1, 65)),
     *caller("deleted cwd", deleted_cwd=True),

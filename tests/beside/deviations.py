@@ -333,6 +333,13 @@ LINES = (
         ("hooks*",),
     ),
     Line(
+        "signals 32 and 33 that the caller ignores",
+        ("*: signals: ignored",),
+        "a program begins with the default action of every signal. Who starts the runtime by posix_spawn(3), as make"
+        " does, ignores these two without meaning it",
+        ("caller: ignored signals of the C library*",),
+    ),
+    Line(
         "the state that hooks are told",
         ("*: told: *",),
         "runtime.md#state: `created` once the container's namespaces are made, the version of the specification, and"

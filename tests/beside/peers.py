@@ -32,7 +32,6 @@ def measure(program, *, variations="*", environment=None):
     """
     programs = {"pyruntime": str(program), **{name: shutil.which(name) for name in PEERS}}
     command = [sys.executable, str(HERE / "measure.py"), *(f"{name}={path}" for name, path in programs.items())]
-    # A shell in the background starts programs that ignore signals; what is ignored is inherited.
     done = subprocess.run(
         [*command, "--", variations], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True,
         env={**os.environ, **(environment or {})},
