@@ -23,23 +23,25 @@ PROFILE_PACKAGES := linux-perf strace
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all edit run test beside callers machines vm validation check bench bench-sandbox profile fuzz mutate wrong attack lint ci install wheels deb clean
+.PHONY: all edit run same-python prefix test beside callers machines vm validation check bench bench-sandbox profile fuzz mutate wrong attack lint ci install wheels deb clean
 .PHONY: build-packages test-packages callers-packages machines-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
-all: $(VENV)/built
+# Whoever names a Python gets that one, or is told why not.
+all: $(if $(filter-out file,$(origin PYTHON)),same-python) $(VENV)/built
+	@$(VENV)/bin/pyruntime --version | sed -n 's/^start: interpreter/note: pyruntime starts slower than it could/p'
 
 # The package as links to the sources, beside what was built once: an edit of Python is tried without a build.
-EDIT := $(CURDIR)/.cache/edit
+EDIT := .cache/edit
 
 edit:
 	@test -e $(VENV)/built || $(MAKE) all
 	@rm -rf $(EDIT) && mkdir -p $(EDIT)
 	@cp -R $(VENV)/lib/python3*/site-packages/pyruntime $(EDIT)
-	@cp -Rsf $(CURDIR)/pyruntime $(EDIT)
-	@printf '#!/bin/sh\nPYTHONPATH=%s exec %s -m pyruntime "$$@"\n' '$(EDIT)' '$(CURDIR)/$(VENV)/bin/python' >$(EDIT)/run
+	@cp -Rsf "$(CURDIR)/pyruntime" $(EDIT)
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m pyruntime "$$@"\n' '$(CURDIR)/$(EDIT)' '$(CURDIR)/$(VENV)/bin/python' >$(EDIT)/run
 	@chmod +x $(EDIT)/run
-	@echo "$(EDIT)/run is pyruntime from the sources; PYTHONPATH=$(EDIT) lets pytest test them"
+	@echo "$(CURDIR)/$(EDIT)/run is pyruntime from the sources; PYTHONPATH='$(CURDIR)/$(EDIT)' lets pytest test them"
 
 run: all
 	@$(VENV)/bin/python tests/support/bundle.py $(HELLO)
@@ -88,7 +90,7 @@ mutate: all $(VENV)/tools $(VENV)/mutate-tools
 	rm -rf $(MUTATED) && mkdir -p $(MUTATED)
 	cp -a $(VENV)/lib/python3*/site-packages/pyruntime tests spec-fixtures csrc docs examples generate $(MUTATED)
 	cp -a setup.cfg setup.py Makefile README.md $(MUTATED)
-	cd $(MUTATED) && export PATH=$(CURDIR)/$(VENV)/bin:$$PATH && \
+	cd $(MUTATED) && export PATH="$(CURDIR)/$(VENV)/bin:$$PATH" && \
 		nice -n 19 python tests/mutate/mutate.py run --max-children 2 $(MUTANTS) && mutmut results
 
 # Which wrong runtimes: names with * for any part, and how many at once: docs/testing.md.
@@ -113,15 +115,17 @@ ci:
 	.ci/run
 
 # A tree of its own, so that it meets no other Python packages; the program finds it beside itself.
-install: all
-	@for place in lib bin share; do \
-		mkdir -p "$(DESTDIR)$(PREFIX)/$$place" 2>/dev/null && test -w "$(DESTDIR)$(PREFIX)/$$place" || { \
-		echo "cannot write to $(DESTDIR)$(PREFIX)/$$place: choose another place, as in  make install PREFIX=DIR" >&2; \
-		exit 1; }; done
+install: prefix all
 	$(VENV)/bin/pip install --quiet --ignore-installed --no-warn-script-location \
 		--prefix "$(DESTDIR)$(PREFIX)/lib/pyruntime" $(WHEEL)/*.whl
 	ln -sf ../lib/pyruntime/bin/pyruntime "$(DESTDIR)$(PREFIX)/bin/pyruntime"
 	$(VENV)/bin/python generate/share.py "$(DESTDIR)$(PREFIX)/share"
+
+prefix:
+	@for place in lib bin share; do \
+		mkdir -p "$(DESTDIR)$(PREFIX)/$$place" 2>/dev/null && test -w "$(DESTDIR)$(PREFIX)/$$place" || { \
+		echo "cannot write to $(DESTDIR)$(PREFIX)/$$place: choose another place, as in  make install PREFIX=DIR" >&2; \
+		exit 1; }; done
 
 # For others: into dist/, from the roots of tests/machines.
 wheels deb: machines-packages
@@ -131,14 +135,21 @@ clean:
 	rm -rf $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+same-python:
+	@which='import sys; print(sys.base_prefix, *sys.version_info[:3])'; \
+	test ! -e $(VENV)/bin/python || test "$$($(VENV)/bin/python -c "$$which")" = "$$("$(PYTHON)" -c "$$which" 2>/dev/null)" || { \
+		echo "$(VENV) has another Python than PYTHON=$(PYTHON): run  make clean  first" >&2; exit 1; }
+
 $(VENV)/bin/pip: | build-packages
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	@test "$$("$(PYTHON)" -c 'import sys; print(sys.version_info >= (3, 10))' 2>/dev/null)" = True || { \
 		echo "PYTHON=$(PYTHON) is no Python 3.10 or later: name one, as in  make PYTHON=/usr/bin/python3" >&2; exit 1; }
+	@"$(PYTHON)" csrc/build/interpreter.py
 	"$(PYTHON)" -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet 'setuptools>=77' wheel 'cffi>=1.15'
 
 # The build tools stay in the environment, so that a build after a change does not get them again.
 $(VENV)/built: $(SOURCES) | $(VENV)/bin/pip
+	@$(VENV)/bin/python csrc/build/interpreter.py
 	rm -rf build $(WHEEL)
 	$(VENV)/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir $(WHEEL) .
 	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEEL)/*.whl

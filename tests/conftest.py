@@ -57,6 +57,16 @@ def pyruntime() -> Path:
 
 
 @pytest.fixture(scope="session")
+def ordinary_python() -> None:
+    """Skip what ordinary users do with a copy of the program, where its Python lies in root's home."""
+    user = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    try:
+        subprocess.run([os.path.realpath(sys.executable), "-I", "-c", ""], cwd="/", check=True, **user)
+    except PermissionError:
+        pytest.skip("needs a Python that ordinary users can execute")
+
+
+@pytest.fixture(scope="session")
 def rootfs(tmp_path_factory) -> Path:
     """A busybox root filesystem that tests share; whoever writes into it makes a bundle with one of its own."""
     return bundles.make_rootfs(tmp_path_factory.mktemp("shared") / "rootfs")

@@ -149,3 +149,7 @@ def libraries() -> list[str]:
     hidden = ":".join(path.name for path in archives.values())
     static = [*map(str, archives.values()), *([f"-Wl,--exclude-libs,{hidden}"] if hidden else [])]
     return [*static, *(name for name in names if name not in archives)]
+
+
+if __name__ == "__main__":  # before an environment is made
+    sys.exit(what_is_missing() or 0)

@@ -82,11 +82,11 @@ static bool has_library(char *path, const char *folder, int length) {
 
 void find_interpreter(const char *origin, char interpreter[PATH_MAX]) {
     if (!search(origin, has_interpreter, interpreter))
-        fail("there is no " PYTHON_X_Y " on this machine", "install it, or build pyruntime for the Python that is there");
+        fail("there is no " PYTHON_X_Y " that this user can execute", "install it, or build pyruntime for the Python that is there");
 }
 
 void find_library(const char *origin, char library[PATH_MAX]) {
     if (!search(origin, has_library, library))
-        fail("there is no standard library of " PYTHON_X_Y " on this machine",
+        fail("there is no standard library of " PYTHON_X_Y " that this user can read",
              "install it, or build pyruntime for the Python that is there");
 }

@@ -787,7 +787,7 @@ def test_exec_into_a_paused_container_is_refused_unless_asked_for(box):
 
 
 @pytest.fixture
-def ordinary(runtime, rootfs, session):
+def ordinary(runtime, rootfs, session, ordinary_python):
     """What an ordinary user needs: a directory that it can reach and own, and the program run as that user."""
     uid = 54321
     place = Path(tempfile.mkdtemp(prefix=f"{session}-"))

@@ -61,14 +61,43 @@ def test_the_program_says_why_it_holds_no_snapshot(monkeypatch):
     assert "3.99" in interpreter.why_no_snapshot()
 
 
-@pytest.mark.parametrize("name", ["no-such-python", "/bin/false"])
+def make(folder, *words):
+    """Return what make says when it fails where nothing is built yet, in a folder whose name has a blank."""
+    place = folder / "with blank"
+    place.mkdir(exist_ok=True)
+    for name in ("Makefile", "setup.py", "setup.cfg", "pyproject.toml", "csrc", "pyruntime", "spec-fixtures"):
+        (place / name).symlink_to(ROOT / name)
+    before = sorted(place.rglob("*"))
+    words = ["make", "BUILD_PACKAGES=", *words]
+    done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done
+    assert sorted(place.rglob("*")) == before
+    (said, _) = done.stderr.splitlines()  # and that a rule has failed
+    return said
+
+
+@pytest.mark.parametrize("name", ["no-such-python", "/bin/false", "/bin/true", "/tmp", ""])
 def test_make_names_an_interpreter_that_is_none(tmp_path, name):
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    words = ["make", f"PYTHON={name}", "BUILD_PACKAGES=", ".venv/bin/pip"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert f"PYTHON={name} is no Python" in done.stderr
-    assert not (tmp_path / ".venv").exists()
+    assert f"PYTHON={name} is no Python" in make(tmp_path, f"PYTHON={name}")
+
+
+def test_make_names_what_is_missing_before_it_makes_an_environment(tmp_path):
+    compiler = compiler_without("Python.h", tmp_path)
+    said = make(tmp_path, f"CC={compiler}", f"PYTHON={sys.executable}")
+    assert said == f"the headers of {interpreter.PYTHON_X_Y} are missing: install {interpreter.PYTHON_X_Y}-dev"
+
+
+def test_make_names_a_prefix_that_cannot_be_written_before_it_builds(tmp_path):
+    assert make(tmp_path, "install", "PREFIX=/proc/x").startswith("cannot write to /proc/x/lib: choose another place")
+
+
+def test_make_does_not_take_another_interpreter_than_the_one_that_is_named(tmp_path):
+    other = tmp_path / "with blank/.venv/bin/python"
+    other.parent.mkdir(parents=True)
+    other.write_text("#!/bin/sh\necho another\n")
+    other.chmod(0o755)
+    said = make(tmp_path, f"PYTHON={sys.executable}")
+    assert said == f".venv has another Python than PYTHON={sys.executable}: run  make clean  first"
 
 
 # ---- The words for the linker ----
