@@ -41,7 +41,7 @@ class BuildPython(build_py):
     def run(self):
         super().run()
         # By path: importing it by name would take the package of the source tree, which is not built.
-        compiler = runpy.run_path("pyruntime/spec/build_checks.py")
+        compiler = runpy.run_path("generate/checks.py")
         compiler["generate"](SCHEMAS, str(Path(self.build_lib, "pyruntime", "spec")))
         compile_agent(Path(self.build_lib, "pyruntime", "sandbox", "agent"))
 

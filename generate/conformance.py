@@ -114,7 +114,11 @@ def _c(path: Path) -> "Iterator[tuple[str, str]]":
 def code(catalogue: "dict[str, Any]") -> "dict[str, list[str]]":
     """Return clause -> the functions that name it, and the tables and schema that the catalogue names."""
     found: dict[str, list[str]] = {name: list(clause.get("code", ())) for name, clause in catalogue.items()}
-    files = [*sorted((PROJECT / "pyruntime").rglob("*.py")), *sorted((PROJECT / "csrc").rglob("*.c"))]
+    files = [
+        *sorted((PROJECT / "pyruntime").rglob("*.py")),
+        PROJECT / "generate/checks.py",
+        *sorted((PROJECT / "csrc").rglob("*.c")),
+    ]
     for path in files:
         if DATA in path.parents:
             continue

@@ -16,7 +16,6 @@ PROJECT = HERE.parent
 PACKAGE = PROJECT / "pyruntime"
 DATA: "dict[str, Any]" = json.loads((HERE / "floors.json").read_text())
 FLOORS: "list[dict[str, Any]]" = DATA["floors"]
-EXCEPTIONS = {(entry["from"], entry["to"]): entry["reason"] for entry in DATA["exceptions"]}
 
 # `python3 -m pyruntime` starts the program as the launcher does.
 AT_THE_TOP = "__main__"
@@ -94,11 +93,11 @@ def room(module: str) -> str:
 
 
 def wrong_arrows() -> "list[str]":
-    """Return the imports that lead up, or into another room of the same floor, without being an exception."""
+    """Return the imports that lead up, or into another room of the same floor."""
     return [
         f"{name} imports {target}"
         for name, target in dict.fromkeys(imports())
-        if room(name) != room(target) and RANK[room(target)] >= RANK[room(name)] and (name, target) not in EXCEPTIONS
+        if room(name) != room(target) and RANK[room(target)] >= RANK[room(name)]
     ]
 
 
@@ -143,7 +142,7 @@ def _arrows() -> "list[tuple[str, str]]":
     """Return which room uses which, without those that follow from others: what is two floors down by way of one."""
     uses: dict[str, set[str]] = {name: set() for name in RANK}
     for name, target in imports():
-        if room(name) != room(target) and (name, target) not in EXCEPTIONS:
+        if room(name) != room(target):
             uses[room(name)].add(room(target))
 
     def reached(name: str) -> "set[str]":
@@ -205,8 +204,10 @@ def design_page() -> str:
     for floor in FLOORS:
         rooms = ", ".join(f"`{name}/`" for name in floor["rooms"])
         lines += [f"- **{rooms}**: {floor['text']}"]
-    lines += ["", "Imports lead down this list or stay in their room, and none goes round in a circle. Exceptions:", ""]
-    lines += [f"- `{name}` imports `{target}`: {reason}." for (name, target), reason in EXCEPTIONS.items()]
+    lines += [
+        "",
+        "Imports lead down this list or stay in their room. None goes round in a circle. There is no exception.",
+    ]
     head, rest = (PROJECT / "docs/design.md").read_text().split(_BEGIN)
     return head + _BEGIN + "\n".join([*lines, ""]) + _END + rest.split(_END)[1]
 

@@ -15,12 +15,20 @@ CONSTANTS = """
     MS_SLAVE MS_PRIVATE MS_UNBINDABLE MOUNT_ATTR_RDONLY MOUNT_ATTR_NOSUID MOUNT_ATTR_NODEV MOUNT_ATTR_NOEXEC
     MOUNT_ATTR__ATIME MOUNT_ATTR_NOATIME MOUNT_ATTR_STRICTATIME MOUNT_ATTR_NODIRATIME MOUNT_ATTR_NOSYMFOLLOW
     CLONE_NEWNS CLONE_NEWCGROUP CLONE_NEWUTS CLONE_NEWIPC CLONE_NEWUSER CLONE_NEWPID CLONE_NEWNET
-    CLONE_NEWTIME PR_CAPBSET_READ PR_SET_KEEPCAPS PR_SET_NO_NEW_PRIVS PR_CAP_AMBIENT PR_CAP_AMBIENT_RAISE
-    PR_CAP_AMBIENT_CLEAR_ALL PR_SET_CHILD_SUBREAPER RESOLVE_IN_ROOT RESOLVE_BENEATH RESOLVE_NO_MAGICLINKS
-    RESOLVE_NO_SYMLINKS
+    CLONE_NEWTIME PR_CAPBSET_READ PR_SET_CHILD_SUBREAPER RESOLVE_IN_ROOT RESOLVE_BENEATH RESOLVE_NO_MAGICLINKS
 """
 
-HEADERS = ["plan.h", "process.h", "signals.h", "filter.h", "landlock.h", "execute.h", "sockets.h", "bpf.h"]
+HEADERS = [
+    "plan.h",
+    "python_calls.h",
+    "capabilities.h",
+    "signals.h",
+    "seccomp_filter.h",
+    "landlock.h",
+    "execute.h",
+    "sockets.h",
+    "devices_bpf.h",
+]
 SOURCES = [
     "syscalls.c",
     "paths.c",
@@ -28,27 +36,28 @@ SOURCES = [
     "mount_attributes.c",
     "filesystems.c",
     "procfs.c",
-    "mounts.c",
+    "bind_mounts.c",
     "masked_paths.c",
     "copyup.c",
-    "nodes.c",
+    "devices.c",
     "root.c",
     "no_pivot.c",
     "sysctl.c",
-    "marks.c",
+    "trace.c",
     "steps.c",
     "spawn.c",
-    "become.c",
-    "to_host.c",
-    "process.c",
+    "init.c",
+    "messages.c",
+    "python_calls.c",
+    "capabilities.c",
     "signals.c",
-    "filter.c",
+    "seccomp_filter.c",
     "landlock.c",
-    "identity.c",
+    "process.c",
     "execute.c",
     "detach.c",
     "sockets.c",
-    "bpf.c",
+    "devices_bpf.c",
 ]
 
 WARNINGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-D_GNU_SOURCE"]

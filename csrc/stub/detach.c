@@ -11,7 +11,7 @@
 
 #include <sys/mman.h>
 
-#include "filter.h"
+#include "seccomp_filter.h"
 #include "stub.h"
 
 enum { INSTRUCTION = 8 /* bytes of a struct sock_filter */ };

@@ -1,13 +1,14 @@
 /* The program: found in PATH, checked at create, executed at start (config.md#process).
  *
- * Nothing here allocates memory: see identity.c.
+ * Nothing here allocates memory: see process.c.
  */
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
-#include "filter.h"
-#include "process.h"
+#include "python_calls.h"
+#include "seccomp_filter.h"
+#include "signals.h"
 #include "sockets.h"
 #include "stub.h"
 #include "syscalls.h"
@@ -31,13 +32,18 @@ static bool waits(uint64_t resource, uint64_t soft, uint32_t preserve) {
     return resource == RLIMIT_NOFILE && soft < ROOM + (uint64_t)preserve;
 }
 
+static int set_limit(int pid, int resource, uint64_t soft, uint64_t hard) {
+    struct rlimit64 limit = {.rlim_cur = soft, .rlim_max = hard};
+    return prlimit64(pid, (enum __rlimit_resource)resource, &limit, NULL) < 0 ? -errno : 0;
+}
+
 /* Sets a limit of process `pid`, 0 for this one, unless it must wait until execve. Returns 0 or -errno. */
 /* Upholds config.md#posix-process/rlimit-soft, config.md#posix-process/rlimit-hard. */
 int pyr_limit(int pid, int resource, uint64_t soft, uint64_t hard, uint32_t preserve) {
     if (!waits((uint64_t)resource, soft, preserve))
-        return pyr_prlimit(pid, resource, soft, hard);
+        return set_limit(pid, resource, soft, hard);
     /* The hard limit may have to be raised, and the caller may have the privilege for that only now. */
-    return hard >= ROOM + (uint64_t)preserve ? pyr_prlimit(pid, resource, hard, hard) : 0;
+    return hard >= ROOM + (uint64_t)preserve ? set_limit(pid, resource, hard, hard) : 0;
 }
 
 /* Sets the limits of this process that need no privilege, writes the numbers of the others to `left`, and returns their
@@ -287,7 +293,7 @@ int pyr_execute(struct execution *execution, struct stub *stub, int connection) 
     int answer = choose_descriptors(execution->preserve);
     if (answer == 0) {
         stub->call = "rt_sigprocmask";
-        answer = pyr_reset_signals();
+        answer = reset_signals();
     }
     if (answer == 0) {
         stub->call = "sendto";

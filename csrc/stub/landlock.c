@@ -44,14 +44,14 @@ int pyr_landlock_abi(void) {
 }
 
 /* A new ruleset that forbids these accesses; a descriptor. */
-int pyr_landlock_ruleset(uint64_t fs, uint64_t net, uint64_t scoped) {
+static int landlock_ruleset(uint64_t fs, uint64_t net, uint64_t scoped) {
     struct ruleset ruleset = {.fs = fs, .net = net, .scoped = scoped};
     /* An older kernel takes a longer structure only if what it does not know is zero. */
     return answer(syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0U));
 }
 
 /* Allows `access` to `path` and all below it; for a file, what of it there is for files. */
-int pyr_landlock_path(int ruleset, const char *path, uint64_t access) {
+static int landlock_path(int ruleset, const char *path, uint64_t access) {
     cleanup_close int fd = open(path, O_PATH | O_CLOEXEC);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0)
@@ -65,10 +65,36 @@ int pyr_landlock_path(int ruleset, const char *path, uint64_t access) {
 }
 
 /* Allows `access` to the TCP port. */
-int pyr_landlock_port(int ruleset, uint64_t port, uint64_t access) {
+static int landlock_port(int ruleset, uint64_t port, uint64_t access) {
     struct port_rule rule = {.access = access, .port = port};
     return answer(syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0U));
 }
 
 /* From now on the ruleset holds for this thread and what it makes. Takes no_new_privs or CAP_SYS_ADMIN. */
-int pyr_landlock_restrict(int ruleset) { return answer(syscall(SYS_landlock_restrict_self, ruleset, 0U)); }
+int landlock_restrict(int ruleset) { return answer(syscall(SYS_landlock_restrict_self, ruleset, 0U)); }
+
+/* ---- Steps ---- */
+
+/* Made as the container's user, with the paths that its program will see; it closes at execve. */
+int do_landlock_ruleset(struct stub *stub, const struct step *step) {
+    const uint64_t *value = step->value;
+    int answer = landlock_ruleset(value[VALUE_HANDLED_FS], value[VALUE_HANDLED_NET], value[VALUE_SCOPED]);
+    stub->ruleset = answer < 0 ? -1 : answer;
+    return result_of(stub, "landlock_create_ruleset", answer);
+}
+
+int do_landlock_path(struct stub *stub, const struct step *step) {
+    return result_of(stub, "landlock_add_rule",
+                     landlock_path(stub->ruleset, stub_string(stub, step->path), step->value[VALUE_ALLOWED]));
+}
+
+int do_landlock_port(struct stub *stub, const struct step *step) {
+    return result_of(stub, "landlock_add_rule",
+                     landlock_port(stub->ruleset, step->value[VALUE_PORT], step->value[VALUE_ALLOWED]));
+}
+
+int do_landlock_restrict(struct stub *stub, const struct step *step) {
+    (void)step;
+    stub->restriction = stub->ruleset;
+    return 0;
+}

@@ -4,12 +4,10 @@
 
 #include <stdint.h>
 
+int landlock_restrict(int ruleset);
+
 /* cdef: from here on the text is also read by cffi. */
 
 int pyr_landlock_abi(void);
-int pyr_landlock_ruleset(uint64_t fs, uint64_t net, uint64_t scoped);
-int pyr_landlock_path(int ruleset, const char *path, uint64_t access);
-int pyr_landlock_port(int ruleset, uint64_t port, uint64_t access);
-int pyr_landlock_restrict(int ruleset);
 
 #endif

@@ -29,7 +29,7 @@ enum op {
     OP_CHROOT,           /* without a mount namespace of its own */
     OP_HERE,             /* exec: the root is that of the joined namespace, or of `fd` */
     OP_VERIFY,           /* what the container sees at masked and read-only paths is what the steps before put there */
-    /* What a process does to itself (identity.c). All but OP_SETSID is inherited by a child. */
+    /* What a process does to itself (process.c). All but OP_SETSID is inherited by a child. */
     OP_LABEL,            /* `source` into the first of the attributes `data` of /proc/self/attr that there is */
     OP_KEYRING,          /* a session keyring called `data` */
     OP_TERMINAL,         /* the pseudoterminal's slave as the standard streams */
@@ -171,7 +171,7 @@ enum spawn_flag {
     SPAWN_CROSS = 64          /* with SPAWN_VIA: the intermediate process goes on as init, as far as pyr_cross */
 };
 
-/* How a process comes to its program: what identity.c leaves to execute.c. */
+/* How a process comes to its program: what process.c leaves to execute.c. */
 struct execution {
     char *const *argv;
     char **env;               /* with room for one more than it has: HOME */

@@ -1,197 +1,217 @@
-/* What the container's first process, and the host about it, need from the kernel and Python does not offer. */
-#include "process.h"
-
-#include <linux/capability.h>
+/* What the container's process does to itself, one function a step of plan/process.py (config.md#process, #user).
+ *
+ * Nothing here allocates memory: the process may be a copy of the host's that lacks the allocator's pages.
+ */
+#include <grp.h>
+#include <limits.h>
 #include <linux/keyctl.h>
-#include <linux/nsfs.h>
-#include <signal.h>
-#include <stdlib.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
+#include <sys/sysmacros.h>
 
+#include "python_calls.h"
 #include "stub.h"
 #include "syscalls.h"
 
-/* Each function returns 0 (or what it says) or -errno. */
-static int answer(long result) { return result < 0 ? -errno : (int)result; }
-
-int pyr_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    struct __user_cap_data_struct data[2];
-    for (int i = 0; i < 2; i++) {
-        data[i].effective = (uint32_t)(effective >> (32 * i));
-        data[i].permitted = (uint32_t)(permitted >> (32 * i));
-        data[i].inheritable = (uint32_t)(inheritable >> (32 * i));
+/* What is written has no effect before execve, and is inherited by a child. */
+int do_label(struct stub *stub, const struct step *step) {
+    int answer = -ENOENT;
+    for (const char *name = stub_string(stub, step->data); *name; name += strlen(name) + 1) {
+        char path[64];
+        snprintf(path, sizeof path, "self/attr/%s", name);
+        answer = pyr_write_attribute(stub->proc, path, stub_string(stub, step->source));
+        if (answer != -ENXIO)
+            break;
     }
-    return answer(syscall(SYS_capset, &header, data));
+    return result_of(stub, "write", answer);
 }
 
-int pyr_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    struct __user_cap_data_struct data[2];
-    if (syscall(SYS_capget, &header, data) < 0)
-        return -errno;
-    *effective = data[0].effective | (uint64_t)data[1].effective << 32;
-    *permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
-    *inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
-    return 0;
-}
-
-/* Drops from the bounding set every capability the kernel knows that is not in `keep`. */
-int pyr_bound(uint64_t keep) {
-    for (unsigned long capability = 0; capability < 64; capability++) {
-        if (keep >> capability & 1 || prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
-            continue;
-        int error = errno;
-        int held = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
-        if (held < 0)
-            break; /* beyond the last capability of this kernel */
-        /* Without CAP_SETPCAP there may be nothing to drop. */
-        if (held)
-            return -error;
-    }
-    return 0;
-}
-
-int pyr_prctl(int option, unsigned long argument, unsigned long second) {
-    return answer(prctl(option, argument, second, 0, 0));
-}
-
-int pyr_prlimit(int pid, int resource, uint64_t soft, uint64_t hard) {
-    struct rlimit64 limit = {.rlim_cur = soft, .rlim_max = hard};
-    return answer(prlimit64(pid, (enum __rlimit_resource)resource, &limit, NULL));
-}
-
-/* The kernel gives possession of a named keyring to whoever says its name and may search it: that is how a later exec
- * joins it, and why its name is a secret. Nobody else than who possesses it may view the name, or read or change what is
- * in it; its owner's number is that of every other container without a user namespace. */
-int pyr_session_keyring(const char *name) {
+/* Where the kernel has no keyrings the container cannot use any. Any other failure would leave the caller's keys to it:
+ * what forbids it to the runtime need not forbid it to the container. */
+int do_keyring(struct stub *stub, const struct step *step) {
     enum { POSSESSOR_ALL = 0x3f000000, OWNER_SEARCH = 0x00080000 };
-    long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
-    if (ring < 0)
-        return -errno;
-    return answer(syscall(SYS_keyctl, KEYCTL_SETPERM, ring, POSSESSOR_ALL | OWNER_SEARCH));
-}
-
-/* Signals as a new program expects them: default actions, nothing blocked. By system call, because the C library keeps
- * two real-time signals for itself and refuses to touch them. */
-int pyr_reset_signals(void) {
-    enum { LAST = 64, MASK_BYTES = 8 };
-    struct {
-        void *handler;
-        unsigned long flags;
-        void *restorer;
-        uint64_t mask;
-    } action = {0};
-    for (int number = 1; number <= LAST; number++)
-        if (number != SIGKILL && number != SIGSTOP && /* which have no other disposition */
-            syscall(SYS_rt_sigaction, number, &action, NULL, MASK_BYTES) < 0)
-            return -errno;
-    uint64_t none = 0;
-    return answer(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, MASK_BYTES));
-}
-
-/* Every descriptor from `first` on closes when the program is executed, or now. */
-int pyr_close_range(unsigned first, unsigned last, int at_exec) {
-    if (syscall(SYS_close_range, first, last, at_exec ? 4U : 0U) == 0)
+    long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, stub_string(stub, step->data));
+    if (ring >= 0 && syscall(SYS_keyctl, KEYCTL_SETPERM, ring, POSSESSOR_ALL | OWNER_SEARCH) >= 0)
         return 0;
-    if (errno != ENOSYS && errno != EINVAL)
-        return -errno;
-    /* Linux before 5.11 has no CLOSE_RANGE_CLOEXEC. */
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return -errno;
-    for (unsigned fd = first; fd <= last && fd < limit.rlim_cur; fd++) {
-        if (at_exec)
-            fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-        else
-            close((int)fd);
+    return errno == ENOSYS ? 0 : failed(stub, "keyctl");
+}
+
+int do_terminal(struct stub *stub, const struct step *step) {
+    int terminal = stub->terminal;
+    struct winsize size = {
+        .ws_row = (unsigned short)step->value[VALUE_ROWS], .ws_col = (unsigned short)step->value[VALUE_COLUMNS]};
+    if ((size.ws_row || size.ws_col) && ioctl(terminal, TIOCSWINSZ, &size) < 0)
+        return failed(stub, "ioctl(TIOCSWINSZ)");
+    for (int stream = 0; stream < 3; stream++)
+        if (dup2(terminal, stream) < 0)
+            return failed(stub, "dup2");
+    if (terminal > 2)
+        close(terminal);
+    stub->terminal = -1;
+    return 0;
+}
+
+int do_setsid(struct stub *stub, const struct step *step) {
+    if (setsid() < 0)
+        return failed(stub, "setsid");
+    if (step->value[VALUE_CONTROLLING] && ioctl(0, TIOCSCTTY, 0) < 0)
+        return failed(stub, "ioctl(TIOCSCTTY)");
+    return 0;
+}
+
+static bool is_null(const struct stat *status) {
+    return S_ISCHR(status->st_mode) && status->st_rdev == makedev(1, 3); /* mem(4) */
+}
+
+/* Puts the container's null device in the place of `stream`, if it has one: the host's leads to a mount that is not the
+ * container's, and CRIU could not make it again. */
+static void use_own_null(int stream) {
+    struct stat status;
+    if (lstat("/dev/null", &status) < 0 || !is_null(&status))
+        return;
+    cleanup_close int null = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+    if (null >= 0 && fstat(null, &status) == 0 && is_null(&status))
+        dup2(null, stream);
+}
+
+/* So that the user can open them again through /proc/self/fd. Only pipes and sockets, and the terminal that was made for
+ * the container: the caller's own terminal, a file or device of the host keep their owner whoever uses them here. */
+int do_stdio(struct stub *stub, const struct step *step) {
+    for (int stream = 0; stream < 3; stream++) {
+        struct stat status;
+        int result = fstat(stream, &status);
+        if (result == 0 && is_null(&status))
+            use_own_null(stream);
+        else if (result == 0 && status.st_uid != step->uid &&
+                 (step->value[VALUE_MADE] || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)))
+            result = fchown(stream, step->uid, (gid_t)-1);
+        /* Closed, on a read-only filesystem, or owned by someone whom the user namespace does not have: left as it is. */
+        if (result < 0 && errno != EBADF && errno != EINVAL && errno != EPERM && errno != EROFS)
+            return failed(stub, "fchown");
     }
     return 0;
 }
 
-int pyr_pidfd_open(int pid) { return answer(syscall(SYS_pidfd_open, pid, 0)); }
-
-int pyr_pidfd_send_signal(int pidfd, int number) {
-    return answer(syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0));
+/* Whether the working directory is below the root: getcwd(2) knows no path for any other. */
+static bool is_inside(void) {
+    char path[PATH_MAX];
+    return syscall(SYS_getcwd, path, sizeof path) > 0 && path[0] == '/';
 }
 
-/* openat2(2) for the host's own needs; a descriptor or -errno. */
-int pyr_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
-    return answer(sys_openat2(dirfd, path, flags, mode, resolve));
+/* Twice: the user may enter directories that root could not (on NFS, or in a user namespace), and the other way round.
+ * Of failures only the second counts, which is after the process has its place in the container's /proc, too. */
+int do_chdir(struct stub *stub, const struct step *step) {
+    bool tolerant = step->value[VALUE_TOLERANT];
+    if (chdir(stub_string(stub, step->path)) < 0) {
+        /* Entered before, as root; the user may stay there even if it could not have come by itself. */
+        if (tolerant || (errno == EACCES && stub->entered == step->path))
+            return 0;
+        return failed(stub, "chdir");
+    }
+    if (is_inside()) {
+        stub->entered = step->path;
+        return 0;
+    }
+    errno = EXDEV;
+    return failed(stub, "getcwd");
 }
 
-/* The type (CLONE_NEW*) of the namespace `fd`, or -errno: -ENOTTY for anything else (ioctl_ns(2)). */
-int pyr_namespace_type(int fd) { return answer(ioctl(fd, NS_GET_NSTYPE)); }
-
-/* A process in a new user namespace that does nothing until it is killed; its pid, or -errno. */
-int pyr_user_namespace_process(void) {
-    struct {
-        uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
-    } arguments = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
-    pid_t parent = getpid();
-    pid_t pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
-    if (pid != 0)
-        return pid < 0 ? -errno : pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (getppid() == parent)
-        for (;;)
-            pause();
-    _exit(0);
+int do_umask(struct stub *stub, const struct step *step) {
+    (void)stub;
+    umask((mode_t)step->value[VALUE_MASK]);
+    return 0;
 }
 
-int pyr_personality(unsigned long persona) { return answer(personality(persona)); }
+enum { UNMAPPED = 65534 }; /* how a group that the user namespace does not map is seen (user_namespaces(7)) */
 
-int pyr_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
-                      uint64_t deadline, uint64_t period) {
-    struct {
-        uint32_t size, policy;
-        uint64_t flags;
-        int32_t nice;
-        uint32_t priority;
-        uint64_t runtime, deadline, period;
-    } attributes = {sizeof attributes, policy, flags, nice, priority, runtime, deadline, period};
-    return answer(syscall(SYS_sched_setattr, pid, &attributes, 0));
+/* Whether the process has no other group than the wanted ones, which are no more than `gid`, and those that its user
+ * namespace does not map. Where that denies setgroups(2), as every one of a user without privilege does that maps one id,
+ * nothing can take these away. */
+static bool has_no_more(const struct stub *stub, const struct step *step) {
+    for (uint32_t i = 0; i < step->list_size; i++) {
+        uint32_t group;
+        memcpy(&group, stub_string(stub, step->list) + i * sizeof group, sizeof group);
+        if (group != step->gid)
+            return false;
+    }
+    gid_t groups[1024]; /* who has more gets the error */
+    int count = getgroups(sizeof groups / sizeof *groups, groups);
+    for (int i = 0; i < count; i++)
+        if (groups[i] != step->gid && groups[i] != UNMAPPED)
+            return false;
+    return count >= 0;
 }
 
-/* For this process, and its children to come. */
-int pyr_ioprio_set(int ioclass, int priority) {
+static int set_groups(struct stub *stub, const struct step *step) {
+    /* By system call: the C library would do it in every thread, and looks for them first. */
+    if (syscall(SYS_setgroups, (size_t)step->list_size, stub_string(stub, step->list)) == 0)
+        return 0;
+    int error = errno;
+    if (error == EPERM && has_no_more(stub, step))
+        return 0;
+    if (error == EPERM)
+        snprintf(stub->text, sizeof stub->text, "the user namespace may deny it: its /proc/PID/setgroups says so");
+    errno = error;
+    return failed(stub, "setgroups");
+}
+
+int do_user(struct stub *stub, const struct step *step) {
+    if (step->value[VALUE_SETGROUPS]) {
+        if (step->list_size > NGROUPS_MAX) {
+            snprintf(stub->text, sizeof stub->text, "too many groups");
+            errno = EINVAL;
+            return failed(stub, "setgroups");
+        }
+        if (set_groups(stub, step) < 0)
+            return -1;
+    }
+    if (syscall(SYS_setresgid, step->gid, step->gid, step->gid) < 0)
+        return failed(stub, "setresgid");
+    return syscall(SYS_setresuid, step->uid, step->uid, step->uid) < 0 ? failed(stub, "setresuid") : 0;
+}
+
+int do_no_new_privs(struct stub *stub, const struct step *step) {
+    (void)step;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? failed(stub, "prctl(PR_SET_NO_NEW_PRIVS)") : 0;
+}
+
+int do_personality(struct stub *stub, const struct step *step) {
+    return personality((unsigned long)step->value[VALUE_PERSONA]) < 0 ? failed(stub, "personality") : 0;
+}
+
+int do_sched_setattr(struct stub *stub, const struct step *step) {
+    const uint64_t *value = step->value;
+    return result_of(stub, "sched_setattr",
+                     pyr_sched_setattr(0, (uint32_t)value[VALUE_POLICY], value[VALUE_SCHED_FLAGS],
+                                       (int32_t)value[VALUE_NICE], (uint32_t)value[VALUE_PRIORITY],
+                                       value[VALUE_RUNTIME], value[VALUE_DEADLINE], value[VALUE_PERIOD]));
+}
+
+int do_sched_setaffinity(struct stub *stub, const struct step *step) {
+    size_t size = step->list_size * sizeof(uint64_t);
+    return syscall(SYS_sched_setaffinity, 0, size, stub_string(stub, step->list)) < 0 ? failed(stub, "sched_setaffinity")
+                                                                                     : 0;
+}
+
+int do_ioprio_set(struct stub *stub, const struct step *step) {
     enum { WHO_PROCESS = 1, CLASS_SHIFT = 13 };
-    return answer(syscall(SYS_ioprio_set, WHO_PROCESS, 0, ioclass << CLASS_SHIFT | priority));
+    uint64_t priority = step->value[VALUE_IOCLASS] << CLASS_SHIFT | step->value[VALUE_LEVEL];
+    return syscall(SYS_ioprio_set, WHO_PROCESS, 0, (int)priority) < 0 ? failed(stub, "ioprio_set") : 0;
 }
 
-/* `nodes` is a bit mask of `bits` bits. */
-int pyr_set_mempolicy(int mode, const unsigned long *nodes, unsigned long bits) {
-    return answer(syscall(SYS_set_mempolicy, mode, bits ? nodes : NULL, bits));
+/* The kernel reads one bit less than it is told (set_mempolicy(2)). */
+int do_set_mempolicy(struct stub *stub, const struct step *step) {
+    unsigned long bits = step->list_size ? step->list_size * 64UL + 1 : 0;
+    const unsigned long *nodes = (const unsigned long *)(const void *)stub_string(stub, step->list);
+    int mode = (int)step->value[VALUE_MODE];
+    return syscall(SYS_set_mempolicy, mode, bits ? nodes : NULL, bits) < 0 ? failed(stub, "set_mempolicy") : 0;
 }
 
-static int unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode) {
-    if (mount_namespace >= 0 && setns(mount_namespace, CLONE_NEWNS) < 0)
-        return errno;
-    cleanup_close int place = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat status;
-    if (place < 0 || fstat(place, &status) < 0)
-        return errno;
-    if (inode && (status.st_dev != device || status.st_ino != inode))
-        return ESTALE;
-    return fchdir(place) < 0 || umount2(".", MNT_DETACH) < 0 ? errno : 0;
-}
-
-/* Unmounts what is mounted at `path`, with all below, in this mount namespace (-1) or in another one: the directory
- * `inode` of `device`, unless that is 0. The path is resolved once. 0 or -errno: -ESTALE where another one lies there. */
-int pyr_unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode) {
-    pid_t pid = fork(); /* for its working directory */
-    if (pid < 0)
-        return -errno;
-    if (pid == 0)
-        _exit(unmount(mount_namespace, path, device, inode));
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return -errno;
-    return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
+int do_prlimit(struct stub *stub, const struct step *step) {
+    const uint64_t *value = step->value;
+    struct rlimit64 limit = {.rlim_cur = value[VALUE_SOFT], .rlim_max = value[VALUE_HARD]};
+    return prlimit64(0, (enum __rlimit_resource)value[VALUE_RESOURCE], &limit, NULL) < 0 ? failed(stub, "prlimit") : 0;
 }

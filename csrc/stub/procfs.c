@@ -14,7 +14,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "process.h"
+#include "capabilities.h"
+#include "python_calls.h"
 #include "sockets.h"
 #include "stub.h"
 #include "syscalls.h"
@@ -102,7 +103,7 @@ static _Noreturn void send_contexts(int sock, int pid_namespace, uint32_t count)
         answer = -errno;
     close(NAMESPACE);
     if (answer == 0)
-        answer = pyr_capset(capabilities, capabilities, 0);
+        answer = set_capabilities(capabilities, capabilities, 0);
     if (answer == 0 && allow_contexts_only(name) < 0)
         answer = -errno;
     if (answer < 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 
 #include "stub.h"
 
@@ -72,4 +73,22 @@ int pyr_take_signal(uint64_t set, int wait) {
         number = sigtimedwait(&all, NULL, wait ? NULL : &now);
     while (number < 0 && errno == EINTR);
     return number >= 0 ? number : errno == EAGAIN ? 0 : -errno;
+}
+
+/* Sets all signals to what a new program expects: default actions, none blocked. Returns 0 or -errno. It uses system
+ * calls, because the C library refuses to change the two real-time signals that it uses itself. */
+int reset_signals(void) {
+    enum { MASK_BYTES = 8 };
+    struct {
+        void *handler;
+        unsigned long flags;
+        void *restorer;
+        uint64_t mask;
+    } action = {0};
+    for (int number = 1; number <= LAST; number++)
+        if (number != SIGKILL && number != SIGSTOP && /* which have no other disposition */
+            syscall(SYS_rt_sigaction, number, &action, NULL, MASK_BYTES) < 0)
+            return -errno;
+    uint64_t none = 0;
+    return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, MASK_BYTES) < 0 ? -errno : 0;
 }

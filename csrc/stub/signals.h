@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+int reset_signals(void);
+
 /* cdef: from here on the text is also read by cffi. */
 
 int pyr_ignored_signals(uint64_t *set);

@@ -16,12 +16,12 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "become.h"
 #include "detach.h"
+#include "init.h"
+#include "messages.h"
 #include "sockets.h"
 #include "stub.h"
 #include "syscalls.h"
-#include "to_host.h"
 
 struct clone3_arguments {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;

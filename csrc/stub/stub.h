@@ -43,6 +43,14 @@ static inline int failed(struct stub *stub, const char *call) {
     return -1;
 }
 
+/* The same for the answer of a function that returns -errno. */
+static inline int result_of(struct stub *stub, const char *call, int answer) {
+    if (answer >= 0)
+        return 0;
+    errno = -answer;
+    return failed(stub, call);
+}
+
 /* syscalls.c: calls the C library of the oldest supported system does not wrap */
 int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int sys_open_tree(int dirfd, const char *path, unsigned flags);
@@ -53,7 +61,7 @@ int sys_fsconfig(int fd, unsigned command, const char *key, const char *value);
 int sys_fsmount(int fd, unsigned attributes);
 int sys_pivot_root(const char *new_root, const char *put_old);
 
-/* marks.c */
+/* trace.c */
 uint64_t mark_begin(const struct stub *stub);
 uint64_t mark(const struct stub *stub, uint32_t step, uint64_t begin);
 
@@ -92,7 +100,7 @@ int do_mount(struct stub *stub, const struct step *step);
 /* procfs.c */
 int open_procfs(struct stub *stub, struct step *steps, uint32_t count, int pid_namespace);
 
-/* mounts.c */
+/* bind_mounts.c */
 int move_onto(struct stub *stub, int tree, int destination);
 int attach(struct stub *stub, int tree, const struct step *step, int destination);
 int clone_inside(struct stub *stub, int place, bool recursive);
@@ -110,7 +118,7 @@ int do_verify(struct stub *stub, const struct step *step);
 /* copyup.c */
 int copy_up(struct stub *stub, int from, int to, bool with_owner);
 
-/* nodes.c */
+/* devices.c */
 int do_mkdir(struct stub *stub, const struct step *step);
 int do_symlink(struct stub *stub, const struct step *step);
 int do_mknod(struct stub *stub, const struct step *step);
@@ -133,7 +141,7 @@ int do_hostname(struct stub *stub, const struct step *step);
 int do_domainname(struct stub *stub, const struct step *step);
 int do_loopback(struct stub *stub, const struct step *step);
 
-/* identity.c */
+/* process.c */
 int do_label(struct stub *stub, const struct step *step);
 int do_keyring(struct stub *stub, const struct step *step);
 int do_terminal(struct stub *stub, const struct step *step);
@@ -145,15 +153,19 @@ int do_set_mempolicy(struct stub *stub, const struct step *step);
 int do_stdio(struct stub *stub, const struct step *step);
 int do_chdir(struct stub *stub, const struct step *step);
 int do_umask(struct stub *stub, const struct step *step);
-int do_bounding(struct stub *stub, const struct step *step);
 int do_user(struct stub *stub, const struct step *step);
-int do_capset(struct stub *stub, const struct step *step);
 int do_no_new_privs(struct stub *stub, const struct step *step);
 int do_setsid(struct stub *stub, const struct step *step);
+int do_prlimit(struct stub *stub, const struct step *step);
+
+/* capabilities.c */
+int do_bounding(struct stub *stub, const struct step *step);
+int do_capset(struct stub *stub, const struct step *step);
+
+/* landlock.c */
 int do_landlock_ruleset(struct stub *stub, const struct step *step);
 int do_landlock_path(struct stub *stub, const struct step *step);
 int do_landlock_port(struct stub *stub, const struct step *step);
 int do_landlock_restrict(struct stub *stub, const struct step *step);
-int do_prlimit(struct stub *stub, const struct step *step);
 
 #endif

@@ -2,8 +2,8 @@
 
 Steps of init, in order: report to the host, wait for it, finish the root, set user and privileges, wait for start.
 
-This module is for containers in which Python has something to do (`Orders.needs_python`). For the others
-csrc/stub/become.c does the same in the same order, without Python's memory.
+This module is for containers in which Python has something to do (`Orders.needs_python` of protocol/orders.py). For the
+others csrc/stub/init.c does the same in the same order, without Python's memory.
 
 The stub carries out the steps; this module runs hooks between them, and reports failures. All modules that init needs
 are loaded before the clone. After the root has changed, an import would read files of the container, so importing is
@@ -18,111 +18,20 @@ from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
-from pyruntime.protocol import messages
+from pyruntime.protocol import messages, run_hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
+    from pyruntime.protocol.orders import Orders
 
-NOWHERE = (-1, -1)
 _LIMITS = 256
 
 
-class Orders:
-    """What the host passes to init.
-
-    plan          the plan
-    gate          listening socket of the start gate
-    at_once       the host sends the start message over its socket to init, not through the gate
-    preserve_fds  how many descriptors from 3 on the program inherits
-    state         the state passed to hooks
-    lock          descriptor that locks the container for create, or -1
-    seccomp       the filter to load before the program, or None
-    hook_files    files that annotations name for the output of hooks in the container: stdout and stderr, -1 for none
-
-    Added when the process is made (engine/child/launch.py):
-    stub          `struct stub` of the steps that built the root filesystem
-    enter, labels, process   arrays of these steps of the plan; Landlock's follow those of the process
-    execution     `struct execution`, NULL where the container has no process
-    sync          socket to the host's create
-    late          the host moves init into the group that limits its memory only when init is ready
-    crosses       the pid namespace is another container's: a sibling continues after the host's resources are closed
-    """
-
-    __slots__ = (
-        "at_once",
-        "crosses",
-        "enter",
-        "execution",
-        "gate",
-        "hook_files",
-        "labels",
-        "late",
-        "lock",
-        "plan",
-        "preserve_fds",
-        "process",
-        "seccomp",
-        "state",
-        "stub",
-        "sync",
-    )
-
-    def __init__(
-        self,
-        plan: "Plan",
-        *,
-        gate: int,
-        preserve_fds: int,
-        state: "dict[str, object]",
-        at_once: bool = False,
-        lock: int = -1,
-        seccomp: "Filter | None" = None,
-        hook_files: "tuple[int, int]" = NOWHERE,
-    ) -> None:
-        if plan.hooks["createContainer"] or plan.hooks["startContainer"]:
-            # Importing is switched off where this module is used, so it must be loaded now.
-            from pyruntime.protocol import hooks  # noqa: F401  # for init
-        if log.events is not None:
-            from pyruntime.plan import step_text  # noqa: F401  # for init
-        self.plan = plan
-        self.stub: Any = None
-        self.enter: Any = None
-        self.labels: Any = None
-        self.process: Any = None
-        self.execution: Any = None
-        self.sync = -1
-        self.late = False
-        self.crosses = False
-        self.gate = gate
-        self.at_once = at_once
-        self.preserve_fds = preserve_fds
-        self.state = state
-        self.lock = lock
-        self.seccomp = seccomp
-        self.hook_files = hook_files
-
-    def needs_python(self) -> bool:
-        """Tell whether init has something to do that the stub cannot do.
-
-        Python is needed to run a hook in the container, to send an agent the filter's listener with a state that has
-        init's pid, to report that there is no program, and to send events (`--debug`, `--trace`).
-        """
-        hooks = self.plan.hooks
-        return bool(
-            hooks["createContainer"]
-            or hooks["startContainer"]
-            or (self.seccomp is not None and self.seccomp.listener >= 0)
-            or not self.plan.execute
-            or log.events is not None
-        )
-
-
-def main(orders: Orders) -> None:
+def main(orders: "Orders") -> None:
     """Run init. Never returns: it ends in execve, or in _exit(1) after it has reported the failure.
 
     Upholds runtime.md#lifecycle/start-container, config.md#posix-platform-hooks/create-container-namespace,
@@ -170,7 +79,7 @@ def _show_program(channel: int, execution: "Any") -> None:
         pass
 
 
-def _tell_events(orders: Orders, channel: "list[int]") -> None:
+def _tell_events(orders: "Orders", channel: "list[int]") -> None:
     """From now on send the events of this process to the host that asked for them: to create, later to start."""
     from pyruntime.base.events import Teller
 
@@ -182,7 +91,7 @@ def _tell_events(orders: Orders, channel: "list[int]") -> None:
     log.events = Teller(send)
 
 
-def _tell(orders: Orders, message: bytes) -> None:
+def _tell(orders: "Orders", message: bytes) -> None:
     """Send `message` to the host, which waits for it. Exit if the host has exited: nothing may be left then."""
     if not messages.send(orders.sync, message):
         os._exit(1)
@@ -204,15 +113,13 @@ def _await_host(sync: int) -> bytes:
     return message[1:]
 
 
-def _create(orders: Orders) -> None:
+def _create(orders: "Orders") -> None:
     plan, stub = orders.plan, orders.stub
     if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
         _tell(orders, messages.MOUNTED)
         _await_host(orders.sync)
     if plan.hooks["createContainer"]:
-        from pyruntime.protocol import hooks
-
-        hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()}, orders.hook_files)
+        run_hooks.run(plan.hooks["createContainer"], {**orders.state, "pid": os.getpid()}, orders.hook_files)
     _run(orders, orders.enter, plan.enter)
     # Written before the root's procfs is closed; labels take effect at execve. They are written here so that a profile
     # that is not loaded is an error of create, and because the hooks of startContainer are programs of the container
@@ -253,7 +160,7 @@ def _create(orders: Orders) -> None:
         orders.sync = -1
 
 
-def _cross(orders: Orders) -> None:
+def _cross(orders: "Orders") -> None:
     """Continue in a sibling, which processes of another container can see. Raises Error."""
     error = lib.pyr_cross(orders.sync)
     if error < 0:
@@ -266,7 +173,7 @@ def _cross(orders: Orders) -> None:
         )
 
 
-def _run(orders: Orders, array: "Any", steps: "list[Step]") -> None:
+def _run(orders: "Orders", array: "Any", steps: "list[Step]") -> None:
     """Let the stub carry out `steps`; `array` has them in its form. Raises Error."""
     done = lib.pyr_run(orders.stub, array, len(steps))
     if done != len(steps):
@@ -274,7 +181,7 @@ def _run(orders: Orders, array: "Any", steps: "list[Step]") -> None:
         raise messages.step_error(steps[done], error, messages.text_of(stub.call), messages.text_of(stub.text))
 
 
-def _close_the_rest(orders: Orders) -> None:
+def _close_the_rest(orders: "Orders") -> None:
     """Close all descriptors but stdio, the preserved ones and those of init: none may lead out of the container.
 
     This is done before the working directory is entered and the program is looked up, because both paths may be
@@ -304,7 +211,7 @@ def _close_the_rest(orders: Orders) -> None:
     stub.root = stub.proc = -1
 
 
-def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
+def _wait_for_start(orders: "Orders", channel: "list[int]") -> None:
     # Upholds runtime.md#lifecycle/program-waits-for-start.
     if orders.at_once:
         _await_host(orders.sync)
@@ -317,15 +224,13 @@ def _wait_for_start(orders: Orders, channel: "list[int]") -> None:
     if plan.hooks["startContainer"]:
         # These hooks are files of the container, so they run under its filter.
         _load(orders)
-        from pyruntime.protocol import hooks
-
         state = {**orders.state, "status": "created", "pid": os.getpid()}
-        hooks.run(plan.hooks["startContainer"], state, orders.hook_files, _environment(orders))
+        run_hooks.run(plan.hooks["startContainer"], state, orders.hook_files, _environment(orders))
     lib.pyr_execute(orders.execution, orders.stub, connection)
     raise messages.stub_error(plan, orders.stub)
 
 
-def _environment(orders: Orders) -> "list[str]":
+def _environment(orders: "Orders") -> "list[str]":
     """Return the environment of the program, after pyr_prepare has completed it."""
     env = orders.execution.env
     entries: list[str] = []
@@ -334,7 +239,7 @@ def _environment(orders: Orders) -> "list[str]":
     return entries
 
 
-def _load(orders: Orders) -> None:
+def _load(orders: "Orders") -> None:
     """Enforce Landlock and load the filter, but execute nothing. Raises Error."""
     raw = orders.execution.filter
     raw.ruleset = orders.stub.restriction

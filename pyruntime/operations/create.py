@@ -15,10 +15,10 @@ from pyruntime.engine.child.request import Request
 from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.engine.state_document import new_state, now, state_document
 from pyruntime.host.facts import facts
-from pyruntime.init import main as init
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
 from pyruntime.protocol import limits, messages
+from pyruntime.protocol.orders import Orders
 from pyruntime.spec import read_config
 from pyruntime.store import container as containers
 from pyruntime.store.process import start_time
@@ -176,7 +176,7 @@ class Creation:
         self.host_files = HostFiles()
         self.console = -1
         self.late = False  # init joins the group that limits its memory only when it is ready
-        self.hook_files = init.NOWHERE
+        self.hook_files = (-1, -1)
         self.seccomp: Filter | None = None
         self.resctrl: IntelRdt | None = None
         self.container: Container
@@ -325,7 +325,7 @@ class Creation:
 
     def _spawn(self, cgroup: Cgroup) -> None:
         """Clone init; returns in the host only."""
-        orders = init.Orders(
+        orders = Orders(
             self.plan,
             gate=self.host_files.own(self.container.listen()),
             at_once=self.at_once,
@@ -357,12 +357,12 @@ class Creation:
         """
         plan, child = self.plan, self.child
         if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
-            from pyruntime.protocol import hooks
+            from pyruntime.protocol import run_hooks
 
             launch.expect(child, plan, messages.MOUNTED)
             child.join_late()
-            hooks.run(plan.hooks["prestart"], document)
-            hooks.run(plan.hooks["createRuntime"], document)
+            run_hooks.run(plan.hooks["prestart"], document)
+            run_hooks.run(plan.hooks["createRuntime"], document)
             messages.send(child.sync, messages.GO)
         if child.crosses:
             launch.go_on(child, plan)
@@ -379,10 +379,10 @@ def _poststop(plan: "Plan", document: "dict[str, object]") -> None:
     """
     if not plan.hooks["poststop"]:
         return
-    from pyruntime.protocol import hooks
+    from pyruntime.protocol import run_hooks
 
     for step in plan.hooks["poststop"]:
         try:
-            hooks.run_one(step, document)
+            run_hooks.run_one(step, document)
         except Error as error:
             log.warning(str(error))

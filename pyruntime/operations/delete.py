@@ -195,10 +195,10 @@ def _poststop(state: "StateFile") -> None:
     """
     from pyruntime.operations.state import spec_state
     from pyruntime.plan import hooks as hook_plan
-    from pyruntime.protocol import hooks
+    from pyruntime.protocol import run_hooks
 
     for step in hook_plan.hooks({"hooks": state["hooks"]}, "poststop"):
         try:
-            hooks.run_one(step, spec_state(state, "stopped"))
+            run_hooks.run_one(step, spec_state(state, "stopped"))
         except Error as error:
             log.warning(str(error))

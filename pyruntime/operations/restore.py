@@ -14,7 +14,7 @@ from pyruntime.engine.state_document import new_state, now, state_document
 from pyruntime.engine.terminal import foreground
 from pyruntime.operations.create import prepare
 from pyruntime.operations.delete import delete_own
-from pyruntime.protocol import hooks
+from pyruntime.protocol import run_hooks
 from pyruntime.store import container as containers
 from pyruntime.store.process import start_time
 
@@ -216,8 +216,8 @@ class _Restoration:
         if step == "setup-namespaces":
             # The namespaces exist now, and the network is empty, as in `create`.
             document = state_document(self.container_id, "created", pid, self.options.bundle, self.config)
-            hooks.run(self.plan.hooks["prestart"], document)
-            hooks.run(self.plan.hooks["createRuntime"], document)
+            run_hooks.run(self.plan.hooks["prestart"], document)
+            run_hooks.run(self.plan.hooks["createRuntime"], document)
         elif step == "post-restore":
             self._record(pid)
         elif step == "orphan-pts-master" and descriptor >= 0:

@@ -203,11 +203,11 @@ def _poststart(container: "Container", state: "StateFile") -> None:
         return
     from pyruntime.operations.state import spec_state
     from pyruntime.plan import hooks as hook_plan
-    from pyruntime.protocol import hooks
+    from pyruntime.protocol import run_hooks
 
     steps = list(hook_plan.hooks({"hooks": state["hooks"]}, "poststart"))
     try:
-        hooks.run(steps, spec_state(state, "running"))
+        run_hooks.run(steps, spec_state(state, "running"))
     except Error:
         # runtime.md#lifecycle, step 9: stop the container, continue at step 12.
         from pyruntime.operations.delete import destroy

@@ -1,4 +1,4 @@
-"""What pyruntime/spec/build_checks.py writes, for type checkers: the schemas by name."""
+"""What generate/checks.py writes, for type checkers: the schemas by name."""
 
 from typing import Any
 

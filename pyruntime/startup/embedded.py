@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 # The frequent verbs, and what they import late, beyond what the rehearsal imports.
 _HOT = """
     cli.main cli.verbs.run cli.verbs.exec cli.verbs.create cli.verbs.start cli.verbs.state cli.verbs.kill
-    cli.verbs.delete cgroup.v1 cgroup.v2 cgroup.write cgroup.walk cgroup.remove protocol.hooks engine.seccomp.filter
-    store.lock_holder engine.caller.pid_file engine.caller.console_socket cli.verbs.events cli.verbs.list cli.verbs.ps
+    cli.verbs.delete cgroup.v1 cgroup.v2 cgroup.write cgroup.walk cgroup.remove protocol.run_hooks engine.seccomp.filter
+    init.main store.lock_holder engine.caller.pid_file engine.caller.console_socket cli.verbs.events cli.verbs.list
+    cli.verbs.ps
 """
 
 

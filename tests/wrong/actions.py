@@ -195,29 +195,33 @@ ACTIONS = {
     "descriptors-kept": ("pyruntime.init.main:lib", _without_calls(pyr_close_range=lambda *_: 0), (DESCRIPTORS,)),
     "imports-left-on": ("pyruntime.init.main:_switch_imports_off", _nothing, (LIFECYCLE,)),
     # ---- hooks ----
-    "hooks-reversed": ("pyruntime.protocol.hooks:run", _argument(0, lambda steps: steps[::-1]), (HOOKS,)),
+    "hooks-reversed": ("pyruntime.protocol.run_hooks:run", _argument(0, lambda steps: steps[::-1]), (HOOKS,)),
     "create-runtime-before-prestart": (
         "pyruntime.plan.create:compile_plan",
         _before_others,
         ("config.md#prestart", LIFECYCLE),
     ),
-    "hook-failure-ignored": ("pyruntime.protocol.hooks:run", _unless_error, (LIFECYCLE,)),
-    "hook-timeout-ignored": ("pyruntime.protocol.hooks:_wait", _argument(1, lambda _: None), (HOOKS,)),
-    "hooks-with-descriptors": ("pyruntime.protocol.hooks:lib", _without_calls(pyr_close_range=lambda *_: 0), (HOOKS,)),
+    "hook-failure-ignored": ("pyruntime.protocol.run_hooks:run", _unless_error, (LIFECYCLE,)),
+    "hook-timeout-ignored": ("pyruntime.protocol.run_hooks:_wait", _argument(1, lambda _: None), (HOOKS,)),
+    "hooks-with-descriptors": (
+        "pyruntime.protocol.run_hooks:lib",
+        _without_calls(pyr_close_range=lambda *_: 0),
+        (HOOKS,),
+    ),
     "poststart-left-out": ("pyruntime.operations.start:_poststart", _nothing, (LIFECYCLE, "config.md#poststart")),
     "poststop-left-out": ("pyruntime.operations.delete:_poststop", _nothing, (LIFECYCLE, "config.md#poststop")),
     "no-poststop-after-failure": ("pyruntime.operations.create:_poststop", _nothing, (LIFECYCLE,)),
-    "hooks-without-state": ("pyruntime.protocol.hooks:run_one", _argument(1, lambda _: {}), (HOOKS,)),
+    "hooks-without-state": ("pyruntime.protocol.run_hooks:run_one", _argument(1, lambda _: {}), (HOOKS,)),
     **{
         f"hooks-with-wrong-{name}": (
-            "pyruntime.protocol.hooks:run_one",
+            "pyruntime.protocol.run_hooks:run_one",
             _argument(1, lambda state, name=name: {**state, name: "wrong" if name != "pid" else 1 << 22}),
             (HOOKS, STATE),
         )
         for name in ("ociVersion", "id", "status", "pid", "bundle")
     },
     "hooks-without-annotations": (
-        "pyruntime.protocol.hooks:run_one",
+        "pyruntime.protocol.run_hooks:run_one",
         _argument(1, lambda state: {**state, "annotations": {}}),
         (HOOKS, STATE, "config.md#annotations"),
     ),
@@ -350,7 +354,7 @@ def install(variation, see):
         _replace(target, make)
         if target.startswith("pyruntime.init."):
             # Most containers have an init without Python, in which nothing can be replaced.
-            _replace("pyruntime.init.main:Orders.needs_python", lambda _: lambda _: True)
+            _replace("pyruntime.protocol.orders:Orders.needs_python", lambda _: lambda _: True)
     if see is not None:
         for target in dict.fromkeys(target for target, _, _ in ACTIONS.values()):
             if not target.startswith("pyruntime.init."):

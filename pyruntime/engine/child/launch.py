@@ -7,7 +7,6 @@ from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.engine.child.child import PATIENCE, Child, ends, reap, signal_to_end
-from pyruntime.init import main as init
 from pyruntime.plan.cgroup.cgroup import UNIFIED
 from pyruntime.plan.namespaces import TYPES
 from pyruntime.protocol import messages
@@ -76,7 +75,7 @@ def spawn(request: "Request", undo: "Undo") -> Child:
         pid = lib.pyr_spawn(spawn, stub, pidfd)
     if pid == 0:
         assert request.orders is not None
-        init.main(request.orders)
+        request.orders.main(request.orders)
     if pid < 0:
         from pyruntime.engine.child import failures
 
@@ -184,6 +183,12 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
         if orders.at_once:
             flags |= lib.SPAWN_AT_ONCE
     else:
+        # Init cannot import: what it needs is loaded before the clone.
+        from pyruntime.init import main as init
+
+        if log.events is not None:
+            from pyruntime.plan import step_text  # noqa: F401  # the text of its events
+        orders.main = init.main
         orders.enter, orders.labels, orders.process = arrays.array(plan.enter), arrays.array(plan.labels), process
         orders.execution, orders.sync, orders.late = execution, sync, bool(child.late)
         orders.crosses, orders.stub = child.crosses, arrays.stub(request.console)

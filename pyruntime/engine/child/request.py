@@ -2,20 +2,19 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from pyruntime.cgroup.cgroup import Cgroup
     from pyruntime.engine.child.host_files import HostFiles
     from pyruntime.engine.child.step_array import StepArrays
     from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
+    from pyruntime.protocol.orders import Orders
 
 
 class Request:
     """The process to make.
 
     plan, arrays, host_files, cgroup   what it is made of, with and in
-    orders    what its init does (Orders of init/main.py); None for a process of exec, which never needs Python
+    orders    what its init does (protocol/orders.py); None for a process of exec, which never needs Python
     console   socket that takes the terminal's master, or -1
     preserve  how many descriptors from 3 on its program inherits
     seccomp   the filter to load before the program, or None
@@ -31,7 +30,7 @@ class Request:
         host_files: "HostFiles",
         cgroup: "Cgroup",
         *,
-        orders: "Any" = None,
+        orders: "Orders | None" = None,
         console: int = -1,
         preserve: int = 0,
         seccomp: "Filter | None" = None,

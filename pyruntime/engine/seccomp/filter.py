@@ -27,7 +27,7 @@ _INSTRUCTION = 8  # bytes of struct sock_filter
 class Filter:
     """A program for seccomp(2), ready to be loaded by the container's process.
 
-    raw       `struct filter` of csrc/stub/filter.h
+    raw       `struct filter` of csrc/stub/seccomp_filter.h
     listener  the agent's socket (a descriptor), or -1; init may find it under another number
     metadata  what config.json wants the agent to be told, or None
     """

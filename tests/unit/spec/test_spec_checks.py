@@ -14,7 +14,7 @@ from json_places import places
 import pyruntime.spec
 from pyruntime.spec import _checks, rules, schema_errors
 
-COMPILER = runpy.run_path(str(corpus.FIXTURES.parent / "pyruntime/spec/build_checks.py"))
+COMPILER = runpy.run_path(str(corpus.FIXTURES.parent / "generate/checks.py"))
 GOOD = corpus.good_configs()
 CONFIG = corpus.validator("config")
 

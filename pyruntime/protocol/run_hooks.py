@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _OUTPUT_LIMIT = 4096
 _KILL = 9
-NOWHERE = (-1, -1)
 
 # Variables of a service manager (sd_listen_fds(3)) for the runtime: hooks do not get the sockets that they describe.
 _OURS = frozenset(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
@@ -74,7 +73,7 @@ def run_one(
         os.write(stdin, jsonio.dumps(state).encode())
         os.lseek(stdin, 0, os.SEEK_SET)
         try:
-            pid = _spawn(step, inherited, stdin, *(output if fd < 0 else fd for fd in files or NOWHERE))
+            pid = _spawn(step, inherited, stdin, *(output if fd < 0 else fd for fd in files or (-1, -1)))
         except OSError as error:
             raise Error(doing, pointer=step.pointer, clause=step.clause, errno=error.errno or 0) from None
         status = _wait(pid, timeout)

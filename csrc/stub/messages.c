@@ -1,5 +1,5 @@
 /* What the first process, and the intermediate one before it, say to the host over their socket `sync`, and wait for. */
-#include "to_host.h"
+#include "messages.h"
 
 #include <sys/prctl.h>
 #include <sys/socket.h>

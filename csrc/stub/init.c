@@ -1,16 +1,16 @@
-/* Runs a process until its program without Python: a process of exec, and init if no hook runs in the container.
+/* Init without Python, until execve: if no hook runs in the container. Also the process of exec.
  *
  * Such a process has no page of Python's memory (detach.c). It takes the same steps as init of pyruntime/init/main.py,
  * in the same order.
  */
-#include "become.h"
+#include "init.h"
 
 #include "execute.h"
-#include "filter.h"
-#include "process.h"
+#include "messages.h"
+#include "python_calls.h"
+#include "seccomp_filter.h"
 #include "sockets.h"
 #include "stub.h"
-#include "to_host.h"
 
 /* Moves the descriptors that are still needed behind those that the program inherits, and closes all others: none may
  * lead out of the container. This is done before the working directory is entered and the program is looked up, because

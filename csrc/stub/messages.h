@@ -1,5 +1,5 @@
-#ifndef PYRUNTIME_TO_HOST_H
-#define PYRUNTIME_TO_HOST_H
+#ifndef PYRUNTIME_MESSAGES_H
+#define PYRUNTIME_MESSAGES_H
 
 #include "stub.h"
 

@@ -1,6 +1,6 @@
 """The schema compiler: spec-fixtures/schema/*.json to plain Python checks, at build time.
 
-`generate` writes two modules beside this one:
+`generate` writes two modules of pyruntime/spec:
 
 _checks.py   a function for each document that is checked (CHECKS), value in, bool out, without any import
 _schemas.py  the schemas themselves as Python literals, for explain.py, which is imported only when a check fails
@@ -56,7 +56,7 @@ def generate(source_dir: str, destination: str) -> list[str]:
     for name in ("config", "features", "state"):
         with open(os.path.join(source_dir, f"{name}.json"), encoding="utf-8") as file:
             schemas[name] = json.load(file)
-    origin = "from spec-fixtures/schema by pyruntime/spec/build_checks.py: do not edit."
+    origin = "from spec-fixtures/schema by generate/checks.py: do not edit."
     checks = [f'"""Compiled {origin}"""\n']
     checks += [_Compiler(name, schemas[name]).module(functions) for name, functions in CHECKS.items()]
     literals = f'"""Copied {origin}"""\n\nSCHEMAS = {pformat(schemas, width=118, sort_dicts=False)}'

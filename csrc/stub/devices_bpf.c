@@ -1,5 +1,5 @@
 /* Loading and attaching the device filter of a cgroup v2: bpf(2), BPF_PROG_TYPE_CGROUP_DEVICE. */
-#include "bpf.h"
+#include "devices_bpf.h"
 
 #include <errno.h>
 #include <linux/bpf.h>

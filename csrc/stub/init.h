@@ -1,6 +1,6 @@
-/* How a process comes to its program without Python: become.c. */
-#ifndef PYRUNTIME_BECOME_H
-#define PYRUNTIME_BECOME_H
+/* Init, and a process of exec, without Python: init.c. */
+#ifndef PYRUNTIME_INIT_H
+#define PYRUNTIME_INIT_H
 
 #include "plan.h"
 

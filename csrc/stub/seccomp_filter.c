@@ -1,18 +1,15 @@
 /* The seccomp filter, and Landlock before it: the last things before the program (config-linux.md#seccomp). */
-#include "filter.h"
+#include "seccomp_filter.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/syscall.h>
 
+#include "capabilities.h"
 #include "landlock.h"
-#include "process.h"
 #include "sockets.h"
 #include "stub.h"
 
-#ifndef SECCOMP_GET_ACTION_AVAIL
-#define SECCOMP_GET_ACTION_AVAIL 2
-#endif
 #ifndef SECCOMP_FILTER_FLAG_TSYNC
 #define SECCOMP_FILTER_FLAG_TSYNC (1UL << 0)
 #endif
@@ -61,12 +58,6 @@ static unsigned long complete(uint32_t flags) {
     return flags | (both ? SECCOMP_FILTER_FLAG_TSYNC_ESRCH : 0);
 }
 
-static int raise_capabilities(uint64_t wanted) {
-    uint64_t effective, permitted, inheritable;
-    int error = pyr_capget(&effective, &permitted, &inheritable);
-    return error < 0 ? error : pyr_capset(effective | (wanted & permitted), permitted, inheritable);
-}
-
 int pyr_filter(struct filter *filter) {
     if (filter->capabilities) {
         int error = raise_capabilities(filter->capabilities);
@@ -76,7 +67,7 @@ int pyr_filter(struct filter *filter) {
         }
     }
     if (filter->ruleset >= 0) {
-        int error = pyr_landlock_restrict(filter->ruleset);
+        int error = landlock_restrict(filter->ruleset);
         if (error < 0) {
             filter->call = "landlock_restrict_self";
             return error;
@@ -104,8 +95,4 @@ int pyr_filter(struct filter *filter) {
 /* A filter at no address is refused with EFAULT, but only after the flags were understood. */
 int pyr_filter_flags_known(uint32_t flags) {
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, complete(flags), NULL) < 0 && errno == EFAULT;
-}
-
-int pyr_filter_action_known(uint32_t action) {
-    return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0UL, &action) == 0;
 }

@@ -1,6 +1,6 @@
 /* The device filter of a cgroup v2. */
-#ifndef PYRUNTIME_BPF_H
-#define PYRUNTIME_BPF_H
+#ifndef PYRUNTIME_DEVICES_BPF_H
+#define PYRUNTIME_DEVICES_BPF_H
 
 #include <stdint.h>
 

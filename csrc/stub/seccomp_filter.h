@@ -1,6 +1,6 @@
 /* The seccomp filter, and Landlock before it: the last things before the program (config-linux.md#seccomp). */
-#ifndef PYRUNTIME_FILTER_H
-#define PYRUNTIME_FILTER_H
+#ifndef PYRUNTIME_SECCOMP_FILTER_H
+#define PYRUNTIME_SECCOMP_FILTER_H
 
 #include <stdint.h>
 
@@ -21,6 +21,5 @@ struct filter {
 
 int pyr_filter(struct filter *filter);
 int pyr_filter_flags_known(uint32_t flags);
-int pyr_filter_action_known(uint32_t action);
 
 #endif

@@ -1,0 +1,108 @@
+/* System calls that Python does not offer. */
+#include "python_calls.h"
+
+#include <linux/nsfs.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "stub.h"
+#include "syscalls.h"
+
+/* Each function returns 0 (or what it says) or -errno. */
+static int answer(long result) { return result < 0 ? -errno : (int)result; }
+
+int pyr_prctl(int option, unsigned long argument, unsigned long second) {
+    return answer(prctl(option, argument, second, 0, 0));
+}
+
+/* Every descriptor from `first` on closes when the program is executed, or now. */
+int pyr_close_range(unsigned first, unsigned last, int at_exec) {
+    if (syscall(SYS_close_range, first, last, at_exec ? 4U : 0U) == 0)
+        return 0;
+    if (errno != ENOSYS && errno != EINVAL)
+        return -errno;
+    /* Linux before 5.11 has no CLOSE_RANGE_CLOEXEC. */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    for (unsigned fd = first; fd <= last && fd < limit.rlim_cur; fd++) {
+        if (at_exec)
+            fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+        else
+            close((int)fd);
+    }
+    return 0;
+}
+
+int pyr_pidfd_open(int pid) { return answer(syscall(SYS_pidfd_open, pid, 0)); }
+
+int pyr_pidfd_send_signal(int pidfd, int number) {
+    return answer(syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0));
+}
+
+/* openat2(2) for the host's own needs; a descriptor or -errno. */
+int pyr_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+    return answer(sys_openat2(dirfd, path, flags, mode, resolve));
+}
+
+/* The type (CLONE_NEW*) of the namespace `fd`, or -errno: -ENOTTY for anything else (ioctl_ns(2)). */
+int pyr_namespace_type(int fd) { return answer(ioctl(fd, NS_GET_NSTYPE)); }
+
+/* A process in a new user namespace that does nothing until it is killed; its pid, or -errno. */
+int pyr_user_namespace_process(void) {
+    struct {
+        uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+    } arguments = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
+    pid_t parent = getpid();
+    pid_t pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid != 0)
+        return pid < 0 ? -errno : pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() == parent)
+        for (;;)
+            pause();
+    _exit(0);
+}
+
+int pyr_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
+                      uint64_t deadline, uint64_t period) {
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {sizeof attributes, policy, flags, nice, priority, runtime, deadline, period};
+    return answer(syscall(SYS_sched_setattr, pid, &attributes, 0));
+}
+
+static int unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode) {
+    if (mount_namespace >= 0 && setns(mount_namespace, CLONE_NEWNS) < 0)
+        return errno;
+    cleanup_close int place = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat status;
+    if (place < 0 || fstat(place, &status) < 0)
+        return errno;
+    if (inode && (status.st_dev != device || status.st_ino != inode))
+        return ESTALE;
+    return fchdir(place) < 0 || umount2(".", MNT_DETACH) < 0 ? errno : 0;
+}
+
+/* Unmounts what is mounted at `path`, with all below, in this mount namespace (-1) or in another one: the directory
+ * `inode` of `device`, unless that is 0. The path is resolved once. 0 or -errno: -ESTALE where another one lies there. */
+int pyr_unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode) {
+    pid_t pid = fork(); /* for its working directory */
+    if (pid < 0)
+        return -errno;
+    if (pid == 0)
+        _exit(unmount(mount_namespace, path, device, inode));
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
+}
