@@ -1,4 +1,4 @@
-"""The child: cloned, mapped, accompanied until it is ready; what it reports becomes an Error."""
+"""Makes the child, writes its id maps, and waits until it is ready. What it reports becomes an Error."""
 
 import errno
 
@@ -33,9 +33,9 @@ _DIGITS = 10  # of a pid
 
 
 def spawn(request: "Request", undo: "Undo") -> Child:
-    """Clone the process, and accompany it until its steps begin; returns in the host only.
+    """Clone the process, and do what it needs until its steps begin. Returns in the host only.
 
-    Closes `request.host_files`: the child has what is in it. Raises Error for whatever goes wrong on the way.
+    Closes `request.host_files`: the child has copies of these descriptors. Raises Error for any failure.
     """
     plan, host_files, cgroup = request.plan, request.host_files, request.cgroup
     pair = ffi.new("int[2]")
@@ -227,7 +227,7 @@ def _join_late(
 
 
 def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
-    """Do what the new process waits for: write its maps, and learn init's pid where it came through another process.
+    """Do what the new process waits for: write its maps; get the pid of the one that an intermediate process made.
 
     Raises Error for whatever the child reports.
     """
@@ -242,7 +242,7 @@ def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
 
 
 def go_on(child: Child, plan: "Plan") -> None:
-    """Learn which process stands for `child` from now on, itself or its sibling, and let it go on. Raises Error."""
+    """Get the pid of the process that is `child` from now on, itself or its sibling; let it continue. Raises Error."""
     told = expect(child, plan, bytes([lib.MESSAGE_PID]))[1:]
     if not told.isdigit() or len(told) > _DIGITS:
         raise Error("the container's process failed", "its message makes no sense")
@@ -255,10 +255,10 @@ def go_on(child: Child, plan: "Plan") -> None:
 
 
 def _hear(child: Child) -> bytes:
-    """Return the child's next message, b"" when it is gone. Raises Error where waiting makes no sense any more.
+    """Return the child's next message, b"" if it has exited. Raises Error if waiting makes no sense any more.
 
-    A child waits for nobody but the host, and is never long about it, unless it is frozen, or its machine is busy. Its
-    other half, the intermediate process, may have died between making it and telling of it.
+    The child answers soon, unless it is frozen or the machine is busy. The intermediate process may die before it has
+    sent the pid of the process that it has made.
     """
     while True:
         try:
@@ -272,7 +272,7 @@ def _hear(child: Child) -> bytes:
 
 
 def join_late(child: Child, request: "Request") -> None:
-    """Move the child into the group that limits its memory, where that was put off. Raises Error."""
+    """Move the child into the group that limits its memory, if that was postponed. Raises Error."""
     try:
         child.join_late()
     except Error as error:
