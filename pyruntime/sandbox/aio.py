@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pyruntime.sandbox.process import Process, Stream
 from pyruntime.sandbox.result import Result
-from pyruntime.sandbox.session import Session
+from pyruntime.sandbox.session import MOST_NAMES, MOST_READ, Session
 
 T = TypeVar("T")
 
@@ -19,6 +19,11 @@ _THREADS = 64
 def _close_unused(opening: "asyncio.Future[Session]") -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
+
+
+def _kill_unused(starting: "asyncio.Future[Process]") -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        starting.result().kill()
 
 
 class AsyncProcess:
@@ -94,15 +99,20 @@ class AsyncSession:
             self._threads.shutdown(wait=False)
 
     async def start(self, args: "Iterable[str]", **options: Any) -> AsyncProcess:
-        """Start a program; see Session.start."""
-        return AsyncProcess(await self._call(self._open.start, args, **options), self._call)
+        """Start a program; see Session.start. Where that is cancelled, it is killed."""
+        starting = asyncio.ensure_future(self._call(self._open.start, args, **options))
+        try:
+            return AsyncProcess(await asyncio.shield(starting), self._call)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_kill_unused)
+            raise
 
     async def exec(self, args: "Iterable[str]", *, timeout: "float | None" = None, **options: Any) -> Result:
         """Run a program to its end; see Session.exec. Where that is cancelled, it is killed."""
         process = await self.start(args, **options)
         return await process.wait(timeout)
 
-    async def read(self, path: "str | os.PathLike[str]", limit: "int | str" = 64 << 20) -> bytes:
+    async def read(self, path: "str | os.PathLike[str]", limit: "int | str" = MOST_READ) -> bytes:
         """Return the content of a file; see Session.read."""
         return await self._call(self._open.read, path, limit)
 
@@ -110,6 +120,6 @@ class AsyncSession:
         """Write a file; see Session.write."""
         await self._call(self._open.write, path, data, mode)
 
-    async def list(self, path: "str | os.PathLike[str]" = ".") -> "list[str]":
+    async def list(self, path: "str | os.PathLike[str]" = ".", limit: int = MOST_NAMES) -> "list[str]":
         """Return the names in a directory; see Session.list."""
-        return await self._call(self._open.list, path)
+        return await self._call(self._open.list, path, limit)

@@ -70,6 +70,17 @@ def command(args: object) -> "list[str]":
     return words
 
 
+def data(name: str, value: object) -> "bytes | None":
+    """Return bytes for bytes or text, None for None. Raises ValueError."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise ValueError(f"{name}: expected bytes or text, not {value!r:.80}")
+
+
 def environment(name: str, values: object) -> "dict[str, str]":
     """Return an environment. Raises ValueError."""
     if not isinstance(values, dict):

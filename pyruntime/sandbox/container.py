@@ -98,15 +98,14 @@ class Container:
     """
 
     def __init__(self, bundle: Path, *, systemd: bool = False) -> None:
-        self.name = place.new_name()
         self.root = place.directory() / "containers"
+        self.name = place.new_name()
         self.owner = os.getpid()
         self.report: dict[str, Any] = {}
         self._lock = threading.RLock()
         self._closed = False
         self._reaped = False
         self._pidfd = self._memory = -1
-        self._seen = 0
         agent, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         report, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._agent, self._report = agent, report
@@ -186,24 +185,22 @@ class Container:
             raise SandboxError(f"the container was not there after {_PATIENCE:.0f} seconds")
         raise SandboxError("pyruntime ended without a word: it was killed, or this machine has too little memory")
 
-    def killed_for_memory(self) -> bool:
-        """Tell whether the kernel has killed a process of it for lack of memory since this was last asked."""
+    def kills_for_memory(self) -> int:
+        """Return how many processes of it the kernel has killed for lack of memory; 0 where nothing counts them."""
         with self._lock:
             if self._memory < 0 and "memory" not in self.report and not self._closed:
                 self._read_report(0, "memory")
             if self._memory < 0:
-                return False
+                return 0
             try:
                 text = os.pread(self._memory, 4096, 0)
             except OSError:
-                return False
-            found = 0
-            for line in text.splitlines():
-                name, _, value = line.partition(b" ")
-                if name == b"oom_kill":
-                    found = int(value)
-            before, self._seen = self._seen, found
-            return found > before
+                return 0
+        for line in text.splitlines():
+            name, _, value = line.partition(b" ")
+            if name == b"oom_kill":
+                return int(value)
+        return 0
 
     # ---- what the agent does ----
 

@@ -6,16 +6,16 @@ import secrets
 import shutil
 import threading
 import weakref
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pyruntime.sandbox import arguments, place
 from pyruntime.sandbox import config as configs
+from pyruntime.sandbox import place
 from pyruntime.sandbox import root as roots
 from pyruntime.sandbox.container import Container, Refused
 from pyruntime.sandbox.limits import attempts
 from pyruntime.sandbox.process import Process
+from pyruntime.sandbox.program import Program
 from pyruntime.sandbox.result import SandboxError
 from pyruntime.sandbox.settings import Settings
 
@@ -99,24 +99,20 @@ class Maker:
     def _start(
         self,
         container: Container,
-        args: "Iterable[str]",
+        program: Program,
         *,
-        input: "bytes | str | None",
-        env: "dict[str, str] | None",
-        cwd: "str | None",
-        last: bool,
+        alone: bool = False,
+        last: bool = False,
         interactive: bool = False,
         inherit: bool = False,
     ) -> Process:
-        words = arguments.command(args)
-        variables = {**self.env, **arguments.environment("env", {} if env is None else env)}
+        """Start a program in a container; the options are those of Process."""
         return Process(
             container,
-            words,
-            variables,
-            roots.WORKSPACE if cwd is None else arguments.text("cwd", cwd),
-            input=given(input),
+            program,
+            self.env,
             output_limit=self.output_limit,
+            alone=alone or last,
             last=last,
             unlimited=self._unlimited,
             owner=configs.owner(self._settings) if os.geteuid() == 0 else None,
@@ -128,13 +124,3 @@ class Maker:
 def _remove(bundle: Path, pid: int) -> None:
     if os.getpid() == pid:
         shutil.rmtree(bundle, ignore_errors=True)
-
-
-def given(value: object) -> "bytes | None":
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    raise ValueError(f"input: expected bytes or text, not {value!r:.80}")

@@ -1,7 +1,9 @@
 """The directory in which a process keeps its sandboxes, and the removal of those that dead processes have left."""
 
 import contextlib
+import fcntl
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +14,7 @@ from pyruntime.sandbox.result import SandboxError
 
 # What the runtime is told of the environment: how to reach the user's systemd, and nothing about the caller.
 _PASSED_ON = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "HOME", "USER", "LANG")
+_LOCK = "lock"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -58,14 +61,6 @@ def _base() -> Path:
     return Path(tempfile.gettempdir(), f"pyruntime-sandboxes-{os.geteuid()}")
 
 
-def _start_time(pid: int) -> str:
-    """Return when a process started, in clock ticks; "" where there is none (proc_pid_stat(5))."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
 def _make_own(path: Path) -> None:
     """Make a directory that is ours alone, or see that it is. Raises SandboxError."""
     try:
@@ -81,6 +76,7 @@ class _Place:
     lock = threading.Lock()
     pid = 0
     path: "Path | None" = None
+    held = -1
     count = 0
 
 
@@ -91,26 +87,50 @@ def directory() -> Path:
     """
     pid = os.getpid()
     with _Place.lock:
-        if _Place.path is None or _Place.pid != pid:
+        if _Place.path is None or _Place.pid != pid or not _Place.path.is_dir():
             base = _base()
             _make_own(base)
-            path = base / f"{pid}.{_start_time(pid)}"
-            _make_own(path)
-            _Place.pid, _Place.path = pid, path
+            path, held = _make_held(base, pid)
+            if _Place.held >= 0:
+                os.close(_Place.held)
+            _Place.pid, _Place.path, _Place.held = pid, path, held
             import atexit
 
             atexit.register(_leave, pid, path)
-            _sweep(base)
-        elif not _Place.path.is_dir():
-            _make_own(_Place.path)
+            _sweep(base, path)
         return _Place.path
 
 
+def _make_held(base: Path, pid: int) -> "tuple[Path, int]":
+    """Make a directory, and return it with the descriptor that holds its lock (fcntl_locking(2)).
+
+    The lock ends with the process. A process id does not tell whether its process lives: another process that uses
+    `base` may have another pid namespace.
+    """
+    while True:
+        path = base / f"{pid}.{secrets.token_hex(4)}"
+        _make_own(path)
+        fd = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Another process may have removed it before it was locked.
+        if _lock(fd) and os.fstat(fd).st_nlink:
+            return path, fd
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
 def new_name() -> str:
-    """Return an id that no other container of this process has."""
+    """Return an id that no other container has. Its process has a directory."""
     with _Place.lock:
         _Place.count += 1
-        return f"sandbox-{os.getpid()}-{_Place.count}"
+        token = _Place.path.suffix[1:] if _Place.path else ""
+        return f"sandbox-{os.getpid()}-{token}-{_Place.count}"
 
 
 def _leave(pid: int, path: Path) -> None:
@@ -119,16 +139,22 @@ def _leave(pid: int, path: Path) -> None:
         _remove(path)
 
 
-def _sweep(base: Path) -> None:
+def _sweep(base: Path, own: Path) -> None:
     """Remove what processes that are gone have left in `base`. Their containers ended with them."""
     try:
         names = os.listdir(base)
     except OSError:
         return
     for name in names:
-        pid, _, started = name.partition(".")
-        if pid.isdigit() and started and _start_time(int(pid)) != started:
-            _remove(base / name)
+        with contextlib.suppress(OSError):
+            if base / name == own:
+                continue  # closing any descriptor of the file would give up the lock
+            fd = os.open(base / name / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                if _lock(fd):
+                    _remove(base / name)
+            finally:
+                os.close(fd)
 
 
 def delete(root: Path, name: str) -> None:

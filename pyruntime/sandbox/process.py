@@ -4,12 +4,14 @@ import contextlib
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Literal
 
 from pyruntime.sandbox import container as containers
 from pyruntime.sandbox.container import Answer, Container
+from pyruntime.sandbox.program import Program
 from pyruntime.sandbox.result import Result, SandboxError, Usage
 
 Stream = Literal["stdout", "stderr"]
@@ -24,56 +26,68 @@ class Process:
 
     args  its words
     pid   its process id in the sandbox
+
+    Of those who make one:
+
+    env           variables of the sandbox
+    output_limit  bytes
+    alone         no other program runs in the container, which is killed if this program is to be killed
+    last          the container ends with the program
+    unlimited     limits that are not set
+    owner         uid and gid on the host that may open the streams again
+    interactive   stdin stays open
+    inherit       the streams are those of this process
     """
 
     def __init__(
         self,
         container: Container,
-        args: "list[str]",
+        program: Program,
         env: "dict[str, str]",
-        cwd: str,
         *,
-        input: "bytes | None",
         output_limit: int,
+        alone: bool,
         last: bool,
         unlimited: "tuple[str, ...]",
         owner: "tuple[int, int] | None",
         interactive: bool = False,
         inherit: bool = False,
     ) -> None:
-        self.args = tuple(args)
+        self.args = tuple(program.args)
         self.pid = 0
         self._container = container
         self._limit = output_limit
-        self._last = self._alone = last
+        self._last, self._alone = last, alone
         self._unlimited = unlimited
-        self._input = bytearray(input or b"")
+        self._input = bytearray(program.input or b"")
         self._interactive = interactive
         self._output: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         self._read = 0
         self._streams: dict[int, Stream] = {}
-        self._stdin = -1
+        self._stdin = self._more = -1
+        self._feeding = threading.Lock()
         self._exit: Answer | None = None
         self._truncated = self._timed_out = self._vanished = False
         self._began = time.monotonic()
         self._ended = 0.0
         self._result: Result | None = None
+        # Nobody was killed yet in a container in which nothing has run.
+        self._killed_before = 0 if alone else container.kills_for_memory()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._answers = ours
         given: list[int] = []
         try:
+            if interactive:
+                # Wakes the thread that waits for streams when another one writes.
+                self._more = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             with theirs:
-                data = b"".join(
-                    os.fsencode(word) + b"\0"
-                    for word in (cwd, *args, *(f"{name}={value}" for name, value in env.items()))
-                )
-                given.append(containers.file_of(data))
+                given.append(containers.file_of(program.words(env)))
                 if inherit:
                     given += [os.dup(stream) for stream in (0, 1, 2)]
                 else:
-                    given += self._open_streams(b"" if interactive and input is None else input, owner)
+                    given += self._open_streams(interactive or program.input is not None, owner)
                 flags = containers.LAST if last else 0
-                container.request(containers.SPAWN, (theirs.fileno(), *given), flags=flags, words=len(args))
+                container.request(containers.SPAWN, (theirs.fileno(), *given), flags=flags, words=len(program.args))
         except BaseException:
             self._close()
             raise
@@ -81,11 +95,11 @@ class Process:
             for fd in given:
                 os.close(fd)
 
-    def _open_streams(self, input: "bytes | None", owner: "tuple[int, int] | None") -> "list[int]":
+    def _open_streams(self, stdin: bool, owner: "tuple[int, int] | None") -> "list[int]":
         """Make pipes, keep our ends, return the program's. They are the program's user's, who may open them again."""
         given: list[int] = []
         try:
-            if input is None:
+            if not stdin:
                 given.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
             else:
                 end, self._stdin = os.pipe2(os.O_CLOEXEC)
@@ -98,7 +112,7 @@ class Process:
                 given.append(end)
                 os.set_blocking(ours, False)
             if owner is not None:
-                for fd in given[0 if input is not None else 1 :]:
+                for fd in given[0 if stdin else 1 :]:
                     os.fchown(fd, *owner)
         except BaseException:
             for fd in given:
@@ -130,8 +144,11 @@ class Process:
         poll = select.poll()
         for fd in self._streams:
             poll.register(fd, select.POLLIN)
-        if self._stdin >= 0 and (self._input or not self._interactive):
-            poll.register(self._stdin, select.POLLOUT)
+        stdin = self._stdin
+        if self._more >= 0:
+            poll.register(self._more, select.POLLIN)
+        if stdin >= 0 and (self._input or not self._interactive):
+            poll.register(stdin, select.POLLOUT)
         if self._exit is None and not self._vanished:
             poll.register(self._answers.fileno(), select.POLLIN)
         # Rounded up, so that the time is over when it is looked at again.
@@ -139,8 +156,10 @@ class Process:
         ready = poll.poll(left)
         chunks: list[tuple[Stream, bytes]] = []
         for fd, _ in ready:
-            if fd == self._stdin:
+            if fd == stdin:
                 self._feed()
+            elif fd == self._more:
+                os.eventfd_read(fd)
             elif fd in self._streams:
                 chunk = self._take(fd)
                 if chunk:
@@ -149,18 +168,23 @@ class Process:
                 self._hear()
         return chunks
 
-    def _feed(self) -> None:
-        try:
-            written = os.write(self._stdin, memoryview(self._input)[:_CHUNK]) if self._input else 0
-        except BlockingIOError:
-            return
-        except OSError:  # it has closed its stdin
-            written = len(self._input)
-            self._interactive = False
-        del self._input[:written]
-        if not self._input and not self._interactive:
-            os.close(self._stdin)
-            self._stdin = -1
+    def _feed(self, more: bytes = b"") -> None:
+        """Write as much of its input as the pipe takes, and close it at the end."""
+        with self._feeding:
+            if self._stdin < 0:
+                return
+            self._input += more
+            try:
+                written = os.write(self._stdin, self._input[:_CHUNK]) if self._input else 0
+            except BlockingIOError:
+                return
+            except OSError:  # it has closed its stdin
+                written = len(self._input)
+                self._interactive = False
+            del self._input[:written]
+            if not self._input and not self._interactive:
+                os.close(self._stdin)
+                self._stdin = -1
 
     def _take(self, fd: int) -> "tuple[Stream, bytes] | None":
         """Read a chunk; at the end of the stream close it. What is beyond the limit is not kept."""
@@ -249,7 +273,7 @@ class Process:
             used = container.close()
             memory = used.get("oom_kills", 0) > 0
         else:
-            memory = container.killed_for_memory()
+            memory = container.kills_for_memory() > self._killed_before
         killed = self._timed_out or self._truncated or memory
         if answer is None and not killed and (not container.await_end() or "failed" in container.report):
             raise container.gone()
@@ -281,15 +305,20 @@ class Process:
         """
         if self._stdin < 0 or not self._interactive:
             raise ValueError("data: this program has no stdin that is open; start it with interactive=True")
-        self._input += data
-        self._feed()
+        self._feed(bytes(data))
+        self._wake()
 
     def close_stdin(self) -> None:
         """Let an interactive program meet the end of its stdin, when it has taken all."""
         self._interactive = False
-        if self._stdin >= 0 and not self._input:
-            os.close(self._stdin)
-            self._stdin = -1
+        self._feed()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let the thread that waits for the streams look again at what there is to be written."""
+        with self._feeding:
+            if self._more >= 0:
+                os.eventfd_write(self._more, 1)
 
     def signal(self, number: int) -> None:
         """Send a signal to the program and its process group. One that has ended gets none."""
@@ -304,15 +333,13 @@ class Process:
         else:
             self.signal(9)
 
-    def end_with_container(self) -> None:
-        """Kill the container, not only the program, where it has to be killed: nothing else runs there."""
-        self._alone = True
-
     def _close_streams(self) -> None:
-        for fd in (*self._streams, *([self._stdin] if self._stdin >= 0 else [])):
-            os.close(fd)
-        self._streams.clear()
-        self._stdin = -1
+        with self._feeding:
+            for fd in (*self._streams, self._stdin, self._more):
+                if fd >= 0:
+                    os.close(fd)
+            self._streams.clear()
+            self._stdin = self._more = -1
 
     def _close(self) -> None:
         self._close_streams()

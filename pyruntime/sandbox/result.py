@@ -47,13 +47,14 @@ class Usage:
 class Result:
     """How a program ended. Exactly one of these is the reason, and `end` names it.
 
-    end         "exited", "signal", "timeout", "memory", "output"
+    end         "exited", "signal", "timeout", "memory", "output"; of several "memory" before "timeout" before "output"
     returncode  as in subprocess: the exit status, or -N where signal N ended it
     stdout      bytes; b"" where it was not captured
     stderr      bytes
     truncated   more was written than the output limit; the streams hold what was read until then
     timed_out   it was killed because its time was over
-    oom_killed  the kernel killed a process of the sandbox for lack of memory; the program itself may have gone on
+    oom_killed  the kernel killed a process of the container for lack of memory while the program ran; the program
+                itself may have gone on
     usage       what it used
     duration    seconds from its start to its end
     unlimited   the limits that could not be set (limits="best-effort"): of "memory", "cpus", "pids"
@@ -78,12 +79,14 @@ class Result:
     @property
     def end(self) -> End:
         """What ended the program."""
+        # First, because it has no share in the others and mostly is their cause: what is left of a program of which the
+        # kernel has killed processes often hangs until its time is over, or writes errors without end.
+        if self.oom_killed and self.returncode:
+            return "memory"
         if self.timed_out:
             return "timeout"
         if self.truncated:
             return "output"
-        if self.oom_killed and self.returncode:
-            return "memory"
         return "signal" if self.returncode < 0 else "exited"
 
     @property
@@ -100,7 +103,8 @@ class Result:
         if end == "output":
             return "killed: it wrote more than the output limit"
         if end == "memory":
-            return "the kernel killed it, or a process of it, for lack of memory"
+            later = "; the rest was killed when its time was over" if self.timed_out else ""
+            return f"the kernel killed it, or a process of it, for lack of memory{later}"
         if end == "signal":
             number = -self.returncode
             try:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pyruntime.sandbox import arguments, place
 from pyruntime.sandbox import root as roots
-from pyruntime.sandbox.maker import Maker, given
+from pyruntime.sandbox.maker import Maker
+from pyruntime.sandbox.program import Program, Runner
 from pyruntime.sandbox.result import Result, SandboxError
 from pyruntime.sandbox.session import Session
 from pyruntime.sandbox.settings import Settings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-class Sandbox(Maker):
+class Sandbox(Maker, Runner):
     """What a program may use, and what it may not. Makes any number of containers; safe for threads.
 
     root          what is there, read-only: "/", the software of this host (/usr, /etc, /opt, no homes, no data), or a
@@ -137,46 +138,10 @@ class Sandbox(Maker):
 
     # ---- containers ----
 
-    def run(
-        self,
-        args: "Iterable[str]",
-        *,
-        input: "bytes | str | None" = None,
-        timeout: "float | None" = None,
-        env: "dict[str, str] | None" = None,
-        cwd: "str | None" = None,
-    ) -> Result:
-        """Run a program in a container of its own, to its end; nothing of it is left then.
-
-        args     the program and its arguments
-        input    what it finds on its stdin; None: nothing
-        timeout  seconds from its start after which it is killed
-        env      variables besides those of the sandbox
-        cwd      its directory; the workspace by default
-
-        Raises FileNotFoundError, PermissionError and the like where it cannot be executed; ValueError for arguments
-        that make no sense; SandboxError where the runtime fails.
-        """
-        arguments.command(args := list(args) if not isinstance(args, (str, bytes)) else args)
-        arguments.environment("env", {} if env is None else env)
-        arguments.seconds("timeout", timeout)
-        given(input)
-        return self._run(args, input=input, timeout=timeout, env=env, cwd=cwd)
-
-    def _run(
-        self,
-        args: "Iterable[str]",
-        *,
-        input: "bytes | str | None" = None,
-        timeout: "float | None" = None,
-        env: "dict[str, str] | None" = None,
-        cwd: "str | None" = None,
-        inherit: bool = False,
-    ) -> Result:
+    def _run(self, program: Program, timeout: "float | None", *, inherit: bool = False) -> Result:
         container = self._container()
         try:
-            process = self._start(container, args, input=input, env=env, cwd=cwd, last=True, inherit=inherit)
-            return process.await_start().wait(timeout)
+            return self._start(container, program, last=True, inherit=inherit).await_start().wait(timeout)
         finally:
             container.close()
 

@@ -12,11 +12,12 @@ from pyruntime.sandbox import container as containers
 from pyruntime.sandbox.container import Answer, Container
 from pyruntime.sandbox.maker import Maker
 from pyruntime.sandbox.process import Process
+from pyruntime.sandbox.program import Program
 from pyruntime.sandbox.result import Result, SandboxError
 
 _PATIENCE = 60.0
-_MOST_READ = 64 << 20
-_MOST_NAMES = 10_000
+MOST_READ = 64 << 20
+MOST_NAMES = 10_000
 
 
 class Session:
@@ -73,9 +74,8 @@ class Session:
         Raises FileNotFoundError, PermissionError and the like where it cannot be executed; ValueError for arguments
         that make no sense; SandboxError where the container has ended.
         """
-        return self._maker._start(
-            self._container, args, input=input, env=env, cwd=cwd, last=False, interactive=interactive
-        ).await_start()
+        program = Program.checked(args, input, env, cwd)
+        return self._maker._start(self._container, program, interactive=interactive).await_start()
 
     def exec(
         self,
@@ -134,7 +134,7 @@ class Session:
             raise OSError(number, words, path)
         return fds[0]
 
-    def read(self, path: "str | os.PathLike[str]", limit: "int | str" = _MOST_READ) -> bytes:
+    def read(self, path: "str | os.PathLike[str]", limit: "int | str" = MOST_READ) -> bytes:
         """Return the content of a file below the workspace.
 
         limit  bytes that it may have at most
@@ -175,7 +175,7 @@ class Session:
         finally:
             os.close(fd)
 
-    def list(self, path: "str | os.PathLike[str]" = ".", limit: int = _MOST_NAMES) -> "list[str]":
+    def list(self, path: "str | os.PathLike[str]" = ".", limit: int = MOST_NAMES) -> "list[str]":
         """Return the names in a directory below the workspace, sorted. Raises OSError; for more than `limit`, too."""
         name = os.fspath(path)
         fd = self._open(name, os.O_RDONLY | os.O_DIRECTORY)

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from containers import until
@@ -70,6 +72,30 @@ def test_lack_of_memory_is_told_of_the_program_that_it_met(box):
         assert session.exec(["sh", "-c", "kill -9 $$"]).end == "signal"
 
 
+def test_lack_of_memory_is_the_end_even_where_the_rest_hangs_until_its_time_is_over(box):
+    code = """if 1:
+        import subprocess, sys, time
+        subprocess.call([sys.executable, "-c", "b = b'x' * (1 << 30)"])
+        print("killed", flush=True)
+        time.sleep(1000)
+    """
+    with box.open() as session:
+        process = session.start(["python3", "-c", code])
+        assert next(process.stream()) == ("stdout", b"killed\n")
+        result = process.wait(timeout=0)
+        assert (result.end, result.oom_killed, result.timed_out) == ("memory", True, True)
+        assert "memory" in result.explanation and "time was over" in result.explanation
+
+
+def test_lack_of_memory_is_told_of_each_program_that_ran_meanwhile_and_of_no_later_one(box):
+    with box.open() as session:
+        other = session.start(["sh", "-c", "read line; exit 3"], interactive=True)
+        first = session.exec(["python3", "-c", "b = b'x' * (1 << 30)"])
+        later = session.exec(["sh", "-c", "exit 3"])
+        other.close_stdin()
+        assert [result.oom_killed for result in (first, other.wait(), later)] == [True, True, False]
+
+
 def test_a_pool_runs_each_program_in_a_container_of_its_own(box):
     with box.pool(2) as pool:
         for number in range(5):
@@ -80,6 +106,35 @@ def test_a_pool_runs_each_program_in_a_container_of_its_own(box):
             assert session.list() == []
     with pytest.raises(SandboxError, match="closed"):
         pool.run(["true"])
+
+
+def test_a_pool_keeps_its_size_whatever_was_asked_of_it(box):
+    with box.pool(2) as pool:
+        with ThreadPoolExecutor(6) as threads:
+            assert all(result.ok for result in threads.map(lambda _: pool.run(["true"]), range(12)))
+        sessions = [pool.open() for _ in range(3)]
+        until(lambda: pool._work.empty() and len(pool._ready) == 2, "two containers to be ready")
+        for session in sessions:
+            session.close()
+        assert pool.run(["true"]).ok
+        until(lambda: pool._work.empty() and len(pool._ready) == 2, "two containers to be ready")
+
+
+def test_a_pool_that_is_closed_kills_what_runs(box):
+    pool, ended = box.pool(1), []
+
+    def work():
+        try:
+            ended.append(pool.run(["sleep", "1000"]).returncode)
+        except SandboxError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: pool._used, "the program's container")
+    pool.close()
+    thread.join()
+    assert ended == [-9] or isinstance(ended[0], SandboxError)
 
 
 def test_asyncio(box):
@@ -109,18 +164,30 @@ def test_a_task_that_is_cancelled_leaves_nothing(box):
 
 def test_the_loop_is_not_held_up(box):
     async def work():
-        ticks = 0
-
-        async def tick():
-            nonlocal ticks
-            while True:
-                await asyncio.sleep(0.01)
-                ticks += 1
-
-        ticking = asyncio.ensure_future(tick())
         async with box.open_async() as session:
-            await session.exec(["sleep", "0.5"])
-        ticking.cancel()
-        return ticks
+            process = await session.start(["wc", "-c"], interactive=True)
+            waiting = asyncio.ensure_future(process.wait(timeout=60))
+            # The program ends only when the loop has gone on while its end is awaited.
+            for _ in range(20):
+                await asyncio.sleep(0)
+            for _ in range(4):
+                process.write(b"x" * (1 << 20))
+            process.close_stdin()
+            return int((await waiting).stdout)
 
-    assert asyncio.run(work()) > 5
+    assert asyncio.run(work()) == 4 << 20
+
+
+def test_a_start_that_is_cancelled_leaves_no_program(box):
+    async def work():
+        async with box.open_async() as session:
+            starting = asyncio.ensure_future(session.start(["sleep", "1000"]))
+            await asyncio.sleep(0)
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            listing = ["sh", "-c", "cat /proc/[0-9]*/comm"]
+            while b"sleep" in (await session.exec(listing, timeout=60)).stdout:
+                pass
+
+    asyncio.run(asyncio.wait_for(work(), 60))

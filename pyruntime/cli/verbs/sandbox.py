@@ -2,6 +2,8 @@
 
 from pyruntime.base.errors import Error
 from pyruntime.cli.output import STDERR, write
+from pyruntime.sandbox.arguments import seconds
+from pyruntime.sandbox.program import Program
 from pyruntime.sandbox.result import Result, SandboxError
 from pyruntime.sandbox.sandbox import Sandbox
 
@@ -28,7 +30,8 @@ def main(line: "CommandLine") -> int:
             result = box.run(line.arguments, input=given, timeout=timeout, cwd=cwd)
             write(_as_json(result) + "\n")
             return 0
-        result = box._run(line.arguments, timeout=timeout, cwd=cwd, inherit=True)
+        program = Program.checked(line.arguments, None, None, cwd)
+        result = box._run(program, seconds("timeout", timeout), inherit=True)
     except ValueError as error:
         raise _error(str(error)) from None
     except SandboxError as error:
