@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from pyruntime.plan.step import Step
     from pyruntime.spec.json_types import Config
 
-
-# What the kernel answers for a group of cgroup v2 that takes no process: it gives controllers to the groups below it,
-# or a threaded group is in the way.
+# What the kernel answers if a group of cgroup v2 takes no process: it gives controllers to the groups below it, or a
+# threaded group is in the way.
 _NO_PLACE = (errno.EBUSY, errno.EOPNOTSUPP)
 _DIGITS = 10  # of a pid
 
@@ -52,9 +51,8 @@ def spawn(request: "Request", undo: "Undo") -> Child:
         stub.marks = sync
     network = _network(plan, host_files)
     pidfd = ffi.new("int *", -1)
-    # The user's own systemd owns the group, but no group that is above both it and this process: the kernel lets nobody
-    # but root move a process there (cgroups(7), delegation). systemd has the system's one do it. Whether that is so
-    # shows at once.
+    # If the user's systemd owns the group, but no group above both it and this process, the kernel lets only root move a
+    # process there (cgroups(7), delegation). clone3 then fails, and systemd has the system's instance do it.
     users = cgroup.unit is not None and cgroup.unit["user"]
     attach = False
     pid = lib.pyr_spawn(spawn, stub, pidfd)
