@@ -51,8 +51,8 @@ def spawn(request: "Request", undo: "Undo") -> Child:
         stub.marks = sync
     network = _network(plan, host_files)
     pidfd = ffi.new("int *", -1)
-    # If the user's systemd owns the group, but no group above both it and this process, the kernel lets only root move a
-    # process there (cgroups(7), delegation). clone3 then fails, and systemd has the system's instance do it.
+    # If the user's systemd owns the group, but no group above both it and this process, only root can move a process
+    # there (cgroups(7), delegation). clone3 then fails, and systemd has the system's instance do it.
     users = cgroup.unit is not None and cgroup.unit["user"]
     attach = False
     pid = lib.pyr_spawn(spawn, stub, pidfd)
