@@ -1,4 +1,4 @@
-"""The house: which module of the package imports which, the floors they stand on, and the picture of both.
+"""The house: which module of the package imports which, and which C file calls which; their floors, and pictures.
 
 floors.json has the floors from top to bottom. An import may lead to a lower floor, or to another module of the same
 room; rooms that share a floor do not know each other. tests/unit/test_house.py holds the package to that. What is
@@ -7,6 +7,7 @@ counted is every import in the sources, also those inside of functions and for t
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,78 +122,124 @@ def circles() -> "list[list[str]]":
     return found
 
 
-# ---- The picture ----
+# ---- The C sources ----
 
-_WIDTH, _LEFT, _GAP = 880, 16, 20
+CSRC = PROJECT / "csrc"
+C_FLOORS: "list[dict[str, list[str]]]" = DATA["csrc"]
+C_ROOM = {name: room for floor in C_FLOORS for room, names in floor.items() for name in names}
+C_RANK = {room: number for number, floor in enumerate(reversed(C_FLOORS)) for room in floor}
+_DEFINITION = re.compile(r"^(static )?(?!#|typedef|enum|union|extern)[A-Za-z_][^;={}\n]*?\b(\w+)\(", re.MULTILINE)
+
+
+def calls() -> "Iterator[tuple[str, str]]":
+    """Yield (file, file of which it calls a function) for the C sources, as "stub/spawn"."""
+    sources = {
+        f"{path.parent.name}/{path.stem}": re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
+        for path in sorted(CSRC.rglob("*.c"))
+    }
+    own = {name: {found[1] for found in _DEFINITION.findall(text)} for name, text in sources.items()}
+    offered = {found[1]: name for name, text in sources.items() for found in _DEFINITION.findall(text) if not found[0]}
+    for name, text in sources.items():
+        called = {*re.findall(r"\b(\w+)\b(?=\()", text), *re.findall(r"\bdo_\w+", text)}
+        yield from (
+            (name, target) for target in sorted({offered[word] for word in called - own[name] if word in offered})
+        )
+
+
+def wrong_calls() -> "list[str]":
+    """Return the calls that lead up, or into another room of the same floor."""
+    return [
+        f"{name} calls {target}"
+        for name, target in calls()
+        if C_ROOM[name] != C_ROOM[target] and C_RANK[C_ROOM[target]] >= C_RANK[C_ROOM[name]]
+    ]
+
+
+# ---- The pictures ----
+
+_WIDTH, _LEFT, _GAP, _TOP = 880, 16, 20, 12
 _HEIGHT, _BETWEEN = 54, 26
 
 
-def _boxes() -> "dict[str, tuple[float, float, float]]":
+def _boxes(floors: "list[list[str]]") -> "dict[str, tuple[float, float, float]]":
     """Return room -> its left edge, top and width."""
     boxes = {}
-    for number, floor in enumerate(FLOORS):
-        count = len(floor["rooms"])
-        width = (_WIDTH - 2 * _LEFT - _GAP * (count - 1)) / count
-        for place, name in enumerate(floor["rooms"]):
-            boxes[name] = (_LEFT + place * (width + _GAP), 12 + number * (_HEIGHT + _BETWEEN), width)
+    for number, rooms in enumerate(floors):
+        width = (_WIDTH - 2 * _LEFT - _GAP * (len(rooms) - 1)) / len(rooms)
+        for place, name in enumerate(rooms):
+            boxes[name] = (_LEFT + place * (width + _GAP), _TOP + number * (_HEIGHT + _BETWEEN), width)
     return boxes
 
 
-def _arrows() -> "list[tuple[str, str]]":
+def _arrows(rooms: "list[str]", uses: "set[tuple[str, str]]") -> "list[tuple[str, str]]":
     """Return which room uses which, without those that follow from others: what is two floors down by way of one."""
-    uses: dict[str, set[str]] = {name: set() for name in RANK}
-    for name, target in imports():
-        if room(name) != room(target):
-            uses[room(name)].add(room(target))
+    below: dict[str, list[str]] = {name: [other for other in rooms if (name, other) in uses] for name in rooms}
 
     def reached(name: str) -> "set[str]":
-        return {name, *(further for below in uses[name] for further in reached(below))}
+        return {name, *(further for other in below[name] for further in reached(other))}
 
     return [
-        (name, below)
-        for name in RANK
-        for below in sorted(uses[name], key=lambda other: (-RANK[other], other))
-        if not any(below in reached(other) for other in uses[name] - {below})
+        (name, other)
+        for name in rooms
+        for other in below[name]
+        if not any(other in reached(third) for third in below[name] if third != other)
     ]
 
 
-def picture() -> str:
-    """Return docs/house.svg."""
-    boxes = _boxes()
-    bottom = 12 + len(FLOORS) * (_HEIGHT + _BETWEEN)
+def _draw(title: str, floors: "list[dict[str, str]]", uses: "set[tuple[str, str]]", ground: "tuple[str, ...]") -> str:
+    """Return a picture: floors of rooms (name -> what it says below the name), arrows, and a box below for `ground`."""
+    boxes = _boxes([[*floor] for floor in floors])
+    bottom = _TOP + len(floors) * (_HEIGHT + _BETWEEN)
+    height = bottom + (_HEIGHT if ground else 0)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + _HEIGHT}" font-family="sans-serif">',
-        "<title>The floors of pyruntime; arrows are imports, and lead down</title>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif">',
+        f"<title>{title}</title>",
         '<defs><marker id="end" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#666"/></marker></defs>',
-        f'<rect width="{_WIDTH}" height="{bottom + _HEIGHT}" fill="#fff"/>',
+        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
     ]
-    for name, below in _arrows():
-        # Straight down, in the middle of the narrower of the two.
-        left, _, width = min(boxes[name], boxes[below], key=lambda box: box[2])
-        place = f"{left + width / 2:.0f}"
+    for name, below in _arrows([*boxes], {(one, other) for one, other in uses if one != other}):
+        # Straight down, in the middle of what lies above each other.
+        left = max(boxes[name][0], boxes[below][0])
+        right = min(boxes[name][0] + boxes[name][2], boxes[below][0] + boxes[below][2])
         lines.append(
-            f'<path d="M{place} {boxes[name][1] + _HEIGHT}V{boxes[below][1] - 2}" stroke="#666" fill="none" '
-            'marker-end="url(#end)"/>'
+            f'<path d="M{(left + right) / 2:.0f} {boxes[name][1] + _HEIGHT}V{boxes[below][1] - 2}" stroke="#666" '
+            'fill="none" marker-end="url(#end)"/>'
         )
-    shown = {name: text for floor in FLOORS for name, text in floor["short"].items()}
+    shown = {name: text for floor in floors for name, text in floor.items()}
     for name, (left, top, width) in boxes.items():
         lines += [
             f'<rect x="{left:.0f}" y="{top}" width="{width:.0f}" height="{_HEIGHT}" rx="4" fill="#eef3f8" '
             'stroke="#456"/>',
-            f'<text x="{left + width / 2:.0f}" y="{top + 23}" text-anchor="middle" font-size="16">{name}/</text>',
+            f'<text x="{left + width / 2:.0f}" y="{top + 23}" text-anchor="middle" font-size="16">{name}</text>',
             f'<text x="{left + width / 2:.0f}" y="{top + 42}" text-anchor="middle" font-size="12" fill="#555">'
             f"{shown[name]}</text>",
         ]
-    lines += [
-        f'<rect x="{_LEFT}" y="{bottom}" width="{_WIDTH - 2 * _LEFT}" height="{_HEIGHT - 12}" rx="4" fill="#f3eee6" '
-        'stroke="#654"/>',
-        f'<text x="{_WIDTH / 2:.0f}" y="{bottom + 26}" text-anchor="middle" font-size="14">csrc/: the stub and the '
-        "launcher, in C</text>",
-        "</svg>",
-        "",
+    for text in ground:
+        lines += [
+            f'<rect x="{_LEFT}" y="{bottom}" width="{_WIDTH - 2 * _LEFT}" height="{_HEIGHT - 12}" rx="4" '
+            'fill="#f3eee6" stroke="#654"/>',
+            f'<text x="{_WIDTH / 2:.0f}" y="{bottom + 26}" text-anchor="middle" font-size="14">{text}</text>',
+        ]
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def picture() -> str:
+    """Return docs/house.svg."""
+    floors = [{f"{name}/": floor["short"][name] for name in floor["rooms"]} for floor in FLOORS]
+    uses = {(f"{room(name)}/", f"{room(target)}/") for name, target in imports()}
+    title = "The floors of pyruntime; arrows are imports, and lead down"
+    return _draw(title, floors, uses, ("csrc/: the stub and the launcher, in C",))
+
+
+def c_picture() -> str:
+    """Return docs/csrc.svg."""
+    floors = [
+        {name: ", ".join(file.partition("/")[2] for file in files) for name, files in floor.items()}
+        for floor in C_FLOORS
     ]
-    return "\n".join(lines)
+    uses = {(C_ROOM[name], C_ROOM[target]) for name, target in calls()}
+    return _draw("The floors of csrc/; arrows are calls, and lead down", floors, uses, ())
 
 
 _BEGIN, _END = "<!-- from generate/floors.json -->\n", "<!-- end -->\n"
@@ -212,4 +259,8 @@ def design_page() -> str:
     return head + _BEGIN + "\n".join([*lines, ""]) + _END + rest.split(_END)[1]
 
 
-PAGES = {PROJECT / "docs/house.svg": picture, PROJECT / "docs/design.md": design_page}
+PAGES = {
+    PROJECT / "docs/house.svg": picture,
+    PROJECT / "docs/csrc.svg": c_picture,
+    PROJECT / "docs/design.md": design_page,
+}

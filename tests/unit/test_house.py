@@ -38,6 +38,14 @@ def test_nothing_goes_round_in_a_circle(house):
     assert house["circles"]() == []
 
 
+def test_no_call_in_c_leads_up_or_sideways(house):
+    found = {*house["calls"]()}
+    assert ("stub/spawn", "stub/init") in found
+    assert ("stub/steps", "stub/capabilities") in found
+    assert {*house["C_ROOM"]} == {f"{path.parent.name}/{path.stem}" for path in (PROJECT / "csrc").rglob("*.c")}
+    assert house["wrong_calls"]() == []
+
+
 def test_an_import_in_a_function_is_late_for_something(house):
     """It saves nothing where the module is loaded already."""
     assert house["late_for_nothing"]() == []
