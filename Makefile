@@ -1,4 +1,4 @@
-# make run | edit | test | beside | callers | machines | vm | validation | bench | bench-sandbox | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | wheels | deb | clean
+# make run | edit | test | beside | callers | kubernetes | machines | vm | validation | bench | bench-sandbox | profile | fuzz [TIME=SECONDS] | mutate [MUTANTS=…] | wrong [WRONG=…] | attack [ATTACK=…] | lint | ci | install PREFIX=DIR | wheels | deb | clean
 
 # The system's interpreter, not a shim in front of it: its start is part of every command.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -23,7 +23,7 @@ PROFILE_PACKAGES := linux-perf strace
 SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fixtures/schema -type f \
 	-not -path '*/__pycache__/*' -not -name '_checks.py' -not -name '_schemas.py')
 
-.PHONY: all edit run same-python prefix test beside callers machines vm validation check bench bench-sandbox profile fuzz mutate wrong attack lint ci install wheels deb clean
+.PHONY: all edit run same-python prefix test beside callers kubernetes machines vm validation check bench bench-sandbox profile fuzz mutate wrong attack lint ci install wheels deb clean
 .PHONY: build-packages test-packages callers-packages machines-packages vm-packages validation-packages bench-packages
 .NOTPARALLEL:
 
@@ -59,11 +59,17 @@ beside: test-packages all $(VENV)/tools
 	$(VENV)/bin/pytest tests/beside $(TESTFLAGS)
 
 $(APART): %: %-packages all $(VENV)/tools
-	$(VENV)/bin/pytest tests/$@ $(TESTFLAGS)
+	$(VENV)/bin/pytest tests/$@ --ignore=$(KUBERNETES) $(TESTFLAGS)
+
+# A kubelet takes five minutes of processor time to build: by hand only.
+KUBERNETES := tests/callers/kubernetes
+
+kubernetes: callers-packages all $(VENV)/tools
+	$(VENV)/bin/pytest $(KUBERNETES) $(TESTFLAGS)
 
 # One run of pytest for everything: its last line counts all tests. With CI=true only Debian 13 of the machines.
 check: test-packages callers-packages vm-packages validation-packages machines-packages all $(VENV)/tools
-	$(VENV)/bin/pytest tests --ignore=tests/machines/test_packages.py $(TESTFLAGS)
+	$(VENV)/bin/pytest tests --ignore=tests/machines/test_packages.py --ignore=$(KUBERNETES) $(TESTFLAGS)
 
 bench: bench-packages all
 	$(VENV)/bin/python tests/bench/bench.py $(BENCHFLAGS)
