@@ -105,6 +105,36 @@ int pyr_set_patience(int sock, unsigned milliseconds) {
     return setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) < 0 ? -errno : 0;
 }
 
+/* From now on a message comes with the credentials of its sender, for pyr_sender, or without: they would take the place
+ * of a descriptor. */
+int pyr_pass_senders(int sock, int on) {
+    return setsockopt(sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0 ? -errno : 0;
+}
+
+/* Returns the pid of the process that has sent the next message, which stays in the socket, as this process sees it; 0 at
+ * the end of the connection, or -errno: -ESRCH for a sender without a pid here. The kernel lets a process with
+ * CAP_SYS_ADMIN name another sender, but only one that is in its own pid namespace. */
+int pyr_sender(int sock) {
+    union {
+        char buffer[CMSG_SPACE(sizeof(struct ucred))];
+        struct cmsghdr align;
+    } room = {0};
+    /* Without room for them, descriptors that come with the message are closed. */
+    struct msghdr message = {.msg_control = room.buffer, .msg_controllen = sizeof room.buffer};
+    ssize_t got;
+    do
+        got = recvmsg(sock, &message, MSG_PEEK);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return -errno;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_CREDENTIALS)
+        return 0;
+    struct ucred sender;
+    memcpy(&sender, CMSG_DATA(header), sizeof sender);
+    return sender.pid > 0 ? sender.pid : -ESRCH;
+}
+
 /* write(2) to a peer that may be gone, without the signal. */
 int pyr_send(int sock, const char *data, uint32_t size) {
     ssize_t sent;

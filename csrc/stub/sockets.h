@@ -34,5 +34,7 @@ int pyr_send_fd(int sock, int fd, const char *data, uint32_t size);
 int pyr_receive(int sock, char *data, uint32_t size, int *fd);
 int pyr_recv_fd(int sock);
 int pyr_set_patience(int sock, unsigned milliseconds);
+int pyr_pass_senders(int sock, int on);
+int pyr_sender(int sock);
 
 #endif

@@ -1,8 +1,10 @@
 """The start operation (runtime.md#start): the program of a created container is executed."""
 
+from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
+from pyruntime.engine.child.child import PATIENCE, check_signals
 from pyruntime.protocol import messages
 from pyruntime.store import container as containers
 from pyruntime.store import process
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _CLAUSE = "runtime.md#start"
 _PATIENCE = 10.0  # seconds for a process that is about to end
+_MOST = 1 << 22  # bytes that init says: the events of thousands of hooks, and one error
 
 
 def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
@@ -116,22 +119,52 @@ def _let_go(container: "Container", state: "StateFile", connection: int) -> None
         messages.send(connection, messages.GO)
         if log.events is not None:
             log.events.begin("wait for execve", "kernel")
-        heard = b""
-        while chunk := messages.read(connection):
-            heard += chunk
+        heard = _without_events(_hear_out(state, connection))
     finally:
         os.close(connection)
-    # If create was called with --debug or --trace, init sends its events, one line each.
-    while heard[:1] == messages.TOLD:
-        line, _, heard = heard.partition(b"\n")
-        if log.events is not None:
-            log.events.told(line)
     if log.events is not None:
         log.events.end()
         messages.received(heard)
     if heard == messages.EXECUTES and _has_executed(container, state):
         return
     raise _why_not(container, state, heard.removeprefix(messages.EXECUTES))
+
+
+def _hear_out(state: "StateFile", connection: int) -> bytes:
+    """Return all that init sends. Raises Error if that is more than it has to say, and if a signal asks to give up.
+
+    A process that may trace init can send without end in its name, and can hold the connection open: so the kernel is
+    asked now and then whether init has executed its program or has ended.
+    """
+    lib.pyr_set_patience(connection, PATIENCE)
+    pid, started = state["pid"], state["start_time"]
+    heard, done = b"", False
+    while len(heard) <= _MOST:
+        try:
+            chunk = messages.read(connection)
+        except BlockingIOError:
+            if done:  # before the last look, so that nothing is left
+                return heard
+            check_signals()
+            done = process.has_executed(pid, started) is not False or not process.alive(pid, started)
+            continue
+        if not chunk:
+            return heard
+        heard += chunk
+    raise Error("the container's process failed", "it sends without end")
+
+
+def _without_events(heard: bytes) -> bytes:
+    """Return what follows the events, one line each, that init sends if create was called with --debug or --trace."""
+    begin = 0
+    while heard[begin : begin + 1] == messages.TOLD:
+        end = heard.find(b"\n", begin)
+        if end < 0:
+            return b""
+        if log.events is not None:
+            log.events.told(heard[begin:end])
+        begin = end + 1
+    return heard[begin:]
 
 
 def _has_executed(container: "Container", state: "StateFile") -> bool:
@@ -181,8 +214,6 @@ def _plan(container: "Container", state: "StateFile") -> "Plan":
 def _await_end(state: "StateFile") -> None:
     """Wait until init, which has failed, has ended: callers may delete the container at once, so it must be stopped."""
     import select
-
-    from pyruntime._stub import lib
 
     pidfd = lib.pyr_pidfd_open(state["pid"])
     if pidfd < 0:

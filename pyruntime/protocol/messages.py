@@ -291,13 +291,14 @@ def text_of(pointer: "Any") -> str:
 
 
 class Report:
-    """A message of the stub, decoded."""
+    """A message of the stub, decoded; one of another size than the stub's has `kind` 0."""
 
     __slots__ = ("call", "error", "index", "kind", "text", "where")
 
     def __init__(self, message: bytes) -> None:
         raw = ffi.new("struct message_step *")
-        ffi.memmove(raw, message, min(len(message), ffi.sizeof("struct message_step")))
+        if len(message) == STEP_SIZE:
+            ffi.memmove(raw, message, STEP_SIZE)
         self.kind = raw.kind
         self.where = raw.list
         self.index = raw.index

@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import struct
+import subprocess
+from pathlib import Path
 
 import pytest
-from test_hostile_exec import Box, box, traces_others, watcher  # noqa: F401  # fixtures
+from test_hostile_exec import TIMEOUT, Box, box, traces_others, watcher  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
+FLOODER = Path(__file__).with_name("flooder.c")
 HOOK = [{"path": "/bin/true"}]
 FSCONFIG, SET_FD, EINVAL = 431, 5, 22
 
@@ -146,6 +149,42 @@ def test_what_joins_needs_room_for_its_own_processes_alone(runtime, bundle, box,
         config["linux"]["resources"] = {"pids": {"limit": limit}}
 
     assert runtime("run", "-b", bundle(join), runtime.id(), preexec_fn=KERNELS[kernel]).stdout == "cat\n"
+
+
+@pytest.fixture(scope="session")
+def flooder(tmp_path_factory):
+    """A program that sends without end in the name of every process that comes up, with CAP_SYS_PTRACE."""
+    program = tmp_path_factory.mktemp("flooder") / "flooder"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, FLOODER], check=True)
+    return program
+
+
+def test_start_ends_although_somebody_sends_without_end_in_the_name_of_init(runtime, bundle, box, flooder):  # noqa: F811
+    """And holds the connection of `start` open, so that this never reads the end of it."""
+
+    def damage(rootfs):
+        shutil.copy(flooder, rootfs / "bin/flooder")
+        (rootfs / "sent").write_text("")
+
+    def join(config):
+        entries = config["linux"]["namespaces"]
+        next(entry for entry in entries if entry["type"] == "pid")["path"] = f"/proc/{inside.pid}/ns/pid"
+        config["process"]["args"] = ["sleep", "1000"]
+
+    inside = box("flooder /sent &\nread line < /proc/$!/stat", change=traces_others, damage=damage)
+    place = bundle(join)
+    sent = b""
+    for _ in range(200):
+        name = runtime.id()
+        # It is flooded as well, and then fails.
+        if runtime("create", "-b", place, name, check=False, timeout=TIMEOUT).returncode == 0:
+            sent = (inside.rootfs / "sent").read_bytes()
+            done = runtime("start", name, check=False, timeout=TIMEOUT)
+            assert "internal error" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+        runtime("delete", "--force", name, timeout=TIMEOUT)
+        if len((inside.rootfs / "sent").read_bytes()) > len(sent):
+            return
+    raise AssertionError("nothing was ever sent to start")
 
 
 def test_the_state_names_the_process_that_is_there(runtime, bundle, box):  # noqa: F811

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from pyruntime.base.errors import Error
+from pyruntime.engine.child.child import PATIENCE
 from pyruntime.operations.start import start
 from pyruntime.store import process
 
@@ -38,3 +39,16 @@ def test_a_start_container_hook_that_fails_is_shown_as_it_stands_in_the_configur
     done = container.start(check=False)
     assert done.returncode == 1
     assert '/hooks/startContainer/0  {"path": "/not-there"}' in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--detach"]], ids=" ".join)
+def test_a_start_container_hook_may_take_longer_than_a_look_at_init(runtime, bundle, words):
+    """The host looks now and then whether it makes sense to wait; PATIENCE is the time between two looks."""
+    seconds = str(1.5 * PATIENCE / 1000)
+    hook = {"path": "/bin/sleep", "args": ["sleep", seconds]}
+
+    def change(config):
+        config["process"]["args"] = ["echo", "ran"]
+        config["hooks"] = {"startContainer": [hook]}
+
+    assert runtime("run", *words, "-b", bundle(change), runtime.id()).stdout == "ran\n"

@@ -1,11 +1,14 @@
 """A process as the host that made it holds it: its pid, a pidfd, and the socket to it."""
 
+import errno
 import select
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.files import write_file
+from pyruntime.protocol import messages
+from pyruntime.store import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ class Child:
     steps       those that its events are about, by number; none without --debug and --trace
     late        the file by which it joins the group that limits its memory, once it is ready; "" for none
     crosses     it is another process that goes on from when it holds nothing of the host's: see pyr_cross
-    alone       it is the intermediate process, which nobody in the container can see: it may ask for room
+    alone       it is the intermediate process, which nobody in the container can see: only its messages count, and it
+                may ask for room
     """
 
     __slots__ = ("_cgroup", "_left", "alone", "crosses", "late", "pid", "pidfd", "steps", "sync")
@@ -76,23 +80,52 @@ class Child:
 
         self._left = room.leave(self._cgroup, self.pid, cgroups.detect())
 
-    def follow(self, pid: int) -> None:
-        """Wait for the end of the process, for which `pid` goes on, a child of this one.
+    def hear(self, *, executes: bool = False) -> bytes:
+        """Return the next message, b"" if none can come any more. Raises Error where waiting makes no sense.
 
-        Raises Error if a signal asks to give up, and if `pid` is no such child: who may trace the process in the
-        container may send this message in its name, and would have a process of the host killed.
+        executes  the process executes its program next, which closes its end of the connection. A process that may
+                  trace it can have another descriptor of that end: so also the kernel is asked whether it has executed
+
+        A child waits for nobody but the host, and not for long, unless it is frozen, or its machine is busy. If the
+        intermediate process dies after it has made its sibling, that holds the connection, too.
         """
+        while True:
+            try:
+                if self.alone:
+                    _check_sender(self.sync, self.pid)
+                return messages.read(self.sync)
+            except BlockingIOError:
+                if self.is_gone() or (executes and process.has_executed(self.pid)):
+                    return b""
+
+    def is_gone(self) -> bool:
+        """Tell whether the process has ended, and has left no message. Raises Error if a signal asks to give up."""
+        check_signals()
+        return self.pidfd >= 0 and ends(self.pidfd, 0) and not ends(self.sync, 0)
+
+    def end(self) -> int:
+        """Return the wait status of the process, which has closed its end of the connection without its last message.
+
+        It is ending already, unless a process that traces it made it close that: so it is killed, which does not change
+        the status of one that is ending. Raises Error if it does not end, as a frozen one.
+        """
+        if self.pidfd >= 0:
+            lib.pyr_pidfd_send_signal(self.pidfd, _KILL)
+            if not ends(self.pidfd, _LAST_PATIENCE):
+                raise Error("the container's process failed", "it does not end")
+        status = reap(self.pid)
+        self.pid = 0
+        return status
+
+    def follow(self, pid: int) -> None:
+        """Wait for the end of the process, for which `pid` goes on, as it said itself. Raises Error."""
         self.alone = False
         # It has nothing left to do, unless it is frozen first.
         while self.pidfd >= 0 and not ends(self.pidfd, PATIENCE):
-            number = signal_to_end()
-            if number:
-                raise Error("given up waiting for the container's process", f"signal {number} came")
+            check_signals()
         reap(self.pid)
         os.close(self.pidfd)
-        self.pid, self.pidfd = 0, -1
-        if not _is_ours(pid):
-            raise Error("the container's process failed", "its message makes no sense")
+        # A child of this process, so that the number is its own until it is waited for.
         self.pid, self.pidfd = pid, lib.pyr_pidfd_open(pid)
         if self.pidfd < 0:
             raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-self.pidfd)
@@ -114,21 +147,33 @@ class Child:
         self.sync = self.pidfd = -1
 
 
+def pass_senders(sync: int, on: bool) -> None:
+    """Have the kernel tell which process has sent each message that comes at `sync`, or not any more. Raises Error."""
+    error = lib.pyr_pass_senders(sync, on)
+    if error:
+        raise Error("cannot set up the socket to the container's process", step="setsockopt(SO_PASSCRED)", errno=-error)
+
+
+def _check_sender(sync: int, pid: int) -> None:
+    """Raise Error unless process `pid` has sent the next message, or no more can come.
+
+    A process that is in a pid namespace of its own cannot pretend to be one that is outside (unix(7), SO_PASSCRED).
+    When the socket's timeout is over it raises BlockingIOError.
+    """
+    sender = lib.pyr_sender(sync)
+    if sender == -errno.EAGAIN:
+        raise BlockingIOError
+    if sender not in (0, pid, -errno.ECONNRESET):
+        reason = "another process sent a message in its name" if sender > 0 else ""
+        raise Error("the container's process failed", reason, errno=max(-sender, 0))
+
+
 def reap(pid: int) -> int:
     """Wait for child `pid` and return its wait status; 0 when it is not ours (any more)."""
     try:
         return os.waitpid(pid, 0)[1]
     except ChildProcessError:
         return 0
-
-
-def _is_ours(pid: int) -> bool:
-    """Tell whether a process is a child of this one, whose number is its own until it is waited for."""
-    try:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def ends(pidfd: int, milliseconds: int) -> bool:
@@ -138,6 +183,9 @@ def ends(pidfd: int, milliseconds: int) -> bool:
     return bool(os.call(poll.poll, milliseconds))
 
 
-def signal_to_end() -> int:
+def check_signals() -> None:
+    """Raise Error if a signal that is held back asks to give up the wait for the container's process."""
     pending = lib.pyr_pending_signals() & _IMPATIENT
-    return int(pending & -pending).bit_length()
+    if pending:
+        number = int(pending & -pending).bit_length()
+        raise Error("given up waiting for the container's process", f"signal {number} came")

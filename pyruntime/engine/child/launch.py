@@ -6,7 +6,7 @@ from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
-from pyruntime.engine.child.child import PATIENCE, Child, ends, reap, signal_to_end
+from pyruntime.engine.child.child import PATIENCE, Child, check_signals, pass_senders
 from pyruntime.plan.cgroup.cgroup import UNIFIED
 from pyruntime.plan.namespaces import TYPES
 from pyruntime.protocol import messages
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # threaded group is in the way.
 _NO_PLACE = (errno.EBUSY, errno.EOPNOTSUPP)
 _DIGITS = 10  # of a pid
+_LISTENER = "anon_inode:seccomp notify"  # the kernel's name of a filter's listener: no file has a name without a slash
+# Messages about events (--debug, --trace) before another one, besides those of the steps: far more than hooks make.
+_EVENTS = 1 << 16
 
 
 def spawn(request: "Request", undo: "Undo") -> Child:
@@ -49,6 +52,8 @@ def spawn(request: "Request", undo: "Undo") -> Child:
     if log.events is not None:
         child.steps = request.arrays.numbered
         stub.marks = sync
+    if child.alone:
+        pass_senders(child.sync, True)
     network = _network(plan, host_files)
     pidfd = ffi.new("int *", -1)
     # If the user's systemd owns the group, but no group above both it and this process, only root can move a process
@@ -252,23 +257,6 @@ def go_on(child: Child, plan: "Plan") -> None:
     messages.send(child.sync, messages.GO)
 
 
-def _hear(child: Child) -> bytes:
-    """Return the child's next message, b"" if it has exited. Raises Error if waiting makes no sense any more.
-
-    The child answers soon, unless it is frozen or the machine is busy. The intermediate process may die before it has
-    sent the pid of the process that it has made.
-    """
-    while True:
-        try:
-            return messages.read(child.sync)
-        except BlockingIOError:
-            number = signal_to_end()
-            if number:
-                raise Error("given up waiting for the container's process", f"signal {number} came") from None
-            if child.pidfd >= 0 and ends(child.pidfd, 0) and not ends(child.sync, 0):
-                return b""
-
-
 def join_late(child: Child, request: "Request") -> None:
     """Move the child into the group that limits its memory, if that was postponed. Raises Error."""
     try:
@@ -287,13 +275,16 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
     """Return the child's next message, which must be of `kind`. Raises Error for any other and for its death."""
     if log.events is not None:
         log.events.begin("wait for the container's process", "kernel")
-    while True:
-        message = _hear(child)
-        if child.alone and message == bytes([lib.MESSAGE_CROWDED]):
-            child.make_room()
-            messages.send(child.sync, messages.GO)
-        elif log.events is None or not messages.told(message, child.steps):
-            break
+    message = child.hear()
+    if log.events is not None or child.alone:
+        for _ in range(len(child.steps) + _EVENTS):
+            if child.alone and message == bytes([lib.MESSAGE_CROWDED]):
+                child.make_room()
+                messages.send(child.sync, messages.GO)
+            elif not messages.told(message, child.steps):
+                break
+            check_signals()
+            message = child.hear()
     if log.events is not None:
         log.events.end()
         messages.received(message)
@@ -342,7 +333,7 @@ def expect_execution(child: Child, request: "Request", config: "Config") -> None
         _pass_listener(child, plan, seccomp)
     if log.events is not None:
         log.events.begin("wait for execve", "kernel")
-    message = _hear(child)
+    message = child.hear(executes=True)
     if log.events is not None:
         log.events.end()
         messages.received(message)
@@ -355,22 +346,22 @@ def _why_not(child: Child, request: "Request", message: bytes, config: "Config")
     from pyruntime.engine.child import failures, program
 
     if not message:
-        return failures.ended_early(_end(child), config, request.cgroup.paths)
+        return failures.ended_early(child.end(), config, request.cgroup.paths)
     error = failure(message, request.plan)
     if error.step == "execve":
-        program.explain(error, _hear(child)[1:], config)
+        program.explain(error, child.hear()[1:], config)
     return error
 
 
 def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
+    pass_senders(child.sync, False)
     data, fd = ffi.new("char[]", ffi.sizeof("struct message_step")), ffi.new("int *")
     while True:
         size = lib.pyr_receive(child.sync, data, ffi.sizeof("struct message_step"), fd)
         if size != -errno.EAGAIN:
             break
-        number = signal_to_end()
-        if number:
-            raise Error("given up waiting for the container's process", f"signal {number} came")
+        if child.is_gone():
+            raise _died(child, plan)
     if size < 0:
         raise Error("cannot take the seccomp descriptor", step="recvmsg", errno=-size)
     if size == 0:
@@ -379,6 +370,8 @@ def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
     if fd[0] < 0:
         raise failure(message, plan)
     try:
+        if os.readlink(f"/proc/self/fd/{fd[0]}") != _LISTENER:
+            raise Error("the container's process failed", "what it sent is no listener of a seccomp filter")
         sent = seccomp.send(fd[0])
     finally:
         os.close(fd[0])
@@ -389,11 +382,4 @@ def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
 def _died(child: Child, plan: "Plan") -> Error:
     from pyruntime.engine.child import failures
 
-    return failures.died(_end(child), plan)
-
-
-def _end(child: Child) -> int:
-    """Wait for the end of the child, which is near, and return its wait status."""
-    status = reap(child.pid)
-    child.pid = 0
-    return status
+    return failures.died(child.end(), plan)
