@@ -9,6 +9,7 @@
 #include "messages.h"
 #include "python_calls.h"
 #include "seccomp_filter.h"
+#include "signals.h"
 #include "sockets.h"
 #include "stub.h"
 
@@ -100,11 +101,13 @@ _Noreturn void become_process(const struct spawn *spawn, struct stub *stub, uint
 /* ---- Init ---- */
 
 /* Returns the connection of a `start`. A connection without a message only checks whether init still waits. */
-static int accept_start(const struct spawn *spawn) {
+static int accept_start(const struct spawn *spawn, int signals) {
     for (;;) {
+        pyr_wait_or_end(spawn->gate, signals);
         int connection = pyr_accept(spawn->gate);
         if (connection < 0)
             _exit(1);
+        pyr_wait_or_end(connection, signals);
         if (hears_go(connection))
             return connection;
         close(connection);
@@ -122,6 +125,14 @@ _Noreturn void become_init(struct spawn *spawn, struct stub *stub) {
     close_the_rest(spawn, stub);
     run_steps(spawn, stub, LIST_PROCESS, 0, spawn->process_count);
     set_dumpable(spawn, 0);
+    int signals = -1;
+    if (!(spawn->flags & SPAWN_AT_ONCE)) {
+        signals = pyr_hold_deadly_signals();
+        if (signals < 0) {
+            errno = -signals;
+            die(spawn->sync, -1, "signalfd", "");
+        }
+    }
     get_ready(spawn, stub);
     if (spawn->flags & SPAWN_LATE) {
         static const char waits = MESSAGE_WAITS;
@@ -132,7 +143,7 @@ _Noreturn void become_init(struct spawn *spawn, struct stub *stub) {
         await_host(connection);
     } else {
         close(spawn->sync);
-        connection = accept_start(spawn);
+        connection = accept_start(spawn, signals);
     }
     pyr_execute(spawn->execution, stub, connection);
     fail(spawn, stub, connection);

@@ -2,9 +2,12 @@
 #include "signals.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "stub.h"
 
@@ -91,4 +94,36 @@ int reset_signals(void) {
             return -errno;
     uint64_t none = 0;
     return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, MASK_BYTES) < 0 ? -errno : 0;
+}
+
+/* ---- Init that waits for start ---- */
+
+/* Those that do not end a process by default, or that cannot be blocked (signal(7)). */
+static const int harmless[] = {SIGCHLD, SIGCONT, SIGURG,  SIGWINCH, SIGSTOP,
+                               SIGTSTP, SIGTTIN, SIGTTOU, SIGKILL};
+
+/* From now on signals that would end another process are held back for pyr_wait_or_end: to the first process of a pid
+ * namespace, which has no handlers, they would mean nothing. Returns a descriptor that is readable when one has come, or
+ * -errno. By system call, because the C library keeps two signals for itself. */
+int pyr_hold_deadly_signals(void) {
+    uint64_t set = ~UINT64_C(0);
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
+        set &= ~(UINT64_C(1) << (harmless[i] - 1));
+    if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, NULL, sizeof set) < 0)
+        return -errno;
+    int signals = (int)syscall(SYS_signalfd4, -1, &set, sizeof set, SFD_CLOEXEC);
+    return signals < 0 ? -errno : signals;
+}
+
+/* Waits until `fd` can be read. If a signal comes to `signals` before, the process ends as a shell names that: 128 and
+ * its number. */
+void pyr_wait_or_end(int fd, int signals) {
+    enum { OTHER, SIGNALS, COUNT };
+    struct pollfd files[COUNT] = {{.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    while (poll(files, COUNT, -1) < 0)
+        if (errno != EINTR)
+            return;
+    struct signalfd_siginfo signal;
+    if (files[SIGNALS].revents && read(signals, &signal, sizeof signal) == (ssize_t)sizeof signal)
+        _exit(128 + (int)signal.ssi_signo);
 }

@@ -14,5 +14,7 @@ int pyr_default_signal(int number);
 int pyr_block_signals(uint64_t set, uint64_t *before);
 int pyr_set_signal_mask(uint64_t set);
 int pyr_take_signal(uint64_t set, int wait);
+int pyr_hold_deadly_signals(void);
+void pyr_wait_or_end(int fd, int signals);
 
 #endif

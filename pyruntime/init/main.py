@@ -148,6 +148,10 @@ def _create(orders: "Orders") -> None:
         count = lib.pyr_limit_own(orders.execution, left)
     if log.events is not None:
         log.events.end()
+    if not orders.at_once:
+        orders.signals = lib.pyr_hold_deadly_signals()
+        if orders.signals < 0:
+            raise Error("cannot wait for start", step="signalfd", errno=-orders.signals)
     _tell(orders, messages.READY + bytes(left[0:count]))
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
@@ -216,7 +220,7 @@ def _wait_for_start(orders: "Orders", channel: "list[int]") -> None:
     if orders.at_once:
         _await_host(orders.sync)
     else:
-        channel.append(_accept(orders.gate))
+        channel.append(_accept(orders))
     connection = channel[0] if channel else orders.sync
     plan = orders.plan
     if not plan.execute:
@@ -250,12 +254,17 @@ def _load(orders: "Orders") -> None:
     orders.stub.restriction = -1
 
 
-def _accept(gate: int) -> int:
-    """Return the connection of a `start`. A connection without a message only checks whether init still waits."""
+def _accept(orders: "Orders") -> int:
+    """Return the connection of a `start`. A connection without a message only checks whether init still waits.
+
+    A signal that ends a process ends this one meanwhile, also if it is the first of its pid namespace; as with runc.
+    """
     while True:
-        connection = lib.pyr_accept(gate)
+        lib.pyr_wait_or_end(orders.gate, orders.signals)
+        connection = lib.pyr_accept(orders.gate)
         if connection < 0:
             raise Error("cannot wait for start", errno=-connection)
+        lib.pyr_wait_or_end(connection, orders.signals)
         if messages.read(connection) == messages.GO:
             return connection
         os.close(connection)

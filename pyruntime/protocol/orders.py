@@ -42,6 +42,7 @@ class Orders:
     sync          socket to the host's create
     late          the host moves init into the group that limits its memory only when init is ready
     crosses       the pid namespace is another container's: a sibling continues after the host's resources are closed
+    signals       descriptor of the signals that end init while it waits at the gate
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class Orders:
         "preserve_fds",
         "process",
         "seccomp",
+        "signals",
         "state",
         "stub",
         "sync",
@@ -86,6 +88,7 @@ class Orders:
         self.sync = -1
         self.late = False
         self.crosses = False
+        self.signals = -1
         self.gate = gate
         self.at_once = at_once
         self.preserve_fds = preserve_fds

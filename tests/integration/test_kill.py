@@ -90,3 +90,50 @@ def test_a_signal_passes_through_a_foreground_run_without_a_terminal(runtime, bu
         assert run.stdout.readline() == "ready\n"
         run.send_signal(getattr(signal, f"SIG{name}"))
         assert run.wait(PATIENCE) == 7
+
+
+# Those that end no process by default, and those that no process can hold back.
+HARMLESS = {
+    signal.SIGCHLD,
+    signal.SIGCONT,
+    signal.SIGURG,
+    signal.SIGWINCH,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+}
+INITS = {
+    "plain": lambda config: None,
+    "a hook in the container": lambda config: config.update(hooks={"startContainer": [{"path": "/bin/true"}]}),
+    "no pid namespace": lambda config: config["linux"].update(
+        namespaces=[entry for entry in config["linux"]["namespaces"] if entry["type"] != "pid"]
+    ),
+}
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_a_signal_that_ends_a_process_ends_a_container_that_waits_for_start(runtime, bundle, subtests, init):
+    """Also the first process of a pid namespace, which the kernel spares otherwise; as with runc."""
+    place = bundle(INITS[init])
+    numbers = {*signal.valid_signals()} if init == "plain" else {signal.SIGTERM, signal.SIGUSR1}
+    for number in sorted(numbers - HARMLESS - {signal.SIGKILL, signal.SIGSTOP}):
+        with subtests.test(number=int(number)):
+            container = runtime.id()
+            runtime("create", "-b", place, container)
+            pidfd = os.pidfd_open(json.loads(runtime("state", container).stdout)["pid"])
+            runtime("kill", container, str(int(number)))
+            assert ended(pidfd, PATIENCE)
+            os.close(pidfd)
+            assert json.loads(runtime("state", container).stdout)["status"] == "stopped"
+            runtime("delete", container)
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_any_other_signal_leaves_a_container_waiting_for_start(runtime, bundle, init):
+    container = runtime.id()
+    runtime("create", "-b", bundle(INITS[init]), container)
+    for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH):
+        runtime("kill", container, str(int(number)))
+    assert json.loads(runtime("state", container).stdout)["status"] == "created"
+    runtime("start", container)
+    assert json.loads(runtime("state", container).stdout)["status"] != "created"
