@@ -8,7 +8,7 @@ WHEEL := .cache/wheel
 HELLO := .cache/hello
 
 BUILD_PACKAGES := gcc libc6-dev libffi-dev libseccomp-dev python3-dev python3-venv busybox-static
-TEST_PACKAGES := crun dbus e2fsprogs iproute2 procps runc strace systemd umoci
+TEST_PACKAGES := crun dbus e2fsprogs iproute2 procps runc strace systemd umoci zstd
 # Packages of their own from Debian 13 on.
 DOCKER_CLI = $(shell . /etc/os-release; test "$$ID" = debian -a "$${VERSION_ID:-99}" -gt 12 && echo docker-cli docker-buildx)
 CALLERS_PACKAGES = buildah catatonit conmon containerd containernetworking-plugins debootstrap docker-compose docker.io \

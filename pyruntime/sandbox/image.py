@@ -1,7 +1,6 @@
-"""An image in an OCI layout, as skopeo and umoci keep it, becomes a root filesystem in a cache (image-spec, layer.md).
+"""An image in an OCI layout, as skopeo and umoci keep it, becomes a root filesystem in a cache.
 
-The layers are unpacked one over the other, once for each image. Nothing that a layer names leads out of the new
-directory: every path is resolved below it (openat2(2)). Owners are not kept, and devices are left out.
+It is unpacked once. Every document and layer is checked against its digest.
 """
 
 import contextlib
@@ -13,13 +12,12 @@ import os
 import platform
 import re
 import shutil
-import stat
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
-from pyruntime._stub import lib
+from pyruntime.sandbox.layers import Unpacking
 from pyruntime.sandbox.result import SandboxError
 
 _DIGEST = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
@@ -30,11 +28,6 @@ _INDEXES = (
 )
 _NAME = "org.opencontainers.image.ref.name"
 _LARGEST_DOCUMENT = 4 << 20
-_LARGEST_IMAGE = 64 << 30
-_MOST_FILES = 5_000_000
-_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-_RESOLVE = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def unpacked(image: str) -> "tuple[str, dict[str, str]]":
@@ -77,7 +70,7 @@ def _cache() -> Path:
     return path
 
 
-def _blob(layout: Path, digest: object) -> Path:
+def blob(layout: Path, digest: object) -> Path:
     """Return the file of a digest. Raises SandboxError for what is none."""
     match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
     if not match:
@@ -89,7 +82,7 @@ def _blob(layout: Path, digest: object) -> Path:
 def _document(layout: Path, digest: object) -> "dict[str, Any]":
     """Return a JSON document of the layout, whose content is what its digest says. Raises SandboxError."""
     try:
-        with open(_blob(layout, digest), "rb") as file:
+        with open(blob(layout, digest), "rb") as file:
             data = file.read(_LARGEST_DOCUMENT + 1)
         algorithm, value = str(digest).split(":")
         if len(data) > _LARGEST_DOCUMENT or hashlib.new(algorithm, data).hexdigest() != value:
@@ -145,9 +138,9 @@ def _unpack(layout: Path, layers: "list[dict[str, Any]]", cache: Path, target: P
     place = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache))
     try:
         place.chmod(0o755)
-        unpacking = _Unpacking(place)
+        unpacking = Unpacking(place)
         for layer in layers:
-            unpacking.layer(layout, layer)
+            unpacking.layer(blob(layout, layer.get("digest")), layer)
         unpacking.finish()
         try:
             place.rename(target)
@@ -171,173 +164,3 @@ def _remove_tree(path: Path) -> None:
             function(name)
 
     shutil.rmtree(path, onerror=retry)
-
-
-class _Checked:
-    """A file whose content is hashed while it is read."""
-
-    def __init__(self, file: "IO[bytes]", digest: str) -> None:
-        self._file = file
-        self._algorithm, self._value = digest.split(":")
-        self._hash = hashlib.new(self._algorithm)
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._hash.update(data)
-        return data
-
-    def check(self) -> None:
-        while self.read(1 << 20):
-            pass
-        if self._hash.hexdigest() != self._value:
-            raise SandboxError(f"image: the content of {self._algorithm}:{self._value} is not what its digest says")
-
-
-class _Unpacking:
-    """Layers on their way into a directory."""
-
-    def __init__(self, place: Path) -> None:
-        self._root = str(place)
-        self._modes: dict[str, int] = {}
-        self._size = self._files = 0
-        self._added: set[str] = set()
-
-    def layer(self, layout: Path, layer: "dict[str, Any]") -> None:
-        kind = str(layer.get("mediaType", ""))
-        if "zstd" in kind:
-            raise SandboxError(
-                "image: cannot read layers compressed with zstd; skopeo copy --dest-compress-format gzip converts them"
-            )
-        self._added = set()
-        with open(_blob(layout, layer.get("digest")), "rb") as raw:
-            checked = _Checked(raw, str(layer["digest"]))
-            source: Any = gzip.GzipFile(fileobj=cast(Any, checked)) if "gzip" in kind else checked
-            with tarfile.open(fileobj=source, mode="r|", errorlevel=2) as archive:
-                for member in archive:
-                    self._member(archive, member)
-            checked.check()
-
-    def finish(self) -> None:
-        """Give the directories their modes, which may forbid to write: the deepest first."""
-        for name in sorted(self._modes, reverse=True):
-            with contextlib.suppress(OSError):
-                fd = self._folder(name)
-                try:
-                    os.fchmod(fd, self._modes[name] & 0o777 | 0o500)
-                finally:
-                    os.close(fd)
-
-    def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if ".." in parts or "\0" in member.name:
-            raise SandboxError(f"image: a layer has the path {member.name!r:.200}")
-        if not parts:
-            return
-        self._files += 1
-        if self._files > _MOST_FILES:
-            raise SandboxError(f"image: it has more than {_MOST_FILES} files")
-        *above, name = parts
-        folder = self._folder("/".join(above), make=True)
-        try:
-            path = "/".join(parts)
-            if name == _OPAQUE:
-                self._clear(folder, "/".join(above))
-            elif name.startswith(_WHITEOUT):
-                hidden = name[len(_WHITEOUT) :]
-                if hidden in ("", ".", ".."):
-                    raise SandboxError(f"image: a layer has the whiteout {member.name!r:.200}")
-                _remove(folder, hidden)
-            else:
-                self._make(archive, member, folder, name, path)
-                self._added.add(path)
-        finally:
-            os.close(folder)
-
-    def _folder(self, path: str, *, make: bool = False) -> int:
-        """Return a descriptor of a directory, resolved as inside of the image."""
-        root = os.open(self._root, _FOLDER)
-        try:
-            fd = int(lib.pyr_openat2(root, os.fsencode(path or "."), _FOLDER, 0, _RESOLVE))
-            if fd == -errno.ENOENT and make:
-                above, _, name = path.rpartition("/")
-                parent = self._folder(above, make=True)
-                try:
-                    os.mkdir(name, 0o755, dir_fd=parent)
-                finally:
-                    os.close(parent)
-                fd = int(lib.pyr_openat2(root, os.fsencode(path), _FOLDER, 0, _RESOLVE))
-        finally:
-            os.close(root)
-        if fd < 0:
-            raise OSError(-fd, os.strerror(-fd), path)
-        return fd
-
-    def _clear(self, folder: int, path: str) -> None:
-        """Remove what lower layers have in a directory."""
-        for name in os.listdir(folder):
-            inside = f"{path}/{name}".lstrip("/")
-            if inside not in self._added:
-                _remove(folder, name)
-            elif stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
-                try:
-                    self._clear(inner, inside)
-                finally:
-                    os.close(inner)
-
-    def _make(self, archive: tarfile.TarFile, member: tarfile.TarInfo, folder: int, name: str, path: str) -> None:
-        mode = member.mode & 0o777
-        if member.isdir():
-            try:
-                os.mkdir(name, 0o755, dir_fd=folder)
-            except FileExistsError:
-                if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                    _remove(folder, name)
-                    os.mkdir(name, 0o755, dir_fd=folder)
-            self._modes[path] = mode
-            return
-        if not (member.isreg() or member.issym() or member.islnk()):
-            return  # devices and FIFOs: the sandbox has its own
-        _remove(folder, name)
-        if member.issym():
-            os.symlink(member.linkname, name, dir_fd=folder)
-        elif member.islnk():
-            self._link(member, folder, name)
-        else:
-            self._size += member.size
-            if self._size > _LARGEST_IMAGE:
-                raise SandboxError(f"image: it has more than {_LARGEST_IMAGE} bytes")
-            fd = os.open(
-                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-            )
-            with open(fd, "wb") as file:
-                content = archive.extractfile(member)
-                assert content is not None
-                shutil.copyfileobj(content, file, 1 << 20)
-                os.fchmod(fd, mode)
-
-    def _link(self, member: tarfile.TarInfo, folder: int, name: str) -> None:
-        parts = [part for part in member.linkname.split("/") if part not in ("", ".")]
-        if not parts or ".." in parts:
-            raise SandboxError(f"image: a layer links to {member.linkname!r:.200}")
-        source = self._folder("/".join(parts[:-1]))
-        try:
-            os.link(parts[-1], name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
-        finally:
-            os.close(source)
-
-
-def _remove(folder: int, name: str) -> None:
-    """Remove what is called `name` in a directory, with all below it; nothing where there is nothing."""
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):
-        inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
-        try:
-            for entry in os.listdir(inner):
-                _remove(inner, entry)
-        finally:
-            os.close(inner)
-        os.rmdir(name, dir_fd=folder)

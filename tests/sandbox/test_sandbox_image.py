@@ -13,6 +13,7 @@ import pytest
 
 from pyruntime import Sandbox, SandboxError
 from pyruntime.sandbox import image as images
+from pyruntime.sandbox import layers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -63,10 +64,10 @@ def layout(tmp_path):
         (folder / "blobs/sha256" / value).write_bytes(data)
         return {"digest": f"sha256:{value}", "size": len(data)}
 
-    def make(*layers, env=()):
+    def make(*layers, env=(), how=("+gzip", gzip.compress)):
         config = blob(json.dumps({"config": {"Env": list(env)}}).encode())
         entries = [
-            {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **blob(gzip.compress(data))} for data in layers
+            {"mediaType": f"application/vnd.oci.image.layer.v1.tar{how[0]}", **blob(how[1](data))} for data in layers
         ]
         manifest = blob(json.dumps({"config": config, "layers": entries}).encode())
         name = {"org.opencontainers.image.ref.name": "tag"}
@@ -87,6 +88,68 @@ def test_layers_lie_over_each_other_and_whiteouts_hide(layout):
         os.path.relpath(os.path.join(place, name), root) for place, _, names in os.walk(root) for name in names
     )
     assert found == ["a/one", "b/new", "c/d"]
+
+
+def zstd(data):
+    return subprocess.run(["zstd", "-q"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+@pytest.mark.parametrize("how", [("", bytes), ("+gzip", gzip.compress), ("+zstd", zstd)], ids=["tar", "gzip", "zstd"])
+def test_layers_of_each_compression(layout, how):
+    files = [(f"file{number}", os.urandom(1 << 20)) for number in range(3)]
+    root, _ = images.unpacked(layout(layer(*files), how=how))
+    assert [open(f"{root}/{name}", "rb").read() for name, _ in files] == [data for _, data in files]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (("+zstd", bytes), "cannot unpack"),
+        (("+zstd", lambda data: zstd(data)[:-100]), "cannot unpack"),
+        (("+gzip", bytes), "gzip"),
+        (("+encrypted", bytes), "type"),
+        (("+zstd", lambda data: zstd(data) + b"more"), "zstd"),
+    ],
+)
+def test_a_layer_that_is_not_what_its_type_says_is_refused(layout, own_cache, how, words):
+    with pytest.raises(SandboxError, match=f"^image: .*{words}"):
+        images.unpacked(layout(layer(("file", os.urandom(1 << 20))), how=how))
+    assert os.listdir(own_cache) == []
+
+
+def test_what_is_compressed_with_zstd_says_what_is_missing(layout, monkeypatch):
+    monkeypatch.setattr(layers.shutil, "which", lambda _: None)
+    with pytest.raises(SandboxError, match="install the program zstd"):
+        images.unpacked(layout(layer(("file", b"")), how=("+zstd", bytes)))
+
+
+def test_a_whiteout_hides_nothing_of_its_own_layer(layout):
+    first = layer(("a/old", b"1"), ("b/old", b"2"), ("c/d/old", b"3"))
+    # Whatever stands first.
+    second = layer(("a/new", b""), (".wh.a", b""), ("b", None), ("b/x", b""), (".wh.b", b""), ("c/d/new", b""))
+    third = layer(("c/d/newer", b""), ("c/.wh..wh..opq", b""), ("f", b""), (".wh.f", b""))
+    root, _ = images.unpacked(layout(first, second, third))
+    found = sorted(os.path.relpath(os.path.join(at, name), root) for at, _, names in os.walk(root) for name in names)
+    assert found == ["a/new", "b/x", "c/d/newer", "f"]
+
+
+def test_a_hard_link_leads_to_a_lower_layer_and_a_new_file_leaves_the_other_alone(layout):
+    first = layer(("one", b"old"), ("gone", b"x"))
+    device = tarfile.TarInfo("gone")
+    device.type = tarfile.CHRTYPE
+    root, _ = images.unpacked(layout(first, layer(link("two", "one", tarfile.LNKTYPE)), layer(("one", b"new"), device)))
+    assert (open(f"{root}/one").read(), open(f"{root}/two").read()) == ("new", "old")
+    assert not os.path.lexists(f"{root}/gone")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_as_large_as_memory_is_refused(layout, kind):
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, 1 << 30
+    header = info.tobuf(tarfile.USTAR_FORMAT)
+    # Refused by its size alone: what would follow is not there.
+    with pytest.raises(SandboxError, match="a header of 1073741824 bytes"):
+        images.unpacked(layout(header + bytes(1 << 16)))
 
 
 def test_an_image_is_unpacked_once_and_its_environment_holds(layout, no_leaks, rootfs, own_cache):
