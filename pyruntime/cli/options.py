@@ -354,7 +354,9 @@ nothing, and needs no privileges.""",
                 metavar="FORMAT",
                 choices=("text", "json"),
             ),
-            Option("diff", "print how the plan differs from the plan of the bundle OTHER", metavar="OTHER"),
+            Option(
+                "diff", "print how the plan differs from that of OTHER: a bundle, or a config.json", metavar="OTHER"
+            ),
         ),
         details="""\
 Each line has a step, the element of config.json that asks for it, and the clause of the

@@ -197,6 +197,11 @@ def step_error(step: "Step", error: int, call: str, text: str) -> Error:
         refused.advice = (
             f"the kernel has no filesystem {step.args['fstype']!r}, nor a module for it (/proc/filesystems)"
         )
+    if call == "fsconfig" and "Unknown parameter '" in text:
+        from pyruntime.spec.rules.mount_options import nearest
+
+        meant = nearest(text.split("'")[1])
+        refused.advice = f"did you mean {meant!r}?" if meant else refused.advice
     return refused
 
 

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pyruntime.base import json_pointer as pointer
 from pyruntime.base.errors import Error
 from pyruntime.spec import clauses
+from pyruntime.spec.rules.mount_options import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _ELSEWHERE = {
 def config_notes(config: "Config") -> "Iterator[Error]":
     """Yield a note for each part of a valid configuration that is probably not meant."""
     yield from _unknown_members(config, "", "")
+    yield from _mount_options(config)
     if "process" in config:
         yield from _process(config["process"], "/process")
     linux = config.get("linux") or {}
@@ -119,6 +121,21 @@ def _nearest(name: str, known: "set[str]") -> str:
     lower |= {one.lower(): one for one in sorted(known)}
     close = get_close_matches(name.lower(), lower, 1, 0.7)
     return lower[close[0]] if close else ""
+
+
+def _mount_options(config: "Config") -> "Iterator[Error]":
+    """Yield a note for each option that would go to the filesystem, and is nearly one of mounts."""
+    for number, mount in enumerate(config.get("mounts") or ()):
+        for place, option in enumerate(mount.get("options") or ()):
+            meant = nearest(option)
+            if meant:
+                yield Error(
+                    f"the filesystem gets the option {option!r}, because no option of mounts has this name",
+                    pointer=f"/mounts/{number}/options/{place}",
+                    value=option,
+                    clause="config.md#linux-mount-options",
+                    advice=f"did you mean {meant!r}?",
+                )
 
 
 def _process(process: "Process", at: str) -> "Iterator[Error]":

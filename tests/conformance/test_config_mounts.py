@@ -270,6 +270,12 @@ def test_an_unknown_filesystem_is_an_error(containers):
     assert "the kernel has no filesystem 'nofs'" in said
 
 
+def test_a_misspelt_option_is_an_error_with_the_option_that_was_meant(containers):
+    said = containers.refused(mount("/home", "tmpfs", "tmpfs", "nosuidd"))
+    assert "Unknown parameter 'nosuidd'" in said
+    assert "did you mean 'nosuid'?" in said
+
+
 @pytest.mark.clause("config.md#linux-mount-options/unknown-is-data")
 def test_an_unknown_option_is_an_error_that_names_it(containers):
     said = containers.refused(mount("/home", "tmpfs", "tmpfs", "colour=blue"))

@@ -119,6 +119,8 @@ def test_two_plans_are_compared_step_by_step(made, capfd, tmp_path):
     changes = [line for line in lines[2:] if line[0] in "+-"]
     assert [line[0] for line in changes] == ["-", "+", "+"]
     assert "/mounts/0" in changes[0] and "noexec" in changes[1] and "prlimit" in changes[2]
+    of_files = run(capfd, "plan", "-b", f"{one}/config.json", "--diff", str(tmp_path / "other/config.json")).out
+    assert of_files.splitlines()[2:] == lines[2:]
 
 
 def test_no_name_in_the_configuration_forges_a_line_or_commands_the_terminal(made, capfd):

@@ -150,6 +150,7 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path, validate):
             "/linux/seccomp/syscalls",
             "forbids execve",
         ),
+        (lambda c: c["mounts"][0].update(options=["ro", "nosuidd"]), "/mounts/0/options/1", "did you mean 'nosuid'?"),
         (lambda c: c["root"].update(path="nowhere"), "/root/path", "is not there"),
         (
             lambda c: c["mounts"].append(
@@ -174,6 +175,7 @@ def test_what_is_probably_not_meant_is_a_note(bundle, validate, change, pointer,
     [
         lambda c: c.update(annotations={"comand": "x"}),
         lambda c: c["linux"].update(sysctl={"net.ipv4.ip_forward": "1"}),
+        lambda c: c["mounts"][0].update(options=["nosuid", "mode=755", "noswap", "noacl", "discard", "nouser_xattr"]),
         lambda c: (
             c["process"].update(args=["/opt/program"])
             or c["mounts"].append({"destination": "/opt", "type": "tmpfs", "source": "tmpfs"})

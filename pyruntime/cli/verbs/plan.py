@@ -8,10 +8,13 @@ from pyruntime.cli.output import STDOUT, write
 from pyruntime.host.facts import facts
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
-from pyruntime.spec import load_config
+from pyruntime.spec import check_config, load_config
+from pyruntime.spec.load import parse, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.cli.parse import CommandLine
     from pyruntime.plan.plan import Plan
 
@@ -51,9 +54,14 @@ def main(line: "CommandLine") -> int:
     return 0
 
 
-def _plan(bundle: str) -> "Plan":
-    bundle = os.path.abspath(bundle)
-    return compile_plan(Context(load_config(bundle), facts(), bundle, _ID))
+def _plan(path: str) -> "Plan":
+    """Return the plan of the bundle `path`, or of the document `path` in a bundle. Raises Error."""
+    path = os.path.abspath(path)
+    if os.path.isdir(path) or not os.path.exists(path):
+        return compile_plan(Context(load_config(path), facts(), path, _ID))
+    document: Any = parse(read(path), path)
+    check_config(document, path)
+    return compile_plan(Context(document, facts(), os.path.dirname(path), _ID))
 
 
 def _is_for_a_terminal() -> bool:

@@ -48,6 +48,15 @@ _OF_MOUNTS = (
 _MOST_ID = 2**32 - 2
 
 
+def nearest(word: str) -> str:
+    """Return the option of mounts for which `word` is probably a typing error, "" if there is none."""
+    if word in KNOWN or "=" in word:
+        return ""
+    from difflib import get_close_matches  # only for a note, or for an error
+
+    return next(iter(get_close_matches(word, sorted(KNOWN), 1, 0.85)), "")
+
+
 def is_userland(option: str) -> bool:
     """Tell whether `option` is for mount(8) alone: nobody passes it on."""
     return option in _USERLAND or option.startswith(("x-", "X-", "comment="))
