@@ -104,7 +104,7 @@ def _link(target: Path, package: Path, folder: Path, cffi: Path) -> None:
         objects += [assembly, *extension.options]
     freeze.write_header(package, folder / "modules.h", functions, data)
 
-    sources = [LAUNCHER / name for name in ("snapshot.c", "cpython.c", "arena.c")]
+    sources = [LAUNCHER / name for name in ("snapshot.c", "cpython.c", "arena.c", "waiter.c")]
     made = _objects([*OWN, *sources], folder, [*fixed, *STRICT, *_places(), "-DSNAPSHOT", f"-I{folder}"])
     archives = [interpreter.archive_of(name) for name in ("ffi", "seccomp")]
     python = [*interpreter.objects(folder / "libpython"), "-Wl,--export-dynamic", "-Wl,--exclude-libs,ALL"]

@@ -24,6 +24,9 @@
 #include "places.h"
 #include "seal.h"
 #include "snapshot.h"
+#ifdef SNAPSHOT
+#include "waiter.h"
+#endif
 
 /* ---- Which verbs stay outside ---- */
 
@@ -103,24 +106,33 @@ static _Noreturn void run_interpreter(char **argv, const char *origin, const cha
 
 int main(int argc, char **argv) {
     char origin[PATH_MAX], packages[PATH_MAX];
+    bool inside = false;
     if (argc < 1)
         fail("argv", "it is empty");
 #ifdef SNAPSHOT
     if (!snapshot_present() && argc == 4 && strcmp(argv[1], "--snapshot") == 0)
         snapshot_take(argv[2], argv[3]);
 #endif
-    /* O_CLOEXEC: whoever executes next must not inherit it. */
-    int program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    if (program < 0)
-        fail_errno("open /proc/self/exe");
-    bool sealed = find_origin(program, origin);
-    bool inside = !sealed && !stays_outside(argv);
-    find_packages(origin, packages);
 #ifdef SNAPSHOT
-    if (inside && !seal_in_place(program, origin, packages))
-        execute(sealed_copy(program, "pyruntime", origin), argv);
+    /* A process that has waited for its program only deletes the container now. */
+    bool begins = !waiter(argv, origin, packages);
+#else
+    bool begins = true;
 #endif
-    close(program);
+    if (begins) {
+        /* O_CLOEXEC: whoever executes next must not inherit it. */
+        int program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+        if (program < 0)
+            fail_errno("open /proc/self/exe");
+        bool sealed = find_origin(program, origin);
+        inside = !sealed && !stays_outside(argv);
+        find_packages(origin, packages);
+#ifdef SNAPSHOT
+        if (inside && !seal_in_place(program, origin, packages))
+            execute(sealed_copy(program, "pyruntime", origin), argv);
+#endif
+        close(program);
+    }
 
     /* A write to a caller who has gone is an error to handle (and to clean up after), not a death half-way. As in
        every Python program; what runs in the container and as a hook gets the default back. */

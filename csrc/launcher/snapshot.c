@@ -32,6 +32,7 @@
 #include "arena.h"
 #include "fail.h"
 #include "places.h"
+#include "waiter.h"
 
 /* From the build: FROZEN, the modules of the package; EXTENSIONS(use), the names of the extension modules that are linked
    in and of their functions; EXTENSION_DATA(use), what begins and ends the data of those that are no objects. */
@@ -100,8 +101,20 @@ static PyObject *library(PyObject *module, PyObject *arguments) {
     return PyUnicode_DecodeFSDefault(path);
 }
 
+/* For a process that has waited without Python: (status, output_error, terminal_error, directory, text), or None. */
+static PyObject *ended(PyObject *module, PyObject *arguments) {
+    const struct ended *it = waiter_ended();
+    (void)module, (void)arguments;
+    if (!it)
+        Py_RETURN_NONE;
+    return Py_BuildValue("iiiis", it->status, it->output_error, it->terminal_error, it->directory, it->text);
+}
+
 static PyObject *create_launcher_module(void) {
-    static PyMethodDef methods[] = {{"library", library, METH_NOARGS, NULL}, {0}};
+    static PyMethodDef methods[] = {{"library", library, METH_NOARGS, NULL},
+                                    {"wait", waiter_wait, METH_VARARGS, NULL},
+                                    {"ended", ended, METH_NOARGS, NULL},
+                                    {0}};
     static PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_launcher", .m_size = -1, .m_methods = methods};
     return PyModule_Create(&definition);
 }
@@ -192,6 +205,7 @@ _Noreturn void snapshot_run(int argc, char **argv, const char *origin, const cha
     if (!present)
         fail("the program is not whole", "it holds no interpreter");
     program_path = origin;
+    waiter_begin(argv, origin, packages);
     cpython_enter(present);
     take_environment();
     PyObject *words = PyList_New(argc), *program = PyImport_ImportModule("pyruntime.startup.embedded");

@@ -67,13 +67,14 @@ int pyr_set_signal_mask(uint64_t set) {
     return sigprocmask(SIG_SETMASK, &all, NULL) < 0 ? -errno : 0;
 }
 
-/* Take one of the blocked signals of `set`; return its number, 0 when none is there and `wait` is false, or -errno. */
-int pyr_take_signal(uint64_t set, int wait) {
+/* Take one of the blocked signals of `set`, and wait for it at most `milliseconds`, or for ever if that is below 0; return
+ * its number, 0 when none has come, or -errno. */
+int pyr_wait_for_signal(uint64_t set, int milliseconds) {
     sigset_t all = from_bits(set);
-    struct timespec now = {0};
+    struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L};
     int number;
     do
-        number = sigtimedwait(&all, NULL, wait ? NULL : &now);
+        number = sigtimedwait(&all, NULL, milliseconds < 0 ? NULL : &time);
     while (number < 0 && errno == EINTR);
     return number >= 0 ? number : errno == EAGAIN ? 0 : -errno;
 }

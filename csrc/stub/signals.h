@@ -13,7 +13,7 @@ uint64_t pyr_pending_signals(void);
 int pyr_default_signal(int number);
 int pyr_block_signals(uint64_t set, uint64_t *before);
 int pyr_set_signal_mask(uint64_t set);
-int pyr_take_signal(uint64_t set, int wait);
+int pyr_wait_for_signal(uint64_t set, int milliseconds);
 int pyr_hold_deadly_signals(void);
 void pyr_wait_or_end(int fd, int signals);
 

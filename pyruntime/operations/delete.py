@@ -82,7 +82,7 @@ def _is_ending(state: "StateFile") -> bool:
         os.close(pidfd)
 
 
-def delete_own(container: "Container", state: "StateFile") -> None:
+def delete_own(container: "Container", state: "StateFile | None") -> None:
     """Delete by force the container that this process has made; closes its directory, which was kept open.
 
     If another container has got the id since, it has another directory and is not changed. Raises Error.

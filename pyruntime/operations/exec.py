@@ -66,7 +66,7 @@ def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
 def _accompany(child: "Child", execution: "_Execution") -> int:
     """Wait for the process and be its terminal; return its exit status."""
     try:
-        return foreground.follow(child.pidfd, child.pid, execution.master, execution.paths)
+        return foreground.follow(child.pidfd, child.pid, execution.master, execution.paths, leave=True)
     finally:
         child.close()
 

@@ -1,5 +1,6 @@
 """`run`: create and start a container; in the foreground also wait for it, relay its terminal, and delete it."""
 
+from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
@@ -8,10 +9,12 @@ from pyruntime.engine.terminal import foreground
 from pyruntime.operations.create import make
 from pyruntime.operations.delete import delete_own
 from pyruntime.operations.start import start_created
+from pyruntime.store.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.operations.create import Creation
+    from pyruntime.spec.json_types import StateFile
 
 
 def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, subreaper: bool = True) -> int:
@@ -61,7 +64,8 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
         if options.report_fd >= 0:
             report.started(options.report_fd, child, cgroups.open(creation.state["cgroup"]))
         paths = creation.state["cgroup"].get("paths") or {}
-        status = foreground.follow(child.pidfd, child.pid, master, paths)
+        leave = None if options.report_fd >= 0 else keep
+        status = foreground.follow(child.pidfd, child.pid, master, paths, creation.container.fd, leave=leave)
     except BaseException:
         _give_up(creation)
         raise
@@ -69,15 +73,31 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
         child.close()
     used = report.usage(cgroups.open(creation.state["cgroup"])) if options.report_fd >= 0 else {}
     if not keep:
-        try:
-            # By force, because processes may be left if the container has no pid namespace of its own.
-            delete_own(creation.container, creation.state)
-        except Error as error:
-            error.advice = error.advice or f"pyruntime delete --force {container_id} removes what is left"
-            raise
+        _delete(creation.container, creation.state)
     if options.report_fd >= 0:
         report.ended(options.report_fd, status, used)
     return status
+
+
+def finish(container_id: str, ended: foreground.Ended, *, keep: bool) -> int:
+    """Do what is left of `run` in a process that was executed when the container's process had ended; return the exit
+    status. Raises Error when the container cannot be deleted.
+    """
+    if not keep:
+        # Not the path that the options tell: it may depend on a working directory that is gone by now.
+        path = os.readlink(f"/proc/self/fd/{ended.directory}")
+        container = Container(path, container_id, ended.directory)
+        _delete(container, container.read())
+    return ended.status
+
+
+def _delete(container: Container, state: "StateFile | None") -> None:
+    """Delete the container by force, because processes may be left if it has no pid namespace of its own."""
+    try:
+        delete_own(container, state)
+    except Error as error:
+        error.advice = error.advice or f"pyruntime delete --force {container.container_id} removes what is left"
+        raise
 
 
 def _give_up(creation: "Creation") -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import clock
@@ -10,6 +11,7 @@ from runtimes import Runtime
 
 LIMITS = [256 << 10, 512 << 10, *(1 << power for power in range(20, 26))]  # bytes: 256 KiB to 32 MiB
 ATTEMPTS = 3
+SOME = 3  # seconds
 
 
 def peak(words: "list[str]") -> float:
@@ -48,7 +50,7 @@ def waiting_init(runtime: Runtime, bundle: Path) -> float:
 
 
 def foreground(runtime: Runtime, bundle: Path) -> float:
-    """Return what a `run` holds that waits for the container's process, in MB.
+    """Return what a `run` holds that has waited for the container's process for some seconds, in MB.
 
     bundle  its process writes a line and then waits for the end of its input
     """
@@ -56,6 +58,7 @@ def foreground(runtime: Runtime, bundle: Path) -> float:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         assert running.stdin and running.stdout
         running.stdout.readline()
+        time.sleep(SOME)  # a runtime may free memory some time after the start
         holding = held(running.pid)
         running.stdin.close()
     return holding

@@ -45,10 +45,12 @@ CONVERSATION = (
 )
 
 
-def converse(command):
+def converse(command, begun=lambda started: None):
     """Talk at a terminal to `command`, which runs CONVERSATION at one of the container's own and passes it on.
 
     Size, echo, line editing and control keys are those of the container's terminal, and ours is in the end as it was.
+
+    begun  called with the process when the script runs
     """
     master, slave = pty.openpty()
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
@@ -56,6 +58,7 @@ def converse(command):
     with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as started:
         try:
             read_until(master, b"33 77\r\n/dev/pts/0\r\n")
+            begun(started)
             os.write(master, b"hello\r")
             read_until(master, b"got:hello")
             fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 55, 0, 0))

@@ -5,6 +5,7 @@ from pyruntime.base.errors import Error
 from pyruntime.cli.parse import UsageError
 from pyruntime.cli.state_root import state_root
 from pyruntime.engine.caller.exec_options import ExecOptions
+from pyruntime.engine.terminal import foreground
 from pyruntime.operations.exec import exec_process
 
 TYPE_CHECKING = False
@@ -17,6 +18,9 @@ _FAILED = 255  # as runc: lower numbers are the process's own
 def main(line: "CommandLine") -> int:
     """Run the process; return its exit status, 0 with --detach."""
     container_id, *args = line.arguments
+    ended = foreground.ended()
+    if ended is not None:
+        return ended.status
     try:
         return exec_process(state_root(line.shared["root"]), container_id, _options(line, args))
     except Error as error:

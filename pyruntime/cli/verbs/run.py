@@ -1,7 +1,8 @@
 """`run ID`: create, start, and without --detach wait for a container and delete it."""
 
 from pyruntime.cli.create_options import create_options
-from pyruntime.operations.run import run
+from pyruntime.engine.terminal import foreground
+from pyruntime.operations.run import finish, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 def main(line: "CommandLine") -> int:
     """Run the container named by the argument; return its exit status, 0 with --detach."""
     options = line.options
+    ended = foreground.ended()
+    if ended is not None:
+        return finish(line.arguments[0], ended, keep=options["keep"])
     wanted = create_options(line)
     wanted.report_fd = options["report-fd"] or -1
     return run(

@@ -1,28 +1,36 @@
 """`run` in the foreground: pass signals on to the container, relay its terminal, and return its exit status.
 
+csrc/stub/foreground.c does this. If the container's program runs longer or has a terminal, this process first executes
+pyruntime again, and waits without Python in its memory (csrc/launcher/waiter.c); but not with --debug and --trace.
+
 Signals have no handlers. They are blocked and read one by one with sigwait(3), so that none is lost between making the
 container and waiting for it, and none interrupts a system call. Code that makes a process meanwhile, for the container
 or a hook, must give it an empty signal mask.
 """
 
+import errno
+import sys
+
 from pyruntime._stub import ffi, lib
+from pyruntime.base import jsonio, log
 from pyruntime.base import lean_os as os
-from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.base.signals import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from pyruntime.engine.caller.options import CreateOptions
-    from pyruntime.engine.terminal.proxy import Terminal
 
     Made = TypeVar("Made")
 
 _KILLED = 128 + NUMBERS["KILL"]  # the exit status of a process that SIGKILL ended
-_CHLD, _CONT, _WINCH = NUMBERS["CHLD"], NUMBERS["CONT"], NUMBERS["WINCH"]
+_CHLD = NUMBERS["CHLD"]
+# Milliseconds after which a program that still runs is waited for without Python. To execute ours twice takes some
+# milliseconds of processor time, which a short `run` shall not need.
+_SHORT = 1000
 
 
 def _set(*names: str) -> int:
@@ -35,9 +43,6 @@ def _set(*names: str) -> int:
 _LEFT_ALONE = _set("PIPE", "XFSZ", "TTIN", "TTOU", "KILL", "STOP")
 
 _EVERY = (1 << 64) - 1
-
-# Signals that end the wait for a slow reader of the output, once there is no container to forward them to.
-_IMPATIENT = frozenset(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
 
 
 def accompany(options: "CreateOptions", subreaper: bool, live: "Callable[[], int]") -> int:
@@ -91,7 +96,7 @@ def hold_signals() -> int:
 def release_signals(mask: int) -> None:
     """Restore the signal mask; signals that came too late for the container are dropped."""
     held = _held_signals()
-    while _check("sigtimedwait", lib.pyr_take_signal(held, False)):
+    while _check("sigtimedwait", lib.pyr_wait_for_signal(held, 0)):
         pass
     _check("sigprocmask", lib.pyr_set_signal_mask(mask))
 
@@ -103,31 +108,46 @@ def _check(call: str, result: int) -> int:
     return result
 
 
+class Ended:
+    """What a process is told that is executed after the wait for a program.
+
+    status                        exit status of the program, 128+n for a signal
+    output_error, terminal_error  errno of what failed meanwhile, or 0
+    directory                     the descriptor given to `follow`, or -1
+    paths                         the paths given to `follow`
+    """
+
+    __slots__ = ("directory", "output_error", "paths", "status", "terminal_error")
+
+    def __init__(
+        self, status: int, output_error: int, terminal_error: int, directory: int, paths: "dict[str, str]"
+    ) -> None:
+        self.status = status
+        self.output_error = output_error
+        self.terminal_error = terminal_error
+        self.directory = directory
+        self.paths = paths
+
+
+def ended() -> "Ended | None":
+    """Return what has ended if this process was executed after waiting for a program; warn as `follow` does."""
+    if "_launcher" not in sys.builtin_module_names:
+        return None
+    from _launcher import ended  # type: ignore[import-not-found]
+
+    told = ended()
+    if told is None:
+        return None
+    status, output_error, terminal_error, directory, text = told
+    it = Ended(status, output_error, terminal_error, directory, jsonio.loads(text))  # type: ignore[arg-type]
+    _warn(it.status, it.output_error, it.terminal_error, it.paths)
+    return it
+
+
 def wait(pidfd: int, pid: int) -> int:
     """Forward signals to the container's init, our child `pid`, until it ends; return its exit status, 128+n for a
     signal. `pidfd` stays the caller's."""
-    hold_signals()
-    return _supervise(pidfd, pid, None)
-
-
-def follow(pidfd: int, pid: int, master: int, paths: "dict[str, str]") -> int:
-    """Do as `relay` with the terminal's `master`, or as `wait` where that is below 0; say what the status does not.
-
-    paths  controller -> directory of the container's group
-    """
-    status = wait(pidfd, pid) if master < 0 else relay(master, pidfd, pid)
-    if status == _KILLED:
-        from pyruntime.cgroup import oom
-
-        oom.warn(paths)
-    return status
-
-
-def prepare(master_fd: int) -> None:
-    """Give the container's terminal the size of ours; to be called before the container's process starts."""
-    from pyruntime.engine.terminal import proxy as terminal
-
-    terminal.prepare(master_fd)
+    return follow(pidfd, pid, -1, {})
 
 
 def relay(master_fd: int, pidfd: int, pid: int) -> int:
@@ -136,52 +156,80 @@ def relay(master_fd: int, pidfd: int, pid: int) -> int:
 
     Takes over `master_fd`, which was given to `prepare`. When nobody reads stdout any more, the terminal is closed.
     """
-    from pyruntime.engine.terminal.proxy import Terminal
+    return follow(pidfd, pid, master_fd, {})
 
+
+def prepare(master_fd: int) -> None:
+    """Give the container's terminal the size of ours; to be called before the container's process starts."""
+    _check("the terminal", lib.pyr_prepare_terminal(master_fd))
+
+
+def follow(
+    pidfd: int, pid: int, master: int, paths: "dict[str, str]", directory: int = -1, *, leave: "bool | None" = None
+) -> int:
+    """Do as `relay` with the terminal's `master`, or as `wait` where that is below 0; say what the status does not.
+
+    paths      controller -> directory of the container's group
+    directory  a descriptor that the next execution of the program shall have
+    leave      None: return when the program ends. Otherwise a program that runs longer is waited for by the next
+               execution of our program; with True that exits with the program's status, with False it calls the verb
+               again, where `ended` returns something. With warnings to print it calls the verb in any case
+    """
     hold_signals()
-    terminal = Terminal(master_fd)
-    try:
-        terminal.start()
-        return _supervise(pidfd, pid, terminal)
-    finally:
-        terminal.close()
-
-
-def _supervise(pidfd: int, pid: int, terminal: "Terminal | None") -> int:
-    """Take signals until the container has ended and its last output is written."""
     held = _held_signals()
-    status = _exit_status(pid)
+    leaves = leave is not None and _can_leave()
+    waiting = ffi.new("struct foreground *")
+    waiting.pid, waiting.pidfd, waiting.master, waiting.held, waiting.status = pid, pidfd, master, held, -1
+    waiting.telling, waiting.patience = log.events is not None, _SHORT if leaves else -1
+    if leaves and master >= 0:
+        _leave(waiting, directory, leave, paths)
+    _check("the terminal", lib.pyr_open_foreground(waiting))
     if log.events is not None:
         log.events.begin("the program runs", "program")
         log.events.flush()
-    while True:
-        if status is not None:
-            if terminal is None or terminal.drained:
-                if log.events is not None:
-                    log.events.end()
-                return status
-            terminal.finish()
-        number = _check("sigtimedwait", lib.pyr_take_signal(held, True))
-        if number == _CHLD:
-            status = _exit_status(pid) if status is None else status
-        elif status is not None:
-            if number in _IMPATIENT:
-                return status
-        elif number == _WINCH and terminal:
-            _adapt(terminal.fit)
-        else:
-            if number == _CONT and terminal:
-                # The shell used the terminal while this process was stopped.
-                _adapt(terminal.enter)
-            _forward(pidfd, number)
-
-
-def _adapt(change: "Callable[[], None]") -> None:
-    """Change the caller's terminal; if it is gone, the container continues to run."""
     try:
-        change()
-    except Error as error:
-        log.warning(f"cannot adapt the terminal: {error}")
+        while number := lib.pyr_wait_foreground(waiting):
+            if number == -errno.EAGAIN:
+                _leave(waiting, directory, leave, paths)
+                waiting.patience = -1
+            elif number == -errno.ECHILD:
+                raise Error(f"cannot wait for process {pid}", "it is no child of ours", errno=errno.ECHILD)
+            else:
+                log.debug(f"passing signal {_check('sigtimedwait', number)} on to the container")
+    finally:
+        lib.pyr_close_foreground(waiting)
+    if log.events is not None:
+        log.events.end()
+    _warn(waiting.status, waiting.output_error, waiting.terminal_error, paths)
+    return int(waiting.status)
+
+
+def _can_leave() -> bool:
+    """Tell whether this process can execute its program again: it has one, logs nothing, and loses no capabilities."""
+    if "_launcher" not in sys.builtin_module_names or log.events is not None:
+        return False
+    if os.geteuid() == 0:
+        return True
+    sets = ffi.new("uint64_t[3]")
+    return lib.pyr_capget(sets, sets + 1, sets + 2) == 0 and not sets[1]
+
+
+def _leave(waiting: "Any", directory: int, exits: "bool | None", paths: "dict[str, str]") -> None:
+    """Execute the program again, to wait; return if that is not possible, and this process has to wait itself."""
+    from _launcher import wait
+
+    wait(waiting.pid, waiting.pidfd, waiting.master, waiting.held, directory, not exits, jsonio.dumps(paths))
+
+
+def _warn(status: int, output_error: int, terminal_error: int, paths: "dict[str, str]") -> None:
+    """Print warnings about what the exit status does not tell. The arguments are those of `Ended`."""
+    for number, what in ((terminal_error, "adapt the terminal"), (output_error, "relay the terminal's output")):
+        if number:
+            log.warning(f"cannot {what}: {os.strerror(number)}")
+    if status == _KILLED:
+        from pyruntime.cgroup import oom
+
+        oom.warn(paths)
 
 
 _held: "list[int]" = []
@@ -194,27 +242,3 @@ def _held_signals() -> int:
         _check("sigaction", lib.pyr_ignored_signals(ignored))
         _held.append(~(ignored[0] | _LEFT_ALONE) & _EVERY | _set("CHLD"))
     return _held[0]
-
-
-def _exit_status(pid: int) -> int | None:
-    """Return the exit status of our child `pid`, 128+n when signal n ended it, None while it lives.
-
-    A subreaper also gets orphaned processes of the container; nobody else waits for them.
-    """
-    status = None
-    try:
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] == pid:
-                code = os.waitstatus_to_exitcode(ended[1])
-                status = 128 - code if code < 0 else code
-    except ChildProcessError as error:
-        if status is None:
-            raise Error(f"cannot wait for process {pid}", "it is no child of ours", errno=error.errno or 0) from None
-    return status
-
-
-def _forward(pidfd: int, number: int) -> None:
-    """Send signal `number` to the container's init."""
-    log.debug(f"passing signal {number} on to the container")
-    # A failure means that init has just ended; its SIGCHLD comes next.
-    lib.pyr_pidfd_send_signal(pidfd, number)
