@@ -1,5 +1,5 @@
-/* The root filesystem and bind mounts: cloned as detached trees, attached on a descriptor, never on a path that could
- * change meanwhile. */
+/* The root filesystem and bind mounts. They are cloned as detached trees and attached to a descriptor, because a path
+ * could change meanwhile. */
 #include <sys/sysmacros.h>
 
 #include "stub.h"
@@ -13,13 +13,14 @@ static bool is_directory(int fd) {
 int move_onto(struct stub *stub, int tree, int destination) {
     if (sys_move_mount(tree, "", destination, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0)
         return 0;
-    /* The kernel has one number for many reasons; this is the one that config.json or the root filesystem can have. */
+    /* The kernel uses this errno for many reasons; this is the one that config.json or the root filesystem can
+     * cause. */
     if (errno == EINVAL && is_directory(tree) != is_directory(destination))
         errno = is_directory(tree) ? ENOTDIR : EISDIR;
     return failed(stub, "move_mount");
 }
 
-/* Gives the detached `tree` its attributes and attaches it on the descriptor `destination`. */
+/* Sets the attributes of the detached `tree` and attaches it to the descriptor `destination`. */
 int attach(struct stub *stub, int tree, const struct step *step, int destination) {
     bool later;
     if (set_attributes(stub, tree, step, false, &later) < 0)
@@ -29,7 +30,7 @@ int attach(struct stub *stub, int tree, const struct step *step, int destination
     return later ? set_attributes(stub, tree, step, true, &later) : 0;
 }
 
-/* A detached copy of the step's source, which is a tree the host already cloned or a path in this mount namespace. */
+/* Returns a detached copy of the step's source: a tree that the host has cloned, or a path in this mount namespace. */
 static int source_tree(struct stub *stub, const struct step *step) {
     if (step->flags & STEP_MADE)
         return device_tree(stub, step->fd);
@@ -45,7 +46,8 @@ static int source_tree(struct stub *stub, const struct step *step) {
     return tree;
 }
 
-/* For the host too: a detached copy of the tree at `path`, or -errno. Of the flags of a step those of the source count. */
+/* Returns a detached copy of the tree at `path`, or -errno. The host calls it too. Of a step's flags it uses those of
+ * the source. */
 int pyr_clone_tree(int dirfd, const char *path, uint32_t flags) {
     unsigned how = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
     if (flags & STEP_RECURSIVE)
@@ -58,10 +60,12 @@ int pyr_clone_tree(int dirfd, const char *path, uint32_t flags) {
     return tree < 0 ? -errno : tree;
 }
 
-/* Whether the kernel has the call: Linux 5.12. Another refusal of a descriptor that is none says that it has. */
+/* Tells whether the kernel has mount_setattr(2) (Linux 5.12): any error but ENOSYS for an invalid descriptor says
+ * so. */
 int pyr_has_mount_setattr(void) { return sys_mount_setattr(-1, 0, 0, 0, 0, -1) == 0 || errno != ENOSYS; }
 
-/* For the host too, which has the rights over the filesystem that a container's user namespace has not. 0 or -errno. */
+/* Maps the owners of `tree`. The host calls it too: it has the privileges over the filesystem that the container's user
+ * namespace lacks. Returns 0 or -errno. */
 /* Upholds config.md#posix-platform-mounts/uid-mappings-by-setattr, config.md#linux-mount-options/idmap,
    config.md#linux-mount-options/ridmap. */
 int pyr_idmap_tree(int tree, int userns, int recursive) {
@@ -74,9 +78,9 @@ static bool is_same_file(int one, int other) {
            first.st_ino == second.st_ino;
 }
 
-/* Where the root filesystem is attached until it becomes the root: over its own place, where hooks of create look for
- * it and its mounts, and no bind mount of / meets it. Else over /, a place that is always there and that every user
- * namespace may search. */
+/* The place where the root filesystem is attached until it becomes the root. Usually it is the directory of the root
+ * filesystem itself: there hooks of create look for it and its mounts, and a bind mount of / does not contain it.
+ * Otherwise it is /, which always exists and which every user namespace may search. */
 static int root_place(struct stub *stub, const struct step *step, int tree, bool *own) {
     int place = open(stub_string(stub, step->source), O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (place >= 0 && !is_same_file(place, tree)) {
@@ -90,9 +94,9 @@ static int root_place(struct stub *stub, const struct step *step, int tree, bool
     return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Between the root and its place, so that a recursive bind mount of what is above, the directory of all images for
- * instance, comes without the container's own mounts: a procfs among them would be seen without masks at another path.
- * The kernel leaves an unbindable mount out, with all that is mounted on it (mount_namespaces(7)). */
+/* An unbindable mount between the root and its place. A recursive bind mount of a directory above, for example of all
+ * images, then leaves out the container's own mounts (mount_namespaces(7)). Otherwise a procfs among them would be
+ * visible without masks at another path. */
 static int unbindable_place(struct stub *stub, int place) {
     cleanup_close int context = sys_fsopen("tmpfs");
     if (context < 0 || sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
@@ -110,7 +114,7 @@ static int unbindable_place(struct stub *stub, int place) {
     return -1;
 }
 
-/* Mounts of the host that come later stay out of it, or come in, as rootfsPropagation says. */
+/* rootfsPropagation says whether later mounts of the host appear in it. */
 int do_root(struct stub *stub, const struct step *step) {
     int tree = source_tree(stub, step);
     if (tree < 0)
@@ -121,7 +125,7 @@ int do_root(struct stub *stub, const struct step *step) {
         close_fd(&tree);
         return failed(stub, "open");
     }
-    /* Over / it would be in the way of unmounting the old root. */
+    /* If it is over /, it would prevent the unmounting of the old root. */
     bool between = own && !(step->flags & STEP_IN_PLACE);
     cleanup_close int apart = between ? unbindable_place(stub, place) : -1;
     if ((between && apart < 0) || attach(stub, tree, step, between ? apart : place) < 0) {
@@ -145,7 +149,7 @@ static int check_device(struct stub *stub, int tree, const struct step *step) {
     return 0;
 }
 
-/* As mount(2) puts it: move_mount(2) would say EINVAL. Docker's advice to its user hangs on ENOTDIR. */
+/* The errno of mount(2); that of move_mount(2) is EINVAL. Docker prints advice to its user for ENOTDIR. */
 static int check_kind(struct stub *stub, const struct place *destination, const struct stat *source) {
     if (S_ISDIR(destination->mode) == S_ISDIR(source->st_mode))
         return 0;
@@ -174,7 +178,7 @@ int do_bind(struct stub *stub, const struct step *step) {
     return update_views(stub, step, &place, tree);
 }
 
-/* The copy of a place in the container, for example of a cgroup hierarchy mounted by an earlier step. */
+/* Clones a path of the container, for example a cgroup hierarchy that an earlier step has mounted. */
 int clone_inside(struct stub *stub, int place, bool recursive) {
     int tree = pyr_clone_tree(place, "", recursive ? STEP_RECURSIVE : 0);
     if (tree < 0) {

@@ -11,7 +11,7 @@ enum { DEPTH_LIMIT = 128 }; /* a hostile tree may be deep; the stack is not */
 static int copy_directory(struct stub *stub, int from, int to, int depth);
 
 static int copy_owner(struct stub *stub, int fd, const struct stat *status) {
-    /* EINVAL: an owner that the user namespace does not know cannot be given anything. */
+    /* EINVAL: the user namespace does not map this owner. */
     if (fchown(fd, status->st_uid, status->st_gid) < 0 && errno != EINVAL)
         return failed(stub, "fchown");
     return 0;
@@ -22,7 +22,7 @@ static int copy_times(struct stub *stub, int fd, const struct stat *status) {
     return futimens(fd, times) < 0 ? failed(stub, "futimens") : 0;
 }
 
-/* Owner before mode: a change of owner clears the set-user-ID bits. */
+/* The owner first: a change of owner clears the set-user-ID bits. */
 static int copy_status(struct stub *stub, int fd, const struct stat *status) {
     if (copy_owner(stub, fd, status) < 0)
         return -1;
@@ -35,7 +35,7 @@ static int copy_file(struct stub *stub, int from, int to, const char *name, cons
     cleanup_close int file = openat(from, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (file < 0)
         return failed(stub, "openat");
-    /* A device may have come in its place since it was looked at, and opening one can have effects. */
+    /* A device may have replaced it since the check, and opening a device can have effects. */
     struct stat now;
     if (fstat(file, &now) < 0 || !S_ISREG(now.st_mode)) {
         errno = ESTALE;
@@ -75,7 +75,7 @@ static int copy_node(struct stub *stub, int to, const char *name, const struct s
         return failed(stub, "mknodat");
     if (fchownat(to, name, status->st_uid, status->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
         return failed(stub, "fchownat");
-    /* The umask took some of it away. Nobody else can reach the new filesystem yet. */
+    /* The umask has removed some bits. No other process can reach the new filesystem yet. */
     if (fchmodat(to, name, status->st_mode & 07777, 0) < 0)
         return failed(stub, "fchmodat");
     return 0;
@@ -143,8 +143,8 @@ static int copy_directory(struct stub *stub, int from, int to, int depth) {
     return result;
 }
 
-/* Copies the contents of the directory `from` (O_PATH) into the new mount `to`, which has its mode already, and its times;
- * its owner as well if `with_owner`. */
+/* Copies the contents of the directory `from` (O_PATH) into the new mount `to`, and its times; with `with_owner` its
+ * owner too. `to` has its mode already. */
 int copy_up(struct stub *stub, int from, int to, bool with_owner) {
     cleanup_close int in = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (in < 0)

@@ -1,11 +1,11 @@
-/* What a process that comes to its program without Python has of the host's memory: all but Python's objects.
+/* Leaves Python's memory out of a process that runs until its program without Python.
  *
- * It needs none of them, and none should be where processes of the container can see it. To leave them out also costs
- * less than to copy their page tables, and to copy each page that the host writes to afterwards. What is left out is a
- * list of what Python's own allocator has asked for (csrc/launcher/cpython.c), and nothing else: the C library and the
- * dynamic linker have what they need in their own data, on the stack and in the heap, none of which is on that list. What
- * the process is told to do is in Python's memory, and so it is gathered in a mapping of its own before. Where any of that
- * cannot be, as in an interpreter that was not built with the program, the process has a copy of all.
+ * Such a process does not need this memory, and processes of the container should not be able to read it. Leaving it
+ * out is also faster than copying its page tables, and than copying each page that the host writes to afterwards. The
+ * list of what is left out comes from Python's own allocator (csrc/launcher/cpython.c). The C library and the dynamic
+ * linker keep their data elsewhere: in their own segments, on the stack and in the heap. The orders for the process are
+ * in Python's memory, so they are copied to a mapping of their own first. If any of this is not possible, for example
+ * in an interpreter without the list, the process gets a copy of all memory.
  */
 #include "detach.h"
 
@@ -23,7 +23,7 @@ struct region {
     size_t used;
 };
 
-/* A copy of it in the region; the thing itself while only the size is wanted. */
+/* Returns a copy of `thing` in the region; `thing` itself while only the size is counted. */
 static void *keep(struct region *region, const void *thing, size_t size) {
     size_t at = (region->used + 15) & ~(size_t)15;
     region->used = at + size;

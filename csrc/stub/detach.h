@@ -12,8 +12,8 @@ struct extent {
     uintptr_t begin, end;
 };
 
-/* The memory that has nothing in it but what Python allocated, up to an empty extent. Of the program with the interpreter in
- * it (csrc/launcher/cpython.c); nowhere else is it known. */
+/* The memory that contains only what Python allocated; the last extent is empty. Only the program that contains the
+ * interpreter has this list (csrc/launcher/cpython.c). */
 extern const struct extent *python_memory(void) __attribute__((weak));
 
 struct detached {

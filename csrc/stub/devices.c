@@ -18,7 +18,7 @@ int do_mkdir(struct stub *stub, const struct step *step) {
 
 enum { SYMLINK_TRIES = 100 }; /* each needs another container that comes in between */
 
-/* Whether `name` is the link to `target` that was to be made there. */
+/* Tells whether `name` is already the wanted link to `target`. */
 static int is_link(struct stub *stub, int parent, const char *name, const char *target) {
     char found[PATH_MAX];
     ssize_t length = readlinkat(parent, name, found, sizeof found);
@@ -44,7 +44,7 @@ int do_symlink(struct stub *stub, const struct step *step) {
     cleanup_close int parent = resolve_parent(stub, stub_string(stub, step->path), name);
     if (parent < 0)
         return -1;
-    /* Another container on the same root filesystem may make or remove it meanwhile: what counts is what is there. */
+    /* Another container on the same root filesystem may make or remove it at the same time, so check what is there. */
     for (int tries = 0; symlinkat(target, parent, name) < 0; tries++) {
         if (errno != EEXIST || tries == SYMLINK_TRIES)
             return failed(stub, "symlinkat");
@@ -84,7 +84,7 @@ int do_mknod(struct stub *stub, const struct step *step) {
     cleanup_close int node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (node < 0)
         return failed(stub, "openat");
-    /* Also what was just made is looked at: another process may have put something else in its place. */
+    /* Check also what was just made: another process may have replaced it. */
     if (check_node(stub, node, step) < 0)
         return -1;
     if (fchownat(node, "", step->uid, step->gid, AT_EMPTY_PATH) < 0)
@@ -96,7 +96,7 @@ int do_mknod(struct stub *stub, const struct step *step) {
 
 static const char device_name[] = "device";
 
-/* For the host, whose user namespace may make devices: a detached filesystem that has this one, or -errno. */
+/* Returns a detached filesystem with this one device, or -errno. For the host: its user namespace may make devices. */
 int pyr_device_filesystem(uint32_t mode, uint64_t dev, uint32_t uid, uint32_t gid) {
     cleanup_close int context = sys_fsopen("tmpfs");
     if (context < 0 || sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
@@ -112,8 +112,8 @@ int pyr_device_filesystem(uint32_t mode, uint64_t dev, uint32_t uid, uint32_t gi
     return -error;
 }
 
-/* The device of such a filesystem as a detached mount. Linux before 6.15 clones attached mounts only, so the filesystem
- * is attached for that over the root, where only a path could meet it, and the steps go by descriptors. */
+/* Returns the device of such a filesystem as a detached mount. Linux before 6.15 clones only attached mounts, so the
+ * filesystem is attached over the root for this. Only a path could reach it there, and the steps use descriptors. */
 int device_tree(struct stub *stub, int filesystem) {
     if (move_onto(stub, filesystem, stub->root) < 0)
         return -1;
@@ -129,8 +129,8 @@ int device_tree(struct stub *stub, int filesystem) {
     return failed(stub, "open_tree");
 }
 
-/* Where the console is mounted, made if missing. A link there could only lead to what a later step is about to protect
- * (CVE-2025-52565), so it is refused. */
+/* Returns the place of the console, made if missing. A link there is refused: it could lead to a path that a later step
+ * protects (CVE-2025-52565). */
 static int console_place(struct stub *stub, const char *path) {
     char name[256];
     cleanup_close int parent = resolve_parent(stub, path, name);
@@ -155,7 +155,7 @@ static int console_place(struct stub *stub, const char *path) {
     return result;
 }
 
-/* Hands the terminal's master to who asked for it; the message is its name, as runc's console socket has it. */
+/* Sends the terminal's master to the console socket. The message is its name, as with runc. */
 static int send_master(struct stub *stub, int master) {
     static const char name[] = "/dev/ptmx";
     if (stub->console_socket < 0)
@@ -170,8 +170,8 @@ static int send_master(struct stub *stub, int master) {
     return 0;
 }
 
-/* The pseudoterminal comes from the devpts that a mount step made; its slave is opened through the master, so that no
- * path of the container is trusted for it. */
+/* Opens a pseudoterminal of the devpts that a mount step made. The slave is opened through the master, so no path of
+ * the container is trusted. */
 int do_console(struct stub *stub, const struct step *step) {
     cleanup_close int place = resolve(stub, "/dev/pts/ptmx", WANT_EXISTING, false);
     if (place < 0)
@@ -184,7 +184,8 @@ int do_console(struct stub *stub, const struct step *step) {
         snprintf(stub->text, sizeof stub->text, "/dev/pts is not a devpts");
         return failed(stub, "open(/dev/pts/ptmx)");
     }
-    /* Through the host's procfs: exec comes into a mount namespace in which /proc is what the container made of it. */
+    /* Through the host's procfs: in the mount namespace that exec joins, processes of the container may have changed
+     * /proc. */
     char name[32];
     snprintf(name, sizeof name, "self/fd/%d", place);
     cleanup_close int master = openat(stub->proc, name, O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -197,7 +198,7 @@ int do_console(struct stub *stub, const struct step *step) {
     if (slave < 0)
         return failed(stub, "ioctl(TIOCGPTPEER)");
     stub->terminal = slave;
-    /* Its group is what the mount of devpts says: tty, so that others cannot write to it without that. */
+    /* The group stays that of the mount of devpts (tty), so that other users cannot write to the terminal. */
     if (fchown(slave, step->uid, (gid_t)-1) < 0)
         return failed(stub, "fchown");
     if (send_master(stub, master) < 0)

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* By this name the filter is found again when it is to be replaced. */
+/* The name by which a later call finds the filter to replace. */
 static const char filter_name[] = "pyruntime_dev";
 
 /* The kernel's limit of programs attached to one cgroup. */
@@ -42,7 +42,7 @@ static int load(const void *instructions, uint32_t count, char *log, uint32_t lo
         }
     }
     if (program < 0 && errno == EINVAL && log_size) {
-        /* Only now, because the verifier's log makes loading slower. */
+        /* Only after a failure, because the verifier's log makes loading slower. */
         attr.log_level = 1;
         attr.log_buf = pointer(log);
         attr.log_size = log_size;
@@ -82,7 +82,7 @@ static int find_ours(int cgroup, int found[MAX_ATTACHED]) {
         attr.prog_id = ids[index];
         int program = sys_bpf(BPF_PROG_GET_FD_BY_ID, &attr);
         if (program < 0)
-            continue; /* gone meanwhile, or hidden by a security module: then it is not ours */
+            continue; /* removed meanwhile, or hidden by a security module: it is not ours */
         if (is_ours(program) == 1)
             found[ours++] = program;
         else

@@ -1,4 +1,4 @@
-/* The last part of a process's road to its program: execute.c. */
+/* The limits, the program's path and execve: execute.c. */
 #ifndef PYRUNTIME_EXECUTE_H
 #define PYRUNTIME_EXECUTE_H
 

@@ -1,4 +1,4 @@
-/* New filesystems: made detached by fsopen(2), or by mount(2) where only that takes the options. */
+/* New filesystems, made detached by fsopen(2), or by mount(2) if only mount(2) takes the options. */
 #include <sys/xattr.h>
 
 #include "stub.h"
@@ -11,7 +11,8 @@ static const struct {
     {MS_RDONLY, "ro"}, {MS_SYNCHRONOUS, "sync"}, {MS_DIRSYNC, "dirsync"}, {MS_MANDLOCK, "mand"}, {MS_LAZYTIME, "lazytime"},
 };
 
-/* fsconfig(2) takes values up to 256 bytes and knows not every superblock flag; mount(2) serves the rest. */
+/* fsconfig(2) takes values of up to 256 bytes and does not have every superblock flag. mount(2) is used for the
+ * rest. */
 static bool needs_mount2(const struct stub *stub, const struct step *step) {
     unsigned long known = 0;
     for (size_t i = 0; i < sizeof superblock_flags / sizeof *superblock_flags; i++)
@@ -26,7 +27,7 @@ static bool needs_mount2(const struct stub *stub, const struct step *step) {
     return strlen(stub_string(stub, step->source)) > 255;
 }
 
-/* The kernel's own words on what it disliked, without the level prefix ("e "). */
+/* Copies the kernel's message about the error, without the level prefix ("e "). */
 static void read_log(struct stub *stub, int context) {
     char line[sizeof stub->text];
     size_t used = 0;
@@ -79,10 +80,10 @@ static int configure(struct stub *stub, int context, const struct step *step) {
     return 0;
 }
 
-/* Those that fsmount(2) takes on every kernel that has it. */
+/* The attributes that fsmount(2) takes on every kernel that has it. */
 enum { FSMOUNT_ATTRIBUTES = 0xff };
 
-/* What a new filesystem still needs: it has no attribute that nobody gave it. */
+/* Sets the other attributes. A new filesystem has no attribute that was not set. */
 static struct step without_fsmount(const struct step *step) {
     struct step rest = *step;
     rest.attr_set &= ~(uint64_t)FSMOUNT_ATTRIBUTES;
@@ -92,7 +93,7 @@ static struct step without_fsmount(const struct step *step) {
 
 /* A new filesystem as a detached mount, with those attributes. */
 int new_filesystem(struct stub *stub, const struct step *step) {
-    /* Of a procfs the context may be there already: procfs.c. */
+    /* For a procfs, the context may already exist: procfs.c. */
     cleanup_close int context = step->fd >= 0 ? step->fd : sys_fsopen(stub_string(stub, step->fstype));
     if (context < 0)
         return failed(stub, "fsopen");
@@ -117,7 +118,7 @@ int new_filesystem(struct stub *stub, const struct step *step) {
     return mount;
 }
 
-/* The options as mount(2) wants them: separated by commas, in one page at most. */
+/* Joins the options as mount(2) takes them: separated by commas, at most one page. */
 int join_options(struct stub *stub, const struct step *step, char data[4096]) {
     size_t used = 0;
     data[0] = '\0';
@@ -126,7 +127,8 @@ int join_options(struct stub *stub, const struct step *step, char data[4096]) {
     for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1) {
         const char *comma = strchr(item, ','), *value = strchr(item, '=');
         const char *separator = used ? "," : "";
-        /* Quotes protect a comma in a value that no backslash protects already: that of an SELinux label. */
+        /* Quotes protect a comma in a value, for example of an SELinux label, unless a backslash protects it
+         * already. */
         if (value && comma && comma > value && comma[-1] != '\\')
             used += (size_t)snprintf(data + used, 4096 - used, "%s%.*s\"%s\"", separator, (int)(value + 1 - item), item,
                                      value + 1);
@@ -148,7 +150,8 @@ static int mount_by_mount2(struct stub *stub, const struct step *step, int desti
     unsigned long flags = (unsigned long)step->sb_flags | apply_attributes(0, step->attr_set, step->attr_clr);
     if (mount(*source ? source : "none", fd_path(destination).text, stub_string(stub, step->fstype), flags, data) < 0)
         return failed(stub, "mount");
-    /* The descriptor still names what lies below; the path is asked again, and must lead to a mount's root. */
+    /* The descriptor still refers to the covered directory. The path is resolved again, and must lead to the root of a
+     * mount. */
     int mounted = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, !(step->flags & STEP_NOFOLLOW));
     if (mounted < 0)
         return -1;
@@ -169,7 +172,7 @@ static int mount_by_mount2(struct stub *stub, const struct step *step, int desti
     return mounted;
 }
 
-/* Whether the data of the step sets one of the options `names`, which end with NULL. */
+/* Tells whether the data of the step sets one of the options `names`, which end with NULL. */
 static bool has_option(const struct stub *stub, const struct step *step, const char *const names[]) {
     for (const char *item = stub_string(stub, step->data); *item; item += strlen(item) + 1)
         for (size_t i = 0; names[i]; i++)
@@ -178,8 +181,8 @@ static bool has_option(const struct stub *stub, const struct step *step, const c
     return false;
 }
 
-/* A tmpfs is not more open than the directory that it covers: it gets that mode unless the options name one. Where there
- * was no directory it keeps its own, 1777. */
+/* A tmpfs gets the mode of the directory that it covers, unless an option sets one. If there was no directory, it keeps
+ * its default, 1777. */
 static struct step with_mode(const struct stub *stub, const struct step *step, const struct place *place) {
     static const char *const mode[] = {"mode=", NULL};
     struct step result = *step;
@@ -188,7 +191,7 @@ static struct step with_mode(const struct stub *stub, const struct step *step, c
     return result;
 }
 
-/* tmpcopyup: the owner of the directory it covers, too, unless the options give another. */
+/* tmpcopyup: also the owner of the directory that it covers, unless the options set one. */
 static int fill(struct stub *stub, const struct step *step, int from, int to) {
     static const char *const owner[] = {"uid=", "gid=", NULL};
     return step->flags & STEP_COPY_UP ? copy_up(stub, from, to, !has_option(stub, step, owner)) : 0;
@@ -210,7 +213,7 @@ int do_mount(struct stub *stub, const struct step *configured) {
     if (destination < 0)
         return -1;
     const struct step step = with_mode(stub, configured, &place);
-    /* What only mount(2) knows means nothing to a procfs, and mount(2) would not take its pid namespace. */
+    /* Options that only mount(2) takes have no effect on a procfs, and mount(2) cannot take its pid namespace. */
     bool by_mount2 = step.fd < 0 && needs_mount2(stub, &step);
     cleanup_close int mount = by_mount2 ? mount_by_mount2(stub, &step, destination) : new_filesystem(stub, &step);
     if (mount < 0 || fill(stub, &step, destination, mount) < 0 || set_label(stub, &step, mount) < 0)

@@ -31,26 +31,26 @@ struct port_rule {
 
 enum { VERSION = 1, RULE_PATH_BENEATH = 1, RULE_NET_PORT = 2 };
 
-/* What can be done with a file that is no directory: execute, write, read, truncate, ioctl. */
+/* The accesses to a file that is not a directory: execute, write, read, truncate, ioctl. */
 enum { OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15 };
 
 /* Each function returns what it says, or -errno. */
 static int answer(long result) { return result < 0 ? -errno : (int)result; }
 
-/* The version of the kernel's interface, 0 where the kernel has no Landlock or it is switched off. */
+/* Returns the version of the kernel's interface; 0 if the kernel has no Landlock or it is switched off. */
 int pyr_landlock_abi(void) {
     long version = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, VERSION);
     return version < 0 ? 0 : (int)version;
 }
 
-/* A new ruleset that forbids these accesses; a descriptor. */
+/* Returns a descriptor of a new ruleset that forbids these accesses. */
 static int landlock_ruleset(uint64_t fs, uint64_t net, uint64_t scoped) {
     struct ruleset ruleset = {.fs = fs, .net = net, .scoped = scoped};
-    /* An older kernel takes a longer structure only if what it does not know is zero. */
+    /* An older kernel accepts a longer structure if the fields that it does not have are zero. */
     return answer(syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0U));
 }
 
-/* Allows `access` to `path` and all below it; for a file, what of it there is for files. */
+/* Allows `access` to `path` and all below it. For a file, only the accesses to files count. */
 static int landlock_path(int ruleset, const char *path, uint64_t access) {
     cleanup_close int fd = open(path, O_PATH | O_CLOEXEC);
     struct stat status;
@@ -70,12 +70,12 @@ static int landlock_port(int ruleset, uint64_t port, uint64_t access) {
     return answer(syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0U));
 }
 
-/* From now on the ruleset holds for this thread and what it makes. Takes no_new_privs or CAP_SYS_ADMIN. */
+/* Applies the ruleset to this thread and its children. Needs no_new_privs or CAP_SYS_ADMIN. */
 int landlock_restrict(int ruleset) { return answer(syscall(SYS_landlock_restrict_self, ruleset, 0U)); }
 
 /* ---- Steps ---- */
 
-/* Made as the container's user, with the paths that its program will see; it closes at execve. */
+/* The ruleset is made as the container's user, with the paths that the program will see. It is closed by execve. */
 int do_landlock_ruleset(struct stub *stub, const struct step *step) {
     const uint64_t *value = step->value;
     int answer = landlock_ruleset(value[VALUE_HANDLED_FS], value[VALUE_HANDLED_NET], value[VALUE_SCOPED]);

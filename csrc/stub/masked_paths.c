@@ -1,5 +1,5 @@
-/* Masked and read-only paths (config-linux.md#masked-paths, #readonly-paths): covered by what cannot be read or written,
- * and looked at once more when the root has changed. */
+/* Masked and read-only paths (config-linux.md#masked-paths, #readonly-paths): they are covered, and checked again after
+ * the root has changed. */
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
@@ -8,7 +8,7 @@
 
 static bool absent(int error) { return error == ENOENT || error == ENOTDIR; }
 
-/* What a process in the container would see at the step's path is something else. */
+/* The message if a process in the container would see something else at the step's path. */
 static int uncovered(struct stub *stub, const struct step *step, const char *words) {
     stub->wrong = step;
     return refuse(stub, words);
@@ -17,9 +17,9 @@ static int uncovered(struct stub *stub, const struct step *step, const char *wor
 static const char *const not_seen =
     "its filesystem is not what the container sees there: a hook has covered it, or somebody renamed its directory";
 
-/* The place of a path to hide. Below /proc and /sys it is looked for from the descriptor of what a step mounted there:
- * the directory it is mounted on can be renamed meanwhile by whoever shares the root filesystem, so that the path would
- * lead elsewhere, or nowhere, and all be visible when the name is back (CVE-2023-27561). */
+/* Opens a path to hide. A path below /proc or /sys is resolved from the descriptor of what a step mounted there: a
+ * process that shares the root filesystem can rename the directory of that mount, so that the path leads elsewhere, and
+ * rename it back later (CVE-2023-27561). */
 static int open_hidden(struct stub *stub, const struct step *step) {
     const char *path = stub_string(stub, step->path), *rest;
     const struct view *view = view_above(stub, path, &rest);
@@ -42,7 +42,7 @@ static int note_device(struct stub *stub) {
     return 0;
 }
 
-/* An empty directory that is read-only for good: the same filesystem for all, which the step describes. */
+/* Returns an empty directory of a read-only filesystem, which all masked directories share. The step describes it. */
 static int empty_directory(struct stub *stub, const struct step *step) {
     if (stub->empty > 0)
         return clone_inside(stub, stub->empty, false);
@@ -60,7 +60,7 @@ static int empty_directory(struct stub *stub, const struct step *step) {
     return -1;
 }
 
-/* The host's: the null device in the container could be anything (CVE-2025-31133). */
+/* The host's null device: the one in the container could be anything (CVE-2025-31133). */
 static int null_device(struct stub *stub) {
     int tree = pyr_clone_tree(AT_FDCWD, "/dev/null", 0);
     if (tree >= 0)
@@ -73,7 +73,7 @@ static bool is_root(const struct stub *stub, const struct place *place) {
     return place->root && place->mount == stub->root_mount;
 }
 
-/* Where that failed: what a step had mounted at /proc or /sys can be gone, too. */
+/* Returns -1, with an own message if what a step had mounted at /proc or /sys is gone. */
 static int not_hidden(struct stub *stub, const struct step *step) {
     const char *rest;
     return errno == EINVAL && view_above(stub, stub_string(stub, step->path), &rest) ? refuse(stub, not_seen) : -1;
@@ -96,8 +96,8 @@ int do_mask(struct stub *stub, const struct step *step) {
     return update_views(stub, step, &place, cover);
 }
 
-/* A copy of the mount there, which alone becomes read-only with `attr_set`; with `rec_set` so does what is mounted
- * below. The root has its own attributes: what covers it would not be the root. */
+/* Covers the path with a copy of its mount. `attr_set` makes only this mount read-only, `rec_set` also the mounts
+ * below. If the path is the root, its own attributes are set: a mount over the root would not be the root. */
 int do_readonly(struct stub *stub, const struct step *step) {
     cleanup_close int fd = open_hidden(stub, step);
     if (fd < 0)
@@ -156,7 +156,7 @@ static int verify_readonly(struct stub *stub, const struct step *step) {
     return status.f_flags & MS_RDONLY ? 0 : verify_mask(stub, step); /* it may be masked, too */
 }
 
-/* What is mounted over the root is the root for exec, and for whoever leaves it by "..". */
+/* A mount over the root is the root for exec, and for a process that goes to "..". */
 static int verify_root(struct stub *stub, const struct step *step) {
     struct statx status;
     if (statx(AT_FDCWD, "/..", 0, STATX_MNT_ID, &status) < 0)
@@ -166,9 +166,9 @@ static int verify_root(struct stub *stub, const struct step *step) {
     return uncovered(stub, step, "the container sees another root: a hook has covered it");
 }
 
-/* Once the root is the container's, by the way that its processes go: each path to hide is looked up again, and must
- * lead to what hides it, in what a step has mounted at /proc or /sys. What a hook has mounted over any of it, or whoever
- * shares the root filesystem renamed, ends the creation. */
+/* After the change of the root, looks up each path to hide again, as a process of the container does. It must lead to
+ * what hides it, in what a step has mounted at /proc or /sys. Otherwise a hook has mounted over it, or a process that
+ * shares the root filesystem has renamed it, and create fails. */
 int do_verify(struct stub *stub, const struct step *step) {
     const struct view *seen = NULL;
     if (verify_root(stub, step) < 0)

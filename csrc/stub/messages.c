@@ -1,4 +1,5 @@
-/* What the first process, and the intermediate one before it, say to the host over their socket `sync`, and wait for. */
+/* Messages of the first process and the intermediate process to the host, over their socket `sync`, and the waits for
+ * its answers. */
 #include "messages.h"
 
 #include <sys/prctl.h>
@@ -28,7 +29,7 @@ _Noreturn void die(int sync, int index, const char *call, const char *text) {
     die_at(sync, MESSAGE_SPAWN, LIST_BUILD, index, call, text);
 }
 
-/* Waits for the next message and tells whether it is the word to go on. */
+/* Waits for the next message; tells whether it is MESSAGE_GO. */
 bool hears_go(int sync) {
     char word = 0;
     ssize_t size;
@@ -38,13 +39,13 @@ bool hears_go(int sync) {
     return size == 1 && word == MESSAGE_GO;
 }
 
-/* Waits for the host's word. Its end closed means that the host died: then nothing may be left of the container. */
+/* Waits for MESSAGE_GO. At the end of the connection the host has exited: then this process exits, too. */
 void await_host(int sync) {
     if (!hears_go(sync))
         _exit(1);
 }
 
-/* Runs the steps `from` to `to` of a list; ends with a report of the one that failed. */
+/* Runs the steps `from` to `to` of a list. If one fails, reports it and exits. */
 void run_steps(const struct spawn *spawn, struct stub *stub, enum list list, uint32_t from, uint32_t to) {
     const struct step *steps = list == LIST_BUILD ? spawn->build : list == LIST_ENTER ? spawn->enter : spawn->process;
     int done = pyr_run(stub, steps + from, to - from);
@@ -57,8 +58,8 @@ void set_dumpable(const struct spawn *spawn, unsigned long dumpable) {
         die(spawn->sync, -1, "prctl", "");
 }
 
-/* A limit of processes counts the intermediate one, too. Where it leaves no room for the one to come, the host takes this
- * one out of the container's groups, and puts the other one into them. */
+/* The intermediate process counts for a limit of processes. If the limit leaves no room for the next process, the host
+ * moves this one out of the container's groups and the next one into them. */
 void ask_for_room(int sync) {
     static const char crowded = MESSAGE_CROWDED;
     tell(sync, &crowded, sizeof crowded);

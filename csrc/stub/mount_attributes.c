@@ -4,12 +4,12 @@
 #include "stub.h"
 #include "syscalls.h"
 
-/* Attributes a mount had before they were changed by mount(2), which replaces all of them at once. */
+/* The attributes of a mount before a change by mount(2), which replaces all of them at once. */
 unsigned long flags_of(int mount) {
     struct statfs status;
     if (fstatfs(mount, &status) < 0)
         return 0;
-    /* The ST_* flags that statfs(2) reports have the values of the MS_* flags, save relatime. */
+    /* The ST_* flags of statfs(2) have the values of the MS_* flags, except relatime. */
     unsigned long flags = (unsigned long)status.f_flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME);
     if (status.f_flags & 0x1000)
         flags |= MS_RELATIME;
@@ -58,7 +58,8 @@ static int set_attributes_by_mount(struct stub *stub, int mounted, uint64_t set,
     return 0;
 }
 
-/* What a bind mount has of its source although its options, which name others, do not: docs/mounts.md says why it goes. */
+/* Returns the attributes that a bind mount inherits from its source and that its options do not name. They are cleared:
+ * docs/mounts.md says why. */
 static uint64_t not_named(const struct step *step) {
     uint64_t all = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
     return step->flags & STEP_NAMED_ONLY ? all & ~(step->attr_set | step->attr_clr | step->rec_set | step->rec_clr) : 0;

@@ -1,8 +1,8 @@
 /* Where mounts may be made, and what is at /proc and /sys of the container.
  *
- * A destination is text, and the root filesystem can make it lead anywhere: with a link /way -> /, /way/proc is /proc.
- * So what is asked here is asked of the descriptor that the destination led to: which mount it lies in, by mount ID,
- * and whether it is that mount's root. docs/mounts.md has the table of what is allowed, and why.
+ * A destination is text, and links of the root filesystem can make it lead anywhere: with a link /way -> /, /way/proc
+ * is /proc. So the checks use the descriptor to which the destination led: the mount that contains it, by mount ID, and
+ * whether it is the root of that mount. docs/mounts.md has the table of what is allowed, and why.
  */
 #include <linux/magic.h>
 #include <sys/vfs.h>
@@ -15,7 +15,7 @@ static const char *const view_paths[VIEWS] = {[PROC] = "/proc", [SYS] = "/sys"};
 
 enum { PROC_ROOT_INODE = 1 }; /* of every procfs: PROC_ROOT_INO of linux/proc_ns.h */
 
-/* What LXCFS and CRIU serve in place of the kernel. pyruntime/spec/rules/mounts.py has the same list. */
+/* Files that LXCFS and CRIU provide instead of the kernel. pyruntime/spec/rules/mounts.py has the same list. */
 static const char *const served[] = {
     "cpuinfo", "diskstats", "loadavg",  "meminfo", "slabinfo", "stat",
     "swaps",   "uptime",    "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
@@ -47,7 +47,7 @@ static bool is_path_of_view(const struct stub *stub, const struct step *step, in
     return strcmp(stub_string(stub, step->path), view_paths[index]) == 0;
 }
 
-/* By inode: the descriptor keeps it, so it has no other number meanwhile. */
+/* By inode: while the descriptor is open, no other file gets this number. */
 static bool is_served(const struct stub *stub, int destination) {
     struct stat status, other;
     if (fstat(destination, &status) < 0)
@@ -59,14 +59,14 @@ static bool is_served(const struct stub *stub, int destination) {
     return false;
 }
 
-/* For what the kernel would do: "check" is no system call, so the words are the whole error. */
+/* Refuses what the kernel would do. "check" is no system call, so the error is these words alone. */
 int refuse(struct stub *stub, const char *words) {
     snprintf(stub->text, sizeof stub->text, "%s", words);
     errno = EPERM;
     return failed(stub, "check");
 }
 
-/* Looks at the descriptor that a destination led to, and refuses what may not be mounted on. */
+/* Fills `place` from the descriptor of a destination; fails if nothing may be mounted there. */
 int check_destination(struct stub *stub, const struct step *step, int destination, struct place *place) {
     if (look_at(stub, destination, place) < 0)
         return -1;
@@ -88,15 +88,15 @@ int check_destination(struct stub *stub, const struct step *step, int destinatio
     return 0;
 }
 
-/* The kernel's own filesystems, and all that is mounted at /proc and /sys, stand where they are expected: a link in
- * their place could lead elsewhere by the time that paths below it are masked (CVE-2019-19921, CVE-2023-27561). */
+/* The kernel's own filesystems, and all that is mounted at /proc and /sys, must be at the path that the step names: a
+ * link could lead elsewhere when paths below it are masked (CVE-2019-19921, CVE-2023-27561). */
 static bool follows(const struct stub *stub, const struct step *step) {
     const char *fstype = stub_string(stub, step->fstype);
     return !(step->flags & STEP_NOFOLLOW) && strcmp(fstype, "proc") != 0 && strcmp(fstype, "sysfs") != 0 &&
            !is_path_of_view(stub, step, PROC) && !is_path_of_view(stub, step, SYS);
 }
 
-/* A descriptor of the step's destination, made if missing, once it is sure that something may be mounted there. */
+/* Returns a descriptor of the step's destination, made if missing, after the check that a mount is allowed there. */
 int destination_of(struct stub *stub, const struct step *step, enum want want, struct place *place) {
     int destination = resolve_or_make(stub, stub_string(stub, step->path), want, follows(stub, step), &place->made);
     if (destination < 0)
@@ -107,8 +107,8 @@ int destination_of(struct stub *stub, const struct step *step, enum want want, s
     return -1;
 }
 
-/* Programs take /proc for the kernel's word, so only a procfs is bound there, and all of it: in a part of one, what the
- * paths to mask and to protect name would be elsewhere. */
+/* Programs rely on /proc, so only a complete procfs may be bound there. In a part of a procfs, the paths to mask and to
+ * protect would be elsewhere. */
 int check_source(struct stub *stub, const struct step *step, int tree, const struct stat *status) {
     if (!is_path_of_view(stub, step, PROC))
         return 0;
@@ -120,8 +120,8 @@ int check_source(struct stub *stub, const struct step *step, int tree, const str
     return refuse(stub, "its source is not the root of a procfs");
 }
 
-/* Notes what is at /proc and /sys now that `mount` is attached at `place`: the step names them, or it has covered what
- * was there, by whatever name. */
+/* Records what is at /proc and /sys after `mount` was attached at `place`: either the step names these paths, or the
+ * mount covers what was there. */
 int update_views(struct stub *stub, const struct step *step, const struct place *place, int mount) {
     for (int i = 0; i < VIEWS; i++) {
         struct view *view = &stub->views[i];
@@ -139,7 +139,7 @@ int update_views(struct stub *stub, const struct step *step, const struct place 
     return 0;
 }
 
-/* The view that `path` lies in, and what is left of the path below it; NULL if there is none. */
+/* Returns the view that contains `path`, and the rest of the path below it; NULL if there is none. */
 const struct view *view_above(const struct stub *stub, const char *path, const char **rest) {
     for (int i = 0; i < VIEWS; i++) {
         size_t length = strlen(view_paths[i]);

@@ -1,9 +1,9 @@
-/* --no-pivot: the mounts of the root that is left, taken away before the container begins.
+/* --no-pivot: unmounts what is below the old root, before the container begins.
  *
- * pivot_root(2) and umount2(2) leave nothing of the host in the mount namespace. Where the root cannot be pivoted, the
- * container's is moved over it, and the host's mounts stay below: out of reach for paths, but not for the kernel, which
- * looks through the whole mount namespace for a procfs (or sysfs) without masks before it lets a user namespace mount
- * one (mount_too_revealing in fs/namespace.c).
+ * After pivot_root(2) and umount2(2), nothing of the host is left in the mount namespace. If the root cannot be
+ * pivoted, the container's root is moved over it, and the host's mounts stay below. Paths do not reach them, but the
+ * kernel does: before it lets a user namespace mount a procfs (or sysfs), it looks for one without masks in the whole
+ * mount namespace (mount_too_revealing in fs/namespace.c).
  */
 #include <stdlib.h>
 
@@ -61,7 +61,7 @@ static char *read_all(struct stub *stub) {
     return NULL;
 }
 
-/* "\040" and the like, which stand for spaces, tabs, newlines and backslashes in a path. */
+/* Decodes "\040" and so on, which stand for spaces, tabs, newlines and backslashes in a path. */
 static void unescape(char *text) {
     char *to = text;
     for (const char *from = text; *from; to++) {
@@ -112,7 +112,7 @@ static int read_table(struct stub *stub, struct table *table) {
     return 0;
 }
 
-/* Whether `mount` belongs to the container: it is the new root, or below it. */
+/* Tells whether `mount` belongs to the container: it is the new root, or below it. */
 static bool is_the_containers(const struct stub *stub, const struct table *table, const struct mounted *mount) {
     for (size_t depth = 0; depth <= table->count; depth++) {
         if (mount->id == stub->root_mount)
@@ -128,7 +128,7 @@ static bool is_the_containers(const struct stub *stub, const struct table *table
     return false;
 }
 
-/* Opens the place of a mount below `top`, the root that is left; `id` is that of the mount that hides it, if one does. */
+/* Opens the place of a mount below the old root `top`. `id` becomes the ID of the mount that hides it, if one does. */
 static int open_mount(struct stub *stub, int top, const struct mounted *one, uint64_t *id) {
     const char *path = one->path + strspn(one->path, "/");
     int fd = sys_openat2(top, *path ? path : ".", O_PATH | O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
@@ -138,14 +138,14 @@ static int open_mount(struct stub *stub, int top, const struct mounted *one, uin
     return -1;
 }
 
-/* Paths that name a descriptor go through the host's procfs, the working directory meanwhile: / has lost its own. */
+/* Paths that name a descriptor use the host's procfs as working directory, because / has lost its own. */
 static struct fd_path below_proc(int fd) {
     struct fd_path path;
     snprintf(path.text, sizeof path.text, "self/fd/%d", fd);
     return path;
 }
 
-/* Detaches what is mounted on the root that is left, each with all that is below; returns how many, or -1. */
+/* Detaches the mounts on the old root, each with all mounts below; returns how many, or -1. */
 static int detach(struct stub *stub, int top, uint64_t left, const struct table *table) {
     int detached = 0;
     for (size_t i = 0; i < table->count; i++) {
@@ -171,8 +171,8 @@ static bool is_covered(const struct table *table, const struct mounted *one) {
     return false;
 }
 
-/* Covers each procfs and sysfs that could not be detached; a part of one lets nobody mount. Returns 0, -1, or 1 where
- * one is out of reach. */
+/* Covers each procfs and sysfs that could not be detached; a part of one does not allow a new mount. Returns 0, -1, or
+ * 1 if one cannot be reached. */
 static int cover(struct stub *stub, int top, const struct table *table) {
     for (size_t i = 0; i < table->count; i++) {
         const struct mounted *one = &table->mounts[i];
@@ -194,9 +194,9 @@ static int cover(struct stub *stub, int top, const struct table *table) {
     return 0;
 }
 
-/* Takes away what is mounted on the root `top`, but for the container's own. Again and again, because what hides another
- * mount goes first. Returns 1, with words in stub->text, where a procfs or sysfs stays that no path leads to: a mount that
- * is locked, too, hides it. */
+/* Unmounts what is on the old root `top`, except the container's own mounts. It repeats this, because a mount that
+ * hides another one must go first. Returns 1, with a message in stub->text, if a procfs or sysfs stays that no path
+ * reaches because a locked mount hides it. */
 int leave_root(struct stub *stub, int top) {
     uint64_t left;
     if (mount_id(stub, top, &left) < 0)
@@ -209,7 +209,7 @@ int leave_root(struct stub *stub, int top) {
         if (done == 0)
             done = detach(stub, top, left, &table);
         bool last = done == 0;
-        /* Only then: what covers could be detached again. Each is at another place, so once is enough. */
+        /* Only now: these covers could be detached again. Each is at another place, so one pass is enough. */
         if (last)
             done = cover(stub, top, &table);
         free_table(&table);

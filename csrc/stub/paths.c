@@ -1,8 +1,8 @@
 /* Paths of the container, resolved by descriptor and confined to its root: nothing in the root filesystem is trusted.
  *
- * The kernel does the confining: openat2(RESOLVE_IN_ROOT) resolves symlinks and ".." as chroot(2) would, and a
- * concurrent rename cannot make it leave. What does not exist yet is made one component at a time, each time below a
- * descriptor, never through a string that was checked before.
+ * The kernel confines them: openat2(RESOLVE_IN_ROOT) resolves symlinks and ".." as chroot(2) would, and a concurrent
+ * rename cannot lead outside. A path that does not exist yet is made one component at a time, each below a descriptor,
+ * never through a string that was checked before.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ static int open_below(struct stub *stub, const char *path, uint64_t flags) {
     return sys_openat2(stub->root, path, flags | O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
-/* The way so far, as names without links, so that ".." is a step back in this list and never a question to the kernel. */
+/* The path so far, as names without links. So ".." is a step back in this list, and the kernel is not asked. */
 struct walk {
     int fd;                /* where the way has led */
     char done[PATH_MAX];   /* its names, each with a leading slash */
@@ -34,7 +34,7 @@ static int back_to(struct stub *stub, struct walk *walk) {
     return 0;
 }
 
-/* Takes the next name off `todo`; false when nothing is left. */
+/* Takes the next name from `todo`; returns false if nothing is left. */
 static bool next_name(struct walk *walk, char name[NAME_MAX + 1], bool *too_long) {
     char *start = walk->todo;
     while (*start == '/')
@@ -87,7 +87,8 @@ static int make(struct stub *stub, int parent, const char *name, enum want want,
     return 0;
 }
 
-/* Goes one name further, making it where it is not there; a link is queued instead of followed by the kernel. */
+/* Goes one name further, and makes it if it is missing. The kernel does not follow a link: its target is added to the
+ * list. */
 static int advance(struct stub *stub, struct walk *walk, const char *name, enum want want) {
     bool last = nothing_left(walk);
     int fd = openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -187,8 +188,8 @@ static bool split(const char *path, char parent[PATH_MAX], char name[NAME_MAX + 
     return true;
 }
 
-/* What almost always is missing is the last name alone. -1 where more is, or where that name is a link: then the way is
- * gone name by name, and that says what is wrong, too. */
+/* Usually only the last name is missing. Returns -1 if more is, or if that name is a link: then the path is walked name
+ * by name, which also finds the reason of an error. */
 static int make_last(struct stub *stub, const char *path, enum want want) {
     char parent_path[PATH_MAX], name[NAME_MAX + 1];
     if (!split(path, parent_path, name))
@@ -205,8 +206,8 @@ static int make_last(struct stub *stub, const char *path, enum want want) {
     return fd;
 }
 
-/* A descriptor (O_PATH) of `path`; with WANT_DIRECTORY and WANT_FILE it and what leads to it are made if missing.
- * `made` says whether that was so. */
+/* Returns a descriptor (O_PATH) of `path`. With WANT_DIRECTORY and WANT_FILE, it and the directories above are made if
+ * missing; `made` says whether they were. */
 int resolve_or_make(struct stub *stub, const char *path, enum want want, bool follow, bool *made) {
     int fd = open_below(stub, path, follow ? 0 : O_NOFOLLOW);
     *made = fd < 0 && errno == ENOENT && want != WANT_EXISTING;
@@ -224,7 +225,7 @@ int resolve(struct stub *stub, const char *path, enum want want, bool follow) {
     return resolve_or_make(stub, path, want, follow, &made);
 }
 
-/* A descriptor of the directory that holds `path` (made if missing), and the last name of `path`. */
+/* Returns a descriptor of the directory of `path` (made if missing), and the last name of `path`. */
 int resolve_parent(struct stub *stub, const char *path, char name[256]) {
     char parent[PATH_MAX];
     if (!split(path, parent, name))

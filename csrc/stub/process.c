@@ -1,6 +1,7 @@
-/* What the container's process does to itself, one function a step of plan/process.py (config.md#process, #user).
+/* What the container's process sets for itself: one function for each step of plan/process.py (config.md#process,
+ * #user).
  *
- * Nothing here allocates memory: the process may be a copy of the host's that lacks the allocator's pages.
+ * Nothing here allocates memory: the process may be a copy of the host process without the allocator's pages.
  */
 #include <grp.h>
 #include <limits.h>
@@ -16,7 +17,7 @@
 #include "stub.h"
 #include "syscalls.h"
 
-/* What is written has no effect before execve, and is inherited by a child. */
+/* The label has no effect before execve. A child inherits it. */
 int do_label(struct stub *stub, const struct step *step) {
     int answer = -ENOENT;
     for (const char *name = stub_string(stub, step->data); *name; name += strlen(name) + 1) {
@@ -29,8 +30,8 @@ int do_label(struct stub *stub, const struct step *step) {
     return result_of(stub, "write", answer);
 }
 
-/* Where the kernel has no keyrings the container cannot use any. Any other failure would leave the caller's keys to it:
- * what forbids it to the runtime need not forbid it to the container. */
+/* If the kernel has no keyrings, the container cannot use any. Any other failure is an error, because the container
+ * would keep the caller's keyring: a policy that forbids the runtime this call need not forbid it to the container. */
 int do_keyring(struct stub *stub, const struct step *step) {
     enum { POSSESSOR_ALL = 0x3f000000, OWNER_SEARCH = 0x00080000 };
     long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, stub_string(stub, step->data));
@@ -66,8 +67,8 @@ static bool is_null(const struct stat *status) {
     return S_ISCHR(status->st_mode) && status->st_rdev == makedev(1, 3); /* mem(4) */
 }
 
-/* Puts the container's null device in the place of `stream`, if it has one: the host's leads to a mount that is not the
- * container's, and CRIU could not make it again. */
+/* Replaces `stream` by the container's null device, if it has one. The host's device leads to a mount outside of the
+ * container, and CRIU could not restore it. */
 static void use_own_null(int stream) {
     struct stat status;
     if (lstat("/dev/null", &status) < 0 || !is_null(&status))
@@ -77,8 +78,9 @@ static void use_own_null(int stream) {
         dup2(null, stream);
 }
 
-/* So that the user can open them again through /proc/self/fd. Only pipes and sockets, and the terminal that was made for
- * the container: the caller's own terminal, a file or device of the host keep their owner whoever uses them here. */
+/* Makes the user the owner of the streams, so that it can open them again through /proc/self/fd. Only of pipes, sockets
+ * and the terminal made for the container: the caller's own terminal, and files and devices of the host, keep their
+ * owner, because others use them too. */
 int do_stdio(struct stub *stub, const struct step *step) {
     for (int stream = 0; stream < 3; stream++) {
         struct stat status;
@@ -88,25 +90,27 @@ int do_stdio(struct stub *stub, const struct step *step) {
         else if (result == 0 && status.st_uid != step->uid &&
                  (step->value[VALUE_MADE] || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)))
             result = fchown(stream, step->uid, (gid_t)-1);
-        /* Closed, on a read-only filesystem, or owned by someone whom the user namespace does not have: left as it is. */
+        /* The stream is closed, on a read-only filesystem, or has an owner that the user namespace does not map: it
+         * stays as it is. */
         if (result < 0 && errno != EBADF && errno != EINVAL && errno != EPERM && errno != EROFS)
             return failed(stub, "fchown");
     }
     return 0;
 }
 
-/* Whether the working directory is below the root: getcwd(2) knows no path for any other. */
+/* Tells whether the working directory is below the root: getcwd(2) has no path for any other. */
 static bool is_inside(void) {
     char path[PATH_MAX];
     return syscall(SYS_getcwd, path, sizeof path) > 0 && path[0] == '/';
 }
 
-/* Twice: the user may enter directories that root could not (on NFS, or in a user namespace), and the other way round.
- * Of failures only the second counts, which is after the process has its place in the container's /proc, too. */
+/* Called twice: the user may enter directories that root cannot enter (on NFS, or in a user namespace), and the
+ * reverse. Only a failure of the second call is an error. That call also comes after the process has its entry in the
+ * container's /proc. */
 int do_chdir(struct stub *stub, const struct step *step) {
     bool tolerant = step->value[VALUE_TOLERANT];
     if (chdir(stub_string(stub, step->path)) < 0) {
-        /* Entered before, as root; the user may stay there even if it could not have come by itself. */
+        /* Root has entered it before. The user may stay there even if it could not enter by itself. */
         if (tolerant || (errno == EACCES && stub->entered == step->path))
             return 0;
         return failed(stub, "chdir");
@@ -125,11 +129,11 @@ int do_umask(struct stub *stub, const struct step *step) {
     return 0;
 }
 
-enum { UNMAPPED = 65534 }; /* how a group that the user namespace does not map is seen (user_namespaces(7)) */
+enum { UNMAPPED = 65534 }; /* the number of a group that the user namespace does not map (user_namespaces(7)) */
 
-/* Whether the process has no other group than the wanted ones, which are no more than `gid`, and those that its user
- * namespace does not map. Where that denies setgroups(2), as every one of a user without privilege does that maps one id,
- * nothing can take these away. */
+/* Tells whether the process has no groups but the wanted ones, which are at most `gid`, and groups that its user
+ * namespace does not map. If the namespace denies setgroups(2), as that of a user without privileges that maps one id,
+ * nothing can remove these. */
 static bool has_no_more(const struct stub *stub, const struct step *step) {
     for (uint32_t i = 0; i < step->list_size; i++) {
         uint32_t group;
@@ -146,7 +150,7 @@ static bool has_no_more(const struct stub *stub, const struct step *step) {
 }
 
 static int set_groups(struct stub *stub, const struct step *step) {
-    /* By system call: the C library would do it in every thread, and looks for them first. */
+    /* By system call: the C library's function would call it in every thread, and search for threads first. */
     if (syscall(SYS_setgroups, (size_t)step->list_size, stub_string(stub, step->list)) == 0)
         return 0;
     int error = errno;
@@ -202,7 +206,7 @@ int do_ioprio_set(struct stub *stub, const struct step *step) {
     return syscall(SYS_ioprio_set, WHO_PROCESS, 0, (int)priority) < 0 ? failed(stub, "ioprio_set") : 0;
 }
 
-/* The kernel reads one bit less than it is told (set_mempolicy(2)). */
+/* The kernel reads one bit less than the number that it gets (set_mempolicy(2)). */
 int do_set_mempolicy(struct stub *stub, const struct step *step) {
     unsigned long bits = step->list_size ? step->list_size * 64UL + 1 : 0;
     const unsigned long *nodes = (const unsigned long *)(const void *)stub_string(stub, step->list);

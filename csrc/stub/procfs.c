@@ -1,10 +1,11 @@
-/* A procfs of a pid namespace that its mounter is not in, for a container that joins another one's.
+/* A procfs of a pid namespace that its mounter is not in, for a container that joins the one of another.
  *
- * As long as a process holds anything of the host's, nobody in that namespace may see it: with CAP_SYS_PTRACE the
- * processes there could reach the host through it. But before Linux 6.17, which takes the namespace as an option, a
- * procfs shows the pid namespace of the process that opened its filesystem context, and opening one takes
- * CAP_SYS_ADMIN. So a process goes there of which nobody gets anything: its root is an empty filesystem, with no other
- * in its mount namespace, it has one socket, and a filter lets it do nothing but open contexts of procfs and send them.
+ * While a process has resources of the host, no process in that namespace may see it: with CAP_SYS_PTRACE it could
+ * reach the host. From Linux 6.17 on the pid namespace is an option of the mount. Before, a procfs shows the pid
+ * namespace of the process that opened its filesystem context, and opening one needs CAP_SYS_ADMIN. So a helper process
+ * joins the namespace, and nothing of the host can be reached through it: its root is an empty filesystem, the only one
+ * in its mount namespace, it has one socket, and a seccomp filter allows it only to open contexts of procfs and to send
+ * them.
  */
 #include <linux/audit.h>
 #include <linux/capability.h>
@@ -32,8 +33,8 @@ enum { NATIVE = AUDIT_ARCH_AARCH64 };
 
 /* ---- The process that goes there ---- */
 
-/* "proc" where nobody can change it, not even through /proc/PID/mem: a shared mapping of a sealed file that was opened
- * for reading only. */
+/* Returns the string "proc" at an address where no process can change it, not even through /proc/PID/mem: a shared
+ * mapping of a sealed file that was opened read-only. */
 static const char *sealed_name(void) {
     static const char text[] = "proc";
     cleanup_close int file = memfd_create("procfs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -59,11 +60,11 @@ static int go_nowhere(void) {
         return -1;
     struct stub nowhere = {.root = empty, .marks = -1};
     static const struct step step = {0};
-    /* Where the root cannot be pivoted, it is left for whoever may enter mount namespaces. */
+    /* If the root cannot be pivoted, it stays for processes that may enter mount namespaces. */
     return do_pivot_root(&nowhere, &step) < 0 && do_chroot(&nowhere, &step) < 0 ? -1 : 0;
 }
 
-/* fsopen(2) of what stands at `name` alone. The processors that this runs on are little-endian. */
+/* Allows only fsopen(2) of the string at `name`, and sending. The supported processors are little-endian. */
 static int allow_contexts_only(const char *name) {
     const uint64_t address = (uint64_t)(uintptr_t)name;
     const uint32_t low = (uint32_t)address, high = (uint32_t)(address >> 32);
@@ -87,7 +88,7 @@ static int allow_contexts_only(const char *name) {
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
-/* Goes into the namespace `pid_namespace`, and sends `count` contexts over `sock`. Ends with an errno. */
+/* Joins the namespace `pid_namespace` and sends `count` contexts over `sock`. Exits with an errno. */
 static _Noreturn void send_contexts(int sock, int pid_namespace, uint32_t count) {
     enum { SOCKET, NAMESPACE, FIRST_FREE };
     const uint64_t capabilities = UINT64_C(1) << CAP_SYS_ADMIN;
@@ -124,7 +125,7 @@ static _Noreturn void send_contexts(int sock, int pid_namespace, uint32_t count)
     _exit(0);
 }
 
-/* Waits for both, and returns 0 or -errno: their exit status. */
+/* Waits for both processes, and returns 0 or -errno, from their exit status. */
 static int await_senders(void) {
     int worst = 0, status;
     for (;;) {
@@ -144,7 +145,7 @@ static bool is_procfs(const struct stub *stub, const struct step *step) {
     return step->op == OP_MOUNT && strcmp(stub_string(stub, step->fstype), "proc") == 0;
 }
 
-/* A context by the option of Linux 6.17, or -1: EINVAL from a kernel that does not know it. */
+/* Returns a context by the option of Linux 6.17, or -1: EINVAL if the kernel does not have it. */
 static int context_of(int pid_namespace) {
     cleanup_close int context = sys_fsopen("proc");
     if (context < 0 || syscall(SYS_fsconfig, context, SET_FD, "pidns", NULL, pid_namespace) < 0)
@@ -165,8 +166,8 @@ static int receive_contexts(struct stub *stub, int sock, struct step *steps, uin
     return 0;
 }
 
-/* Gives each of the steps that mounts a procfs a filesystem context of `pid_namespace`, in its `fd`. Not for a process
- * that has children. */
+/* Sets the `fd` of each step that mounts a procfs to a filesystem context of `pid_namespace`. To be called only in a
+ * process without children. */
 int open_procfs(struct stub *stub, struct step *steps, uint32_t count, int pid_namespace) {
     uint32_t wanted = 0;
     for (uint32_t i = 0; i < count; i++)

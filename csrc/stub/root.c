@@ -8,8 +8,8 @@ int do_propagation(struct stub *stub, const struct step *step) {
     return 0;
 }
 
-/* With both arguments ".", the old root ends up mounted over the new one and no directory of the container is needed
- * to hold it (pivot_root(2)). */
+/* With "." as both arguments, the old root is mounted over the new one, and no directory is needed for it
+ * (pivot_root(2)). */
 int do_pivot_root(struct stub *stub, const struct step *step) {
     (void)step;
     cleanup_close int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -21,7 +21,7 @@ int do_pivot_root(struct stub *stub, const struct step *step) {
         return failed(stub, "pivot_root");
     if (fchdir(old) < 0)
         return failed(stub, "fchdir");
-    /* Unmounting must not reach the host through a shared mount. */
+    /* The unmount must not propagate to the host through a shared mount. */
     if (mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0)
         return failed(stub, "mount(propagation)");
     if (umount2(".", MNT_DETACH) < 0)
@@ -42,9 +42,9 @@ int do_chroot(struct stub *stub, const struct step *step) {
     return 0;
 }
 
-/* Over / it is the root for whoever enters this mount namespace, too. What was there before lies below it, and every
- * other mount of it is taken away: a procfs that is mounted somewhere in the namespace without masks would let any user
- * namespace in the container mount another such. */
+/* The new root is moved over /, so it is also the root for processes that enter this mount namespace. The old root is
+ * below it. All other mounts on the old root are unmounted: a procfs without masks anywhere in the namespace would
+ * allow any user namespace in the container to mount a procfs. */
 int do_move_root(struct stub *stub, const struct step *step) {
     cleanup_close int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (top < 0)
@@ -55,7 +55,7 @@ int do_move_root(struct stub *stub, const struct step *step) {
     int left = leave_root(stub, top);
     if (left < 0)
         return -1;
-    /* What --no-pivot is for, a root that cannot be pivoted, is seldom where mounts hide mounts. */
+    /* If a hidden mount stays, pivot_root(2) is tried: a root that cannot be pivoted seldom hides mounts. */
     return left ? do_pivot_root(stub, step) : do_chroot(stub, step);
 }
 

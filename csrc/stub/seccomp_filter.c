@@ -1,4 +1,4 @@
-/* The seccomp filter, and Landlock before it: the last things before the program (config-linux.md#seccomp). */
+/* Loads the seccomp filter, and Landlock's ruleset before it, right before execve (config-linux.md#seccomp). */
 #include "seccomp_filter.h"
 
 #include <linux/filter.h>
@@ -27,8 +27,8 @@ static int refused(struct filter *filter, const char *call) {
     return -errno;
 }
 
-/* Sends `fd` with the message. Only sendmsg(2), and one of it where the socket takes all at once: each call made here is
- * one that the filter must let through. */
+/* Sends `fd` with the message, by one sendmsg(2) if the socket takes it at once: the filter must allow each call made
+ * here. */
 /* Upholds config-linux.md#seccomp/listener-one-state, config-linux.md#seccomp/listener-closed,
    config-linux.md#seccomp/listener-fails, config-linux.md#the-container-process-state/json-and-rights,
    config-linux.md#the-container-process-state/rights-first. */
@@ -52,7 +52,8 @@ static int hand_over(struct filter *filter, int fd) {
     return 0;
 }
 
-/* With both, the kernel wants to be told that a thread that cannot be synchronised is an error and not an id. */
+/* With both flags, the kernel requires this one: a thread that cannot be synchronised is an error then, and not an
+ * id. */
 static unsigned long complete(uint32_t flags) {
     bool both = flags & SECCOMP_FILTER_FLAG_TSYNC && flags & SECCOMP_FILTER_FLAG_NEW_LISTENER;
     return flags | (both ? SECCOMP_FILTER_FLAG_TSYNC_ESRCH : 0);
@@ -85,14 +86,14 @@ int pyr_filter(struct filter *filter) {
         return 0;
     if (hand_over(filter, (int)listener) < 0)
         return refused(filter, "sendmsg");
-    /* The agent may wait for the end of the connection before it serves, so this cannot be left to execve. Whether the
-     * filter allows close does not matter otherwise: both close on exec. */
+    /* The agent may wait for the end of the connection, so the socket is closed now and not by execve. If the filter
+     * forbids close, that does no harm: both close on exec. */
     if (!filter->relayed)
         close(filter->agent);
     return 0;
 }
 
-/* A filter at no address is refused with EFAULT, but only after the flags were understood. */
+/* The kernel checks the flags first: only with known flags a filter at address NULL is refused with EFAULT. */
 int pyr_filter_flags_known(uint32_t flags) {
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, complete(flags), NULL) < 0 && errno == EFAULT;
 }

@@ -1,4 +1,4 @@
-/* The seccomp filter, and Landlock before it: the last things before the program (config-linux.md#seccomp). */
+/* Loads the seccomp filter, and Landlock's ruleset before it: seccomp_filter.c. */
 #ifndef PYRUNTIME_SECCOMP_FILTER_H
 #define PYRUNTIME_SECCOMP_FILTER_H
 

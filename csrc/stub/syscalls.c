@@ -8,8 +8,8 @@
 int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
     struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
     int fd;
-    /* The kernel asks for another try when a rename elsewhere may have fooled RESOLVE_IN_ROOT; a hostile process can
-     * rename without end, so the patience is bounded. */
+    /* The kernel returns EAGAIN if a rename elsewhere may have changed what RESOLVE_IN_ROOT saw. A hostile process can
+     * rename without end, so the number of attempts is limited. */
     for (int tries = 0; tries < 128; tries++) {
         fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
         if (fd >= 0 || (errno != EAGAIN && errno != EINTR))

@@ -8,7 +8,8 @@
 #include "stub.h"
 #include "syscalls.h"
 
-/* The host's procfs, opened before the namespaces were joined: /proc/sys shows those of the process that looks. */
+/* Through the host's procfs, opened before the namespaces were joined: /proc/sys shows the parameters of the process
+ * that reads it. */
 static int check_proc(struct stub *stub) {
     struct statfs filesystem;
     if (fstatfs(stub->proc, &filesystem) < 0)
@@ -33,8 +34,8 @@ int do_sysctl(struct stub *stub, const struct step *step) {
     return write(file, value, strlen(value)) < 0 ? failed(stub, "write") : 0;
 }
 
-/* Writes `text` to an attribute of the calling process in the procfs `proc` (proc_pid_attr(5)). 0, or -errno: -ENXIO
- * where this kernel has no such attribute, so that it differs from the -ENOENT of a label that does not exist. */
+/* Writes `text` to an attribute of the calling process in the procfs `proc` (proc_pid_attr(5)). Returns 0 or -errno:
+ * -ENXIO if this kernel has no such attribute, to tell it from the -ENOENT of a label that does not exist. */
 int pyr_write_attribute(int proc, const char *path, const char *text) {
     struct statfs filesystem;
     if (fstatfs(proc, &filesystem) < 0)

@@ -1,5 +1,5 @@
-/* When each step was done, for --debug and --trace: told to the host at once, over the socket that the process has to it
- * anyway, so that nothing else of the host's has to be open or mapped. Without a host that asks nothing is done here.
+/* Times of the steps, for --debug and --trace. Each is sent to the host at once, over the socket that the process has
+ * to it, so that no other resource of the host is open or mapped here. Without these options nothing is done.
  *
  * The clock is CLOCK_REALTIME, because a time namespace changes the others.
  */
@@ -8,7 +8,7 @@
 #include "sockets.h"
 #include "stub.h"
 
-/* The time in nanoseconds, 0 where nobody asks. */
+/* Returns the time in nanoseconds, 0 without these options. */
 uint64_t mark_begin(const struct stub *stub) {
     struct timespec now;
     if (stub->marks < 0 || clock_gettime(CLOCK_REALTIME, &now) < 0)
@@ -16,8 +16,8 @@ uint64_t mark_begin(const struct stub *stub) {
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
-/* Tells that `step` (its number, or an enum stage) was done, begun at `begin`; returns the time. Who cannot tell it goes
- * on: that the host is gone is found out where something is waited for. */
+/* Sends that `step` (its number, or an enum stage), begun at `begin`, is done; returns the time. An error is ignored:
+ * if the host has exited, the next wait for it finds that. */
 uint64_t mark(const struct stub *stub, uint32_t step, uint64_t begin) {
     if (stub->marks < 0)
         return 0;
