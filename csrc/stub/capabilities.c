@@ -49,7 +49,7 @@ static int drop_from_bounding(uint64_t keep) {
 
 /* Makes those of `wanted` effective that are permitted. */
 int raise_capabilities(uint64_t wanted) {
-    uint64_t effective, permitted, inheritable;
+    uint64_t effective = 0, permitted = 0, inheritable = 0;
     int error = pyr_capget(&effective, &permitted, &inheritable);
     return error < 0 ? error : set_capabilities(effective | (wanted & permitted), permitted, inheritable);
 }
