@@ -46,7 +46,7 @@ enum kind { SPAWN = 1, OPEN, KILL, WATCH };
 enum answer_kind { STARTED = 1, EXITED, OPENED };
 enum { LAST = 1, PARENTS = 2 }; /* flags: the container ends with this program; make missing parents */
 
-/* pyruntime/sandbox/agent.py packs and unpacks these. */
+/* pyruntime/sandbox/container.py packs and unpacks these. */
 struct request {
     uint32_t kind, flags;
     int32_t pid, number;     /* of KILL: the program, the signal; of OPEN: number is open(2)'s flags */

@@ -1,6 +1,7 @@
 """A program in a sandbox: its streams, its time, its end."""
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -134,7 +135,8 @@ class Process:
         answer = Answer(data)
         if answer.status:
             self._close()
-            raise OSError(answer.status, os.strerror(answer.status), self.args[0])
+            words = "the limit of processes is reached" if answer.status == errno.EAGAIN else os.strerror(answer.status)
+            raise OSError(answer.status, words, self.args[0])
         self.pid = answer.pid
         self._began = time.monotonic()
         return self

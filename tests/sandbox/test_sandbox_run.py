@@ -306,6 +306,15 @@ def test_the_exit_status_says_what_happened(pyruntime, words, status):
     assert program(pyruntime, *words).returncode == status
 
 
+def test_a_directory_is_not_passed_on_as_a_stream(pyruntime):
+    fd = os.open("/", os.O_RDONLY)
+    try:
+        done = program(pyruntime, "true", stdin=fd)
+    finally:
+        os.close(fd)
+    assert done.returncode == 125 and b"stdin: it is a directory" in done.stderr
+
+
 def test_the_result_as_json(pyruntime):
     done = program(pyruntime, "--json", "--env", "A=b", "sh", "-c", "echo $A; exit 4")
     result = json.loads(done.stdout)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from containers import until
 
-from pyruntime import SandboxError
+from pyruntime import Sandbox, SandboxError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -94,6 +94,15 @@ def test_lack_of_memory_is_told_of_each_program_that_ran_meanwhile_and_of_no_lat
         later = session.exec(["sh", "-c", "exit 3"])
         other.close_stdin()
         assert [result.oom_killed for result in (first, other.wait(), later)] == [True, True, False]
+
+
+def test_a_program_for_which_no_process_is_left_is_an_oserror_that_says_so(no_leaks):
+    with Sandbox(pids=1).open() as session:
+        sleeper = session.start(["sleep", "1000"])
+        with pytest.raises(BlockingIOError, match="the limit of processes is reached: 'true'"):
+            session.exec(["true"])
+        sleeper.kill()
+        assert sleeper.wait().returncode == -9 and session.exec(["true"]).ok
 
 
 def test_a_pool_runs_each_program_in_a_container_of_its_own(box):

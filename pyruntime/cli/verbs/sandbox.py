@@ -31,6 +31,7 @@ def main(line: "CommandLine") -> int:
             write(_as_json(result) + "\n")
             return 0
         program = Program.checked(line.arguments, None, None, cwd)
+        _check_streams()
         result = box._run(program, seconds("timeout", timeout), inherit=True)
     except ValueError as error:
         raise _error(str(error)) from None
@@ -43,6 +44,16 @@ def main(line: "CommandLine") -> int:
     if result.timed_out:
         return _TIMEOUT
     return result.returncode if result.returncode >= 0 else _SIGNAL - result.returncode
+
+
+def _check_streams() -> None:
+    """Raise ValueError if the program would get a directory of the host: from there it could open what lies below."""
+    import os
+    import stat
+
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise ValueError(f"{name}: it is a directory, and the program could open the files below it")
 
 
 def _error(text: str) -> Error:
