@@ -92,8 +92,8 @@ class Maker:
             return container
         assert refused is not None
         raise SandboxError(
-            f"the limits cannot be set: {refused}; "
-            'let systemd delegate cgroups to this user, leave the limits out, or say limits="best-effort"'
+            f"the limits cannot be set: {refused}; the command `pyruntime doctor` says how this user gets cgroups; "
+            'limits="best-effort" (--best-effort) sets what can be set'
         ) from refused
 
     def _start(

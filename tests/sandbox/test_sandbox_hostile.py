@@ -1,5 +1,6 @@
 """Programs that mean harm: each ends in bounded time with a result, and nothing of it is left."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -114,8 +115,13 @@ def test_it_ends_with_a_result_and_nothing_is_left(box, name):
 def test_in_a_session_it_ends_and_the_session_can_be_closed(box, name):
     args, ends = PROGRAMS[name]
     with box.open() as session:
+        session.write("small", b"before")
         result = session.exec(args, timeout=time_for(ends))
         assert result.end in ends, result
+        # What it has left may hold every process id that there is; nothing else of the session suffers.
+        with contextlib.suppress(BlockingIOError):
+            assert session.exec(["true"], timeout=PATIENCE).ok
+        assert session.read("small") == b"before"
 
 
 FORBIDDEN = {

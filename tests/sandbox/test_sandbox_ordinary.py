@@ -63,7 +63,8 @@ def user(tmp_path_factory):
 
 def test_what_cannot_be_limited_is_an_error_that_says_what_is_missing(user):
     (said,) = user()
-    assert "the limits cannot be set" in said and "cgroup" in said and "best-effort" in said
+    assert "the limits cannot be set" in said and "cgroup" in said
+    assert "pyruntime doctor" in said and 'limits="best-effort" (--best-effort)' in said
 
 
 def test_with_best_effort_the_result_says_what_is_not_limited(user):
