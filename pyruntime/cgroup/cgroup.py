@@ -382,7 +382,7 @@ def prepare(plan: "CgroupPlan") -> Cgroup:
     made: list[str] = []
     for mountpoint, path in dict.fromkeys(plan.groups.values()):
         # systemd makes and removes slices.
-        made += missing_directories(mountpoint, path) if plan.unit is None else [mountpoint + path]
+        made += missing_directories(mountpoint, path) if plan.unit is None else plan.unit.directories(mountpoint + path)
     return Cgroup(paths, list(dict.fromkeys(made)), plan)
 
 

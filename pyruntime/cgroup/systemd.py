@@ -6,7 +6,7 @@ keeper, a forked process that does nothing, keeps the scope until settle().
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.cgroup.files import CLAUSE, SIGKILL, UNIFIED, write_file
+from pyruntime.cgroup.files import CLAUSE, SIGKILL, UNIFIED, make_directory, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,10 +57,16 @@ def start(cgroup: "Groups") -> None:
             bus.start_scope(unit.name, properties)
             started = True
             path = bus.property(unit.name, "Scope", "ControlGroup")
-            cgroup.paths = {UNIFIED: mountpoint + path}
-            cgroup.made = [mountpoint + path]
+            cgroup.made = unit.directories(mountpoint + path + unit.subgroup)
+            cgroup.paths = {UNIFIED: cgroup.made[-1]}
             # systemd enables the controllers that it supports; hugetlb, rdma and misc are enabled here, as with runc.
             v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=False)
+            if unit.subgroup:
+                for directory in cgroup.made[1:]:
+                    make_directory(directory)
+                # A group with processes gives no controllers to those below it.
+                write_file(f"{cgroup.unified}/cgroup.procs", str(cgroup.keeper[0]))
+                v2.enable_controllers(mountpoint + path, unit.subgroup, plan.enable, plan.steps, everything=True)
         except BaseException:
             _dismiss(cgroup)
             if started:  # a unit that existed before must not be stopped
@@ -109,17 +115,19 @@ def settle(cgroup: "Groups") -> None:
 
 
 def _allow(cgroup: "Groups", more: int) -> None:
-    path = f"{cgroup.unified}/pids.max"
     assert cgroup.plan is not None
     limits = [step for step in cgroup.plan.steps if step.args.get("file") == "pids.max"]
     if limits and limits[-1].args["value"] != "max":
-        try:
-            write_file(path, str(int(limits[-1].args["value"]) + more))
-        except OSError as error:
-            step = limits[-1]
-            raise Error(
-                f"cannot write {path}", pointer=step.pointer, clause=step.clause, step=step, errno=error.errno or 0
-            ) from error
+        # The scope has the limit as well as the container's own group, where that is below it.
+        for directory in dict.fromkeys((cgroup.made[0], cgroup.unified)):
+            path = f"{directory}/pids.max"
+            try:
+                write_file(path, str(int(limits[-1].args["value"]) + more))
+            except OSError as error:
+                step = limits[-1]
+                raise Error(
+                    f"cannot write {path}", pointer=step.pointer, clause=step.clause, step=step, errno=error.errno or 0
+                ) from error
 
 
 def tell(cgroup: "Groups") -> None:
@@ -138,12 +146,32 @@ def tell(cgroup: "Groups") -> None:
         bus.close()
 
 
-def attach(cgroup: "Groups", pid: int) -> None:
-    """Let systemd move the process `pid`, of the caller's own user, into the unit. Raises Error."""
+def attach(cgroup: "Groups", pid: int, beside: int = 0) -> None:
+    """Let systemd move the process `pid`, of the caller's own user, into the container's group. Raises Error.
+
+    beside  a process of the container: where the container has enabled controllers for groups of its own, so that the
+            kernel lets no process into the group above them, `pid` goes to the one that has this process
+    """
     assert cgroup.unit is not None
-    bus = _Bus(cgroup.unit["user"], "")
+    unit, scope = cgroup.unit, cgroup.made[0]
+    bus = _Bus(unit["user"], "")
+
+    def move(directory: str) -> None:
+        bus.call("AttachProcessesToUnit", "ssau", (unit["name"], directory[len(scope) :], [pid]))
+
     try:
-        bus.call("AttachProcessesToUnit", "ssau", (cgroup.unit["name"], "", [pid]))
+        try:
+            move(cgroup.unified)
+        except Error:
+            from pyruntime.cgroup import walk
+
+            fd = walk.find(cgroup.unified, beside) if beside else -1
+            if fd < 0:
+                raise
+            try:
+                move(os.readlink(f"/proc/self/fd/{fd}"))
+            finally:
+                os.close(fd)
     finally:
         bus.close()
 

@@ -248,6 +248,11 @@ class Creation:
         cgroup.make()
         self.undo.push(cgroup.remove)
         cgroup.apply()
+        delegated = self.plan.cgroup.delegate
+        if delegated is not None:
+            from pyruntime.cgroup import delegate
+
+            delegate.make(cgroup, delegated)
         if log.events is not None:
             log.events.end()
         self.host_files.open_cgroups(self.plan, self.arrays, _facts(), made=bool(cgroup.paths))
@@ -280,6 +285,8 @@ class Creation:
             self._prepare_state()
         if self.late:
             cgroup.settle()
+        if delegated is not None:
+            delegate.enable(cgroup, delegated)
         self.container.put()
         if log.events is not None:
             log.events.done("state.json says created")

@@ -23,6 +23,8 @@ UNSAFE_ANNOTATIONS = (
     annotations.HOOKS_STDERR,
     annotations.PIDFD_RECEIVER,
     annotations.MOUNT_CONTEXT_TYPE,
+    annotations.SUBGROUP,
+    annotations.DELEGATE,
     "org.criu.config",
 )
 

@@ -7,11 +7,14 @@ supported annotation with a wrong value is an error of config.json (spec/rules/a
 from pyruntime.base.json_pointer import join
 from pyruntime.spec.rules.annotations import (
     CLAUSE,
+    DELEGATE,
+    HANDLER,
     HOOKS_STDERR,
     HOOKS_STDOUT,
     LANDLOCK,
     MOUNT_CONTEXT_TYPE,
     PIDFD_RECEIVER,
+    SUBGROUP,
 )
 
 TYPE_CHECKING = False
@@ -19,16 +22,25 @@ if TYPE_CHECKING:
     from pyruntime.plan.context import Context
     from pyruntime.spec.json_types import Config
 
-__all__ = ["CLAUSE", "HOOKS_STDERR", "HOOKS_STDOUT", "MOUNT_CONTEXT_TYPE", "PIDFD_RECEIVER", "pointer", "read", "value"]
+__all__ = [
+    "CLAUSE",
+    "DELEGATE",
+    "HOOKS_STDERR",
+    "HOOKS_STDOUT",
+    "MOUNT_CONTEXT_TYPE",
+    "PIDFD_RECEIVER",
+    "SUBGROUP",
+    "pointer",
+    "read",
+    "value",
+]
 
 KEEP_GROUPS = "run.oci.keep_original_groups"
-_SUBGROUP = "run.oci.systemd.subgroup"
 
 # Annotations that would make another container of this one: what is done instead of obeying.
 _WITHOUT_EFFECT = {
-    "run.oci.handler": "the container's process is its program: pyruntime has no other handler",
+    HANDLER: "the container's process is its program: pyruntime has no other handler",
     "run.oci.systemd.force_cgroup_v1": "the container sees the host's cgroup version",
-    "run.oci.delegate-cgroup": "the container's process is in the container's cgroup",
 }
 
 
@@ -48,11 +60,6 @@ def read(context: "Context") -> None:
     for name in annotations:
         if name in _WITHOUT_EFFECT:
             context.warnings.append(f"{name} has no effect: {_WITHOUT_EFFECT[name]} ({pointer(name)}, {CLAUSE})")
-    # crun's own driver of cgroupfs does not look at it either, and the empty value asks for what is done.
-    if annotations.get(_SUBGROUP) and context.systemd_cgroup:
-        context.warnings.append(
-            f"{_SUBGROUP} has no effect: the container is in the scope itself ({pointer(_SUBGROUP)}, {CLAUSE})"
-        )
     context.landlock = LANDLOCK in annotations
     context.keep_groups = (annotations.get(KEEP_GROUPS) or "0") != "0"
     if context.keep_groups and context.user.get("additionalGids"):

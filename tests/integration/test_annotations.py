@@ -93,6 +93,9 @@ def test_a_pidfd_goes_to_the_receiver_that_an_annotation_names(runtime, bundle, 
         ("run.oci.seccomp.receiver", "/run/agent"),
         ("run.oci.seccomp.plugins", "/usr/lib/plugin.so"),
         ("run.oci.seccomp_bpf_data", "AAAA"),
+        ("run.oci.handler", "krun"),
+        ("run.oci.systemd.subgroup", "../other"),
+        ("run.oci.delegate-cgroup", "a/./b"),
     ],
 )
 def test_a_known_annotation_that_makes_no_sense_is_refused(runtime, bundle, name, value):

@@ -178,3 +178,27 @@ def test_annotation_that_is_no_property_is_an_error_at_its_place(name, text):
 def test_explain_shows_the_unit():
     step = compiled("a.slice:b:c").explain()[0]
     assert (step.op, step.args["name"], step.pointer) == ("start_unit", "b-c.scope", "/linux/cgroupsPath")
+
+
+@pytest.mark.parametrize(
+    ("text", "below", "directories"),
+    [
+        ("container", "/container", ["", "/container"]),
+        ("/a//b/", "/a/b", ["", "/a", "/a/b"]),
+        ("", "", [""]),
+    ],
+)
+def test_a_subgroup_is_the_container_s_group(text, below, directories):
+    plan = compiled(annotations={"run.oci.systemd.subgroup": text}, pids={"limit": 5})
+    scope = "/sys/fs/cgroup/system.slice/pyruntime-c1.scope"
+    assert plan.groups == {"": ("/sys/fs/cgroup", f"/system.slice/pyruntime-c1.scope{below}")}
+    assert plan.unit.directories(scope + below) == [scope + one for one in directories]
+    made = [step for step in plan.explain() if step.op == "mkdir_cgroup"]
+    expected = [("/annotations/run.oci.systemd.subgroup", f"pyruntime-c1.scope{below}")] if below else []
+    assert [(step.pointer, step.args["path"]) for step in made] == expected
+
+
+def test_without_systemd_there_is_no_subgroup():
+    config = {"annotations": {"run.oci.systemd.subgroup": "container"}}
+    plan = compile_cgroup(config, HOST, "c1")
+    assert plan.groups == {"": ("/sys/fs/cgroup", "/user.slice/user-1000.slice/pyruntime-c1")}

@@ -90,10 +90,10 @@ def spawn(request: "Request", undo: "Undo") -> Child:
     if attach:
         from pyruntime.cgroup import systemd
 
-        systemd.attach(cgroup, pid)
+        systemd.attach(cgroup, pid, request.beside)
     _accompany(child, plan, spawn)
     if attach and child.pid != pid:
-        systemd.attach(cgroup, child.pid)
+        systemd.attach(cgroup, child.pid, request.beside)
     if plan.net_devices:
         from pyruntime.engine.network import devices as net_devices
 
@@ -135,6 +135,8 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
     but = None
     if plan.cgroup.tight is not None and cgroup.paths:
         but = _join_late(spawn, plan.cgroup.tight, host_files, cgroup, child, leave=bool(made & lib.CLONE_NEWCGROUP))
+    if plan.cgroup.delegate is not None:
+        child.late = f"{cgroup.unified}{plan.cgroup.delegate.args['path']}/cgroup.procs"
     tasks = [host_files.own(fd) for fd in cgroup.task_fds(but)]
     spawn.tasks = host_files.pin(ffi.new("int[]", tasks or [-1]))
     spawn.task_count = len(tasks)

@@ -1,6 +1,7 @@
 """The container's control groups: where they are and what is written into them (config-linux.md#control-groups)."""
 
 from pyruntime.base.errors import Error
+from pyruntime.base.json_pointer import join
 from pyruntime.plan.cgroup import device_rules
 from pyruntime.plan.step import Step
 from pyruntime.spec.rules.version import semver
@@ -40,11 +41,15 @@ class CgroupPlan:
     enable    controllers that the unified hierarchy must offer inside the group
     required  whether config.json asks for a path or a limit; without it an unprivileged caller may go without
     unit      the systemd unit that systemd makes the group for, or None: this runtime makes it
+    delegate  "delegate_cgroup": make a group below for the container's process, and give it to this user of the host;
+              None: the process is in the container's group itself
     tight     where the memory limit is_tight(), unless init copies a part of the image: (controller, file). Init joins
               the group of that controller only when it is ready, and leaves it until then by writing to that file
     """
 
-    __slots__ = ("clause", "enable", "groups", "mode", "path", "pointer", "required", "steps", "tight", "unit")
+    __slots__ = (
+        *("clause", "delegate", "enable", "groups", "mode", "path", "pointer", "required", "steps", "tight", "unit"),
+    )
 
     def __init__(
         self,
@@ -67,18 +72,20 @@ class CgroupPlan:
         self.required = required
         self.unit = unit
         self.tight: tuple[str, str] | None = None
+        self.delegate: Step | None = None
 
     def explain(self) -> list[Step]:
         """All steps as `pyruntime plan` prints them: the groups to make, then `steps`."""
+        last = [self.delegate] if self.delegate is not None else []
         if self.unit is not None:
-            return [self.unit.explain(self.pointer), *self.steps]
+            return [*self.unit.explain(self.pointer), *self.steps, *last]
         made: dict[str, list[str]] = {}
         for controller, (mountpoint, path) in self.groups.items():
             made.setdefault(mountpoint + path, []).append(controller or "unified")
         return [
             Step("mkdir_cgroup", self.pointer, self.clause, path=path, controllers=controllers)
             for path, controllers in made.items()
-        ] + self.steps
+        ] + [*self.steps, *last]
 
 
 def compile_cgroup(
@@ -134,9 +141,12 @@ def compile_cgroup(
         from pyruntime.plan.cgroup.systemd import compile_unit
 
         unit, path = compile_unit(config, host, container_id, limits, rootless)
-        groups, shown, required = {UNIFIED: (host.unified, path)}, configured or unit.name, True
+        groups, shown, required = {UNIFIED: (host.unified, path + unit.subgroup)}, configured or unit.name, True
     pointer = POINTER if configured else ""
     plan = CgroupPlan(host.mode, shown, groups, steps, enable, required, pointer, unit)
+    if config.get("annotations"):
+        plan.delegate = _delegate(config, host, steps)
+        plan.required = plan.required or plan.delegate is not None
     if is_tight(resources) and not _copies(config):
         controller, file = ("memory", "tasks") if "memory" in host.mounts else (UNIFIED, "cgroup.procs")
         own = host.own.get(controller, "/").rstrip("/")
@@ -250,6 +260,33 @@ def _ownership(config: "Config", linux: "Linux") -> list[Step]:
     if not uid:  # root owns it already, or the user is not mapped
         return []
     return [Step("chown_cgroup", writable[0], "config-linux.md#cgroup-ownership", uid=uid)]
+
+
+def _delegate(config: "Config", host: "CgroupHost", steps: list[Step]) -> Step | None:
+    """Return the step for crun's annotation `run.oci.delegate-cgroup`, None without it.
+
+    The limits are those of the container's own group, which is where a new cgroup namespace starts. The process begins
+    in the group below, so that it can give controllers to groups of its own. It goes to whom the container's own group
+    goes by `steps`, otherwise to the container's root.
+    Raises Error where the host has version 1: there a group cannot be given away safely.
+    """
+    from pyruntime.spec.rules import annotations
+
+    path = annotations.group(config, annotations.DELEGATE)
+    if not path:
+        return None
+    pointer = join("/annotations", annotations.DELEGATE)
+    if host.mode != "v2":
+        raise Error(
+            f"annotation {annotations.DELEGATE}",
+            f"it needs a host with cgroup v2 only; this one is {host.mode}",
+            pointer=pointer,
+            clause=annotations.CLAUSE,
+        )
+    owner = next((step.args["uid"] for step in steps if step.op == "chown_cgroup"), None)
+    if owner is None:
+        owner = _on_host(0, (config.get("linux") or {}).get("uidMappings") or ())
+    return Step("delegate_cgroup", pointer, annotations.CLAUSE, path=path, uid=owner)
 
 
 def _on_host(uid: int, mappings: "Sequence[IDMapping]") -> int:

@@ -32,20 +32,34 @@ class SystemdUnit:
     slice       "system.slice": its parent
     properties  what StartTransientUnit is called with, beside the processes; the limits are among them
     user        the user's own systemd manages it, not the system's
+    subgroup    "/container": the container's group, which is made below the scope's; "": it is the scope's itself
     """
 
-    __slots__ = ("name", "properties", "slice", "user")
+    __slots__ = ("name", "properties", "slice", "subgroup", "user")
 
-    def __init__(self, name: str, slice_: str, properties: "list[Property]", user: bool) -> None:
+    def __init__(self, name: str, slice_: str, properties: "list[Property]", *, user: bool, subgroup: str = "") -> None:
         self.name = name
         self.slice = slice_
         self.properties = properties
         self.user = user
+        self.subgroup = subgroup
 
-    def explain(self, pointer: str) -> Step:
-        """The unit as a step for `pyruntime plan`."""
+    def directories(self, group: str) -> list[str]:
+        """Return the scope's directory and those below it to `group`, the container's own; parents first."""
+        scope, parts = group.removesuffix(self.subgroup), self.subgroup.split("/")
+        return [scope + "/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+    def explain(self, pointer: str) -> list[Step]:
+        """The unit as steps for `pyruntime plan`."""
         properties = [[name, signature, value] for name, signature, value in self.properties]
-        return Step("start_unit", pointer, CLAUSE, name=self.name, slice=self.slice, properties=properties)
+        steps = [Step("start_unit", pointer, CLAUSE, name=self.name, slice=self.slice, properties=properties)]
+        if self.subgroup:
+            from pyruntime.spec.rules import annotations
+
+            path = self.name + self.subgroup
+            pointer = join("/annotations", annotations.SUBGROUP)
+            steps.append(Step("mkdir_cgroup", pointer, annotations.CLAUSE, path=path, controllers=["unified"]))
+        return steps
 
 
 def compile_unit(
@@ -87,7 +101,12 @@ def compile_unit(
         *limit_properties(steps),
         *_annotated(config.get("annotations") or {}),
     ]
-    return SystemdUnit(unit, slice_, properties, rootless), path
+    subgroup = ""
+    if config.get("annotations"):
+        from pyruntime.spec.rules import annotations
+
+        subgroup = annotations.group(config, annotations.SUBGROUP)
+    return SystemdUnit(unit, slice_, properties, user=rootless, subgroup=subgroup), path
 
 
 def expand_slice(slice_: str) -> str:

@@ -20,6 +20,9 @@ HOOKS_STDOUT = "run.oci.hooks.stdout"
 HOOKS_STDERR = "run.oci.hooks.stderr"
 PIDFD_RECEIVER = "run.oci.pidfd_receiver"
 MOUNT_CONTEXT_TYPE = "run.oci.mount_context_type"
+SUBGROUP = "run.oci.systemd.subgroup"
+DELEGATE = "run.oci.delegate-cgroup"
+HANDLER = "run.oci.handler"
 
 # What would protect the container, and is not done -> where it is asked for instead. Ignored, it would run with
 # less than was asked for.
@@ -29,7 +32,13 @@ _PROTECTION = {
     "run.oci.seccomp_bpf_data": "the filter is what linux.seccomp says",
 }
 
+_LONGEST_NAME = 255  # bytes of a file's name
 CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")  # mount(8)
+
+
+def group(config: "Config", name: str) -> str:
+    """Return the path "/a/b" of the group below another that the annotation `name` asks for; "" for none."""
+    return "".join(f"/{part}" for part in (config.get("annotations") or {}).get(name, "").split("/") if part)
 
 
 def annotations(config: "Config") -> "Iterator[Error]":
@@ -49,6 +58,17 @@ def _absolute(text: str) -> str:
     return "" if text.startswith("/") and "\0" not in text else "expected an absolute path"
 
 
+def _handler(text: str) -> str:
+    return "the container would run without the virtual machine that it asks for" if text == "krun" else ""
+
+
+def _group(text: str) -> str:
+    parts = [part for part in text.split("/") if part]
+    if any(part in (".", "..") or len(part.encode()) > _LONGEST_NAME for part in parts) or {"\0", "\n"} & set(text):
+        return "expected the path of a group below the container's, without . and .."
+    return ""
+
+
 def _context_type(text: str) -> str:
     return "" if text in CONTEXT_TYPES else f"expected one of {', '.join(CONTEXT_TYPES)}"
 
@@ -58,4 +78,7 @@ _CHECKS: "dict[str, Callable[[str], str]]" = {
     HOOKS_STDERR: _absolute,
     PIDFD_RECEIVER: _absolute,
     MOUNT_CONTEXT_TYPE: _context_type,
+    SUBGROUP: _group,
+    DELEGATE: _group,
+    HANDLER: _handler,
 }

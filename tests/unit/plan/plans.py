@@ -458,7 +458,10 @@ def processing():
     keep = "run.oci.keep_original_groups"
     for text in ("1", "0", ""):
         yield from processes("v1", groups, {"user": {"uid": 5, "gid": 6}}, annotations={keep: text})
-    yield "v1", {"annotations": {"run.oci.handler": "x", "run.oci.delegate-cgroup": "y", "other": "z"}}
+    yield "v1", {"annotations": {"run.oci.handler": "x", "run.oci.systemd.subgroup": "y", "other": "z"}}
+    for host in ("v1", "v2"):
+        yield host, {"annotations": {"run.oci.delegate-cgroup": "/of/its own"}}
+    yield "v2", {"annotations": {"run.oci.delegate-cgroup": "own"}, "linux": USERNS}
     policies = [
         {"mode": "MPOL_DEFAULT"},
         {"mode": "MPOL_BIND", "nodes": "0-2,7"},

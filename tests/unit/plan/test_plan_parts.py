@@ -452,21 +452,25 @@ def test_without_final_cpus_exec_sets_none_after_the_cgroup(final, cpus):
     assert [step.args["cpus"] for step in only(found.process, "sched_setaffinity")] == cpus
 
 
-# ---- Annotations of crun's that have no effect ----
+# ---- crun's annotation for a group of the container's own ----
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "systemd", "warned"),
-    [
-        ("run.oci.delegate-cgroup", "mine", True, True),
-        ("run.oci.delegate-cgroup", "mine", False, True),
-        ("run.oci.systemd.subgroup", "mine", True, True),
-        ("run.oci.systemd.subgroup", "", True, False),
-        ("run.oci.systemd.subgroup", "mine", False, False),
-        ("run.oci.unheard.of", "mine", True, False),
-    ],
-)
-def test_who_asks_for_a_group_that_is_not_made_is_told(name, value, systemd, warned):
-    found = plan(config(annotations={name: value}), facts(V2), systemd_cgroup=systemd)
-    assert [warning.partition(" ")[0] for warning in found.warnings] == [name] * warned
-    assert all(f"/annotations/{name}, config.md#annotations" in warning for warning in found.warnings)
+@pytest.mark.parametrize("systemd", [False, True])
+@pytest.mark.parametrize(("value", "path"), [("mine", "/mine"), ("/a//b/", "/a/b"), ("", None)])
+def test_the_delegated_group_is_made_below_the_container_s(value, path, systemd):
+    found = plan(config(annotations={"run.oci.delegate-cgroup": value}), facts(V2), systemd_cgroup=systemd).cgroup
+    made = [step for step in found.explain() if step.op == "delegate_cgroup"]
+    assert [step.args["path"] for step in made] == ([path] if path else [])
+    assert found.required == (bool(path) or systemd)
+    assert all(step.pointer == "/annotations/run.oci.delegate-cgroup" for step in made)
+
+
+def test_it_goes_to_the_user_who_owns_the_container_s_group():
+    """config-linux.md#cgroup-ownership gives that to the user of the process; otherwise it is for the root."""
+    mounts = [{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}]
+    changed = config(annotations={"run.oci.delegate-cgroup": "mine"}, mounts=mounts)
+    changed["process"]["user"] = {"uid": 7, "gid": 7}
+    changed["linux"]["namespaces"].append({"type": "cgroup"})
+    assert plan(changed, facts(V2)).cgroup.delegate.args["uid"] == 7
+    changed["mounts"] = []
+    assert plan(changed, facts(V2)).cgroup.delegate.args["uid"] == 0

@@ -176,6 +176,44 @@ def test_exec_joins_the_cgroup_that_the_users_systemd_made(user):
     assert {os.stat(f"/proc/{one}").st_uid for one in processes} == {USER.pw_uid}
 
 
+def writable(config):
+    """Show the container its groups, to be written to."""
+    options = ["nosuid", "noexec", "nodev", "rw"]
+    config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] != "/sys/fs/cgroup"]
+    config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options})
+
+
+def test_exec_joins_a_container_that_has_rearranged_its_groups(user):
+    """The user's systemd moves the process: it is told the group in which init is, for no other one takes it."""
+    name, top = user.id(), "/sys/fs/cgroup"
+    script = f"mkdir {top}/a && echo 1 > {top}/a/cgroup.procs && echo +pids +memory > {top}/cgroup.subtree_control"
+    user("--systemd-cgroup", "create", "-b", user.bundle(f"{script}; sleep 1000", writable), name)
+    pid = json.loads(user("state", name)[1])["pid"]
+    group = group_of(pid)
+    user("start", name)
+    until(lambda: (group / "cgroup.subtree_control").read_text() == "memory pids\n", "the groups to be arranged")
+    assert user("exec", name, "cat", "/proc/self/cgroup")[1] == "0::/a\n"
+    user("--systemd-cgroup", "delete", "--force", name)
+    assert not group.exists()
+
+
+def test_the_groups_of_crun_s_annotations_are_the_user_s(user):
+    def annotated(config):
+        config["annotations"] = {"run.oci.systemd.subgroup": "container", "run.oci.delegate-cgroup": "own"}
+
+    name = user.id()
+    path = user.bundle("sleep 1000", annotated, limited(pids={"limit": 33}))
+    user("--systemd-cgroup", "create", "-b", path, name)
+    pid = json.loads(user("state", name)[1])["pid"]
+    scope = MANAGER / f"user.slice/pyruntime-{name}.scope"
+    assert group_of(pid) == scope / "container/own"
+    assert [(one / "pids.max").read_text() for one in (scope, scope / "container")] == ["33\n"] * 2
+    user("start", name)
+    assert user("exec", name, "cat", "/proc/self/cgroup")[1] == "0::/own\n"
+    user("--systemd-cgroup", "delete", "--force", name)
+    assert not scope.exists()
+
+
 @pytest.mark.clause("runtime.md#lifecycle/environment-error")
 def test_a_controller_that_is_not_delegated_is_an_error_that_names_it(user):
     delegated = (MANAGER / "cgroup.controllers").read_text().split()
