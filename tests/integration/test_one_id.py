@@ -33,6 +33,11 @@ def nested(config):
     config["linux"].update(uidMappings=ONE, gidMappings=ONE)
 
 
+def nested_without_mounts(config):
+    """The same, but the mounts around it belong to the host's user namespace: `unshare --user` alone."""
+    nested(config)
+
+
 def alone(config):
     """The container has the only one."""
     config["linux"]["namespaces"].append({"type": "user"})
@@ -88,12 +93,16 @@ def around():
     holder.wait()
 
 
-@pytest.fixture(params=[inside, nested, alone], ids=lambda change: change.__name__)
+@pytest.fixture(params=[inside, nested, nested_without_mounts, alone], ids=lambda change: change.__name__)
 def nobody(request, pyruntime, ordinary_python, around):
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o755)
     program = bundles.copy_program(pyruntime, folder / "program")
-    user = Nobody(folder, program, [] if request.param is alone else around, request.param)
+    if request.param is alone:
+        around = []
+    elif request.param is nested_without_mounts:
+        around = [word for word in around if word != "--mount"]
+    user = Nobody(folder, program, around, request.param)
     yield user
     for name in os.listdir(folder / "state"):
         user.call([program, "--root", folder / "state", "delete", "--force", name], check=False)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyruntime.plan.step import Step
 
 _CLAUSE = "config.md#root"
+_NS_GET_USERNS = 0xB701
 
 
 def open_rootfs(bundle: str, path: str) -> int:
@@ -55,6 +56,26 @@ def _groups(plan: "Plan") -> "dict[str, str]":
     return {mountpoint + path: controller for controller, (mountpoint, path) in groups.items()}
 
 
+def _clones_mounts(facts: "Facts") -> bool:
+    """Tell whether this process may clone the mounts that it sees (open_tree(2)).
+
+    That takes CAP_SYS_ADMIN in the user namespace that owns the mount namespace, which is not its own where it has a
+    new user namespace alone, as below `unshare --user` (ioctl_nsfs(2)).
+    """
+    if not facts.in_user_namespace or not facts.holds("CAP_SYS_ADMIN"):
+        return facts.holds("CAP_SYS_ADMIN")
+    import fcntl
+
+    mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.close(os.call(fcntl.ioctl, mounts, _NS_GET_USERNS))
+    except OSError:
+        return False
+    finally:
+        os.close(mounts)
+    return True
+
+
 class HostFiles:
     """The descriptors that the host opened for the child; `close` when the child has them."""
 
@@ -87,11 +108,11 @@ class HostFiles:
         """Open what the steps of `plan` name, into `arrays`.
 
         The trees that the child may not reach, or that must stay peers of the host's mounts ("host_tree"), are cloned
-        here (open_tree(2)) where CAP_SYS_ADMIN allows it. The others the child clones in their turn, so that the mount
+        here (open_tree(2)) where this process may do that. The others the child clones in their turn, so that the mount
         table of the container has them in the listed order; here their paths are only looked at. Raises Error for a
         source that is not there.
         """
-        privileged = facts.holds("CAP_SYS_ADMIN")
+        privileged = _clones_mounts(facts)
         groups = _groups(plan)
         for step in plan.namespaces:
             if step.op == "setns":
@@ -123,7 +144,7 @@ class HostFiles:
                     controller = groups[step.args["source"]]
                     mountpoint = plan.cgroup.groups[controller][0]
                     step.args["source"] = mountpoint + facts.cgroup.own.get(controller, "").rstrip("/")
-                self._bind(step, arrays, facts.holds("CAP_SYS_ADMIN"))
+                self._bind(step, arrays, _clones_mounts(facts))
 
     def _maps(self, step: "Step") -> int:
         """Return a user namespace with the owners' maps of an idmapped mount: one for all mounts with the same maps."""
