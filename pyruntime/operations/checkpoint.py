@@ -14,6 +14,8 @@ from pyruntime.store import container as containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyruntime.engine.criu.options import CriuOptions
     from pyruntime.engine.criu.rpc import Message
     from pyruntime.spec.json_types import Config, StateFile
@@ -87,13 +89,42 @@ def _of_container(config: "Config", state: "StateFile", before: bool) -> "Messag
         request["freeze_cgroup"] = freezer
     if not before:
         request["ext_mnt"] = [
-            {"key": destination, "val": destination}
-            for destination, _ in [
-                *external.external_mounts(config, _masked_files(config, pid)),
-                *external.cgroup_binds(config, groups),
-            ]
+            {"key": place, "val": destination}
+            for destination, place in _places(
+                pid,
+                [
+                    *external.external_mounts(config, _masked_files(config, pid)),
+                    *external.cgroup_binds(config, groups),
+                ],
+                external.on_links(config),
+            )
         ]
     return request
+
+
+def _places(pid: int, mounts: "list[tuple[str, str]]", on_links: "set[str]") -> "Iterator[tuple[str, str]]":
+    """Yield each destination of `mounts`, and where in the container of process `pid` its mount is.
+
+    on_links  destinations whose mount lies on a link itself
+
+    A link of the image on the way leads to a place in the container. CRIU looks for the mount there, and keeps it under
+    the name of the configuration, by which `restore` tells its source.
+    """
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    resolve = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
+    try:
+        for destination, _ in mounts:
+            flags = os.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if destination in on_links else 0)
+            place = lib.pyr_openat2(root, os.fsencode(destination), flags, 0, resolve)
+            if place < 0:
+                yield destination, destination
+                continue
+            try:
+                yield destination, os.readlink(f"/proc/self/fd/{place}")
+            finally:
+                os.close(place)
+    finally:
+        os.close(root)
 
 
 def _masked_files(config: "Config", pid: int) -> "list[str]":

@@ -27,6 +27,13 @@ def external_mounts(config: "Config", masked_files: "list[str]") -> "list[tuple[
     return mounts + [(path, "/dev/null") for path in masked_files] + [(path, path) for path in _bound_devices(config)]
 
 
+def on_links(config: "Config") -> "set[str]":
+    """Return the destinations whose mounts lie on links of the image themselves, as their option dest-nofollow says."""
+    return {
+        mount["destination"] for mount in config.get("mounts") or () if "dest-nofollow" in (mount.get("options") or ())
+    }
+
+
 def cgroup_binds(config: "Config", paths: "dict[str, str]") -> "list[tuple[str, str]]":
     """Return the hierarchies that a mount of type cgroup shows by bind mounts: (place, directory on the host).
 
