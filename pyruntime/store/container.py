@@ -7,8 +7,8 @@ ROOT/ID/state.json  the state since the container is created; replaced as a whol
 ROOT/ID/config.json the configuration at create
 ROOT/ID/holder      the process that holds the lock while hooks run
 ROOT/ID/start.sock  the start gate: init listens here from `created` until it executes the program, and only then.
-                    `start` connects to let init continue. The container is `created` if the gate accepts connections,
-                    so no stored status can be wrong after a crash.
+                    `start` connects to let init continue. The container is `created` as long as this process has
+                    executed nothing, which the kernel tells, so no stored status can be wrong after a crash.
 
 One file, although it is long: every verb needs nearly all of it, and loading another module takes time.
 """
@@ -262,13 +262,9 @@ class Container:
             raise Error("cannot reach the container's init", errno=-sock)
         return max(sock, -1)
 
-    def waits_for_start(self) -> bool:
-        """Tell whether init listens at the gate; a connection without a message has no effect there."""
-        sock = self.connect()
-        if sock < 0:
-            return False
-        os.close(sock)
-        return True
+    def has_gate(self) -> bool:
+        """Tell whether an init has listened at the gate: one that CRIU made has not."""
+        return bool(os.access(_GATE, os.F_OK, dir_fd=self.fd))
 
     def status(self, state: "StateFile | None") -> str:
         """Return the status of the container with state file `state`, computed from the system (runtime.md#state).
@@ -283,16 +279,15 @@ class Container:
         flags = process.flags(state["pid"], state["start_time"])
         if flags < 0:
             return "stopped"
-        # Checked before the gate, because a frozen init does not answer there.
         if _paused(state):
             return "paused"
-        # Processes that CRIU made have executed nothing either: the gate distinguishes them from init.
         if not flags & process.NEVER_EXECUTED:
             return "running"
-        if self.waits_for_start():
-            return "created"
-        # An init that is killed while it waits closes the gate some time before it has ended.
-        return "stopped" if process.is_killed(state["pid"]) else "running"
+        # An init that is killed while it waits exists for some time.
+        if flags & process.ENDING:
+            return "stopped"
+        # Init listens at the gate until it executes the program. Processes that CRIU made have executed nothing either.
+        return "created" if self.has_gate() else "running"
 
     def check_process(self, state: "StateFile") -> None:
         """Raise Error unless init is still the process of `state`; to be called after a pidfd of it is opened."""

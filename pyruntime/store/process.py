@@ -3,7 +3,9 @@
 from pyruntime.base import lean_os as os
 
 # Flags of a process in the kernel, <linux/sched.h>.
-_EXITING, NEVER_EXECUTED = 0x4, 0x40  # PF_EXITING, PF_FORKNOEXEC
+NEVER_EXECUTED = 0x40  # PF_FORKNOEXEC
+ENDING = 0x4 | 0x400  # PF_EXITING, PF_SIGNALED
+_SIGNALED = 0x400
 _SIGKILL = 1 << 8
 
 
@@ -25,19 +27,7 @@ def _stat_fields(pid: int) -> "list[bytes] | None":
 def is_killed(pid: int) -> bool:
     """Tell whether process `pid` is about to end: SIGKILL is pending for it, or it is exiting already (proc(5))."""
     fields = _stat_fields(pid)
-    if not fields or int(fields[6]) & _EXITING:
-        return True
-    try:
-        fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        lines = os.read(fd, 8192).split(b"\n")
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return any(int(line.split()[1], 16) & _SIGKILL for line in lines if line[:7] in (b"SigPnd:", b"ShdPnd:"))
+    return not fields or bool(_flags(fields) & ENDING)
 
 
 def has_executed(pid: int, started: int | None = None) -> bool | None:
@@ -64,9 +54,17 @@ def start_time(pid: int) -> int:
 
 
 def flags(pid: int, started: int) -> int:
-    """Return the kernel's flags of the process that had `pid` and start time `started`; -1 if it has ended."""
+    """Return the kernel's flags of the process that had `pid` and start time `started`; -1 if it has ended.
+
+    One for which SIGKILL is pending has a flag of ENDING already.
+    """
     fields = _stat_fields(pid) if pid > 0 else None
-    return int(fields[6]) if fields and int(fields[19]) == started and fields[0] not in (b"Z", b"X") else -1
+    return _flags(fields) if fields and int(fields[19]) == started and fields[0] not in (b"Z", b"X") else -1
+
+
+def _flags(fields: "list[bytes]") -> int:
+    # The kernel adds SIGKILL to the pending signals of each thread when it ends a process by any signal.
+    return int(fields[6]) | (_SIGNALED if int(fields[28]) & _SIGKILL else 0)
 
 
 def alive(pid: int, started: int) -> bool:

@@ -29,6 +29,8 @@ def _is_path(value: object) -> bool:
     """Tell whether `value` can be given to the kernel as a path; it may be empty if there is none."""
     if type(value) is not str or "\0" in value:
         return False
+    if value.isascii():
+        return True
     try:
         os.fsencode(value)
     except UnicodeEncodeError:  # half of a character
