@@ -5,6 +5,7 @@ It is unpacked once. Every document and layer is checked against its digest.
 
 import contextlib
 import errno
+import fcntl
 import gzip
 import hashlib
 import json
@@ -14,6 +15,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,8 @@ def unpacked(image: str) -> "tuple[str, dict[str, str]]":
     cache = _cache()
     target = cache / digest.replace(":", "-")
     if not target.is_dir():
-        _unpack(layout, layers, cache, target)
+        with _shared(cache):
+            _unpack(layout, layers, cache, target)
     return str(target), _environment(layout, manifest)
 
 
@@ -131,6 +134,21 @@ def _environment(layout: Path, manifest: "dict[str, Any]") -> "dict[str, str]":
         for name, equals, value in (entry.partition("=") for entry in entries if isinstance(entry, str))
         if name and equals and "\0" not in value
     }
+
+
+@contextlib.contextmanager
+def _shared(cache: Path) -> "Iterator[None]":
+    """Hold a lock of the cache (flock(2)) with others. Who gets it alone removes what killed processes have left."""
+    fd = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in cache.glob("unpacking-*"):
+                _remove_tree(left)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _unpack(layout: Path, layers: "list[dict[str, Any]]", cache: Path, target: Path) -> None:

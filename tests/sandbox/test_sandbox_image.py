@@ -1,5 +1,6 @@
 """Images in an OCI layout: layers, whiteouts, and what a hostile layer cannot do."""
 
+import fcntl
 import gzip
 import hashlib
 import io
@@ -203,6 +204,20 @@ def test_set_user_id_and_devices_do_not_come_along(layout):
     fifo.type = tarfile.FIFOTYPE
     root, _ = images.unpacked(layout(layer(setuid, device, fifo)))
     assert sorted(os.listdir(root)) == ["setuid"] and os.stat(f"{root}/setuid").st_mode & 0o7777 == 0o755
+
+
+def test_what_a_killed_process_has_left_is_removed_unless_another_one_unpacks(layout, own_cache):
+    left = own_cache / "unpacking-left"
+    (left / "closed").mkdir(parents=True)
+    (left / "closed/file").write_text("x")
+    (left / "closed").chmod(0o500)
+    other = os.open(own_cache, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_SH)
+    images.unpacked(layout(layer(("one", b""))))
+    assert left.is_dir()
+    os.close(other)
+    images.unpacked(layout(layer(("two", b""))))
+    assert not left.exists() and len(os.listdir(own_cache)) == 2
 
 
 def test_content_that_is_not_what_its_digest_says_is_refused(layout, tmp_path, own_cache):
