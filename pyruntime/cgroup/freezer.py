@@ -8,6 +8,7 @@ import errno
 
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
+from pyruntime.cgroup import v1, v2, walk
 from pyruntime.cgroup.files import CLAUSE
 
 UNIFIED, V1 = "", "freezer"  # among the keys of a container's `paths`
@@ -23,16 +24,9 @@ def frozen(paths: "dict[str, str]") -> bool:
 
     paths  the container's groups: controller -> directory
     """
-    if paths.get(UNIFIED):
-        from pyruntime.cgroup import v2
-
-        if v2.frozen(paths[UNIFIED]):
-            return True
-    if V1 in paths:
-        from pyruntime.cgroup import v1
-
-        return v1.frozen(paths[V1])
-    return False
+    if paths.get(UNIFIED) and v2.frozen(paths[UNIFIED]):
+        return True
+    return V1 in paths and v1.frozen(paths[V1])
 
 
 def freeze(paths: "dict[str, str]") -> None:
@@ -40,12 +34,8 @@ def freeze(paths: "dict[str, str]") -> None:
     unified = paths.get(UNIFIED, "")
     if unified and os.access(unified + "/cgroup.freeze", os.F_OK):
         # Also on a hybrid host: v2's freezer has an event when it is done, and does not block SIGKILL.
-        from pyruntime.cgroup import v2
-
         v2.freeze(unified)
     elif V1 in paths:
-        from pyruntime.cgroup import v1
-
         v1.freeze(paths[V1])
     else:
         raise Error("cannot freeze the container", "the host has no freezer", clause=CLAUSE)
@@ -54,12 +44,8 @@ def freeze(paths: "dict[str, str]") -> None:
 def thaw(paths: "dict[str, str]") -> None:
     """Undo freeze() in either freezer."""
     if paths.get(UNIFIED):
-        from pyruntime.cgroup import v2
-
         v2.thaw(paths[UNIFIED])
     if V1 in paths:
-        from pyruntime.cgroup import v1
-
         v1.thaw(paths[V1])
 
 
@@ -97,8 +83,6 @@ def let_die(paths: "dict[str, str]") -> bool:
     if not frozen and not _has_groups(directory):
         return False
 
-    from pyruntime.cgroup import walk
-
     def thaw(fd: int) -> bool:
         nonlocal frozen
         if _is_frozen(fd, V1):
@@ -135,8 +119,6 @@ def _below(directory: str, version: str, pid: int, *, thaw: bool = False) -> boo
     """Tell whether a group below `directory` has the main thread of process `pid` and is frozen."""
     if not _has_groups(directory):
         return False
-    from pyruntime.cgroup import walk
-
     frozen = False
 
     def look(fd: int) -> bool:
