@@ -33,7 +33,7 @@ def mask(names: "list[str]", available: int, unknown: "list[str]") -> int:
 
 
 def nearest(name: str) -> str:
-    """Return the capability that was probably meant by `name`, which is none; "" where none is near."""
+    """Return the capability that was probably meant by the unknown `name`; "" if none is similar."""
     full = f"CAP_{name.upper().removeprefix('CAP_')}"
     if full in NUMBERS:
         return full

@@ -92,7 +92,7 @@ class Context:
 
     @property
     def foreign_mounts(self) -> bool:
-        """Tell whether the child may not reach the host's paths, or would find others: the host then opens them."""
+        """Tell whether the host must open its paths: the child may have no access, or would find other files."""
         return self.user_namespace or bool(self.namespaces.get("mount"))
 
     @property

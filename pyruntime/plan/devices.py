@@ -106,7 +106,7 @@ def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, d
 
 
 def _host_id(mappings: "list[IDMapping] | None", number: int) -> int:
-    """Return the id of the host that `mappings` give to id `number` of the container, -1 for none."""
+    """Return the id on the host to which `mappings` map the container's id `number`; -1 if they do not map it."""
     for entry in mappings or ():
         if 0 <= number - entry["containerID"] < entry["size"]:
             return entry["hostID"] + number - entry["containerID"]

@@ -38,7 +38,7 @@ def compile_exec(context: "Context", group: "CgroupPlan") -> Plan:
 
 
 def add_process(context: "Context", plan: Plan) -> None:
-    """Add to `plan` what makes a process that of the configuration, if it has one."""
+    """Add to `plan` the steps that set the properties of the configured process, if there is one."""
     configured = context.config.get("process")
     if not configured:
         return

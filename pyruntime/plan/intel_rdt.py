@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 CLAUSE = "config-linux.md#intelrdt"
 POINTER = "/linux/intelRdt"
 
-# What the directory of the class of service must be before it is used: not there yet, there already, or either.
+# What must be true of the directory of the class of service before: it does not exist, it exists, or either.
 NEW, PRESENT, ANY = "new", "present", "any"
 
 
@@ -56,12 +56,12 @@ def intel_rdt(config: "Config", container_id: str) -> "Iterator[Step]":
 
 
 def _lines(*texts: str) -> "list[str]":
-    """Return the lines of `texts` that say something, as the kernel parts them: at the newline and nowhere else."""
+    """Return the lines of `texts` that are not empty. As in the kernel, only a newline ends a line."""
     return [line for text in texts for line in text.split("\n") if line.strip()]
 
 
 def disagreement(wanted: str, schemata: str, granularity: int) -> str:
-    """Return what of the line `wanted` the text of a schemata file contradicts, "" when nothing.
+    """Return the part of the line `wanted` that the text of a schemata file contradicts; "" if none.
 
     Only the cache ids that `wanted` names are compared, and values as the kernel understands them: it drops leading
     zeros, orders the ids, and rounds a bandwidth up to a multiple of `granularity` (in percent, 0 when unknown).

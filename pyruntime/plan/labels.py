@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 PROCESS_CLAUSE = "config.md#linux-process"
 MOUNT_CLAUSE = "config-linux.md#mount-label"
 
-# These belong to the kernel, have a label for each of their files, and take none for the whole.
+# Filesystems of the kernel that label each of their files themselves. They take no label for the mount.
 _LABELLED_BY_KERNEL = frozenset(["proc", "sysfs", "cgroup", "cgroup2"])
-# These have a label for each file too, and no option, but their root takes one, which new files inherit: as with runc.
+# These label each file and have no option, but a label of the root is inherited by new files, as with runc.
 _LABELLED_BY_ROOT = frozenset(["mqueue"])
 
 # Options with which a mount names its label itself (mount(8)).
@@ -24,7 +24,7 @@ _OWN = ("context=", "fscontext=", "defcontext=", "rootcontext=")
 
 
 def labels(context: "Context", process: "Process") -> "Iterator[Step]":
-    """Yield the writes to /proc/self/attr that say what the next execve changes to, and what a new keyring gets.
+    """Yield the writes to /proc/self/attr: the label from the next execve on, and the label of a new keyring.
 
     Raises Error where the host does not run the security module.
     """
@@ -51,7 +51,7 @@ def labels(context: "Context", process: "Process") -> "Iterator[Step]":
 
 
 def mount_label(context: "Context", fstype: str, data: "list[str]") -> "list[str]":
-    """Return the option that gives a new filesystem linux.mountLabel; nothing where it has none, or one of its own.
+    """Return the option that sets linux.mountLabel on a new filesystem; nothing if it takes none or has its own.
 
     Raises Error where the host does not run SELinux: the kernel would refuse the option, or worse, not know it.
     """
@@ -66,7 +66,7 @@ def mount_label(context: "Context", fstype: str, data: "list[str]") -> "list[str
 
 
 def root_label(context: "Context", fstype: str) -> str:
-    """Return linux.mountLabel where it belongs on the root of a new filesystem and not in its options, else ""."""
+    """Return linux.mountLabel if it is set on the root of a new filesystem instead of by an option, otherwise ""."""
     return context.config["linux"]["mountLabel"] if fstype in _LABELLED_BY_ROOT else ""
 
 

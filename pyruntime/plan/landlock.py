@@ -29,7 +29,7 @@ def keeps(context: "Context") -> int:
 
 
 def landlock(context: "Context") -> "Iterator[Step]":
-    """Yield the making of the ruleset, its rules, and its enforcement; nothing where the kernel has no Landlock.
+    """Yield the steps that make the ruleset, add its rules and enforce it; nothing if the kernel has no Landlock.
 
     What the kernel does not have yet is left out with a warning. Raises Error for that with disableBestEffort, and
     where this runtime may not restrict itself.

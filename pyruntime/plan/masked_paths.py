@@ -18,7 +18,7 @@ _OWN = ("/proc/self", "/proc/thread-self")
 
 
 def _path(context: "Context", name: str, kind: str, index: int) -> str:
-    """Return the path, read as a destination is, so that it names what a mount with the same path put there.
+    """Return the path, resolved as a destination is, so that it names what a mount with the same path has mounted.
 
     Raises Error for a directory of the process itself where it is in a pid namespace of others: it comes into that only
     when the paths are hidden (csrc/stub/spawn.c).
@@ -75,7 +75,7 @@ def readonly_paths(context: "Context") -> "Iterator[Step]":
 
 
 def verify(context: "Context") -> "Iterator[Step]":
-    """Yield the last look at what the others have hidden, from the container's root."""
+    """Yield the last check of all hidden paths, from the container's root."""
     linux = context.config.get("linux") or {}
     for name, clause in (("maskedPaths", "masked-paths"), ("readonlyPaths", "readonly-paths")):
         if linux.get(name):

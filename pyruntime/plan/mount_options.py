@@ -12,7 +12,7 @@ ATTRIBUTE, RECURSIVE, SUPERBLOCK, PROPAGATION, BEHAVIOUR = range(5)
 _RDONLY, _ATIME = lib.MOUNT_ATTR_RDONLY, lib.MOUNT_ATTR__ATIME
 _NOATIME, _STRICTATIME = lib.MOUNT_ATTR_NOATIME, lib.MOUNT_ATTR_STRICTATIME
 
-# Behaviours: how the runtime mounts, not what the kernel is told.
+# Behaviours: options for the runtime, which are not passed to the kernel.
 BIND, RBIND, REMOUNT, COPY_UP, IDMAP, RIDMAP, COPY_SYMLINK, SOURCE_NOFOLLOW, NOFOLLOW = (1 << bit for bit in range(9))
 
 # Attributes of a mount: option -> (bits to set, bits to clear). relatime is what the kernel does when neither
@@ -115,18 +115,18 @@ class MountOptions:
                 self._filesystem_option(option)
             else:
                 self._known(*known)
-        # What is asked for recursively holds for the mount itself, too, wherever it stands, as with runc.
+        # A recursive attribute also applies to the mount itself, in any order of the options, as with runc.
         self.attr_set &= ~self.rec_clr
         self.attr_clr &= ~self.rec_clr
 
     def fold(self) -> None:
-        """Take what is asked for recursively as asked for: a mount that is made new has none below it."""
+        """Treat recursive attributes as plain ones: a new mount has no mounts below it."""
         self.attr_set |= self.rec_set
         self.attr_clr |= self.rec_clr
         self.rec_set = self.rec_clr = 0
 
     def _known(self, kind: int, bits: int, extra: int) -> None:
-        # Of two options that contradict each other the later one holds, as with mount(8).
+        # If two options contradict each other, the later one counts, as with mount(8).
         if kind == ATTRIBUTE:
             self.attr_set = self.attr_set & ~extra | bits
             self.attr_clr |= extra
@@ -150,8 +150,8 @@ class MountOptions:
             self.maps = option
             self.behaviour |= _BEHAVIOURS[option.partition("=")[0]]
             return
-        # mount(2) would part the joined string at each comma that neither a backslash (overlayfs's lowerdir) nor
-        # quotes (SELinux's context) protect. The stub puts the quotes back where it still joins.
+        # mount(2) would split the joined string at each comma that neither a backslash (overlayfs's lowerdir) nor
+        # quotes (SELinux's context) protect. If the stub joins the options, it adds the quotes again.
         start = 0
         quoted = False
         for position, character in enumerate(option):
@@ -165,6 +165,6 @@ class MountOptions:
 
 
 def _unquoted(item: str) -> str:
-    """Return `key="value"` without the quotes, as fsconfig(2) wants it."""
+    """Return `key="value"` without the quotes, as fsconfig(2) takes it."""
     key, separator, value = item.partition('="')
     return f"{key}={value[:-1]}" if separator and value.endswith('"') else item

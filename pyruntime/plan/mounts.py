@@ -20,7 +20,7 @@ DEFAULTS_CLAUSE = "config-linux.md#default-filesystems"
 
 
 def mounts(context: "Context") -> "Iterator[Step]":
-    """Yield the steps of /mounts in the listed order, framed by the default filesystems it does not name.
+    """Yield the steps of /mounts in the listed order, and those of the default filesystems that it does not name.
 
     Raises Error for what the kernel lacks, and for a destination with the path of the root filesystem in front.
 
@@ -64,7 +64,7 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
 
 
 def _refuse_newer(pointer: str, mount: "Mount", options: mount_options.MountOptions) -> None:
-    """Raise Error for what only mount_setattr(2) can do: the rest is done by mount(2) where the kernel lacks it."""
+    """Raise Error for options that need mount_setattr(2) if the kernel lacks it; for the others mount(2) is used."""
     if mount.get("uidMappings") or options.behaviour & mount_options.IDMAP:
         what, name = "map the owners of the mount", "uidMappings" if mount.get("uidMappings") else "options"
     elif options.rec_set | options.rec_clr:
@@ -80,7 +80,7 @@ def _refuse_newer(pointer: str, mount: "Mount", options: mount_options.MountOpti
 
 
 def _common(options: mount_options.MountOptions) -> "dict[str, int]":
-    """Return the arguments that every kind of mount takes from its options; only those that say something."""
+    """Return the arguments that every kind of mount takes from its options, without those that are empty."""
     args = {
         "attr_set": options.attr_set,
         "attr_clr": options.attr_clr,
@@ -93,7 +93,7 @@ def _common(options: mount_options.MountOptions) -> "dict[str, int]":
 
 
 def _idmap(context: "Context", mount: "Mount", options: mount_options.MountOptions) -> "dict[str, Any]":
-    """Return the arguments of an idmapped mount: its own maps, or else those of the container's user namespace.
+    """Return the arguments of an idmapped mount: its own maps, otherwise those of the container's user namespace.
 
     Empty maps stand for those of a user namespace that is joined, which only the kernel knows.
 
@@ -126,7 +126,7 @@ def _bind(
 ) -> Step:
     source = mount["source"]
     if options.data or options.sb_flags & ~lib.MS_SILENT:
-        # They are the filesystem's, and mount(2) ignores them with MS_BIND.
+        # These are options of the filesystem, and mount(2) ignores them with MS_BIND.
         names = [
             name
             for name in mount["options"]
@@ -185,7 +185,7 @@ def _filesystem(
     options.fold()
     readonly = options.attr_set & lib.MOUNT_ATTR_RDONLY
     if readonly and (fstype == "tmpfs" or destination == "/dev"):
-        # Devices and mount points are still to be made in it.
+        # Later steps make devices and mount points in it.
         late.append(Step("setattr", pointer, CLAUSE, path=destination, attr_set=lib.MOUNT_ATTR_RDONLY))
         options.attr_set &= ~readonly
         readonly = 0
@@ -229,7 +229,7 @@ _DEFAULT_FILESYSTEMS = {
 }
 
 
-# What a default filesystem has of itself for others to be mounted on: the kernel makes no place in it for any other.
+# The directories of a default filesystem that can be mounted on: no other directory can be made in it.
 # In /proc nothing else is allowed (spec/rules/mounts.py).
 _PLACES = {
     "/sys": (
@@ -241,7 +241,7 @@ _PLACES = {
 
 
 def _takes(path: str, destinations: "list[str]") -> bool:
-    """Tell whether the default filesystem at `path` can have those of `destinations` in it that lie below it."""
+    """Tell whether all of `destinations` that are below `path` can be mounted on in the default filesystem there."""
     if path not in _PLACES:
         return True
     places = [f"{path}/{name}" for name in _PLACES[path]]
@@ -255,7 +255,7 @@ def _takes(path: str, destinations: "list[str]") -> bool:
 
 
 def _defaults(context: "Context", destinations: "list[str]", paths: "tuple[str, ...]") -> "Iterator[Step]":
-    """Yield the filesystems that SHOULD be there and that /mounts neither names nor covers.
+    """Yield the default filesystems (SHOULD) that /mounts neither names nor covers.
 
     Where /mounts has something below that the default filesystem has no place for, it is left out: what is asked for
     goes before what SHOULD be. /sys/fs/cgroup is such a place.

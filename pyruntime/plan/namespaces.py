@@ -49,7 +49,7 @@ def mapping_text(mappings: "list[IDMapping]") -> str:
 
 
 def id_maps(context: "Context") -> "Iterator[Step]":
-    """Yield the writing of the maps of a new user namespace."""
+    """Yield the steps that write the maps of a new user namespace."""
     if not context.new_namespace("user"):
         return
     linux = context.config.get("linux") or {}
@@ -59,7 +59,7 @@ def id_maps(context: "Context") -> "Iterator[Step]":
 
 
 def time_offsets(context: "Context") -> "Iterator[Step]":
-    """Yield the writing of the clocks' offsets (time_namespaces(7)); they cannot change once a process is inside."""
+    """Yield the steps that write the clocks' offsets, before a process is in the namespace (time_namespaces(7))."""
     linux = context.config.get("linux") or {}
     offsets = linux.get("timeOffsets") or {}
     if offsets and context.new_namespace("time"):

@@ -14,7 +14,7 @@ POINTER = "/linux/netDevices"
 
 
 def net_devices(context: "Context") -> "Iterator[Step]":
-    """Yield the move of each device: `device` is its name on the host, `name` the one in the container.
+    """Yield a step that moves each device: `device` is its name on the host, `name` the one in the container.
 
     Upholds config-linux.md#network-devices/available.
     """

@@ -40,7 +40,7 @@ _SCHEDULING = frozenset(["scheduler", "ioPriority"])
 
 
 def working_directory(context: "Context") -> "Iterator[Step]":
-    """Yield the making of cwd where it is missing, while the root filesystem can still be written."""
+    """Yield the step that makes cwd if it is missing, while the root filesystem can still be written."""
     process = context.config.get("process")
     if process and process["cwd"] != "/":
         yield Step("mkdir", "/process/cwd", "config.md#process", path=process["cwd"])
@@ -69,7 +69,7 @@ def host_side(process: "Process") -> "Iterator[Step]":
 
 
 def identity(context: "Context", process: "Process") -> "Iterator[Step]":
-    """Yield what the process does to itself, in the order the kernel forces.
+    """Yield what the process sets for itself, in the order that the kernel requires.
 
     The bounding set is dropped while CAP_SETPCAP is held, groups and users change while CAP_SETGID and CAP_SETUID are,
     and the capability sets are final only after the change of the user, which would clear them.
@@ -124,7 +124,7 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
 
 
 def _sets_groups(context: "Context", user: "User") -> bool:
-    """Tell whether the process's groups are set: not where the runtime's user namespace denies it, nor by annotation.
+    """Tell whether the process's groups are set: not if the runtime's user namespace or an annotation forbids it.
 
     In the container's own user namespace it shows in doing so whether it is denied. Raises Error for groups that the
     process cannot get.
@@ -145,7 +145,7 @@ def _sets_groups(context: "Context", user: "User") -> bool:
 
 
 def _at(process: "Process", *names: str) -> str:
-    """Return the pointer of a property of the process, or of as much of the way to it as is there; "" for nothing."""
+    """Return the pointer of a property of the process, or of the nearest element above that exists; "" for none."""
     pointer, value = "", process
     for name in names:
         if name not in value:
@@ -155,7 +155,7 @@ def _at(process: "Process", *names: str) -> str:
 
 
 def _kept(context: "Context") -> int:
-    """Return what init keeps permitted beyond the configured sets, for the filter and Landlock, which come later."""
+    """Return the capabilities that init keeps permitted beyond the configured sets, for the filter and Landlock."""
     kept = 0
     if (context.config.get("linux") or {}).get("seccomp"):
         from pyruntime.plan import seccomp
@@ -174,7 +174,7 @@ def _console_size(process: "Process") -> "dict[str, int]":
     return {"rows": size["height"], "columns": size["width"]} if size else {}
 
 
-# Set of capabilities -> the sets that the kernel keeps it within (capabilities(7)); each is cut down before it limits.
+# Set of capabilities -> the sets that limit it in the kernel (capabilities(7)). A set is reduced before it limits.
 _WITHIN = {"inheritable": ("bounding",), "effective": ("permitted",), "ambient": ("permitted", "inheritable")}
 
 
@@ -220,7 +220,7 @@ def execution(process: "Process") -> "Iterator[Step]":
 
 
 def environment(variables: "list[str]") -> "list[str]":
-    """Return the variables, each name once: where it stands last, as newer versions of runc have it.
+    """Return the variables, each name once: the last one counts, as with newer versions of runc.
 
     Callers append their values to the image's.
     """

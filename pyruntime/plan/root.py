@@ -30,14 +30,14 @@ def _propagation(context: "Context") -> "tuple[int, bool]":
 
 
 def take(context: "Context") -> "Iterator[Step]":
-    """Yield what comes first: cut a new mount namespace off the host, then take the root filesystem."""
+    """Yield the first steps: stop propagation to the host, then attach the root filesystem."""
     propagation, _ = _propagation(context)
     own = context.new_namespace("mount")
     if own:
         pointer = "/linux/rootfsPropagation" if propagation else ""
-        # Until the end nothing that is mounted here may reach the host, whatever rootfsPropagation says.
+        # Until the root has changed, no mount may propagate to the host, whatever rootfsPropagation says.
         yield Step("propagation", pointer, PROPAGATION_CLAUSE, rec_propagation=lib.MS_SLAVE)
-    # pivot_root(2) refuses a shared root, so "shared" waits until after it.
+    # pivot_root(2) refuses a shared root, so "shared" is set after it.
     first = lib.MS_SLAVE if propagation == lib.MS_SLAVE else lib.MS_PRIVATE
     yield Step(
         "root",

@@ -1,4 +1,4 @@
-"""How the process is run: scheduler, I/O priority, personality, memory policy (config.md#linux-process)."""
+"""Scheduling of the process: scheduler, I/O priority, personality, memory policy (config.md#linux-process)."""
 
 from pyruntime.base.errors import Error
 from pyruntime.plan.step import Step

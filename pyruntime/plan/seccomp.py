@@ -41,7 +41,7 @@ OPERATORS = {
     "SCMP_CMP_MASKED_EQ": 7,
 }
 
-# libseccomp knows each by the lower-case name without the prefix.
+# libseccomp uses the lower-case name without the prefix.
 ARCHITECTURES = (
     "SCMP_ARCH_X86",
     "SCMP_ARCH_X86_64",
@@ -81,7 +81,7 @@ NEW_LISTENER = 1 << 3
 # kernels before 5.16 switch on with any filter. An empty list is no flag at all.
 DEFAULT_FLAGS = ("SECCOMP_FILTER_FLAG_SPEC_ALLOW",)
 
-# crun's: a system call that libseccomp does not know is an error instead of being left out.
+# An annotation of crun: a system call that libseccomp does not have is an error, and not left out.
 FAIL_UNKNOWN = "run.oci.seccomp_fail_unknown_syscall"
 
 

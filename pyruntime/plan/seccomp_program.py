@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _EPERM, _ENOSYS = 1, 38
 _ERRNO_ENOSYS = ACTIONS["SCMP_ACT_ERRNO"] | _ENOSYS
 
-# Under these a system call is carried out, so the kernel itself says ENOSYS to what it does not know.
+# With these actions the kernel carries out the call, and returns ENOSYS itself if it does not have it.
 _PERMISSIVE = frozenset(["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"])
 
 
@@ -64,7 +64,7 @@ def _alternatives(call: "Syscall") -> "Iterator[tuple[Condition, ...]]":
 
 
 def names(profile: "Seccomp") -> "list[str]":
-    """Return the names of the system calls that `profile` is about, in its order, each once."""
+    """Return the names of the system calls in `profile`, in its order, each once."""
     return list(dict.fromkeys(name for call in profile.get("syscalls") or () for name in call["names"]))
 
 

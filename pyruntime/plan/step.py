@@ -1,4 +1,4 @@
-"""A step: one thing to do, with the place in config.json that asks for it and the clause that says so."""
+"""A step: one action, with the element of config.json that asks for it and the clause that requires it."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

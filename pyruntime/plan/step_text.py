@@ -59,7 +59,7 @@ _CLEARED = {"attr_clr": "attr_set", "rec_clr": "rec_set"}
 
 
 def step_text(op: str, args: "dict[str, Any]") -> str:
-    """Return a step, its operation and arguments, as a call, without the arguments that say nothing."""
+    """Return a step, its operation and arguments, as a call, without empty arguments."""
     shown = []
     for name, given in args.items():
         value = _only_cleared(given, args.get(_CLEARED[name], 0)) if name in _CLEARED else given
@@ -137,12 +137,12 @@ def _plain(value: object) -> str:
 
 
 def _words(value: object) -> str:
-    """Return a list of words as a shell would take it."""
+    """Return a list of words, quoted as for a shell."""
     return " ".join(_quoted(_plain(item)) for item in value) if isinstance(value, (list, tuple)) else _plain(value)
 
 
 def _quoted(text: str) -> str:
-    """Quote `text` where a space or a line end would make it look like two."""
+    """Quote `text` if it has a space or a line end, which would make it look like two words."""
     return repr(text) if not text or any(char.isspace() or not char.isprintable() for char in text) else text
 
 

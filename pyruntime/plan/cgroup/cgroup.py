@@ -164,7 +164,7 @@ def _before_zero_was_a_limit(config: "Config") -> bool:
 
 
 def is_tight(resources: "Resources") -> bool:
-    """Tell whether the memory limit leaves no room for init, which is unusual.
+    """Tell whether the memory limit is too low for init, which is unusual.
 
     Init is a copy of the runtime and touches some hundred KiB of it before the program takes its place. Whoever
     touches memory is charged for it, by the group that it is in at that moment.
@@ -178,7 +178,7 @@ def is_tight(resources: "Resources") -> bool:
 
 
 def _copies(config: "Config") -> bool:
-    """Tell whether init fills a tmpfs from the image: that is the container's memory, and may be any amount."""
+    """Tell whether init fills a tmpfs from the image: this is memory of the container, and may be any amount."""
     return any("tmpcopyup" in (mount.get("options") or ()) for mount in config.get("mounts") or ())
 
 

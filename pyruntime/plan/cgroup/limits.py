@@ -109,7 +109,7 @@ def _unified(files: "dict[str, str]", limits: Limits) -> None:
             raise section.error("", not_enabled(controller, limits.host.unified))
         elif controller not in limits.enable:
             limits.enable.append(controller)
-        # The kernel takes one line a write. `unified` says that a name is the v2 file even where v1 has its like.
+        # The kernel takes one line in each write. A name in `unified` is the v2 file, even if v1 has a file with it.
         for line in value.split("\n") if value.strip("\n") else [value]:
             if line or not value:
                 section.write(controller, file, line, "")
@@ -136,7 +136,7 @@ def _cpu(section: "CPU", limits: Limits) -> None:
     cpu(section, limits)
 
 
-# In the order in which they are written. `unified` last: it has the last word.
+# In the order in which they are written. `unified` is last, because it overrides the others.
 _SECTIONS: "dict[str, Callable[[Any, Limits], None]]" = {
     "pids": _pids,
     "memory": _memory,

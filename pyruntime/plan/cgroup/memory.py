@@ -55,7 +55,7 @@ def _memory_v1(memory: "Memory", section: Section, limit: int, swap: int, reserv
     for name, file in (("kernel", "memory.kmem.limit_in_bytes"), ("kernelTCP", "memory.kmem.tcp.limit_in_bytes")):
         value: Any = memory.get(name)
         if value:
-            # Later kernels take the limit without a word, and have none. -1 is the default.
+            # Later kernels accept the limit and ignore it. -1 is the default.
             section.write("memory", file, value, name, **({"optional": True} if value == -1 else {"kept": True}))
     if "useHierarchy" in memory:
         # Since Linux 5.11 always on: the kernel accepts 1 and refuses 0.
@@ -86,7 +86,7 @@ def _memory_v2(memory: "Memory", section: Section, limit: int, swap: int, reserv
         section.write("memory", "memory.swap.max", "max", "swap" if swap else "limit", optional=True)
     elif swap:
         # v1 counts memory and swap together, v2 swap alone. A host without swap has none to give: 0 needs no file.
-        # Of unlimited memory nothing can be taken off, so it is the limit of swap, as with runc.
+        # Nothing can be subtracted from unlimited memory, so swap is the limit itself, as with runc.
         how: How = {"needs": _SWAP_ACCOUNTING} if swap > limit else {"optional": True}
         section.write("memory", "memory.swap.max", swap - max(limit, 0), "swap", **how)
     if limit:

@@ -77,7 +77,7 @@ class Section:
 
 
 def not_enabled(controller: str, directory: str) -> str:
-    """Say that the group `directory` of the unified hierarchy lacks a controller."""
+    """Return the reason of the Error: group `directory` of the unified hierarchy lacks `controller`."""
     return f"controller {controller} is not enabled in {directory}/cgroup.controllers"
 
 
