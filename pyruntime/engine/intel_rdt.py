@@ -49,7 +49,7 @@ class IntelRdt:
     __slots__ = ("_root", "_steps", "record")
 
     def __init__(self, steps: "list[Step]", root: str) -> None:
-        """Look at the groups of the plan, below the mount `root`. Raises Error where they are not as they must be."""
+        """Check the groups of the plan, below the mount `root`. Raises Error if one is not as the plan requires."""
         self._steps = steps
         self._root = root
         self.record: dict[str, list[str]] = {"tasks": [], "remove": []}
@@ -93,7 +93,7 @@ class IntelRdt:
                 self._write(step, f"{path}/schemata", "".join(f"{line}\n" for line in step.args["lines"]))
 
     def _make_directory(self, step: "Step", path: str) -> bool:
-        """Tell whether the directory had to be made. Raises Error when it could not, or was there and should not be."""
+        """Make the directory; tell whether it was missing. Raises Error if it cannot be made, or must not exist yet."""
         try:
             os.mkdir(path, 0o755)
         except OSError as error:
@@ -133,7 +133,7 @@ class IntelRdt:
             raise _refused(step, doing, error.errno or 0, self._status()) from None
 
     def _status(self) -> str:
-        """Return why the kernel refused the last command, in its own words."""
+        """Return the kernel's message for the last command that it refused."""
         try:
             text = _read(f"{self._root}/info/last_cmd_status").strip()
         except OSError:
@@ -164,7 +164,7 @@ def join(record: "dict[str, Any]", pid: int) -> None:
 
 
 def remove(record: "dict[str, Any]") -> None:
-    """Remove what goes with a container that is deleted; what is gone already is fine. Raises Error.
+    """Remove the groups that are deleted with the container; a missing one is no error. Raises Error.
 
     Upholds config-linux.md#intelrdt/own-class-removed, config-linux.md#intelrdt/foreign-class-kept,
     config-linux.md#intelrdt/monitoring-group-removed.
@@ -193,7 +193,7 @@ def _check(step: "Step", path: str) -> None:
 
 
 def _remove_unused(path: str) -> None:
-    """Remove a group whose making failed, unless someone else has put a process into it meanwhile."""
+    """Remove a group that could not be set up, unless another program has put a process into it."""
     if not _read(f"{path}/tasks").strip():
         os.rmdir(path)
 

@@ -1,4 +1,4 @@
-"""The root filesystem's mount where the container has no mount namespace of its own: it outlives the container.
+"""The mount of the root filesystem if the container has no mount namespace of its own: it outlives the container.
 
 Everything that /mounts asks for is mounted inside a copy of the root filesystem that is mounted over the original, so
 that one unmount at delete takes it all away (config-linux.md#namespaces, runtime.md#delete).
@@ -31,7 +31,7 @@ def expect(path: str, plan: "Plan") -> "RootMount":
 
 
 def remove(record: "RootMount") -> None:
-    """Unmount what was mounted over the root filesystem; nothing else, and nothing twice. Raises Error."""
+    """Unmount what was mounted over the root filesystem, and nothing else. Raises Error."""
     namespace = -1
     try:
         if record["namespace"]:
@@ -40,7 +40,7 @@ def remove(record: "RootMount") -> None:
                 return
         elif _mount_id(record["path"]) == record["below"]:
             return
-        # The path may have changed what it leads to: only the root filesystem itself is unmounted.
+        # The path may lead elsewhere by now: only the root filesystem itself is unmounted.
         device, root = record.get("root") or (0, 0)
         error = -lib.pyr_unmount(namespace, os.fsencode(record["path"]), device, root)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The socket over which a container's terminal is handed out (config.md#process, `terminal`)."""
+"""The socket over which the master of a container's terminal is sent (config.md#process, `terminal`)."""
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def connect(config: "Config", options: "CreateOptions") -> int:
-    """Return a socket connected to whoever takes the terminal, or -1 without terminal. Raises Error."""
+    """Return a socket connected to --console-socket, or -1 without terminal. Raises Error."""
     if not (config.get("process") or {}).get("terminal"):
         if options.console_fd >= 0:
             os.close(options.console_fd)

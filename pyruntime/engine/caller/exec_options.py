@@ -1,6 +1,6 @@
 """What the caller of `exec` decides about the process."""
 
-# Member of /process -> the attribute of ExecOptions that replaces it or adds to it; the first that fits is meant.
+# Member of /process -> the attribute of ExecOptions that replaces it or adds to it. The first match counts.
 BY_MEMBER = {
     "args": "args",
     "cwd": "cwd",
@@ -14,7 +14,7 @@ BY_MEMBER = {
 
 
 def from_options(options: "ExecOptions", pointer: str) -> bool:
-    """Tell whether what stands at `pointer`, a JSON pointer into the process, came from the options."""
+    """Tell whether the value at `pointer`, a JSON pointer into the process, comes from the options."""
     member = next((member for member in BY_MEMBER if f"{pointer}/".startswith(f"/{member}/")), None)
     return bool(member and getattr(options, BY_MEMBER[member]))
 

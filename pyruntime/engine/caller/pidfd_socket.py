@@ -1,4 +1,4 @@
-"""The socket of --pidfd-socket: whoever listens there gets a pidfd of the new process (pidfd_open(2))."""
+"""The socket of --pidfd-socket, to which a pidfd of the new process is sent (pidfd_open(2))."""
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
@@ -11,7 +11,7 @@ INIT, EXEC = b"standard", b"setns"
 
 
 def send(path: str, pidfd: int, kind: bytes) -> None:
-    """Send `pidfd` to whoever listens at `path`. Raises Error."""
+    """Send `pidfd` to the socket at `path`. Raises Error."""
     sock = open_socket(path)
     if sock < 0:
         raise Error(f"cannot connect to the pidfd socket {path}", errno=-sock)

@@ -8,7 +8,7 @@ from pyruntime.base.errors import Error
 
 
 def check_preserved(count: int) -> None:
-    """Raise Error unless the `count` descriptors from 3 on are the caller's: ours must not end up among them.
+    """Raise Error unless the `count` descriptors from 3 on are the caller's: the container must not get ours.
 
     Whatever we opened ourselves is closed on exec, and what came to us through an exec cannot be. To close it then is
     not enough: the container's working directory could be named /proc/self/fd/3 (CVE-2024-21626).

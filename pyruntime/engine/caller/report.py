@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _send(fd: int, passed: int = -1, **message: object) -> None:
-    """Send a message. That nobody reads any more is no error."""
+    """Send a message. It is no error if the reader has closed its end."""
     text = jsonio.dumps(message).encode()
     if passed >= 0:
         lib.pyr_send_fd(fd, passed, text, len(text))

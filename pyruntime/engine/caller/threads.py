@@ -10,7 +10,7 @@ from pyruntime.base.errors import Error
 
 
 def check_single() -> None:
-    """Raise Error where this process has other threads. The program itself has none, and does not look."""
+    """Raise Error if this process has other threads. The program has none, and does not check."""
     # The program imports `os` only if a rare case needs a library.
     if "os" not in sys.modules:
         return

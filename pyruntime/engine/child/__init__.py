@@ -1,1 +1,1 @@
-"""The container's process as the host makes it: what it is given, its creation, its id maps."""
+"""How the host makes the container's process: descriptors that it gets, its creation, its id maps."""

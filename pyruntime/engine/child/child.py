@@ -1,4 +1,4 @@
-"""A process as the host that made it holds it: its pid, a pidfd, and the socket to it."""
+"""A process that the host has made: its pid, a pidfd, and the socket to it."""
 
 import errno
 import select
@@ -25,7 +25,7 @@ _IMPATIENT = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14
 
 
 class Child:
-    """Init, or a process of exec, as the host holds it.
+    """Init, or a process of exec, on the host's side.
 
     pid, pidfd  0 and -1 until it exists
     sync        the socket to it
@@ -50,11 +50,11 @@ class Child:
         self._left: list[str] = []  # groups that it is out of, to make room for the process that goes on
 
     def kill(self) -> None:
-        """End the process, wait for its end, and let go of it. For a container that is given up."""
+        """Kill the process, wait for it, and close its descriptors. For a container that could not be made."""
         if self.pidfd >= 0:
             lib.pyr_pidfd_send_signal(self.pidfd, _KILL)
         elif self.pid > 0:
-            # Nobody has waited for it yet, so that the number is its own.
+            # It has not been waited for, so the pid is still its own.
             os.kill(self.pid, _KILL)
         if self.pid > 0:
             if self.pidfd < 0 or ends(self.pidfd, _LAST_PATIENCE):
@@ -63,7 +63,7 @@ class Child:
         self.close()
 
     def join_late(self) -> None:
-        """Move the process into the group that limits its memory, where that was put off. Raises Error."""
+        """Move the process into the group that limits its memory, if that was postponed. Raises Error."""
         if not self.late:
             return
         path, self.late = self.late, ""

@@ -1,4 +1,4 @@
-"""Why a child could not be made, or died: the Error for it. Loaded only then."""
+"""The Error for a child that could not be made, or that died. Loaded only in these cases."""
 
 from errno import EACCES, EINVAL
 
@@ -57,7 +57,7 @@ def spawn_error(plan: "Plan", report: "messages.Report") -> Error:
 
 
 def died(status: int, plan: "Plan") -> Error:
-    """Return the Error for a child that ended without a word; `status` is what waitpid(2) says of it."""
+    """Return the Error for a child that ended without a message; `status` is that of waitpid(2)."""
     doing = "the container's first process died"
     if not os.WIFSIGNALED(status):
         return Error(doing, f"it exited with status {os.waitstatus_to_exitcode(status)}")
@@ -80,7 +80,7 @@ def died(status: int, plan: "Plan") -> Error:
 
 
 def ended_early(status: int, config: "Config", paths: "dict[str, str]") -> Error:
-    """Return the Error for a process that ended after its last word and before it executed its program.
+    """Return the Error for a process that ended after its last message and before it executed its program.
 
     status  what waitpid(2) says of it; 0 where that is not known
     config  the container's configuration

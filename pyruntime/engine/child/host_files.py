@@ -1,4 +1,4 @@
-"""What the child needs of the host, opened by the host: root filesystem, bind sources, namespaces to join."""
+"""Files of the host that the child needs, opened by the host: root filesystem, bind sources, namespaces."""
 
 import errno
 
@@ -199,7 +199,7 @@ class HostFiles:
                     raise messages.step_error(step, error.errno or 0, "stat", "") from None
 
     def _from_root(self, step: "Step", source: str) -> bool:
-        """Turn `step` into a bind mount of what the container has at `source`; False if that is not in its root."""
+        """Make `step` a bind mount of the container's own path `source`; return False if that is not in its root."""
         root = os.fstat(self._root)
         above, rest = source.rstrip("/"), ""
         while above and not rest.startswith("/../"):
@@ -242,7 +242,7 @@ class HostFiles:
 
 
 def _check_foreign(fd: int, step: "Step", plan: "Plan") -> None:
-    """Raise Error where a joined namespace is the runtime's own and the plan would change it, and so the host."""
+    """Raise Error if a joined namespace is the runtime's own and the plan would change it: that changes the host."""
     kind = step.args["namespace"]
     changes = [change for change in plan.build if _changes(change, kind)]
     if not changes:

@@ -28,7 +28,7 @@ def _write_map(pid: int, step: "Step") -> None:
     text = step.args["text"]
     try:
         if step.op == "gid_map" and os.geteuid() != 0 and _own_id_only(text):
-            # Without privilege the kernel wants setgroups(2) given up first.
+            # Without privileges, the kernel accepts gid_map only after setgroups(2) is denied.
             _write_file(f"/proc/{pid}/setgroups", "deny")
         _write_file(f"/proc/{pid}/{step.op}", text)
     except PermissionError as error:

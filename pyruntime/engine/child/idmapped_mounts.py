@@ -1,4 +1,4 @@
-"""A user namespace that exists only to say how an idmapped mount maps owners (mount_setattr(2), MOUNT_ATTR_IDMAP)."""
+"""A user namespace that exists only for the maps of an idmapped mount (mount_setattr(2), MOUNT_ATTR_IDMAP)."""
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os

@@ -1,4 +1,4 @@
-"""Why the kernel does not execute a program: what its first bytes ask for. Loaded only when execve(2) has failed."""
+"""Finds in a program's first bytes why the kernel does not execute it. Loaded only if execve(2) has failed."""
 
 import errno
 
@@ -34,7 +34,7 @@ _RELOCATABLE, _CORE = 1, 4
 
 
 def explain(error: "Error", head: bytes, config: "Config | None") -> None:
-    """Say in `error`, the failure of execve(2), what the program asks for that is not there.
+    """Add to `error`, the failure of execve(2), what the program needs and the container lacks.
 
     head    the first bytes of the program, b"" where they could not be read
     config  the container's configuration, where it is at hand
@@ -50,7 +50,7 @@ def explain(error: "Error", head: bytes, config: "Config | None") -> None:
 
 
 def reason(number: int, head: bytes, host: str) -> str:
-    """Return why execve(2) refuses with errno `number` a file that begins with `head`; "" where that does not show.
+    """Return why execve(2) refuses with errno `number` a file that begins with `head`; "" if the bytes do not tell.
 
     host  the machine's name as uname(2) has it
     """

@@ -1,4 +1,4 @@
-"""What a process is made of, for engine/child/launch.py."""
+"""The input of engine/child/launch.py: the plan, descriptors and options of a process to make."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

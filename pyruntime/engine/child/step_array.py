@@ -89,7 +89,7 @@ class StepArrays:
     __slots__ = ("_arena", "_offsets", "_pinned", "maps", "numbered", "trees")
 
     def __init__(self) -> None:
-        # Offset 0 is the empty string, so a field that is not set says "not given".
+        # Offset 0 is the empty string, so a field that is not set means "not given".
         self._arena = bytearray(b"\0")
         self._offsets: dict[bytes, int] = {b"": 0}
         self._pinned: list[object] = []
@@ -179,7 +179,7 @@ class StepArrays:
         args = plan.execute[0].args
         execution = ffi.new("struct execution *")
         execution.argv = self._vector(args["argv"], 1)
-        # The environment goes as it stands: order, duplicates and all.
+        # The environment is passed unchanged, with its order and duplicates.
         execution.env = self._vector(args["env"], 2)
         execution.limits = self.array(plan.limits)
         execution.limit_count = len(plan.limits)
@@ -201,7 +201,7 @@ class StepArrays:
 
 
 def no_filter() -> "Any":
-    """Return a `struct filter` that filters nothing."""
+    """Return a `struct filter` without a program."""
     raw = ffi.new("struct filter *")
     raw.agent = raw.ruleset = -1
     return raw

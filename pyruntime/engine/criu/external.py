@@ -15,7 +15,7 @@ _STREAMS = "descriptors.json"
 
 
 def external_mounts(config: "Config", masked_files: "list[str]") -> "list[tuple[str, str]]":
-    """Return the mounts whose content is not the container's: (destination, source), as CRIU has to find them again.
+    """Return the mounts whose content is not the container's: (destination, source), as CRIU must find them again.
 
     masked_files  masked paths over which the host's null device lies
     """
@@ -74,7 +74,7 @@ def _bound_devices(config: "Config") -> "list[str]":
 
 
 def external_namespaces(config: "Config") -> "list[tuple[str, str]]":
-    """Return the namespaces that the container only joined, which CRIU can leave to others: (name, path)."""
+    """Return the namespaces that the container has joined, which CRIU need not save: (name, path)."""
     return [(name, path) for name, path in _joined(config) if name in ("net", "pid")]
 
 
@@ -104,7 +104,7 @@ def namespace_key(name: str) -> str:
 
 
 def save_streams(options: "CriuOptions", pid: int) -> None:
-    """Note beside the images what process `pid` has for stdin, stdout and stderr, as runc does. Raises Error."""
+    """Save beside the images what stdin, stdout and stderr of process `pid` are, as runc does. Raises Error."""
     from pyruntime.base.jsonio import dumps
 
     try:

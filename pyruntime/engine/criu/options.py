@@ -82,7 +82,7 @@ class CriuOptions:
             "orphan_pts_master": True,
             "manage_cgroups": True,
             "manage_cgroups_mode": rpc.CGROUP_MODES[self.cgroups],
-            # Network devices are whoever's that made them: hooks make them again.
+            # Network devices are not saved: hooks make them again.
             "empty_ns": _CLONE_NEWNET,
             **{FLAGS[name]: True for name in self.flags},
         }

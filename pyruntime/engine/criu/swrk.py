@@ -34,7 +34,7 @@ class Service:
         import socket
 
         self.doing = doing
-        # CRIU asks the socket who we are, and finds our descriptors in /proc.
+        # CRIU gets our pid from the socket, and finds our descriptors in /proc.
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lib.pyr_close_range(3, 0xFFFFFFFF, 1)
         with theirs:
@@ -61,7 +61,7 @@ class Service:
         self._wait()
 
     def _wait(self) -> int:
-        """Hang up and wait for its end; return its exit status, negative for a signal."""
+        """Close the connection and wait for CRIU; return its exit status, negative for a signal."""
         self.socket.close()
         if self._ended:
             return 0

@@ -169,7 +169,7 @@ def _newest(architectures: "list[int]", names: "list[str]") -> "dict[int, tuple[
     newest: dict[int, tuple[int, int]] = {}
     raw = [os.fsencode(name) for name in names]
     for token in architectures:
-        # Negative are those that this architecture has not.
+        # A negative number: this architecture does not have the call.
         greatest = max((lib.seccomp_syscall_resolve_name_arch(token, name) for name in raw), default=0)
         greatest = max(greatest, 0)
         if token == lib.SCMP_ARCH_X32:
