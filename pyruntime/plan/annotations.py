@@ -55,7 +55,7 @@ def value(config: "Config", name: str) -> str:
 
 
 def read(context: "Context") -> None:
-    """Note in `context` what the annotations ask for, and warn of those that have no effect."""
+    """Store in `context` what the annotations request, and warn of those that have no effect."""
     annotations = context.config.get("annotations") or {}
     for name in annotations:
         if name in _WITHOUT_EFFECT:
