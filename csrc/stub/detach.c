@@ -9,6 +9,7 @@
  */
 #include "detach.h"
 
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "seccomp_filter.h"
@@ -106,4 +107,34 @@ void attach_again(const struct detached *detached) {
     for (const struct extent *extent = detached->memory; extent->begin; extent++)
         (void)!madvise((void *)extent->begin, extent->end - extent->begin, MADV_DOFORK);
     munmap(detached->region, detached->size);
+}
+
+/* ---- The command line ---- */
+
+/* Where the stack of the process began, of the GNU C library: argc is there, then follow the pointers of argv. */
+extern void *__libc_stack_end __attribute__((weak));
+
+/* Overwrites the command line, the environment and the path of the program, where execve(2) has put them and /proc shows
+ * them: every process that sees this one can read the command line, and it names directories of the host. To be called in
+ * a child with memory of its own. The strings that Python and libc have copied are not changed. */
+void clear_command_line(void) {
+    static const char title[] = "pyruntime init";
+    char *program = (char *)getauxval(AT_EXECFN); /* NOLINT: the kernel gives a number */
+    if (!&__libc_stack_end || !program)
+        return;
+    long count;
+    memcpy(&count, __libc_stack_end, sizeof count);
+    char **words = (char **)__libc_stack_end + 1;
+    /* In this order: the words, the environment, the path. */
+    if (count < 1 || words[count] || words[0] >= program)
+        return;
+    char *last = words[count - 1] + strlen(words[count - 1]);
+    memset(words[0], 0, (size_t)(program + strlen(program) - words[0]));
+    if ((size_t)(program - words[0]) < sizeof title)
+        return;
+    memcpy(words[0], title, sizeof title);
+    /* If the last byte of the command line is not NUL, /proc/PID/cmdline ends at the first NUL, as for programs with
+     * setproctitle(3). */
+    if (last >= words[0] + sizeof title)
+        *last = ' ';
 }

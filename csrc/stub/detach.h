@@ -24,5 +24,6 @@ struct detached {
 
 void detach(struct detached *detached, struct spawn **spawn, struct stub **stub);
 void attach_again(const struct detached *detached);
+void clear_command_line(void);
 
 #endif

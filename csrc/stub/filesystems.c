@@ -1,4 +1,6 @@
 /* New filesystems, made detached by fsopen(2), or by mount(2) if only mount(2) takes the options. */
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #include <sys/xattr.h>
 
 #include "stub.h"
@@ -91,6 +93,28 @@ static struct step without_fsmount(const struct step *step) {
     return rest;
 }
 
+/* Checks a filesystem that was made of a context which another process has sent (procfs.c). A process of the joined
+ * namespace that may trace that process can send its own context: of another filesystem, or of another pid namespace. */
+static int check_procfs(struct stub *stub, int mount) {
+    struct statfs filesystem;
+    if (fstatfs(mount, &filesystem) < 0)
+        return failed(stub, "fstatfs");
+    struct stat status;
+    bool wrong = filesystem.f_type != PROC_SUPER_MAGIC;
+    if (!wrong && fstatat(mount, "1/ns/pid", &status, 0) < 0) {
+        /* A process that the caller may not inspect shows to nobody which namespace it is in. */
+        if (errno != EACCES && errno != EPERM)
+            return failed(stub, "fstatat(1/ns/pid)");
+    } else if (!wrong) {
+        wrong = status.st_ino != stub->pid_namespace;
+    }
+    if (!wrong)
+        return 0;
+    snprintf(stub->text, sizeof stub->text, "a process of the pid namespace sent another filesystem");
+    errno = EXDEV;
+    return failed(stub, "check");
+}
+
 /* A new filesystem as a detached mount, with those attributes. */
 int new_filesystem(struct stub *stub, const struct step *step) {
     /* For a procfs, the context may already exist: procfs.c. */
@@ -114,6 +138,10 @@ int new_filesystem(struct stub *stub, const struct step *step) {
         read_log(stub, context);
         errno = saved;
         return failed(stub, "fsmount");
+    }
+    if (step->fd >= 0 && stub->pid_namespace && check_procfs(stub, mount) < 0) {
+        close_fd(&mount);
+        return -1;
     }
     return mount;
 }

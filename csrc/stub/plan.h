@@ -137,6 +137,7 @@ struct stub {
     int root;                 /* the new root's mount, once OP_ROOT made it */
     uint64_t root_mount;      /* its mount ID */
     int proc;                 /* a procfs that the container cannot have touched */
+    uint64_t pid_namespace;   /* inode number of the joined one, where another process opens its procfs: procfs.c */
     struct view views[2];     /* at /proc and at /sys: mount_targets.c */
     int empty;                /* the filesystem that masks directories, 0 while there is none */
     uint64_t empty_device;    /* its device number */

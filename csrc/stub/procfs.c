@@ -155,12 +155,26 @@ static int context_of(int pid_namespace) {
     return opened;
 }
 
+/* Whether the kernel calls the descriptor a filesystem context. Of anything else nothing may be asked: the answer could be
+ * up to the process that sent it. */
+static bool is_context(const struct stub *stub, int fd) {
+    static const char context[] = "anon_inode:[fscontext]"; /* no file has a name without a slash */
+    char place[32], name[sizeof context];
+    snprintf(place, sizeof place, "self/fd/%d", fd);
+    return readlinkat(stub->proc, place, name, sizeof name) == sizeof context - 1 &&
+           memcmp(name, context, sizeof context - 1) == 0;
+}
+
 static int receive_contexts(struct stub *stub, int sock, struct step *steps, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (is_procfs(stub, &steps[i])) {
             int context = pyr_recv_fd(sock);
             if (context < 0)
                 return context;
+            if (!is_context(stub, context)) {
+                close(context);
+                return -EBADF;
+            }
             steps[i].fd = context;
         }
     return 0;
@@ -179,6 +193,10 @@ int open_procfs(struct stub *stub, struct step *steps, uint32_t count, int pid_n
         }
     if (!wanted)
         return 0;
+    struct stat status;
+    if (fstat(pid_namespace, &status) < 0)
+        return failed(stub, "fstat");
+    stub->pid_namespace = status.st_ino;
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return failed(stub, "socketpair");

@@ -302,6 +302,7 @@ int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
         return pid < 0 ? -error : pid;
     }
     close(spawn->host_sync);
+    clear_command_line();
     if (via)
         pass_through(spawn, stub);
     return init(spawn, stub, !via && spawn->flags & SPAWN_MAPS);

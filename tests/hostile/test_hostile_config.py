@@ -99,9 +99,32 @@ def test_a_created_container_holds_nothing_of_the_host(host, leaked, bundle):
     host.runtime("create", "-b", place, name, pass_fds=leaked)
     pid = state(host, name)["pid"]
     held = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if int(fd.name) > 2]
-    assert all(text.startswith("socket:") for text in held), held
+    # The gate, and the signals that end it.
+    assert sorted(text.split(":")[0] for text in held) == ["anon_inode", "socket"], held
+    assert "anon_inode:[signalfd]" in held
     # Not dumpable: its user's other processes can neither trace it nor look into /proc/PID (CVE-2016-9962).
     assert os.stat(f"/proc/{pid}/environ").st_uid == 0
+
+
+INITS = {"plain": {}, "Python's": {"hooks": {"startContainer": [{"path": "/bin/true"}]}}}
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_the_command_line_and_environment_of_the_runtime_are_not_seen_inside(host, bundle, init):
+    """Every process of the container may read the command line of its first one; it names directories of the host."""
+    name = host.runtime.id()
+    place = bundle(lambda config: config.update(INITS[init]))
+    host.runtime("create", "-b", place, name, env={**os.environ, "OF_THE_HOST": "secret-of-the-host"})
+    assert host.runtime("exec", name, "cat", "/proc/1/cmdline").stdout == "pyruntime init\0"
+    pid = state(host, name)["pid"]
+    assert Path(f"/proc/{pid}/environ").read_bytes().strip(b"\0") == b""
+    # What a process with CAP_SYS_PTRACE could read.
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    begin, end = next([int(word, 16) for word in line.split()[0].split("-")] for line in maps if "[stack]" in line)
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(begin)
+        stack = memory.read(end - begin)
+    assert b"secret-of-the-host" not in stack and str(host.runtime.root).encode() not in stack
 
 
 def test_a_start_hook_sees_no_descriptor_but_the_standard_ones(host, leaked):

@@ -14,6 +14,7 @@ from test_hostile_exec import TIMEOUT, Box, box, traces_others, watcher  # noqa:
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
+FAKER = Path(__file__).with_name("faker.c")
 FLOODER = Path(__file__).with_name("flooder.c")
 HOOK = [{"path": "/bin/true"}]
 FSCONFIG, SET_FD, EINVAL = 431, 5, 22
@@ -149,6 +150,47 @@ def test_what_joins_needs_room_for_its_own_processes_alone(runtime, bundle, box,
         config["linux"]["resources"] = {"pids": {"limit": limit}}
 
     assert runtime("run", "-b", bundle(join), runtime.id(), preexec_fn=KERNELS[kernel]).stdout == "cat\n"
+
+
+@pytest.fixture(scope="session")
+def faker(tmp_path_factory):
+    """A program that sends a filesystem context of its own in the name of every process that comes up."""
+    program = tmp_path_factory.mktemp("faker") / "faker"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, FAKER], check=True)
+    return program
+
+
+REFUSALS = {
+    "tmpfs": "a process of the pid namespace sent another filesystem",
+    "nested": "a process of the pid namespace sent another filesystem",
+    "pipe": "fsopen(proc)",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_no_other_filesystem_takes_the_place_of_the_procfs(runtime, bundle, box, faker, kind):  # noqa: F811
+    """Before Linux 6.17 another process, which those of the joined namespace can see, opens it."""
+
+    def damage(rootfs):
+        shutil.copy(faker, rootfs / "bin/faker")
+        (rootfs / "sent").write_text("")
+
+    def join(config):
+        entries = config["linux"]["namespaces"]
+        next(entry for entry in entries if entry["type"] == "pid")["path"] = f"/proc/{inside.pid}/ns/pid"
+        config["process"]["args"] = ["readlink", "/proc/self/ns/pid"]
+
+    script = f"mkfifo /up; faker {kind} /sent > /up & read line < /up"
+    inside = box(script, change=traces_others, damage=damage)
+    # Each fsopen(2) begins late, so that the false context is there before the helper has one.
+    late = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=fsopen", "-e", "inject=fsopen:delay_enter=100000"]
+    plain = runtime.command
+    runtime.command = lambda *words: [*late, *plain(*words)]
+    done = runtime("run", "-b", bundle(join), runtime.id(), check=False, preexec_fn=without_the_option, timeout=TIMEOUT)
+    runtime.command = plain
+    assert (inside.rootfs / "sent").read_bytes(), "nothing was sent"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert REFUSALS[kind] in done.stderr
 
 
 @pytest.fixture(scope="session")

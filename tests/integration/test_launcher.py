@@ -265,12 +265,14 @@ def test_what_the_caller_says_does_not_count_as_sealed(sealed, bundle):
 
 @needs_root
 def test_it_is_called_what_it_was_called(runtime, bundle):
-    """Sealing changes neither the name nor the command line that others see."""
-    name = runtime.id()
-    runtime("create", "--bundle", bundle(), "--pid-file", runtime.root.parent / "pid", name)
-    pid = (runtime.root.parent / "pid").read_text()
-    assert Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == bytes(runtime.program)
-    assert Path(f"/proc/{pid}/environ").read_bytes().count(b"PATH=")
+    """Sealing changes neither the name nor the command line that others see; making a container does not, either."""
+    place = bundle(lambda config: config["process"].update(args=["sh", "-c", "echo; exec cat"]))
+    command = runtime.command("run", "--bundle", place, runtime.id())
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0] == bytes(runtime.program)
+        assert Path(f"/proc/{process.pid}/environ").read_bytes().count(b"PATH=")
+        process.stdin.close()
 
 
 @needs_root
