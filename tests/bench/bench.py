@@ -22,6 +22,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 PYRUNTIME = Path(sys.executable).with_name("pyruntime")
 CORES = os.cpu_count() or 1
 WORKERS = 8
+MANY = 32
+PARTS = 5  # of a long series of exec
+PART = 10  # how many of a part, as a multiple of the rounds
 GOOD = Path(__file__).parents[2] / "spec-fixtures/config/good"
 ENGINES = {
     "docker": "Docker",
@@ -163,14 +166,42 @@ class Bench:
             getattr(runtime, what)(self.true, f"b{next(self.numbers)}")
 
         rows = []
-        for what, label, together in (("run", "`run`", CORES), ("lifecycle", "`create`, `start`, `delete`", WORKERS)):
+        lives = "`create`, `start`, `delete`"
+        for what, label, together in (
+            ("run", "`run`", CORES),
+            ("lifecycle", lives, WORKERS),
+            ("lifecycle", lives, MANY),
+        ):
             rates: dict[str, list[float]] = {name: [] for name in self.names}
             for _ in range(3):
                 for runtime in self.runtimes:
                     rates[runtime.name].append(clock.rate(partial(work, runtime, what), range(self.rounds), together))
             medians = {name: clock.median(values) for name, values in rates.items()}
             rows.append(page.plain(f"{label}, {together} at a time", medians))
-        return rows
+        return rows + self.executions()
+
+    def executions(self) -> "list[page.Row]":
+        """Keep all processors busy with processes of one container, for a while: the rate shall not fall."""
+        begin, end = {}, {}
+        for runtime in self.runtimes:
+            runtime.create(self.sleep, "kept")
+            container = runtime.container("kept")
+            runtime.do("start", container)
+
+            def work(_job: int, runtime: Runtime = runtime, container: str = container) -> None:
+                runtime.do("exec", container, "/bin/true")
+
+            try:
+                parts = [clock.rate(work, range(PART * self.rounds), WORKERS) for _ in range(PARTS)]
+            finally:
+                runtime.do("delete", "--force", container)
+            begin[runtime.name], end[runtime.name] = parts[0], parts[-1]
+        label = f"`exec` in one container, {WORKERS} at a time"
+        first, last = PART * self.rounds, PART * self.rounds * PARTS
+        return [
+            page.plain(f"{label}, the first {first:,}", begin),
+            page.plain(f"{label}, the last {first:,} of {last:,}", end),
+        ]
 
     def memory(self) -> "list[page.Row]":
         """Measure what each runtime needs of memory."""
