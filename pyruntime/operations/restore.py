@@ -123,6 +123,12 @@ class _Restoration:
         mountpoints.make(rootfs, self.config, self.options.bundle)
         pid = self._run(container.path, rootfs, request, streams)
         undo.push(_end, pid)
+        delegated = self.plan.cgroup.delegate
+        if delegated is not None:
+            # CRIU, which has just ended, was in the group above.
+            from pyruntime.cgroup import delegate
+
+            delegate.enable(cgroup, delegated)
         return pid
 
     def _record(self, pid: int) -> None:

@@ -77,7 +77,7 @@ def test_a_process_of_exec_joins_the_time_namespace_that_criu_makes(runtime, run
         pid = json.loads(runtime("state", container).stdout)["pid"]
         inside = runtime("exec", container, "readlink", "/proc/self/ns/time").stdout.strip()
         assert inside == os.readlink(f"/proc/{pid}/ns/time")
-        # One is there while the next checkpoint is made, and comes back with the container.
+        # One is there while the next checkpoint is made; CRIU writes init and its descendants alone.
         subprocess.run(runtime.command("exec", "-d", container, "sleep", "1000"), check=True, timeout=60, **null)
         assert count(runtime, container) >= before
 

@@ -175,3 +175,4 @@ def test_the_groups_that_a_container_made_come_back(runtime, bundle, tmp_path):
     assert group_of(trip.pid) == group
     assert (group.parent / "pids.max").read_text() == "60\n"
     assert trip.said() == "given"
+    assert runtime("exec", trip.id, "cat", "/proc/self/cgroup").stdout == "0::/own\n"
