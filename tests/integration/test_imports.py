@@ -81,7 +81,7 @@ def test_a_plain_configuration_imports_nothing_that_only_others_need(imported, b
             assert not {
                 name
                 for name in modules
-                if name.endswith((".hooks", ".labels", ".scheduling", ".seccomp", ".seccomp.filter"))
+                if name.endswith((".hooks", ".run_hooks", ".labels", ".scheduling", ".seccomp", ".seccomp.filter"))
             }
 
 
