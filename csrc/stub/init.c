@@ -80,8 +80,6 @@ uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub) {
     run_steps(spawn, stub, LIST_BUILD, 0, spawn->build_count);
     close_the_rest(spawn, stub);
     run_steps(spawn, stub, LIST_PROCESS, 0, count);
-    /* A change of the user sets it to the system's default (fs.suid_dumpable), which may be 1. */
-    set_dumpable(spawn, 0);
     return count;
 }
 
@@ -124,7 +122,6 @@ _Noreturn void become_init(struct spawn *spawn, struct stub *stub) {
     run_steps(spawn, stub, LIST_ENTER, 0, spawn->enter_count);
     close_the_rest(spawn, stub);
     run_steps(spawn, stub, LIST_PROCESS, 0, spawn->process_count);
-    set_dumpable(spawn, 0);
     int signals = -1;
     if (!(spawn->flags & SPAWN_AT_ONCE)) {
         signals = pyr_hold_deadly_signals();

@@ -59,7 +59,7 @@ void set_dumpable(const struct spawn *spawn, unsigned long dumpable) {
 }
 
 /* The intermediate process counts for a limit of processes. If the limit leaves no room for the next process, the host
- * moves this one out of the container's groups and the next one into them. */
+ * raises it until this one has ended. */
 void ask_for_room(int sync) {
     static const char crowded = MESSAGE_CROWDED;
     tell(sync, &crowded, sizeof crowded);

@@ -174,7 +174,10 @@ int do_user(struct stub *stub, const struct step *step) {
     }
     if (syscall(SYS_setresgid, step->gid, step->gid, step->gid) < 0)
         return failed(stub, "setresgid");
-    return syscall(SYS_setresuid, step->uid, step->uid, step->uid) < 0 ? failed(stub, "setresuid") : 0;
+    if (syscall(SYS_setresuid, step->uid, step->uid, step->uid) < 0)
+        return failed(stub, "setresuid");
+    /* The kernel has set it to the system's default (fs.suid_dumpable), which may be 1. */
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? failed(stub, "prctl(PR_SET_DUMPABLE)") : 0;
 }
 
 int do_no_new_privs(struct stub *stub, const struct step *step) {

@@ -12,7 +12,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -111,6 +110,8 @@ static void become_root(const struct spawn *spawn) {
         die(spawn->sync, -1, "setresgid", "");
     if (setresuid(0, 0, 0) < 0 && errno != tolerated)
         die(spawn->sync, -1, "setresuid", "");
+    /* The kernel has set it to the system's default (fs.suid_dumpable), which may be 1. */
+    set_dumpable(spawn, 0);
 }
 
 static void ask_for_maps(const struct spawn *spawn) {
@@ -228,10 +229,13 @@ static _Noreturn void leave_to(int sync, pid_t pid) {
 
 /* The intermediate process is in no pid namespace of the container, so no process there can reach the resources of the
  * host that it has. They are used and closed before the last clone makes a process that can be seen (CVE-2016-9962,
- * CVE-2024-21626). Returns in the sibling, which is init. With SPAWN_CROSS it returns in the intermediate process
+ * CVE-2024-21626). It also leaves the caller's session and process group: a process that is caught in them could type
+ * on the caller's terminal (ioctl_tty(2), TIOCSTI) and send signals to the caller. Returns in the sibling, which is init. With SPAWN_CROSS it returns in the intermediate process
  * itself, which then does the work of init until pyr_cross. */
 static void pass_through(struct spawn *spawn, struct stub *stub) {
     uint64_t begin = mark_begin(stub);
+    if (setsid() < 0)
+        die(spawn->sync, -1, "setsid", "");
     cleanup_close int offsets = open_time_offsets(spawn);
     open_proc(spawn, stub);
     set_dumpable(spawn, 0);
@@ -276,8 +280,7 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
  * here, and this process exits. To be called when `sync` is the only resource of the host that the process still has.
  * Returns 0 in the sibling, or -errno. */
 int pyr_cross(int sync) {
-    /* A change of the user may have made the process dumpable again. */
-    pid_t pid = prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -1 : clone_sibling(sync, 0);
+    pid_t pid = clone_sibling(sync, 0);
     if (pid < 0)
         return -errno;
     if (pid > 0)

@@ -13,6 +13,7 @@ from pyruntime.store import process
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.cgroup.cgroup import Cgroup
+    from pyruntime.cgroup.room import Loan
     from pyruntime.plan.step import Step
 
 _KILL = 9
@@ -36,7 +37,7 @@ class Child:
                 may ask for room
     """
 
-    __slots__ = ("_cgroup", "_left", "alone", "crosses", "late", "pid", "pidfd", "steps", "sync")
+    __slots__ = ("_cgroup", "_loan", "alone", "crosses", "late", "pid", "pidfd", "steps", "sync")
 
     def __init__(self, sync: int, cgroup: "Cgroup") -> None:
         self.sync = sync
@@ -47,7 +48,7 @@ class Child:
         self.crosses = False
         self.alone = False
         self._cgroup = cgroup
-        self._left: list[str] = []  # groups that it is out of, to make room for the process that goes on
+        self._loan: Loan | None = None  # the container's raised limit, until the intermediate process has ended
 
     def kill(self) -> None:
         """Kill the process, wait for it, and close its descriptors. For a container that could not be made."""
@@ -74,11 +75,20 @@ class Child:
             raise Error(doing, clause=clause, step=f"write({path})", errno=error.errno or 0) from None
 
     def make_room(self) -> None:
-        """Take the process out of the groups in which there is no room for another one beside it. Raises Error."""
+        """Raise the container's limit as long as the process is there, because it counts, too. Raises Error."""
         from pyruntime.cgroup import room
-        from pyruntime.host import cgroups
 
-        self._left = room.leave(self._cgroup, self.pid, cgroups.detect())
+        if self._loan is not None:
+            # Meanwhile a process of the container has taken the place.
+            self._repay()
+            room.refuse_full(self._cgroup, 1)
+        # Before Linux 6.17 two more processes open the procfs of a pid namespace that a container joins (procfs.c).
+        self._loan = room.lend(self._cgroup, 2 if self.crosses else 1, PATIENCE, check_signals)
+
+    def _repay(self) -> None:
+        if self._loan is not None:
+            loan, self._loan = self._loan, None
+            loan.end()
 
     def hear(self, *, executes: bool = False) -> bytes:
         """Return the next message, b"" if none can come any more. Raises Error where waiting makes no sense.
@@ -125,14 +135,11 @@ class Child:
             check_signals()
         reap(self.pid)
         os.close(self.pidfd)
+        self._repay()
         # A child of this process, so that the number is its own until it is waited for.
         self.pid, self.pidfd = pid, lib.pyr_pidfd_open(pid)
         if self.pidfd < 0:
             raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-self.pidfd)
-        if self._left:
-            from pyruntime.cgroup import room
-
-            room.enter(self._left, pid)
 
     def take_sync(self) -> int:
         """Return the socket, which is the caller's from now on."""
@@ -141,6 +148,7 @@ class Child:
 
     def close(self) -> None:
         """Close the descriptors; the process goes on."""
+        self._repay()
         for fd in (self.sync, self.pidfd):
             if fd >= 0:
                 os.close(fd)

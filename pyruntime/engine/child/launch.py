@@ -82,6 +82,10 @@ def spawn(request: "Request", undo: "Undo") -> Child:
     if pid < 0:
         from pyruntime.engine.child import failures
 
+        if pid == -errno.EAGAIN and spawn.cgroup >= 0:
+            from pyruntime.cgroup import room
+
+            room.refuse_full(cgroup, 0)
         raise failures.clone_error(-pid, spawn.clone_flags, cgroup.paths.get(UNIFIED, ""))
     child.pid, child.pidfd = pid, pidfd[0]
     host_files.close()
