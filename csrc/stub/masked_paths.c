@@ -88,10 +88,12 @@ int do_mask(struct stub *stub, const struct step *step) {
         return -1;
     if (is_root(stub, &place))
         return refuse(stub, "it leads to the root of the container");
-    cleanup_close int cover = S_ISDIR(place.mode) ? empty_directory(stub, step) : null_device(stub);
+    bool directory = S_ISDIR(place.mode);
+    cleanup_close int cover = directory ? empty_directory(stub, step) : null_device(stub);
     if (cover < 0)
         return -1;
-    if (move_onto(stub, cover, fd) < 0)
+    /* The null device, too, becomes read-only: the mode and the owner of the host's could be changed through it. */
+    if ((directory ? move_onto(stub, cover, fd) : attach(stub, cover, step, fd)) < 0)
         return not_hidden(stub, step);
     return update_views(stub, step, &place, cover);
 }

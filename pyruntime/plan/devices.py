@@ -90,14 +90,17 @@ def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, d
         dev=dev,
         host_tree=context.foreign_mounts,
     )
+    linux = context.config.get("linux") or {}
+    if any(entry["hostID"] == 0 for entry in linux.get("uidMappings") or ()):
+        # Its owner is the host's root, who is a user of the container here, and may change mode and owner.
+        bound.args["attr_set"] = lib.MOUNT_ATTR_RDONLY
     if not pointer:
         return bound
-    linux = context.config.get("linux") or {}
     owner = _host_id(linux.get("uidMappings"), uid), _host_id(linux.get("gidMappings"), gid)
     facts = context.facts
     possible = facts.holds("CAP_MKNOD") and facts.holds("CAP_SYS_ADMIN") and not facts.in_user_namespace
     if possible and context.new_namespace("user") and min(owner) >= 0:
-        bound.args.update(flags=lib.STEP_DEVICE | lib.STEP_MADE, uid=owner[0], gid=owner[1])
+        bound.args.update(flags=lib.STEP_DEVICE | lib.STEP_MADE, uid=owner[0], gid=owner[1], attr_set=0)
     elif {"fileMode", "uid", "gid"} & {*linux["devices"][int(pointer.rpartition("/")[2])]}:
         context.warnings.append(
             f"{path} is the host's own device, with owner and mode as they are there ({pointer}, {clause})"

@@ -31,6 +31,7 @@ _STATE = "state.json"
 _FIRST = "first.json"
 _CONFIG = "config.json"
 _GATE = "start.sock"
+NOTIFY_DIRECTORY = "notify"  # of the notify socket; the container may write there
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OF_IDS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
 _ID_LIMIT = 1024
@@ -295,11 +296,17 @@ class Container:
             raise Error(f"container {self.container_id!r} has just ended", clause="runtime.md#state")
 
     def remove(self) -> None:
-        """Remove the directory with the files that pyruntime wrote into it; then the id is free."""
+        """Remove the directory with the files that pyruntime wrote into it; then the id is free.
+
+        Only the notify socket's directory has anything in it. Any other may be a mount that somebody made.
+        """
         for name in os.listdir(self.fd):
             try:
                 os.unlink(name, dir_fd=self.fd)
             except IsADirectoryError:
+                if name != NOTIFY_DIRECTORY:
+                    os.rmdir(name, dir_fd=self.fd)
+                    continue
                 from pyruntime.store.remove_tree import remove
 
                 remove(name, self.fd)

@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 from criu import criu, images
@@ -72,3 +73,25 @@ def test_a_link_in_the_directory_of_the_images_is_not_written_through(runtime, b
     assert "ELOOP" in done.stderr
     assert (tmp_path / "file").read_text() == "of the host"
     assert runtime("state", container).returncode == 0
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_delete_after_a_killed_restore_leaves_the_root_filesystem_as_it_is(
+    runtime, bundle, criu, images, tmp_path, force
+):
+    """restore mounts it for CRIU, and delete removes what restore left: never what is mounted there."""
+    (criu.place / "mode").write_text("hang")
+    os.mkfifo(criu.place / "hanging")
+    place = bundle(lambda config: None, own=True)
+    before = sorted(os.listdir(place / "rootfs"))
+    container = runtime.id()
+    words = runtime.command("restore", "-d", "--image-path", images, "-b", place, container)
+    null = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    with subprocess.Popen(words, env=criu.environment, **null) as restoring:
+        assert (criu.place / "hanging").read_text() == "hanging"
+        seen = Path(f"/proc/{restoring.pid}/mountinfo").read_text()
+        restoring.kill()
+    assert container not in seen
+    runtime("delete", *force, container)
+    assert sorted(os.listdir(place / "rootfs")) == before
+    assert not (runtime.root / container).exists()

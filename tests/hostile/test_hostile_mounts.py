@@ -5,6 +5,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from host import host, keeper
@@ -173,6 +174,36 @@ def test_masks_hold_in_what_covers_sysfs(host, cover):
         linked(way="/"), mounted({"destination": way, **COVERS[cover]}, masked=["/sys/firmware"]), LOOK
     )
     assert "firmware" not in result.stdout and "held" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("userns", [False, True], ids=["", "user namespace"])
+@pytest.mark.parametrize("path", ["/proc/timer_list", "/hidden", "/dev/zero"])
+def test_no_device_of_the_host_changes_in_a_container(host, userns, path):
+    """The null device that hides a file, and the devices that a user namespace gets, are the host's own."""
+    source = Path("/dev/zero" if path == "/dev/zero" else "/dev/null")
+    before = source.stat()
+
+    def change(config) -> None:
+        config["linux"]["maskedPaths"] = ["/proc/timer_list", "/hidden"]
+        config["process"]["capabilities"] = dict.fromkeys(
+            ("bounding", "effective", "permitted"), ["CAP_CHOWN", "CAP_FOWNER", "CAP_FSETID"]
+        )
+        if userns:
+            config["linux"]["namespaces"].append({"type": "user"})
+            for name in ("uidMappings", "gidMappings"):
+                config["linux"][name] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+
+    script = f"chmod 000 {path}; chown 7:7 {path}; touch {path}; echo x > {path}; cat {path} | head -c 1; echo tried"
+    try:
+        result = host.attack(lambda rootfs: (rootfs / "hidden").write_text("hidden"), change, script)
+        after = source.stat()
+    finally:
+        source.chmod(before.st_mode & 0o7777)
+        os.chown(source, before.st_uid, before.st_gid)
+    assert result.stdout.strip("\0") == "tried\n", result.stderr
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    if path != "/dev/zero" or userns:
+        assert after.st_mtime_ns == before.st_mtime_ns
 
 
 def test_a_path_to_mask_may_be_written_in_any_way(host):

@@ -1,7 +1,8 @@
 """A stand-in for `criu swrk`: notes what it is asked in $FAKE_CRIU/requests, and answers as CRIU 3.17 would.
 
-$FAKE_CRIU/mode says how: "fail", "die", "old" or "poor" (no features); anything else is success. A restored container
-is a process that sleeps, a child of whoever asks; with $FAKE_CRIU/terminal it has a terminal.
+$FAKE_CRIU/mode says how: "fail", "die", "old", "poor" (no features) or "hang" (it writes to the FIFO
+$FAKE_CRIU/hanging, and waits until nobody listens); anything else is success. A restored container is a process that
+sleeps, a child of whoever asks; with $FAKE_CRIU/terminal it has a terminal.
 """
 
 import ctypes
@@ -86,6 +87,10 @@ def serve(connection):
                 answer(connection, kind, success=False, cr_errno=22)
                 return
             notify(connection, "status-ready")
+            if MODE == "hang":
+                (PLACE / "hanging").write_text("hanging")
+                connection.recv(65536)
+                return
             parts = restore(connection) if kind == rpc.RESTORE else {}
         answer(connection, kind, **parts)
 

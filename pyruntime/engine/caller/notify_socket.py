@@ -11,6 +11,7 @@ from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
+from pyruntime.store.container import NOTIFY_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pyruntime.store.container import Container
 
 _INSIDE = "/run/notify"
-_DIRECTORY = "notify"
 _SOCKET = "notify.sock"
 _BARRIER = 30.0  # seconds for the service manager to take notice, as with runc
 
@@ -48,7 +48,7 @@ def passed_on(config: "Config", directory: str) -> "Config":
         mount = {
             "destination": _INSIDE,
             "type": "bind",
-            "source": f"{directory}/{_DIRECTORY}",
+            "source": f"{directory}/{NOTIFY_DIRECTORY}",
             "options": ["bind", "nosuid", "noexec", "nodev", "ro"],
         }
         changed["mounts"] = [*(config.get("mounts") or ()), mount]
@@ -66,11 +66,11 @@ def passed_on(config: "Config", directory: str) -> "Config":
 def make_directory(container: "Container") -> None:
     """Make the directory of the notify socket. Raises Error."""
     try:
-        os.mkdir(_DIRECTORY, 0o755, dir_fd=container.fd)
+        os.mkdir(NOTIFY_DIRECTORY, 0o755, dir_fd=container.fd)
         # The container's users need it, whatever the caller's umask.
-        os.chmod(_DIRECTORY, 0o755, dir_fd=container.fd)
+        os.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=container.fd)
     except OSError as error:
-        raise Error(f"cannot make {container.path}/{_DIRECTORY}", errno=error.errno or 0) from None
+        raise Error(f"cannot make {container.path}/{NOTIFY_DIRECTORY}", errno=error.errno or 0) from None
 
 
 class Relay:
@@ -82,14 +82,14 @@ class Relay:
 
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         # A socket's address holds only 107 bytes of path.
-        address = f"/proc/self/fd/{container.fd}/{_DIRECTORY}/{_SOCKET}"
+        address = f"/proc/self/fd/{container.fd}/{NOTIFY_DIRECTORY}/{_SOCKET}"
         # The container's users send to it. No chmod: by then the container may have put a link in its place.
         umask = os.umask(0)
         try:
             self._socket.bind(address)
         except OSError as error:
             self._socket.close()
-            raise Error(f"cannot make {container.path}/{_DIRECTORY}/{_SOCKET}", errno=error.errno or 0) from None
+            raise Error(f"cannot make {container.path}/{NOTIFY_DIRECTORY}/{_SOCKET}", errno=error.errno or 0) from None
         finally:
             os.umask(umask)
         self._pidfd = lib.pyr_pidfd_open(pid)
