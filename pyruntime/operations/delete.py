@@ -93,11 +93,24 @@ def delete_own(container: "Container", state: "StateFile | None") -> None:
 
 
 def _lock_by_force(container: "Container") -> bool:
-    """Take the lock, and kill the verb that has it; return False if the container was deleted meanwhile."""
+    """Take the lock, and kill the verb that has it; return False if the container was deleted meanwhile. Raises Error.
+
+    Init has the lock, too, until it is complete. If its creator is killed it ends, unless it is stopped or frozen.
+    """
     if not container.try_lock():
         from pyruntime.store import lock_holder
 
         lock_holder.evict(container.fd)
+        if not container.lock_within(_USUALLY):
+            first = container.read_first()
+            if first is not None and first["cgroup"]:
+                cgroups.open(first["cgroup"]).kill_all(_KILL)
+            if not container.lock_within(_PATIENCE):
+                raise Error(
+                    f"cannot delete container {container.container_id!r}",
+                    "a process that has its lock does not end",
+                    clause=_CLAUSE,
+                )
     try:
         container.lock()
     except containers.Unknown:

@@ -100,7 +100,8 @@ def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, d
     facts = context.facts
     possible = facts.holds("CAP_MKNOD") and facts.holds("CAP_SYS_ADMIN") and not facts.in_user_namespace
     if possible and context.new_namespace("user") and min(owner) >= 0:
-        bound.args.update(flags=lib.STEP_DEVICE | lib.STEP_MADE, uid=owner[0], gid=owner[1], attr_set=0)
+        bound.args.update(flags=lib.STEP_DEVICE | lib.STEP_MADE, uid=owner[0], gid=owner[1])
+        bound.args.pop("attr_set", None)
     elif {"fileMode", "uid", "gid"} & {*linux["devices"][int(pointer.rpartition("/")[2])]}:
         context.warnings.append(
             f"{path} is the host's own device, with owner and mode as they are there ({pointer}, {clause})"

@@ -34,6 +34,7 @@ _GATE = "start.sock"
 NOTIFY_DIRECTORY = "notify"  # of the notify socket; the container may write there
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OF_IDS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
+_PAUSE = 0.01  # seconds between two attempts to take the lock
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
 # malloc(3) takes this from the heap; a larger block would be a mapping of its own.
@@ -124,6 +125,20 @@ class Container:
             os.call(fcntl.flock, self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        return True
+
+    def lock_within(self, seconds: float) -> bool:
+        """Take the lock, waiting at most `seconds`; return False if another process still has it.
+
+        The lock of a container that was deleted meanwhile is worth nothing, so that is no reason to wait either.
+        """
+        import time
+
+        deadline = time.monotonic() + seconds
+        while not self.try_lock() and os.fstat(self.fd).st_nlink:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_PAUSE)
         return True
 
     def is_being_created(self) -> bool:

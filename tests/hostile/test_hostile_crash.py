@@ -4,6 +4,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -131,6 +132,38 @@ def test_delete_by_force_ends_a_verb_that_hangs_in_a_hook(host, bundle, kind):
         fifo.read_text()  # ends when the hook is there
         host.runtime("delete", "--force", name, timeout=20)
         assert process.wait(20) != 0
+    assert not (host.runtime.root / name).exists()
+    assert cgroups(name) == [] and processes(name) == []
+
+
+def freeze(pid: int) -> None:
+    """Freeze the groups of a process, by the freezer that the host has."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "freezer":
+            Path(f"/sys/fs/cgroup/freezer{path}/freezer.state").write_text("FROZEN")
+            return
+    Path(f"/sys/fs/cgroup{path}/cgroup.freeze").write_text("1")
+
+
+@pytest.mark.parametrize("hold", [lambda pid: os.kill(pid, signal.SIGSTOP), freeze], ids=["stopped", "frozen"])
+def test_delete_by_force_ends_an_init_that_its_killed_creator_left(host, bundle, hold):
+    """Until it is complete it has the container's lock, too, and it does not hear that its creator has ended."""
+    fifo = host.outside.with_name("fifo")
+    os.mkfifo(fifo)
+    script = f'sed "s/.*\\"pid\\": *\\([0-9]*\\).*/\\1/" > {fifo}; read line < {fifo}'
+
+    def change(config) -> None:
+        config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+
+    name = host.runtime.id()
+    null = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    with subprocess.Popen(host.command("create", "-b", bundle(change), name), **null) as process:
+        pid = int(fifo.read_text().split()[-1])
+        hold(pid)
+        process.kill()
+    fifo.write_text("go on\n")
+    host.runtime("delete", "--force", name, timeout=20)
     assert not (host.runtime.root / name).exists()
     assert cgroups(name) == [] and processes(name) == []
 
