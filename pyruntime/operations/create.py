@@ -195,10 +195,12 @@ class Creation:
                 if fd >= 0:
                     self.host_files.own(fd)
         terminal = (self.config.get("process") or {}).get("terminal")
-        if terminal or self.options.console_socket or self.options.console_fd >= 0:
+        if terminal or self.options.console_socket:
             from pyruntime.engine.caller import console_socket
 
             self.console = console_socket.connect(self.config, self.options)
+        elif self.options.console_fd >= 0:
+            os.close(self.options.console_fd)  # there is no terminal to send
         if self.console >= 0:
             self.host_files.own(self.console)
         if self.options.notify:
