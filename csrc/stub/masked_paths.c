@@ -158,14 +158,15 @@ static int verify_readonly(struct stub *stub, const struct step *step) {
     return status.f_flags & MS_RDONLY ? 0 : verify_mask(stub, step); /* it may be masked, too */
 }
 
-/* A mount over the root is the root for exec, and for a process that goes to "..". */
+/* A mount over the root is the root for exec, and for a process that goes to "..". If root.path leads to the root of the
+ * host, that stays above the container's. */
 static int verify_root(struct stub *stub, const struct step *step) {
     struct statx status;
     if (statx(AT_FDCWD, "/..", 0, STATX_MNT_ID, &status) < 0)
         return failed(stub, "statx");
     if (status.stx_mnt_id == stub->root_mount)
         return 0;
-    return uncovered(stub, step, "the container sees another root: a hook has covered it");
+    return uncovered(stub, step, "the container sees another root: a hook has covered it, or root.path is the host's");
 }
 
 /* After the change of the root, looks up each path to hide again, as a process of the container does. It must lead to

@@ -54,6 +54,7 @@ def make(container_id: str, options: CreateOptions, *, at_once: bool = False) ->
     """
     threads.check_single()
     containers.check_id(container_id)
+    options.check_bundle()
     prepared = config, plan, _ = prepare(container_id, options)
     for warning in plan.warnings:
         log.warning(warning)

@@ -79,6 +79,7 @@ class _Restoration:
     def make(self) -> int:
         """Make `container` and return the pid of its init, a child of this process. Raises Error."""
         containers.check_id(self.container_id)
+        self.options.check_bundle()
         self.config, self.plan, self.config_text = prepare(self.container_id, self.options)
         request = self.images.request(self.config.get("annotations") or {})
         for warning in self.plan.warnings:

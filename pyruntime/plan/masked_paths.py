@@ -75,9 +75,21 @@ def readonly_paths(context: "Context") -> "Iterator[Step]":
 
 
 def verify(context: "Context") -> "Iterator[Step]":
-    """Yield the last check of all hidden paths, from the container's root."""
+    """Yield the last check of all hidden paths, from the container's root.
+
+    Raises Error if that root is the host's: pivot_root(2) would leave the host's above it, without masks.
+    """
     linux = context.config.get("linux") or {}
     for name, clause in (("maskedPaths", "masked-paths"), ("readonlyPaths", "readonly-paths")):
         if linux.get(name):
+            if context.config["root"]["path"] == "/" and not context.no_pivot:
+                raise Error(
+                    "cannot hide paths in the host's root filesystem",
+                    f"with linux.{name}, root.path cannot be /",
+                    pointer="/root/path",
+                    value="/",
+                    clause=f"config-linux.md#{clause}",
+                    advice="with --no-pivot, the container's root takes the place of the host's, and paths are hidden",
+                )
             yield Step("verify", f"/linux/{name}", f"config-linux.md#{clause}")
             return

@@ -400,6 +400,9 @@ def create(root: str, container_id: str) -> Container:
     path = f"{root}/{container_id}"
     try:
         os.makedirs(root, 0o711, exist_ok=True)
+    except OSError as error:
+        raise Error(f"cannot make the state root {root}", errno=error.errno or 0) from None
+    try:
         os.mkdir(path, 0o700)
         try:
             fd = os.open(path, _OPEN)

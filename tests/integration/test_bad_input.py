@@ -187,3 +187,62 @@ def test_a_pid_file_that_cannot_be_leaves_nothing_beside_it(containers, tmp_path
     assert done.returncode in (1, 255)
     assert "cannot write the pid file" in done.stderr
     assert os.listdir(tmp_path / "pids") == ["pid"]
+
+
+@pytest.mark.parametrize("kind", ["a device", "a FIFO"])
+def test_a_pid_file_does_not_take_the_place_of_what_is_no_file(containers, tmp_path, kind):
+    path = tmp_path / "pid"
+    os.mknod(path, 0o020600 if kind == "a device" else 0o010600, os.makedev(1, 7) if kind == "a device" else 0)
+    before = path.lstat()
+    name = containers.runtime.id()
+    done = containers.runtime("create", "--pid-file", path, "-b", containers.bundle("true"), name, check=False)
+    assert done.returncode == 1
+    assert "what is there is not a regular file" in done.stderr
+    assert path.lstat() == before
+    assert os.listdir(tmp_path).count("pid") == 1
+    containers.nothing_left(name)
+
+
+def test_a_pid_file_on_a_full_disk_leaves_nothing(containers, tmp_path):
+    place = tmp_path / "full"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", place], check=True)
+    try:
+        (place / "rest").write_bytes(bytes(4096))
+        done = containers.runtime(
+            "create", "--pid-file", place / "pid", "-b", containers.bundle("true"), containers.runtime.id(), check=False
+        )
+        assert done.returncode == 1
+        assert "ENOSPC" in done.stderr
+        assert os.listdir(place) == ["rest"]
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+# ---- The state root, the bundle, the root ----
+
+
+def test_a_state_root_that_is_a_file_is_named(containers, tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    words = ["--root", path, "create", "-b", containers.bundle("true"), containers.runtime.id()]
+    done = subprocess.run([containers.runtime.program, *words], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert f"cannot make the state root {path}: EEXIST" in done.stderr
+
+
+def test_a_bundle_whose_path_no_state_can_have_is_refused(containers, tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff"
+    os.rename(containers.bundle("true"), path)
+    name = containers.runtime.id()
+    done = containers.runtime("create", "-b", os.fsdecode(path), name, check=False)
+    assert done.returncode == 1
+    assert "\\xff is not UTF-8" in done.stderr
+    containers.nothing_left(name)
+
+
+def test_paths_cannot_be_masked_in_the_hosts_root(containers):
+    change = top(root={"path": "/"})
+    assert '/root/path  "/"' in containers.refused(change)
+    without = containers.bundle("true", change)
+    assert containers.runtime("run", "--no-pivot", "-b", without, containers.runtime.id()).returncode == 0

@@ -104,15 +104,19 @@ def test_a_refused_update_is_taken_back(runtime, running):
     )
     assert done.returncode == 1
     assert "cpuset.cpus" in done.stderr
-    assert '/linux/resources/cpu/cpus  "9999"' in done.stderr
+    assert "place          --cpuset-cpus 9999\n" in done.stderr
+    assert "config.json  " not in done.stderr
     assert "the limits are as they were before" in done.stderr
     assert (limits.memory, limits.pids, limits.cpu, limits.cpus, stored(runtime, running)) == before
 
 
-def test_a_refused_update_shows_the_value_of_the_configuration_beside_what_is_written(runtime, running):
+def test_a_refused_update_shows_where_the_value_comes_from_beside_what_is_written(runtime, running, tmp_path):
     done = runtime("update", "--pids-limit", str(2**62), running, check=False)
     assert f"cannot write '{2**62}' to " in done.stderr
-    assert f"/linux/resources/pids/limit  {2**62}\n" in done.stderr
+    assert f"place          --pids-limit {2**62}\n" in done.stderr
+    (tmp_path / "resources.json").write_text(json.dumps({"pids": {"limit": 2**62}}))
+    done = runtime("update", "-r", tmp_path / "resources.json", running, check=False)
+    assert f"place          {tmp_path}/resources.json: /pids/limit\n" in done.stderr
 
 
 def test_an_update_that_cannot_be_kept_is_taken_back(runtime, running):
@@ -128,7 +132,7 @@ def test_an_update_that_cannot_be_kept_is_taken_back(runtime, running):
     [
         (["--memory", "12q"], "--memory 12q"),
         (["--pids-limit", "many"], "--pids-limit many"),
-        (["--cpu-period", "-5"], "/cpu/period"),
+        (["--cpu-period", "-5"], "--cpu-period -5"),
         (["--l3-cache-schema", "L3:0=f"], "Intel RDT"),
         (["--mem-bw-schema", "MB:0=10\nL3:0=f"], "one line"),
         (["--mem-bw-schema", "L3:0=f"], 'starts with "MB:"'),
@@ -147,8 +151,8 @@ def test_a_document_with_errors_is_explained(runtime, running, tmp_path):
     path = tmp_path / "resources.json"
     path.write_text('{"memory": {"limit": "much"}, "pids": {"limit": 1.5}}')
     done = runtime("update", "-r", path, running, check=False)
-    assert "/memory/limit" in done.stderr
-    assert "/pids/limit" in done.stderr
+    assert f"{path}: /memory/limit" in done.stderr
+    assert f"{path}: /pids/limit" in done.stderr
 
 
 def test_device_rules_stay(runtime, running, tmp_path):

@@ -1,7 +1,8 @@
 """`update ID`: change the limits of a container."""
 
 from pyruntime.base import lean_os as os
-from pyruntime.base.errors import Error
+from pyruntime.base.errors import Error, InvalidConfig
+from pyruntime.base.json_pointer import element
 from pyruntime.cli.parse import UsageError
 from pyruntime.cli.state_root import state_root
 from pyruntime.operations.update import update_container
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 _LARGEST = 2**63
 _LIMIT = 16 << 20  # bytes on stdin
 _UNITS = "bkmgtp"
+_RESOURCES = "/linux/resources"
 
 
 def main(line: "CommandLine") -> int:
     """Update the container named by the argument."""
     options = line.options
-    resources = _from_file(options["resources"]) if options["resources"] else _from_options(options)
+    if options["resources"]:
+        name, resources = _from_file(options["resources"])
+    else:
+        name, resources = "", _from_options(options)
     bandwidth = options["mem-bw-schema"]
     if bandwidth and (not bandwidth.startswith("MB:") or "\n" in bandwidth):
         raise Error(
@@ -34,12 +39,36 @@ def main(line: "CommandLine") -> int:
             clause="config-linux.md#intelrdt",
         )
     schemata = [options[name] for name in ("l3-cache-schema", "mem-bw-schema") if options[name]]
-    update_container(state_root(line.shared["root"]), line.arguments[0], resources, schemata)
+    try:
+        check_resources(resources, name or "the resources to update")  # type: ignore[arg-type]
+        update_container(state_root(line.shared["root"]), line.arguments[0], resources, schemata)
+    except Error as error:
+        _place(error, name, resources, options)
+        raise
     return 0
 
 
-def _from_file(path: str) -> "Values":
-    """Return the resources in a JSON file, or on stdin for "-", validated. Raises Error."""
+def _place(error: Error, name: str, resources: "Values", options: "Values") -> None:
+    """Correct the place of an error about a value that does not come from the container's config.json.
+
+    name  of the file with `resources`; "" if they come from the options
+    """
+    if isinstance(error, InvalidConfig):
+        found = [(problem, problem.pointer) for problem in error.problems]  # in the resources themselves
+    else:
+        pointer = error.pointer.removeprefix(_RESOURCES)
+        found = [(error, pointer)] if pointer != error.pointer and element(resources, pointer) is not None else []
+    for problem, pointer in found:
+        if name:
+            problem.place, problem.pointer = f"{name}: {pointer}", ""
+            continue
+        for option, (section, field, _) in _OPTIONS.items():
+            if pointer == f"/{section}/{field}":
+                problem.place, problem.pointer = f"--{option} {options[option]}", ""
+
+
+def _from_file(path: str) -> "tuple[str, Values]":
+    """Return the name of a JSON file, or of stdin for "-", and the resources in it. Raises Error."""
     if path == "-":
         name, data = "stdin", b""
         while len(data) <= _LIMIT and (chunk := os.read(0, 1 << 16)):
@@ -49,13 +78,11 @@ def _from_file(path: str) -> "Values":
     else:
         name, data = path, read(path, streams=True, clause="config-linux.md#control-groups")
     resources: Any = parse(data, name)
-    check_resources(resources, name)
-    checked: Values = resources
-    return checked
+    return name, resources
 
 
 def _from_options(options: "Values") -> "Values":
-    """Return the resources that the options name, validated. Raises Error."""
+    """Return the resources that the options name. Raises Error."""
     resources: Values = {}
     for name, (section, field, convert) in _OPTIONS.items():
         text = options[name]
@@ -66,7 +93,6 @@ def _from_options(options: "Values") -> "Values":
                     f"--{name} {text}", "the value cannot be understood", advice="see `pyruntime update --help`"
                 )
             resources.setdefault(section, {})[field] = value
-    check_resources(resources, "the resources to update")  # type: ignore[arg-type]
     return resources
 
 

@@ -1,5 +1,8 @@
 """The caller's options for a container, beside its bundle."""
 
+from pyruntime.base import lean_os as os
+from pyruntime.base.errors import Error
+
 
 class CreateOptions:
     """The caller's options for a container, beside its bundle.
@@ -67,3 +70,11 @@ class CreateOptions:
         self.systemd_cgroup = systemd_cgroup
         self.rootless = rootless
         self.notify = False
+
+    def check_bundle(self) -> None:
+        """Raise Error if the state, which is JSON, cannot have the bundle's path: it must be UTF-8 (RFC 8259, 8.1)."""
+        try:
+            self.bundle.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(self.bundle).decode(errors="backslashreplace")
+            raise Error(f"the bundle's path {shown} is not UTF-8", clause="runtime.md#state") from None

@@ -6,16 +6,21 @@ from pyruntime.base.errors import Error
 
 
 def write_pid_file(path: str, pid: int) -> None:
-    """Write `pid` to `path` so that a reader sees all of it or nothing. Raises Error."""
+    """Write `pid` to `path` so that a reader sees all of it or nothing.
+
+    Raises Error, also if `path` is there and is no file: the new file would take the place of a device of the host.
+    """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
+        if not _may_replace(path):
+            raise Error(f"cannot write the pid file {path}", "what is there is not a regular file")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            os.write(fd, str(pid).encode())
-        finally:
-            os.close(fd)
-        try:
+            try:
+                os.write(fd, str(pid).encode())
+            finally:
+                os.close(fd)
             os.rename(temporary, path)
         except OSError:
             os.unlink(temporary)
@@ -24,3 +29,11 @@ def write_pid_file(path: str, pid: int) -> None:
         raise Error(f"cannot write the pid file {path}", errno=error.errno or 0) from None
     if log.events is not None:
         log.events.done(f"write the pid to {path}")
+
+
+def _may_replace(path: str) -> bool:
+    """Tell whether `path` is not there, is a regular file, or is a link to one of these. Raises OSError."""
+    try:
+        return os.stat(path).st_mode & 0o170000 == 0o100000  # S_ISREG of inode(7)
+    except FileNotFoundError:
+        return True
