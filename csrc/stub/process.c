@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/keyctl.h>
+#include <linux/mempolicy.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/personality.h>
@@ -191,16 +192,41 @@ int do_personality(struct stub *stub, const struct step *step) {
 
 int do_sched_setattr(struct stub *stub, const struct step *step) {
     const uint64_t *value = step->value;
-    return result_of(stub, "sched_setattr",
-                     pyr_sched_setattr(0, (uint32_t)value[VALUE_POLICY], value[VALUE_SCHED_FLAGS],
-                                       (int32_t)value[VALUE_NICE], (uint32_t)value[VALUE_PRIORITY],
-                                       value[VALUE_RUNTIME], value[VALUE_DEADLINE], value[VALUE_PERIOD]));
+    uint64_t flags = value[VALUE_SCHED_FLAGS];
+    int32_t nice = (int32_t)value[VALUE_NICE];
+    int answer = pyr_sched_setattr(0, (uint32_t)value[VALUE_POLICY], flags, nice, (uint32_t)value[VALUE_PRIORITY],
+                                   value[VALUE_RUNTIME], value[VALUE_DEADLINE], value[VALUE_PERIOD]);
+    if (answer < 0)
+        return result_of(stub, "sched_setattr", answer);
+    return result_of(stub, "setpriority", pyr_set_nice(0, flags, nice));
+}
+
+enum { LIST_WORDS = 8192 / 64 }; /* CPUs or memory nodes, 64 in a word: NR_CPUS of the largest kernels, MAX_NUMNODES */
+
+/* The kernel leaves out what it does not have, or does not allow here, if anything remains. */
+static int check_list(struct stub *stub, const struct step *step, const char *kind, const uint64_t *used) {
+    for (uint32_t word = 0; word < step->list_size; word++) {
+        uint64_t wanted;
+        memcpy(&wanted, stub_string(stub, step->list) + word * sizeof wanted, sizeof wanted);
+        uint64_t left = wanted & ~used[word];
+        if (left) {
+            snprintf(stub->text, sizeof stub->text, "%s %u is not there, or not allowed in this cgroup", kind,
+                     word * 64 + (unsigned)__builtin_ctzll(left));
+            errno = EINVAL;
+            return failed(stub, "check");
+        }
+    }
+    return 0;
 }
 
 int do_sched_setaffinity(struct stub *stub, const struct step *step) {
     size_t size = step->list_size * sizeof(uint64_t);
-    return syscall(SYS_sched_setaffinity, 0, size, stub_string(stub, step->list)) < 0 ? failed(stub, "sched_setaffinity")
-                                                                                     : 0;
+    uint64_t used[LIST_WORDS] = {0};
+    if (syscall(SYS_sched_setaffinity, 0, size, stub_string(stub, step->list)) < 0)
+        return failed(stub, "sched_setaffinity");
+    if (syscall(SYS_sched_getaffinity, 0, sizeof used, used) < 0)
+        return failed(stub, "sched_getaffinity");
+    return check_list(stub, step, "CPU", used);
 }
 
 int do_ioprio_set(struct stub *stub, const struct step *step) {
@@ -209,12 +235,25 @@ int do_ioprio_set(struct stub *stub, const struct step *step) {
     return syscall(SYS_ioprio_set, WHO_PROCESS, 0, (int)priority) < 0 ? failed(stub, "ioprio_set") : 0;
 }
 
+/* Whether the mode means all of its nodes as they are. MPOL_PREFERRED takes the first of them; with the two flags the
+ * kernel maps them to those that are allowed at each time. */
+static bool is_literal(int mode) {
+    return mode != MPOL_PREFERRED && !(mode & (MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES));
+}
+
 /* The kernel reads one bit less than the number that it gets (set_mempolicy(2)). */
 int do_set_mempolicy(struct stub *stub, const struct step *step) {
     unsigned long bits = step->list_size ? step->list_size * 64UL + 1 : 0;
     const unsigned long *nodes = (const unsigned long *)(const void *)stub_string(stub, step->list);
     int mode = (int)step->value[VALUE_MODE];
-    return syscall(SYS_set_mempolicy, mode, bits ? nodes : NULL, bits) < 0 ? failed(stub, "set_mempolicy") : 0;
+    if (syscall(SYS_set_mempolicy, mode, bits ? nodes : NULL, bits) < 0)
+        return failed(stub, "set_mempolicy");
+    if (!bits || !is_literal(mode))
+        return 0;
+    uint64_t used[LIST_WORDS] = {0};
+    if (syscall(SYS_get_mempolicy, NULL, used, sizeof used * 8 + 1, NULL, 0) < 0)
+        return failed(stub, "get_mempolicy");
+    return check_list(stub, step, "memory node", used);
 }
 
 int do_prlimit(struct stub *stub, const struct step *step) {

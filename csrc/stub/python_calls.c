@@ -76,8 +76,16 @@ int pyr_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, ui
         int32_t nice;
         uint32_t priority;
         uint64_t runtime, deadline, period;
-    } attributes = {sizeof attributes, policy, flags, nice, priority, runtime, deadline, period};
+        uint32_t util_min, util_max; /* the kernel asks for them if a flag is one of SCHED_FLAG_UTIL_CLAMP_* */
+    } attributes = {sizeof attributes, policy, flags, nice, priority, runtime, deadline, period, 0, 0};
     return answer(syscall(SYS_sched_setattr, pid, &attributes, 0));
+}
+
+/* Sets the nice value under every policy: sched_setattr(2) does so under SCHED_OTHER and SCHED_BATCH alone. Not with the
+ * flag that keeps the parameters, of which it is one. */
+int pyr_set_nice(int pid, uint64_t flags, int32_t nice) {
+    enum { KEEP_PARAMS = 0x10 }; /* <linux/sched.h> */
+    return flags & KEEP_PARAMS ? 0 : answer(setpriority(PRIO_PROCESS, (id_t)pid, nice));
 }
 
 static int unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode) {

@@ -10,6 +10,7 @@ int pyr_prctl(int option, unsigned long argument, unsigned long second);
 int pyr_close_range(unsigned first, unsigned last, int at_exec);
 int pyr_sched_setattr(int pid, uint32_t policy, uint64_t flags, int32_t nice, uint32_t priority, uint64_t runtime,
                       uint64_t deadline, uint64_t period);
+int pyr_set_nice(int pid, uint64_t flags, int32_t nice);
 int pyr_namespace_type(int fd);
 int pyr_unmount(int mount_namespace, const char *path, uint64_t device, uint64_t inode);
 int pyr_user_namespace_process(void);

@@ -31,7 +31,15 @@ int do_sysctl(struct stub *stub, const struct step *step) {
     if (file < 0)
         return failed(stub, "openat2");
     const char *value = stub_string(stub, step->data);
-    return write(file, value, strlen(value)) < 0 ? failed(stub, "write") : 0;
+    ssize_t size = (ssize_t)strlen(value), used = write(file, value, (size_t)size);
+    if (used == size)
+        return 0;
+    if (used >= 0) { /* more numbers than the parameter has */
+        snprintf(stub->text, sizeof stub->text, "the kernel takes no more of the value than \"%.*s\"", (int)used, value);
+        errno = EINVAL;
+        return failed(stub, "check");
+    }
+    return failed(stub, "write");
 }
 
 /* Writes `text` to an attribute of the calling process in the procfs `proc` (proc_pid_attr(5)). Returns 0 or -errno:

@@ -22,15 +22,6 @@ POLICIES = {
     "SCHED_IDLE": 5,
     "SCHED_DEADLINE": 6,
 }
-SCHEDULER_FLAGS = {
-    "SCHED_FLAG_RESET_ON_FORK": 0x01,
-    "SCHED_FLAG_RECLAIM": 0x02,
-    "SCHED_FLAG_DL_OVERRUN": 0x04,
-    "SCHED_FLAG_KEEP_POLICY": 0x08,
-    "SCHED_FLAG_KEEP_PARAMS": 0x10,
-    "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
-    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
-}
 # <linux/ioprio.h>
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 # <linux/personality.h>
@@ -94,14 +85,17 @@ def scheduler(process: "Process") -> Step:
     """Return the step that chooses the scheduler; `process` has one."""
     chosen = process["scheduler"]
     flags = 0
-    for flag in chosen.get("flags") or ():
-        flags |= SCHEDULER_FLAGS[flag]
+    if chosen.get("flags"):
+        from pyruntime.spec.rules.scheduler import FLAGS
+
+        for flag in chosen["flags"]:
+            flags |= FLAGS[flag]
     return Step(
         "sched_setattr",
         "/process/scheduler",
         _PROCESS,
         policy=POLICIES[chosen["policy"]],
-        flags=flags,
+        sched_flags=flags,
         nice=chosen.get("nice", 0),
         priority=chosen.get("priority", 0),
         runtime=chosen.get("runtime", 0),

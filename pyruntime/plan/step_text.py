@@ -113,6 +113,12 @@ def _landlock(kind: str) -> "Callable[[object], str]":
     return text
 
 
+def _scheduler_flags(value: object) -> str:
+    from pyruntime.spec.rules.scheduler import FLAGS
+
+    return _bits({bit: name.removeprefix("SCHED_FLAG_").lower() for name, bit in FLAGS.items()})(value)
+
+
 def _mode(value: object) -> str:
     if not isinstance(value, int):
         return _plain(value)
@@ -155,6 +161,7 @@ _IN_WORDS: "dict[str, Callable[[object], str]]" = {
     "propagation": _bits(_PROPAGATION),
     "rec_propagation": _bits(_PROPAGATION),
     "flags": _bits(_STEP_FLAGS),
+    "sched_flags": _scheduler_flags,
     "mode": _mode,
     "dev": _device,
     "resource": _hidden,

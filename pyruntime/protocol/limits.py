@@ -34,10 +34,14 @@ def apply(pid: int, steps: "list[Step]", preserve_fds: int) -> None:
 
 
 def _schedule(pid: int, step: "Step") -> None:
-    names = ("policy", "flags", "nice", "priority", "runtime", "deadline", "period")
-    result = lib.pyr_sched_setattr(pid, *(step.args[name] for name in names))
+    args = step.args
+    names = ("policy", "sched_flags", "nice", "priority", "runtime", "deadline", "period")
+    result = lib.pyr_sched_setattr(pid, *(args[name] for name in names))
     if result < 0:
         raise messages.step_error(step, -result, "sched_setattr", "")
+    result = lib.pyr_set_nice(pid, args["sched_flags"], args["nice"])
+    if result < 0:
+        raise messages.step_error(step, -result, "setpriority", "")
 
 
 def _oom_score_adj(pid: int, step: "Step") -> None:

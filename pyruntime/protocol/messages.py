@@ -141,7 +141,8 @@ _ADVICE = {
         "needs Linux 5.15, MPOL_WEIGHTED_INTERLEAVE Linux 6.9",
     },
     "sched_setattr": {
-        errno.EINVAL: "SCHED_ISO is reserved in Linux and not there; SCHED_FLAG_UTIL_CLAMP_* needs Linux 5.3",
+        errno.EACCES: "a nice value below the present one needs CAP_SYS_NICE",
+        errno.EINVAL: "SCHED_ISO is reserved in Linux and not there",
         errno.EOPNOTSUPP: "SCHED_FLAG_UTIL_CLAMP_* needs CONFIG_UCLAMP_TASK",
         errno.EPERM: "it needs CAP_SYS_NICE, and a real-time policy with CONFIG_RT_GROUP_SCHED a cgroup that has "
         "real-time (linux.resources.cpu.realtimeRuntime)",

@@ -127,6 +127,27 @@ def test_a_parameter_that_does_not_exist_is_an_error(containers, key):
 
 
 @SYSCTL
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("net.core.somaxconn", "7 9", 'no more of the value than "7 "'),
+        ("kernel.sem", "1 2 3 4 5", "no more of the value than"),
+        ("net.core.somaxconn", "", "an empty one changes nothing"),
+        ("kernel.domainname", "a" * 65, "at most 64 bytes"),
+    ],
+)
+def test_a_value_of_which_the_kernel_takes_a_part_is_an_error(containers, key, value, reason):
+    said = containers.refused(linux(sysctl={key: value}))
+    assert f"/linux/sysctl/{key}" in said
+    assert reason in said
+
+
+@SYSCTL
+def test_white_space_around_a_value_is_no_part_of_it(inside):
+    assert inside("cat /proc/sys/net/core/somaxconn", linux(sysctl={"net.core.somaxconn": " 7 \n"})) == "7"
+
+
+@SYSCTL
 def test_a_value_that_the_kernel_refuses_is_an_error(containers):
     said = containers.refused(linux(sysctl={"net.ipv4.ip_default_ttl": "many"}))
     assert "/linux/sysctl/net.ipv4.ip_default_ttl" in said

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ MEMORY = pytest.mark.clause("config-linux.md#memory-policy")
 
 # Of /proc/PID/stat (proc(5)), as cut counts.
 NICE, PRIORITY, POLICY = 19, 40, 41
+
+CLAMP = "SCHED_FLAG_UTIL_CLAMP_MIN"
 
 
 def field(inside, number, *changes):
@@ -33,6 +36,32 @@ def field(inside, number, *changes):
 )
 def test_the_scheduler(inside, scheduler, number, expected):
     assert field(inside, number, process(scheduler=scheduler)) == expected
+
+
+@SCHEDULING
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ({"policy": "SCHED_IDLE", "nice": 5}, "5"),
+        ({"policy": "SCHED_IDLE"}, "0"),
+        ({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 20_000_000, "nice": 4}, "4"),
+        ({"policy": "SCHED_OTHER", "nice": 5, "flags": ["SCHED_FLAG_KEEP_PARAMS"]}, "7"),
+    ],
+)
+def test_the_nice_value_under_any_policy_is_not_the_callers(containers, scheduler, expected):
+    bundle = containers.bundle(f"cut -d' ' -f{NICE} /proc/self/stat", process(scheduler=scheduler))
+    command = ["nice", "-n", "7", containers.runtime.program, "--root", containers.runtime.root]
+    done = subprocess.run(
+        [*command, "run", "-b", bundle, containers.runtime.id()], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == f"{expected}\n"
+
+
+@SCHEDULING
+def test_a_utilization_clamp_is_set_or_the_kernel_has_none(containers):
+    bundle = containers.bundle("true", process(scheduler={"policy": "SCHED_OTHER", "flags": [CLAMP]}))
+    done = containers.runtime("run", "-b", bundle, containers.runtime.id(), check=False)
+    assert done.returncode == 0 or "EOPNOTSUPP" in done.stderr or "ENOTSUP" in done.stderr
 
 
 class Attributes(ctypes.Structure):
@@ -139,8 +168,9 @@ def test_the_memory_policy(inside, policy, expected):
 
 
 @MEMORY
-def test_a_memory_node_that_is_not_there_is_an_error(containers):
-    said = containers.refused(linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": "1023"}))
+@pytest.mark.parametrize("nodes", ["1023", "0,1023"])
+def test_a_memory_node_that_is_not_there_is_an_error(containers, nodes):
+    said = containers.refused(linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": nodes}))
     assert "/linux/memoryPolicy" in said
 
 
@@ -153,3 +183,13 @@ def test_cpus_of_exec(containers):
     # The process of the container itself is not meant.
     allowed = container.proc("status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
     assert allowed == open("/proc/self/status").read().partition("Cpus_allowed_list:")[2].split()[0]
+
+
+@SCHEDULING
+@pytest.mark.parametrize("kind", ["initial", "final"])
+def test_a_cpu_of_exec_that_is_not_there_is_an_error(containers, kind):
+    container = containers.start(process(execCPUAffinity={kind: "0,8191"}))
+    done = container.exec("true", check=False)
+    assert done.returncode == 255
+    assert "CPU 8191 is not there" in done.stderr
+    assert f"/process/execCPUAffinity/{kind}" in done.stderr

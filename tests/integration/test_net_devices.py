@@ -164,6 +164,14 @@ def test_a_template_gets_a_number_from_the_kernel(run, host):
     assert out.split() == ["eth0", "eth1", "lo"]
 
 
+@pytest.mark.clause("config-linux.md#network-devices/name-template")
+def test_a_template_does_not_take_a_name_that_is_given(run, host):
+    host.veth("dev0")
+    host.veth("dev1")
+    out = run({"dev0": {"name": "eth%d"}, "dev1": {"name": "eth0"}}, "cd /sys/class/net; echo *").stdout
+    assert out.split() == ["eth0", "eth1", "lo"]
+
+
 def test_its_sysctls_can_be_set(run, host):
     host.veth("dev0")
 

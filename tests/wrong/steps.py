@@ -52,7 +52,7 @@ STEPS = {
     "resctrl_schemata": "group lines",
     "root": "source flags propagation rec_propagation",
     "sched_setaffinity": "cpus",
-    "sched_setattr": "policy flags nice priority runtime deadline period",
+    "sched_setattr": "policy sched_flags nice priority runtime deadline period",
     "seccomp": "flags listener capabilities",
     "set_mempolicy": "mode nodes",
     "setattr": "path attr_set propagation rec_propagation",

@@ -39,7 +39,7 @@ _VALUES = {
     "personality": {"persona": lib.VALUE_PERSONA},
     "sched_setattr": {
         "policy": lib.VALUE_POLICY,
-        "flags": lib.VALUE_SCHED_FLAGS,
+        "sched_flags": lib.VALUE_SCHED_FLAGS,
         "nice": lib.VALUE_NICE,
         "priority": lib.VALUE_PRIORITY,
         "runtime": lib.VALUE_RUNTIME,

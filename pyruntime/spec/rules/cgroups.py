@@ -101,13 +101,24 @@ def rdma(resources: "Resources", at: str = "") -> "Iterator[Error]":
             )
 
 
+# Of the files of the group itself (cgroups(7)) those that are parameters. The others are the runtime's: they move,
+# freeze or kill processes, or decide what the group can contain.
+_OF_THE_GROUP = ("cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure")
+
+
 def unified(resources: "Resources", at: str = "") -> "Iterator[Error]":
     """Each key is a file CONTROLLER.PARAMETER in the container's own cgroup, not a path to another."""
     for name in resources["unified"]:
-        if "/" in name or not name.partition(".")[0] or "." not in name:
-            yield Error(
-                f'unified has the key "{name[:60]}"',
-                "expected the name of a file in the container's cgroup, CONTROLLER.PARAMETER, without slashes",
-                pointer=join(f"{at}/unified", name),
-                clause="config-linux.md#unified",
-            )
+        controller, dot, _ = name.partition(".")
+        if "/" in name or not controller or not dot:
+            reason = "expected the name of a file in the container's cgroup, CONTROLLER.PARAMETER, without slashes"
+        elif controller == "cgroup" and name not in _OF_THE_GROUP:
+            reason = f"expected a parameter; of the files of the group itself these are: {', '.join(_OF_THE_GROUP)}"
+        else:
+            continue
+        yield Error(
+            f'unified has the key "{name[:60]}"',
+            reason,
+            pointer=join(f"{at}/unified", name),
+            clause="config-linux.md#unified",
+        )

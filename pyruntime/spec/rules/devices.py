@@ -1,6 +1,8 @@
 """Devices in the container (config-linux.md#devices)."""
 
 from pyruntime.base.errors import Error
+from pyruntime.spec.rules.namespaces import types
+from pyruntime.spec.rules.users import unmapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -8,11 +10,19 @@ if TYPE_CHECKING:
 
     from pyruntime.spec.json_types import Config, Device
 
+CLAUSE = "config-linux.md#devices"
+
 
 def devices(config: "Config") -> "Iterator[Error]":
-    """One path is one device: the second of two different ones would meet a file that is not it."""
+    """One path is one device: the second of two different ones would meet a file that is not it.
+
+    Owners exist in the user namespace that the container gets.
+    """
     seen: dict[str, int] = {}
     entries = config["linux"]["devices"]
+    if types(config).get("user") == "":
+        for index, device in enumerate(entries):
+            yield from unmapped(device, config["linux"], f"/linux/devices/{index}", f"linux.devices[{index}]", CLAUSE)
     for index, device in enumerate(entries):
         first = seen.setdefault(device["path"], index)
         # A privileged container with one device named again repeats it unchanged, which harms nobody.
@@ -22,7 +32,7 @@ def devices(config: "Config") -> "Iterator[Error]":
                 f"linux.devices[{first}] has that path already",
                 pointer=f"/linux/devices/{index}/path",
                 value=device["path"],
-                clause="config-linux.md#devices",
+                clause=CLAUSE,
             )
 
 

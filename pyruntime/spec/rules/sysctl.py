@@ -31,6 +31,8 @@ NAMESPACED = {
 }
 PREFIXES = {"fs.mqueue.": "ipc", "net.": "network", "user.": "user"}
 
+_DOMAINNAME = 64  # __NEW_UTS_LEN of linux/utsname.h
+
 
 def dotted(name: str) -> str:
     """Return a parameter's name with dots as separators, as sysctl.d(5) reads it.
@@ -73,6 +75,10 @@ def sysctl(config: "Config") -> "Iterator[Error]":
             reason = "expected it only where there is no property domainname, which sets the same"
         elif "\n" in value[:-1]:
             reason = "expected a value of one line"
+        elif name == "kernel.domainname" and len(value.rstrip("\n").encode("utf-8", "surrogatepass")) > _DOMAINNAME:
+            reason = f"expected at most {_DOMAINNAME} bytes: the kernel drops the rest"
+        elif not value:
+            reason = "expected a value: an empty one changes nothing"
         else:
             continue
         place = join("/linux/sysctl", key)

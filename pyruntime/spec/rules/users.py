@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyruntime.spec.json_types import Config, IDMapping, Linux, User
+    from pyruntime.spec.json_types import Config, Device, IDMapping, Linux, User
 
 CLAUSE = "config-linux.md#user-namespace-mappings"
 _ROOT: "User" = {"uid": 0, "gid": 0}
@@ -44,8 +44,17 @@ def process_user(config: "Config") -> "Iterator[Error]":
         yield from unmapped(process.get("user", _ROOT), config["linux"], "/process/user")
 
 
-def unmapped(user: "User", linux: "Linux", at: str) -> "Iterator[Error]":
-    """Yield which ids of `user`, found at the pointer `at`, no mapping covers: setuid(2) refuses them with EINVAL."""
+def unmapped(
+    user: "User | Device",
+    linux: "Linux",
+    at: str,
+    owner: str = "process.user",
+    clause: str = "config.md#posix-platform-user",
+) -> "Iterator[Error]":
+    """Yield which ids of `user`, found at the pointer `at`, no mapping covers: setuid(2) refuses them with EINVAL.
+
+    owner  what errors call it
+    """
     for name, maps in (("uid", "uidMappings"), ("gid", "gidMappings"), ("additionalGids", "gidMappings")):
         value: int | list[int] = user.get(name, [])  # type: ignore[assignment]
         mappings: list[IDMapping] = linux.get(maps, [])  # type: ignore[assignment]
@@ -56,11 +65,11 @@ def unmapped(user: "User", linux: "Linux", at: str) -> "Iterator[Error]":
             if not any(entry["containerID"] <= number < entry["containerID"] + entry["size"] for entry in mappings):
                 place = f"{at}/{name}/{index}" if several else f"{at}/{name}"
                 yield Error(
-                    f"process.user.{name} has {number}" if several else f"process.user.{name} is {number}",
+                    f"{owner}.{name} has {number}" if several else f"{owner}.{name} is {number}",
                     f"expected an id that linux.{maps} maps: the container's user namespace has no other",
                     pointer=at if user is _ROOT else place,
                     value=number,
-                    clause="config.md#posix-platform-user",
+                    clause=clause,
                 )
 
 

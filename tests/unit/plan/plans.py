@@ -192,7 +192,7 @@ def others():
     )
     yield from limits(
         ("v2", "hybrid", "v1"),
-        {"unified": {"memory.max": "5", "pids.max": "7", "cgroup.freeze": "0", "irq.pressure": "x"}},
+        {"unified": {"memory.max": "5", "pids.max": "7", "cgroup.max.depth": "0", "irq.pressure": "x"}},
         {"unified": {"io.max": "8:0 rbps=1\n8:16 rbps=2\n"}},
         *({"unified": {"memory.low": text}} for text in ("", "\n", " \n ", "a\n\nb", "X\nX")),
         *({"unified": {name: "1"}} for name in ("foo.bar", "foo~.bar", "cpu.max")),

@@ -25,3 +25,8 @@ def test_a_device_keeps_its_name_unless_another_is_given():
 @pytest.mark.clause("config-linux.md#network-devices/name-template")
 def test_devices_may_share_a_template():
     assert moves({"a": {"name": "eth%d"}, "b": {"name": "eth%d"}}) == [("a", "eth%d"), ("b", "eth%d")]
+
+
+@pytest.mark.clause("config-linux.md#network-devices/name-template")
+def test_a_template_does_not_take_a_name_that_is_given():
+    assert moves({"a": {"name": "eth%d"}, "b": {"name": "eth0"}}) == [("b", "eth0"), ("a", "eth%d")]

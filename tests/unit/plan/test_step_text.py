@@ -22,6 +22,7 @@ ODD = 1 << 30  # a bit without a word
         ({"attr_set": 0, "rec_set": NOEXEC}, "rec_set=noexec"),
         ({"attr_set": NOEXEC | ODD, "rec_set": ODD}, "attr_set=noexec,0x40000000, rec_set=0x40000000"),
         ({"attr_set": "text"}, "attr_set=text"),
+        ({"sched_flags": 0x21}, "sched_flags=reset_on_fork,util_clamp_min"),
         ({"attr_clr": READONLY | NOEXEC}, "attr_clr=ro,noexec"),
         ({"attr_clr": READONLY | NOEXEC, "attr_set": READONLY}, "attr_clr=noexec, attr_set=ro"),
         ({"attr_set": READONLY, "attr_clr": READONLY}, "attr_set=ro"),

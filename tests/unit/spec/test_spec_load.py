@@ -210,6 +210,14 @@ def test_a_key_of_unified_is_no_path(tmp_path):
     assert [problem.pointer for problem in caught.value.problems] == ["/linux/resources/unified/memory~1x.max"]
 
 
+@pytest.mark.parametrize("file", ["procs", "threads", "freeze", "kill", "type", "subtree_control"])
+def test_a_key_of_unified_is_a_parameter(tmp_path, file):
+    unified = {f"cgroup.{file}": "1", "cgroup.max.depth": "1", "cgroup.pressure": "1", "memory.high": "max"}
+    with pytest.raises(InvalidConfig) as caught:
+        spec.load_config(bundle(tmp_path, json.dumps({**MINIMAL, "linux": {"resources": {"unified": unified}}})))
+    assert [problem.pointer for problem in caught.value.problems] == [f"/linux/resources/unified/cgroup.{file}"]
+
+
 def test_an_escaped_backslash_before_what_looks_like_a_surrogate_is_text(tmp_path):
     config = '{"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "annotations": {"a": "\\\\ud800"}}'
     assert spec.load_config(bundle(tmp_path, config))["annotations"]["a"] == "\\ud800"
