@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
+#include "execute.h"
 #include "python_calls.h"
 #include "seccomp_filter.h"
 #include "signals.h"
@@ -37,9 +38,16 @@ static int set_limit(int pid, int resource, uint64_t soft, uint64_t hard) {
     return prlimit64(pid, (enum __rlimit_resource)resource, &limit, NULL) < 0 ? -errno : 0;
 }
 
-/* Sets a limit of process `pid`, 0 for this one, unless it must wait until execve. Returns 0 or -errno. */
+static uint64_t plus(uint64_t limit, uint32_t spare) {
+    return limit > RLIM64_INFINITY - spare ? RLIM64_INFINITY : limit + spare;
+}
+
+/* Sets a limit of process `pid`, 0 for this one, unless it must wait until execve. RLIMIT_NPROC is higher by `spare`: the
+ * processes of the same user that are the runtime's. Returns 0 or -errno. */
 /* Upholds config.md#posix-process/rlimit-soft, config.md#posix-process/rlimit-hard. */
-int pyr_limit(int pid, int resource, uint64_t soft, uint64_t hard, uint32_t preserve) {
+int pyr_limit(int pid, int resource, uint64_t soft, uint64_t hard, uint32_t preserve, uint32_t spare) {
+    if (resource == RLIMIT_NPROC)
+        return set_limit(pid, resource, plus(soft, spare), plus(hard, spare));
     if (!waits((uint64_t)resource, soft, preserve))
         return set_limit(pid, resource, soft, hard);
     /* The hard limit may have to be raised, and the caller may have the privilege for that only now. */
@@ -49,24 +57,57 @@ int pyr_limit(int pid, int resource, uint64_t soft, uint64_t hard, uint32_t pres
 /* Sets the limits of this process that need no privilege, writes the numbers of the others to `left`, and returns their
  * count. Every process may lower its own limits; to lower those of a process of another user, even root needs
  * CAP_SYS_RESOURCE. */
-int pyr_limit_own(const struct execution *execution, uint8_t left[]) {
+int pyr_limit_own(const struct execution *execution, uint32_t spare, uint8_t left[]) {
     int count = 0;
     for (uint32_t i = 0; i < execution->limit_count; i++) {
         const struct step *step = &execution->limits[i];
         const uint64_t *value = step->value;
         if (step->op != OP_PRLIMIT || pyr_limit(0, (int)value[VALUE_RESOURCE], value[VALUE_SOFT], value[VALUE_HARD],
-                                                execution->preserve) < 0)
+                                                execution->preserve, spare) < 0)
             left[count++] = (uint8_t)i;
     }
     return count;
 }
 
-/* Sets the limits that had to wait until execve. */
+/* The limit of descriptors may be lowered once those of the host are closed; raising it needs the first privileges. */
+static int raise_descriptors(uint64_t hard) {
+    struct rlimit64 now;
+    if (prlimit64(0, RLIMIT_NOFILE, NULL, &now) < 0)
+        return -errno;
+    return now.rlim_max >= hard ? 0 : set_limit(0, RLIMIT_NOFILE, now.rlim_cur, hard);
+}
+
+/* Sets the limits and the OOM score of the intermediate process, from which the process of exec inherits them: first all
+ * but the limit of descriptors, with the runtime's privileges, and that one when the host's descriptors are `closed`.
+ * RLIMIT_NPROC leaves room for both processes until execve. Returns 0, or -1 with the place in `stub`. */
+int limit_ahead(const struct execution *execution, struct stub *stub, bool closed) {
+    for (uint32_t i = 0; i < execution->limit_count; i++) {
+        const struct step *step = &execution->limits[i];
+        const uint64_t *value = step->value;
+        int answer = 0;
+        if (step->op == OP_PRLIMIT && value[VALUE_RESOURCE] == RLIMIT_NOFILE && !closed)
+            answer = raise_descriptors(value[VALUE_HARD]);
+        else if (step->op == OP_PRLIMIT && (value[VALUE_RESOURCE] == RLIMIT_NOFILE) == closed)
+            answer = pyr_limit(0, (int)value[VALUE_RESOURCE], value[VALUE_SOFT], value[VALUE_HARD],
+                               execution->preserve, SPARE_PROCESSES);
+        else if (step->op == OP_OOM_SCORE_ADJ && !closed && do_oom_score_adj(stub, step) < 0)
+            return failed_at(stub, LIST_LIMITS, i);
+        if (answer < 0) {
+            errno = -answer;
+            stub->call = "prlimit";
+            return failed_at(stub, LIST_LIMITS, i);
+        }
+    }
+    return 0;
+}
+
+/* Sets the limits that had to wait until execve, and RLIMIT_NPROC, which may have been higher until now. */
 static int lower_limits(const struct execution *execution, struct stub *stub) {
     for (uint32_t i = 0; i < execution->limit_count; i++) {
         const struct step *step = &execution->limits[i];
         if (step->op == OP_PRLIMIT &&
-            waits(step->value[VALUE_RESOURCE], step->value[VALUE_SOFT], execution->preserve) &&
+            (step->value[VALUE_RESOURCE] == RLIMIT_NPROC ||
+             waits(step->value[VALUE_RESOURCE], step->value[VALUE_SOFT], execution->preserve)) &&
             do_prlimit(stub, step) < 0)
             return failed_at(stub, LIST_LIMITS, i);
     }

@@ -64,13 +64,20 @@ static void get_ready(const struct spawn *spawn, struct stub *stub) {
     if (pyr_prepare(spawn->execution, stub) < 0)
         fail(spawn, stub, spawn->sync);
     uint8_t ready[1 + 256] = {MESSAGE_READY};
-    int left = pyr_limit_own(spawn->execution, ready + 1);
+    /* A process of exec has inherited them. */
+    int left = spawn->flags & SPAWN_EXEC ? 0 : pyr_limit_own(spawn->execution, 0, ready + 1);
     mark(stub, STAGE_PROGRAM, begin);
     tell(spawn->sync, ready, 1 + (size_t)left);
     await_host(spawn->sync);
 }
 
 /* ---- A process of exec ---- */
+
+/* Limits the intermediate process, and so the process of exec, from its first moment. */
+void become_limited(const struct spawn *spawn, struct stub *stub, bool closed) {
+    if (limit_ahead(spawn->execution, stub, closed) < 0)
+        die_at(spawn->sync, MESSAGE_STEP, LIST_LIMITS, stub->failed_index, stub->call, "");
+}
 
 /* Carries out the steps that come before other processes of the container can see this one. Returns their number. */
 uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub) {
@@ -79,6 +86,7 @@ uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub) {
         count++;
     run_steps(spawn, stub, LIST_BUILD, 0, spawn->build_count);
     close_the_rest(spawn, stub);
+    become_limited(spawn, stub, true);
     run_steps(spawn, stub, LIST_PROCESS, 0, count);
     return count;
 }

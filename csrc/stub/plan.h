@@ -51,6 +51,7 @@ enum op {
     OP_LANDLOCK_ADD_PORT,
     OP_LANDLOCK_RESTRICT_SELF, /* before the filter, and not yet */
     OP_PRLIMIT,
+    OP_OOM_SCORE_ADJ,
     OP_EXECVE            /* never run as a step: see execute.c */
 };
 
@@ -72,6 +73,7 @@ enum value {
     VALUE_ALLOWED = 0, VALUE_PORT,                                              /* OP_LANDLOCK_ADD_… */
     VALUE_MODE = 0,                                                                           /* OP_SET_MEMPOLICY */
     VALUE_RESOURCE = 0, VALUE_SOFT, VALUE_HARD,                                               /* OP_PRLIMIT */
+    VALUE_SCORE = 0,                                                                          /* OP_OOM_SCORE_ADJ */
     VALUES = 7
 };
 
@@ -167,7 +169,8 @@ enum spawn_flag {
     SPAWN_ALL_CPUS = 32,      /* the process may use all CPUs of its cgroup, whatever its caller may use */
     SPAWN_EXEC = 128,         /* a process of exec, in a container that there is */
     SPAWN_HOOKS = 256,        /* init waits for the host once it has mounted */
-    SPAWN_LATE = 512,         /* the host moves init into the group that limits its memory once it is ready */
+    SPAWN_LATE = 512,         /* the host moves init into the group that limits its memory once it is ready; with
+                                 SPAWN_EXEC the intermediate process, into all groups that only the host can join */
     SPAWN_AT_ONCE = 1024,     /* the host itself starts it, and nobody comes to the gate */
     SPAWN_CROSS = 64          /* with SPAWN_VIA: the intermediate process goes on as init, as far as pyr_cross */
 };

@@ -8,6 +8,7 @@
 #include <linux/keyctl.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -260,4 +261,17 @@ int do_prlimit(struct stub *stub, const struct step *step) {
     const uint64_t *value = step->value;
     struct rlimit64 limit = {.rlim_cur = value[VALUE_SOFT], .rlim_max = value[VALUE_HARD]};
     return prlimit64(0, (enum __rlimit_resource)value[VALUE_RESOURCE], &limit, NULL) < 0 ? failed(stub, "prlimit") : 0;
+}
+
+/* Lowering the score needs a privilege; keeping it needs none. Upholds config.md#linux-process/oom-score-set. */
+int do_oom_score_adj(struct stub *stub, const struct step *step) {
+    char text[16] = "";
+    int wanted = (int)step->value[VALUE_SCORE];
+    cleanup_close int file = openat(stub->proc, "self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    if (file < 0)
+        return failed(stub, "openat(oom_score_adj)");
+    if (read(file, text, sizeof text - 1) > 0 && atoi(text) == wanted)
+        return 0;
+    int size = snprintf(text, sizeof text, "%d", wanted);
+    return pwrite(file, text, (size_t)size, 0) < 0 ? failed(stub, "write(oom_score_adj)") : 0;
 }

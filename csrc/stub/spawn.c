@@ -238,6 +238,8 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
         die(spawn->sync, -1, "setsid", "");
     cleanup_close int offsets = open_time_offsets(spawn);
     open_proc(spawn, stub);
+    if (spawn->flags & SPAWN_EXEC)
+        become_limited(spawn, stub, false);
     set_dumpable(spawn, 0);
     join_namespaces(spawn, stub);
     if (spawn->flags & SPAWN_MAPS) {
@@ -257,6 +259,11 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
     uint32_t done = 0;
     if (spawn->flags & SPAWN_EXEC)
         done = become_before_the_line(spawn, stub);
+    if (spawn->flags & SPAWN_EXEC && spawn->flags & SPAWN_LATE) {
+        static const char waits = MESSAGE_WAITS;
+        tell(spawn->sync, &waits, sizeof waits);
+        await_host(spawn->sync);
+    }
     uint64_t flags = spawn->clone_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWTIME);
     if (spawn->flags & SPAWN_CROSS) {
         if (unshare((int)flags) < 0)

@@ -22,6 +22,7 @@ static int (*const operations[])(struct stub *, const struct step *) = {
     [OP_BOUNDING] = do_bounding,       [OP_USER] = do_user,
     [OP_CAPSET] = do_capset,           [OP_NO_NEW_PRIVS] = do_no_new_privs,
     [OP_SETSID] = do_setsid,           [OP_PRLIMIT] = do_prlimit,
+    [OP_OOM_SCORE_ADJ] = do_oom_score_adj,
     [OP_LANDLOCK_CREATE_RULESET] = do_landlock_ruleset,
     [OP_LANDLOCK_ADD_PATH] = do_landlock_path,
     [OP_LANDLOCK_ADD_PORT] = do_landlock_port,

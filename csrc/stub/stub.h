@@ -156,6 +156,7 @@ int do_umask(struct stub *stub, const struct step *step);
 int do_user(struct stub *stub, const struct step *step);
 int do_no_new_privs(struct stub *stub, const struct step *step);
 int do_setsid(struct stub *stub, const struct step *step);
+int do_oom_score_adj(struct stub *stub, const struct step *step);
 int do_prlimit(struct stub *stub, const struct step *step);
 
 /* capabilities.c */

@@ -136,23 +136,22 @@ def _create(orders: "Orders") -> None:
         # The steps whose effect a child inherits come before the sibling is cloned.
         first = next((index for index, step in enumerate(steps) if step.op == "setsid"), len(steps))
         _run(orders, orders.process, steps[:first])
+        _tell(orders, messages.READY + _limit(orders, lib.SPARE_PROCESSES))
+        _await_host(orders.sync)
         _cross(orders)
     _run(orders, orders.process + first, steps[first:])
     if log.events is not None:
         log.events.begin("find the program and set limits")
-    left = ffi.new("uint8_t[]", _LIMITS)
-    count = 0
-    if orders.execution != ffi.NULL:
-        if lib.pyr_prepare(orders.execution, stub) < 0:
-            raise messages.stub_error(plan, stub)
-        count = lib.pyr_limit_own(orders.execution, left)
+    if orders.execution != ffi.NULL and lib.pyr_prepare(orders.execution, stub) < 0:
+        raise messages.stub_error(plan, stub)
+    left = b"" if orders.crosses else _limit(orders, 0)
     if log.events is not None:
         log.events.end()
     if not orders.at_once:
         orders.signals = lib.pyr_hold_deadly_signals()
         if orders.signals < 0:
             raise Error("cannot wait for start", step="signalfd", errno=-orders.signals)
-    _tell(orders, messages.READY + bytes(left[0:count]))
+    _tell(orders, messages.READY + left)
     pid = int(_await_host(orders.sync))
     if orders.seccomp is not None:
         # The agent gets the pid that this process has outside of its pid namespace.
@@ -162,6 +161,15 @@ def _create(orders: "Orders") -> None:
     if not orders.at_once:
         os.close(orders.sync)
         orders.sync = -1
+
+
+def _limit(orders: "Orders", spare: int) -> bytes:
+    """Set the limits of this process, RLIMIT_NPROC higher by `spare`; return the numbers of those left to the host."""
+    if orders.execution == ffi.NULL:
+        return b""
+    left = ffi.new("uint8_t[]", _LIMITS)
+    count = lib.pyr_limit_own(orders.execution, spare, left)
+    return bytes(left[0:count])
 
 
 def _cross(orders: "Orders") -> None:

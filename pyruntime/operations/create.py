@@ -374,11 +374,13 @@ class Creation:
             run_hooks.run(plan.hooks["prestart"], document)
             run_hooks.run(plan.hooks["createRuntime"], document)
             messages.send(child.sync, messages.GO)
-        if child.crosses:
-            launch.go_on(child, plan)
         ready = launch.expect(child, plan, messages.READY)
         child.join_late()
-        limits.apply(child.pid, launch.left(ready, plan), self.options.preserve_fds)
+        if child.crosses:
+            inherited = limits.left(ready, plan.limits, limits.HOST_ALONE[:1])
+            limits.apply(child.pid, inherited, self.options.preserve_fds, lib.SPARE_PROCESSES)
+            ready = launch.cross(child, plan)
+        limits.apply(child.pid, limits.left(ready, plan.limits), self.options.preserve_fds)
 
 
 def _poststop(plan: "Plan", document: "dict[str, object]") -> None:

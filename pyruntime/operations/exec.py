@@ -159,18 +159,14 @@ class _Execution:
             preserve=self.options.preserve_fds,
             seccomp=seccomp,
             beside=0 if self.options.cgroups else state["pid"],
+            resctrl=state.get("intel_rdt"),
         )
         child = launch.spawn(request, self.undo)
-        if state.get("intel_rdt"):
-            from pyruntime.engine import intel_rdt
-
-            intel_rdt.join(state["intel_rdt"], child.pid)
         ready = launch.expect(child, plan, messages.READY)
         # `delete` kills init first, then the processes in the cgroup. This process is in the cgroup now. So if init is
         # alive here, a later `delete` kills this process too; if not, this raises.
         self.container.check_process(state)
-        launch.join_late(child, request)
-        limits.apply(child.pid, launch.left(ready, plan), self.options.preserve_fds)
+        limits.apply(child.pid, limits.left(ready, plan.limits, limits.HOST_ALONE[1:]), self.options.preserve_fds)
         if self.options.pidfd_socket:
             from pyruntime.engine.caller import pidfd_socket
 

@@ -12,17 +12,34 @@ if TYPE_CHECKING:
     from pyruntime.plan.step import Step
 
 
-def apply(pid: int, steps: "list[Step]", preserve_fds: int) -> None:
+HOST_ALONE = ("oom_score_adj", "sched_setattr")  # a child does not inherit the second
+
+
+def left(ready: bytes, steps: "list[Step]", always: "tuple[str, ...]" = HOST_ALONE) -> "list[Step]":
+    """Return those steps of Plan.limits that the process's message of being ready leaves to the host.
+
+    always  operations that are the host's whatever the message says: who may trace the sender can send it, too
+    """
+    wanted = {index for index, step in enumerate(steps) if index in ready[1:] or step.op in always}
+    if log.events is not None:
+        for index, step in enumerate(steps):
+            if index not in wanted:
+                log.events.note(step)  # which the process has done itself
+    return [step for index, step in enumerate(steps) if index in wanted]
+
+
+def apply(pid: int, steps: "list[Step]", preserve_fds: int, spare: int = 0) -> None:
     """Carry out steps of Plan.limits on process `pid`. Raises Error that names the property.
 
     preserve_fds  how many descriptors of the caller the process has
+    spare         how many processes more than its own RLIMIT_NPROC allows until execve
 
     Upholds config.md#posix-process/rlimit-getrlimit, config.md#linux-process/oom-score-kept.
     """
     for step in steps:
         if step.op == "prlimit":
             args = step.args
-            result = lib.pyr_limit(pid, args["resource"], args["soft"], args["hard"], preserve_fds)
+            result = lib.pyr_limit(pid, args["resource"], args["soft"], args["hard"], preserve_fds, spare)
             if result < 0:
                 raise messages.step_error(step, -result, "prlimit", "")
         elif step.op == "sched_setattr":

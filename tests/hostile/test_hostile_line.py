@@ -131,7 +131,12 @@ def crowded(config):
     config["linux"].setdefault("resources", {})["pids"] = {"limit": 2}
 
 
-@pytest.mark.parametrize("change", [None, crowded], ids=["", "crowded"])
+def tight(config):
+    """So little memory that init joins the group that limits it only when it is ready."""
+    config["linux"].setdefault("resources", {})["memory"] = {"limit": 3 << 20}
+
+
+@pytest.mark.parametrize("change", [None, crowded, tight], ids=["", "crowded", "tight"])
 def test_the_process_is_in_the_containers_groups(containers, catcher, way, change):
     """Its children would be outside for good."""
     changes, options = way
@@ -146,6 +151,44 @@ def test_the_process_is_in_the_containers_groups(containers, catcher, way, chang
     assert catch(container, catcher, options, look, words)
 
 
+LIMITS = {"RLIMIT_FSIZE": 100000, "RLIMIT_NPROC": 50, "RLIMIT_NOFILE": 200, "RLIMIT_CORE": 0}
+NAMES = {"RLIMIT_FSIZE": "file size", "RLIMIT_NPROC": "processes", "RLIMIT_NOFILE": "open files", "RLIMIT_CORE": "core"}
+SCORE = 500
+
+
+def limited(config):
+    limits = [{"type": name, "soft": value, "hard": value} for name, value in LIMITS.items()]
+    config["process"].update(rlimits=limits, oomScoreAdj=SCORE)
+
+
+def test_the_process_has_its_limits(containers, catcher, way):
+    """A child of it would not have them for good."""
+    changes, options = way
+    container = containers.create(*changes, limited, script="exec sleep 1000")
+    container.start()
+    if "--process" in options:
+        path = options[1]
+        path.write_text(json.dumps({**json.loads(path.read_text()), "oomScoreAdj": SCORE}))
+
+    def look(caught):
+        lines = caught.read("limits").splitlines()
+        for name, value in LIMITS.items():
+            (line,) = [line for line in lines if line.startswith(f"Max {NAMES[name]}")]
+            # The process and the intermediate one may be two too many for a limit of processes.
+            most = value + 2 if name == "RLIMIT_NPROC" else value
+            assert [int(word) <= most for word in line[26:].split()[:2]] == [True, True], line
+        assert int(caught.read("oom_score_adj")) == SCORE
+
+    words = () if "--process" in options else ("true",)
+    assert catch(container, catcher, options, look, words)
+    said = container.exec(
+        "sh", "-c", "ulimit -n; ulimit -Hc; cat /proc/self/oom_score_adj; cat /proc/self/limits"
+    ).stdout
+    assert said.split()[:3] == ["200", "0", "500"]
+    (line,) = [line for line in said.splitlines() if line.startswith("Max processes")]
+    assert line.split()[2:4] == ["50", "50"]
+
+
 def test_the_process_has_nothing_of_its_callers_session(containers, catcher, way):
     """It could type on the caller's terminal, or end the caller's process group."""
     changes, options = way
@@ -157,6 +200,7 @@ def test_the_process_has_nothing_of_its_callers_session(containers, catcher, way
         assert caught.session not in own and caught.group not in own and caught.group != caught.caller
         assert caught.terminal == 0 or caught.session == caught.pid
         assert caught.owner == 0  # it is not dumpable
+        assert "exec" not in caught.read("cmdline") and container.id not in caught.read("cmdline")
 
     words = () if "--process" in options else ("true",)
     assert catch(container, catcher, options, look, words)

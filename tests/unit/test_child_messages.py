@@ -18,6 +18,7 @@ from pyruntime.engine.child.child import Child, pass_senders
 from pyruntime.operations import start
 from pyruntime.plan.step import Step
 from pyruntime.protocol import messages
+from pyruntime.protocol.limits import left
 from pyruntime.store.process import start_time
 
 
@@ -254,5 +255,4 @@ def test_a_report_of_the_wrong_types_is_nonsense(fields):
 
 def test_what_the_child_never_sets_is_set_whatever_it_says():
     limits = [types.SimpleNamespace(op=op) for op in ("prlimit", "oom_score_adj", "prlimit")]
-    said = types.SimpleNamespace(limits=limits)
-    assert launch.left(b"R\x02", said) == limits[1:]
+    assert left(b"R\x02", limits) == limits[1:]

@@ -56,7 +56,7 @@ def test_an_init_that_cannot_be_held_on_to_is_an_error(waiting, monkeypatch):
     monkeypatch.setattr(child_module, "lib", lib)
     monkeypatch.setattr(messages, "read", lambda sync: bytes([launch.lib.MESSAGE_PID]) + str(waiting[0]).encode())
     with pytest.raises(Error) as error:
-        launch._accompany(child, None, types.SimpleNamespace(flags=launch.lib.SPAWN_VIA))
+        launch._accompany(child, types.SimpleNamespace(plan=None), types.SimpleNamespace(flags=launch.lib.SPAWN_VIA))
     assert error.value.errno == 23
     assert (child.pid, child.pidfd) == (waiting[0], -23)
     child.kill()

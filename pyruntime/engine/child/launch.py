@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pyruntime.engine.child.request import Request
     from pyruntime.engine.seccomp.filter import Filter
     from pyruntime.plan.plan import Plan
-    from pyruntime.plan.step import Step
     from pyruntime.spec.json_types import Config
 
 # What the kernel answers if a group of cgroup v2 takes no process: it gives controllers to the groups below it, or a
@@ -95,7 +94,7 @@ def spawn(request: "Request", undo: "Undo") -> Child:
         from pyruntime.cgroup import systemd
 
         systemd.attach(cgroup, pid, request.beside)
-    _accompany(child, plan, spawn)
+    _accompany(child, request, spawn)
     if attach and child.pid != pid:
         systemd.attach(cgroup, child.pid, request.beside)
     if plan.net_devices:
@@ -181,6 +180,8 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
         spawn.execution = execution
     if orders is None:
         flags |= lib.SPAWN_EXEC
+        if child.late or request.resctrl:
+            flags |= lib.SPAWN_LATE
     elif spawn.execution != ffi.NULL:
         enter = [*plan.enter, *plan.labels]
         spawn.enter, spawn.enter_count = arrays.array(enter), len(enter)
@@ -235,16 +236,26 @@ def _join_late(
     return controller
 
 
-def _accompany(child: Child, plan: "Plan", spawn: "Any") -> None:
+def _accompany(child: Child, request: "Request", spawn: "Any") -> None:
     """Do what the new process waits for: write its maps; get the pid of the one that an intermediate process made.
 
     Raises Error for whatever the child reports.
     """
+    plan = request.plan
     if spawn.flags & lib.SPAWN_MAPS:
         expect(child, plan, bytes([lib.MESSAGE_MAPS]))
         from pyruntime.engine.child import id_maps
 
         id_maps.write(child.pid, plan.maps)
+        messages.send(child.sync, messages.GO)
+    if spawn.flags & lib.SPAWN_EXEC and spawn.flags & lib.SPAWN_LATE:
+        # Before other processes of the container can see the process: its children would be outside for good.
+        expect(child, plan, messages.WAITS)
+        _join_groups(child, request)
+        if request.resctrl:
+            from pyruntime.engine import intel_rdt
+
+            intel_rdt.join(request.resctrl, child.pid)
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_VIA:
         go_on(child, plan)
@@ -263,7 +274,14 @@ def go_on(child: Child, plan: "Plan") -> None:
     messages.send(child.sync, messages.GO)
 
 
-def join_late(child: Child, request: "Request") -> None:
+def cross(child: Child, plan: "Plan") -> bytes:
+    """Let the child continue in a process that another container can see; return its message when it is ready."""
+    messages.send(child.sync, messages.GO)
+    go_on(child, plan)
+    return expect(child, plan, messages.READY)
+
+
+def _join_groups(child: Child, request: "Request") -> None:
     """Move the child into the group that limits its memory, if that was postponed. Raises Error."""
     try:
         child.join_late()
@@ -299,17 +317,6 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
     if not message:
         raise _died(child, plan)
     raise failure(message, plan)
-
-
-def left(ready: bytes, plan: "Plan") -> "list[Step]":
-    """Return the limits that the child's message of being ready leaves to the host."""
-    # Who may trace it may speak for it: what is always the host's is not for it to leave out.
-    wanted = {index for index, step in enumerate(plan.limits) if index in ready[1:] or step.op != "prlimit"}
-    if log.events is not None:
-        for index, step in enumerate(plan.limits):
-            if index not in wanted:
-                log.events.note(step)  # which the process has done itself
-    return [step for index, step in enumerate(plan.limits) if index in wanted]
 
 
 def failure(message: bytes, plan: "Plan") -> Error:

@@ -2,6 +2,8 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.cgroup.cgroup import Cgroup
     from pyruntime.engine.child.host_files import HostFiles
     from pyruntime.engine.child.step_array import StepArrays
@@ -19,9 +21,21 @@ class Request:
     preserve  how many descriptors from 3 on its program inherits
     seccomp   the filter to load before the program, or None
     beside    pid of a process whose group it joins where the container's own does not take it; 0 for none
+    resctrl   the container's groups of resctrl, for a process of exec; None without
     """
 
-    __slots__ = ("arrays", "beside", "cgroup", "console", "host_files", "orders", "plan", "preserve", "seccomp")
+    __slots__ = (
+        "arrays",
+        "beside",
+        "cgroup",
+        "console",
+        "host_files",
+        "orders",
+        "plan",
+        "preserve",
+        "resctrl",
+        "seccomp",
+    )
 
     def __init__(
         self,
@@ -35,6 +49,7 @@ class Request:
         preserve: int = 0,
         seccomp: "Filter | None" = None,
         beside: int = 0,
+        resctrl: "dict[str, Any] | None" = None,
     ) -> None:
         self.plan = plan
         self.arrays = arrays
@@ -45,3 +60,4 @@ class Request:
         self.preserve = preserve
         self.seccomp = seccomp
         self.beside = beside
+        self.resctrl = resctrl

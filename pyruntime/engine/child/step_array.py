@@ -70,6 +70,7 @@ _VALUES = {
     "landlock_add_port": {"allowed_net": lib.VALUE_ALLOWED, "port": lib.VALUE_PORT},
     "landlock_restrict_self": {},
     "prlimit": {"resource": lib.VALUE_RESOURCE, "soft": lib.VALUE_SOFT, "hard": lib.VALUE_HARD},
+    "oom_score_adj": {"value": lib.VALUE_SCORE},
 }
 # What the step calls otherwise.
 _TEXTS = {"name": "data", "text": "source", "attributes": "data"}
@@ -252,6 +253,7 @@ OPERATIONS = {
         "no_new_privs",
         "setsid",
         "prlimit",
+        "oom_score_adj",
         "landlock_create_ruleset",
         "landlock_add_path",
         "landlock_add_port",
