@@ -34,6 +34,7 @@ HEADERS = [
 SOURCES = [
     "syscalls.c",
     "paths.c",
+    "mount2.c",
     "mount_targets.c",
     "mount_attributes.c",
     "filesystems.c",

@@ -106,7 +106,7 @@ static int unbindable_place(struct stub *stub, int place) {
         return failed(stub, "fsmount");
     if (move_onto(stub, mounted, place) == 0) {
         if (sys_mount_setattr(mounted, 0, 0, 0, MS_UNBINDABLE, -1) == 0 ||
-            (errno == ENOSYS && mount(NULL, fd_path(mounted).text, NULL, MS_UNBINDABLE, NULL) == 0))
+            (errno == ENOSYS && mount_on(stub, mounted, NULL, NULL, MS_UNBINDABLE, NULL) == 0))
             return mounted;
         failed(stub, "mount_setattr");
     }
@@ -211,7 +211,7 @@ int do_remount(struct stub *stub, const struct step *step) {
     unsigned long flags = apply_attributes(flags_of(mounted), step->attr_set, step->attr_clr);
     if (step->flags & STEP_RECURSIVE || step->sb_flags & MS_BIND)
         flags |= MS_BIND;
-    if (mount(NULL, fd_path(mounted).text, NULL, MS_REMOUNT | (unsigned long)step->sb_flags | flags, data) < 0)
+    if (mount_on(stub, mounted, NULL, NULL, MS_REMOUNT | (unsigned long)step->sb_flags | flags, data) < 0)
         return failed(stub, "mount(remount)");
     bool later;
     struct step rest = *step;

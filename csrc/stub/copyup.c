@@ -32,18 +32,9 @@ static int copy_status(struct stub *stub, int fd, const struct stat *status) {
 }
 
 static int copy_file(struct stub *stub, int from, int to, const char *name, const struct stat *status) {
-    cleanup_close int file = openat(from, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (file < 0)
-        return failed(stub, "openat");
-    /* A device may have replaced it since the check, and opening a device can have effects. */
-    struct stat now;
-    if (fstat(file, &now) < 0 || !S_ISREG(now.st_mode)) {
-        errno = ESTALE;
-        return failed(stub, "fstat");
-    }
-    cleanup_close int in = open(fd_path(file).text, O_RDONLY | O_CLOEXEC);
+    cleanup_close int in = openat(stub->proc, fd_path(from).text, O_RDONLY | O_CLOEXEC);
     if (in < 0)
-        return failed(stub, "open");
+        return failed(stub, "openat");
     cleanup_close int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return failed(stub, "openat");
@@ -59,7 +50,7 @@ static int copy_file(struct stub *stub, int from, int to, const char *name, cons
 
 static int copy_link(struct stub *stub, int from, int to, const char *name, const struct stat *status) {
     char target[PATH_MAX];
-    ssize_t length = readlinkat(from, name, target, sizeof target - 1);
+    ssize_t length = readlinkat(from, "", target, sizeof target - 1);
     if (length < 0)
         return failed(stub, "readlinkat");
     target[length] = '\0';
@@ -88,7 +79,7 @@ static int copy_subdirectory(struct stub *stub, int from, int to, const char *na
     }
     if (mkdirat(to, name, 0700) < 0)
         return failed(stub, "mkdirat");
-    cleanup_close int in = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    cleanup_close int in = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (in < 0)
         return failed(stub, "openat");
     cleanup_close int out = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -99,17 +90,22 @@ static int copy_subdirectory(struct stub *stub, int from, int to, const char *na
     return copy_status(stub, out, status);
 }
 
+/* Owner, mode and content come from one descriptor. By its name another file could come in between: one user's content
+ * would get another's owner and set-user-ID bit, or a device would be opened, which can have effects. */
 static int copy_entry(struct stub *stub, int from, int to, const char *name, int depth) {
+    cleanup_close int entry = openat(from, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (entry < 0)
+        return failed(stub, "openat");
     struct stat status;
-    if (fstatat(from, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-        return failed(stub, "fstatat");
+    if (fstat(entry, &status) < 0)
+        return failed(stub, "fstat");
     switch (status.st_mode & S_IFMT) {
     case S_IFREG:
-        return copy_file(stub, from, to, name, &status);
+        return copy_file(stub, entry, to, name, &status);
     case S_IFDIR:
-        return copy_subdirectory(stub, from, to, name, &status, depth);
+        return copy_subdirectory(stub, entry, to, name, &status, depth);
     case S_IFLNK:
-        return copy_link(stub, from, to, name, &status);
+        return copy_link(stub, entry, to, name, &status);
     case S_IFSOCK:
         return 0; /* nobody listens on the copy */
     default:

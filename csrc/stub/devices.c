@@ -89,8 +89,8 @@ int do_mknod(struct stub *stub, const struct step *step) {
         return -1;
     if (fchownat(node, "", step->uid, step->gid, AT_EMPTY_PATH) < 0)
         return failed(stub, "fchownat");
-    if (chmod(fd_path(node).text, step->mode & 07777) < 0)
-        return failed(stub, "chmod");
+    if (fchmodat(stub->proc, fd_path(node).text, step->mode & 07777, 0) < 0)
+        return failed(stub, "fchmodat");
     return 0;
 }
 
@@ -118,7 +118,7 @@ int device_tree(struct stub *stub, int filesystem) {
     if (move_onto(stub, filesystem, stub->root) < 0)
         return -1;
     int tree = pyr_clone_tree(filesystem, device_name, 0);
-    if (umount2(fd_path(filesystem).text, MNT_DETACH) < 0) {
+    if (unmount_from(stub, filesystem) < 0) {
         if (tree >= 0)
             close_fd(&tree);
         return failed(stub, "umount2");
@@ -186,9 +186,7 @@ int do_console(struct stub *stub, const struct step *step) {
     }
     /* Through the host's procfs: in the mount namespace that exec joins, processes of the container may have changed
      * /proc. */
-    char name[32];
-    snprintf(name, sizeof name, "self/fd/%d", place);
-    cleanup_close int master = openat(stub->proc, name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    cleanup_close int master = openat(stub->proc, fd_path(place).text, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (master < 0)
         return failed(stub, "open(/dev/pts/ptmx)");
     int unlocked = 0;

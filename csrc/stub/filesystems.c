@@ -176,7 +176,7 @@ static int mount_by_mount2(struct stub *stub, const struct step *step, int desti
         return -1;
     const char *source = stub_string(stub, step->source);
     unsigned long flags = (unsigned long)step->sb_flags | apply_attributes(0, step->attr_set, step->attr_clr);
-    if (mount(*source ? source : "none", fd_path(destination).text, stub_string(stub, step->fstype), flags, data) < 0)
+    if (mount_on(stub, destination, *source ? source : "none", stub_string(stub, step->fstype), flags, data) < 0)
         return failed(stub, "mount");
     /* The descriptor still refers to the covered directory. The path is resolved again, and must lead to the root of a
      * mount. */

@@ -47,13 +47,12 @@ unsigned long apply_attributes(unsigned long flags, uint64_t set, uint64_t clr) 
 
 /* Linux before 5.12 changes only attached mounts, one at a time. */
 static int set_attributes_by_mount(struct stub *stub, int mounted, uint64_t set, uint64_t clr, uint64_t propagation) {
-    struct fd_path path = fd_path(mounted);
     if (set | clr) {
         unsigned long flags = apply_attributes(flags_of(mounted), set, clr);
-        if (mount(NULL, path.text, NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0)
+        if (mount_on(stub, mounted, NULL, NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0)
             return failed(stub, "mount(remount)");
     }
-    if (propagation && mount(NULL, path.text, NULL, propagation, NULL) < 0)
+    if (propagation && mount_on(stub, mounted, NULL, NULL, propagation, NULL) < 0)
         return failed(stub, "mount(propagation)");
     return 0;
 }

@@ -138,13 +138,6 @@ static int open_mount(struct stub *stub, int top, const struct mounted *one, uin
     return -1;
 }
 
-/* Paths that name a descriptor use the host's procfs as working directory, because / has lost its own. */
-static struct fd_path below_proc(int fd) {
-    struct fd_path path;
-    snprintf(path.text, sizeof path.text, "self/fd/%d", fd);
-    return path;
-}
-
 /* Detaches the mounts on the old root, each with all mounts below; returns how many, or -1. */
 static int detach(struct stub *stub, int top, uint64_t left, const struct table *table) {
     int detached = 0;
@@ -156,7 +149,7 @@ static int detach(struct stub *stub, int top, uint64_t left, const struct table 
         cleanup_close int fd = open_mount(stub, top, one, &id);
         if (fd < 0 || id == left || id == stub->root_mount)
             continue; /* what hides it goes first */
-        if (umount2(below_proc(fd).text, MNT_DETACH) == 0)
+        if (umount2(fd_path(fd).text, MNT_DETACH) == 0)
             detached++;
         else if (errno != EINVAL) /* locked, for it came with the others into this user namespace; or no mount's root */
             return failed(stub, "umount2");
@@ -188,7 +181,7 @@ static int cover(struct stub *stub, int top, const struct table *table) {
             return 1;
         }
         unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-        if (mount("tmpfs", below_proc(fd).text, "tmpfs", flags, "nr_blocks=1,nr_inodes=1") < 0)
+        if (mount("tmpfs", fd_path(fd).text, "tmpfs", flags, "nr_blocks=1,nr_inodes=1") < 0)
             return failed(stub, "mount");
     }
     return 0;
@@ -201,6 +194,7 @@ int leave_root(struct stub *stub, int top) {
     uint64_t left;
     if (mount_id(stub, top, &left) < 0)
         return -1;
+    /* fd_path() leads there, because / has lost its procfs. */
     if (fchdir(stub->proc) < 0)
         return failed(stub, "fchdir");
     for (;;) {

@@ -35,13 +35,13 @@ enum { NATIVE = AUDIT_ARCH_AARCH64 };
 
 /* Returns the string "proc" at an address where no process can change it, not even through /proc/PID/mem: a shared
  * mapping of a sealed file that was opened read-only. */
-static const char *sealed_name(void) {
+static const char *sealed_name(const struct stub *stub) {
     static const char text[] = "proc";
     cleanup_close int file = memfd_create("procfs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (file < 0 || write(file, text, sizeof text) != (ssize_t)sizeof text ||
         fcntl(file, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return NULL;
-    cleanup_close int reader = open(fd_path(file).text, O_RDONLY | O_CLOEXEC);
+    cleanup_close int reader = openat(stub->proc, fd_path(file).text, O_RDONLY | O_CLOEXEC);
     if (reader < 0)
         return NULL;
     void *name = mmap(NULL, sizeof text, PROT_READ, MAP_SHARED, reader, 0);
@@ -89,10 +89,10 @@ static int allow_contexts_only(const char *name) {
 }
 
 /* Joins the namespace `pid_namespace` and sends `count` contexts over `sock`. Exits with an errno. */
-static _Noreturn void send_contexts(int sock, int pid_namespace, uint32_t count) {
+static _Noreturn void send_contexts(const struct stub *stub, int sock, int pid_namespace, uint32_t count) {
     enum { SOCKET, NAMESPACE, FIRST_FREE };
     const uint64_t capabilities = UINT64_C(1) << CAP_SYS_ADMIN;
-    const char *name = sealed_name();
+    const char *name = sealed_name(stub);
     if (!name || go_nowhere() < 0)
         _exit(errno);
     /* Out of each other's way first. */
@@ -159,9 +159,8 @@ static int context_of(int pid_namespace) {
  * up to the process that sent it. */
 static bool is_context(const struct stub *stub, int fd) {
     static const char context[] = "anon_inode:[fscontext]"; /* no file has a name without a slash */
-    char place[32], name[sizeof context];
-    snprintf(place, sizeof place, "self/fd/%d", fd);
-    return readlinkat(stub->proc, place, name, sizeof name) == sizeof context - 1 &&
+    char name[sizeof context];
+    return readlinkat(stub->proc, fd_path(fd).text, name, sizeof name) == sizeof context - 1 &&
            memcmp(name, context, sizeof context - 1) == 0;
 }
 
@@ -206,7 +205,7 @@ int open_procfs(struct stub *stub, struct step *steps, uint32_t count, int pid_n
     long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
     if (pid == 0) {
         close(pair[0]);
-        send_contexts(pair[1], pid_namespace, wanted);
+        send_contexts(stub, pair[1], pid_namespace, wanted);
     }
     int answer = pid < 0 ? -errno : 0;
     close(pair[1]);

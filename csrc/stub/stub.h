@@ -25,13 +25,14 @@ static inline void close_fd(int *fd) {
 }
 #define cleanup_close __attribute__((cleanup(close_fd)))
 
-/* A path that names a descriptor to the calls that take only paths. */
+/* A path that names a descriptor to the calls that take only paths. It is relative to stub->proc: what is at /proc is up
+ * to whoever made the mount namespace, and may lead to another file. */
 struct fd_path {
     char text[32];
 };
 static inline struct fd_path fd_path(int fd) {
     struct fd_path path;
-    snprintf(path.text, sizeof path.text, "/proc/self/fd/%d", fd);
+    snprintf(path.text, sizeof path.text, "self/fd/%d", fd);
     return path;
 }
 
@@ -60,6 +61,10 @@ int sys_fsopen(const char *fstype);
 int sys_fsconfig(int fd, unsigned command, const char *key, const char *value);
 int sys_fsmount(int fd, unsigned attributes);
 int sys_pivot_root(const char *new_root, const char *put_old);
+
+/* mount2.c: mount(2) and umount2(2) of a descriptor */
+int mount_on(const struct stub *stub, int fd, const char *source, const char *fstype, unsigned long flags, const char *data);
+int unmount_from(const struct stub *stub, int fd);
 
 /* trace.c */
 uint64_t mark_begin(const struct stub *stub);

@@ -26,7 +26,7 @@ def events(root: str, container_id: str, interval: float, emit: "Emit", *, once:
 
     Raises Error when the container is not running.
     """
-    with containers.open_container(root, container_id, to_read=True) as container:
+    with containers.open_container(root, container_id) as container:
         state = container.read()
         status = container.status(state)
         if state is None or status in ("creating", "stopped"):

@@ -1,10 +1,9 @@
 """The containers below a state root, each with its state."""
 
-from _stat import S_ISDIR
-
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.operations.state import state
+from pyruntime.operations.state import state_of
+from pyruntime.store import container as stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,17 +34,16 @@ def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], No
         if name.startswith("~"):
             continue
         try:
-            status = os.stat(path)
-            if not S_ISDIR(status.st_mode):
-                continue
-            document = state(root, name)
-            if status.st_uid not in owners:
-                owners[status.st_uid] = _user(status.st_uid)
-            document["owner"] = owners[status.st_uid]
+            with stored.open_container(root, name, to_read=True) as container:
+                document = state_of(container)
+            if container.owner not in owners:
+                owners[container.owner] = _user(container.owner)
+            document["owner"] = owners[container.owner]
         except FileNotFoundError:
             continue  # deleted meanwhile
         except Error as error:
-            if os.path.lexists(path):
+            # Otherwise it is no container, or has been deleted meanwhile.
+            if os.path.isdir(path):
                 complain(name, error)
             continue
         found.append(document)

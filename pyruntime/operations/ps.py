@@ -9,7 +9,7 @@ def processes(root: str, container_id: str) -> "list[int]":
 
     Raises Error when there is no such container.
     """
-    with containers.open_container(root, container_id, to_read=True) as container:
+    with containers.open_container(root, container_id) as container:
         state = container.read()
         if state is None:
             return []

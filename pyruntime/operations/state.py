@@ -31,16 +31,21 @@ def state(root: str, container_id: str) -> "dict[str, object]":
     Upholds runtime.md#query-state/returns-state.
     """
     with containers.open_container(root, container_id, to_read=True) as container:
-        stored = container.read()
-        status = container.status(stored)
-        if stored is None:
-            # `create` has taken the id and has written no file yet.
-            empty = {"ociVersion": SPEC_VERSION, "id": container_id, "status": status, "pid": 0, "bundle": ""}
-            return {**empty, "annotations": {}, "rootfs": "", "created": _NEVER, "owner": ""}
-        document = spec_state(stored, status)
-        more: dict[str, object] = dict(stored)
-        document.update((name, more[name]) for name in _MORE)
-        # Empty while the container is being created; Go cannot parse an empty time.
-        document["created"] = document["created"] or _NEVER
-        document["owner"] = ""  # as with runc; only `list` looks up the owner
-        return document
+        return state_of(container)
+
+
+def state_of(container: containers.Container) -> "dict[str, object]":
+    """Return the same of an open container. Raises Error when its state file is damaged."""
+    stored = container.read()
+    status = container.status(stored)
+    if stored is None:
+        # `create` has taken the id and has written no file yet.
+        empty = {"ociVersion": SPEC_VERSION, "id": container.container_id, "status": status, "pid": 0, "bundle": ""}
+        return {**empty, "annotations": {}, "rootfs": "", "created": _NEVER, "owner": ""}
+    document = spec_state(stored, status)
+    more: dict[str, object] = dict(stored)
+    document.update((name, more[name]) for name in _MORE)
+    # Empty while the container is being created; Go cannot parse an empty time.
+    document["created"] = document["created"] or _NEVER
+    document["owner"] = ""  # as with runc; only `list` looks up the owner
+    return document

@@ -15,6 +15,7 @@ One file, although it is long: every verb needs nearly all of it, and loading an
 
 import errno
 import fcntl
+from _stat import S_ISREG
 
 from pyruntime._stub import lib
 from pyruntime.base import jsonio
@@ -37,8 +38,9 @@ _OF_IDS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
 _PAUSE = 0.01  # seconds between two attempts to take the lock
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
-# malloc(3) takes this from the heap; a larger block would be a mapping of its own.
-_CHUNK = 1 << 16
+# A state file of another user may be anything that he can make: a FIFO, a link, a file without an end.
+_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_OF_A_STRANGER = 1 << 20  # bytes
 
 
 def _beside(name: str) -> str:
@@ -70,15 +72,21 @@ def check_id(container_id: str) -> None:
 
 
 class Container:
-    """The open directory of a container. Call `close` when done; this also releases the lock."""
+    """The open directory of a container. Call `close` when done; this also releases the lock.
 
-    __slots__ = ("container_id", "fd", "noted", "path")
+    owner        the user id of its owner
+    of_stranger  whether this is neither the caller nor root, so that its files can say anything
+    """
+
+    __slots__ = ("container_id", "fd", "noted", "of_stranger", "owner", "path")
 
     def __init__(self, path: str, container_id: str, fd: int) -> None:
         self.path = path
         self.container_id = container_id
         self.fd = fd
         self.noted = False
+        self.owner = -1
+        self.of_stranger = False
 
     def close(self) -> None:
         """Close the directory; this releases its lock."""
@@ -215,20 +223,29 @@ class Container:
 
     def _read(self, name: str, of_any_version: bool = False) -> "StateFile | None":
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
+            content = self._content(name)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Error(f"cannot open {self.path}/{name}", errno=error.errno or 0) from None
-        try:
-            content = b""
-            while chunk := os.read(fd, _CHUNK):
-                content += chunk
-        except OSError as error:
             raise Error(f"cannot read {self.path}/{name}", errno=error.errno or 0) from None
+        return _parse_state(f"{self.path}/{name}", self.container_id, content, of_any_version)
+
+    def _content(self, name: str) -> bytes:
+        """Return what the file `name` contains. Raises OSError; Error where it is no file that this runtime writes."""
+        fd = os.open(name, _TO_READ, dir_fd=self.fd)
+        try:
+            status = os.fstat(fd)
+            if not S_ISREG(status.st_mode):
+                raise Error(f"cannot read {self.path}/{name}", "it is not a regular file")
+            if self.of_stranger and status.st_size > _MOST_OF_A_STRANGER:
+                reason = f"it has {status.st_size} bytes; of another user's at most {_MOST_OF_A_STRANGER} are read"
+                raise Error(f"cannot read {self.path}/{name}", reason)
+            content = b""
+            while (left := status.st_size - len(content)) and (chunk := os.read(fd, left)):
+                content += chunk
+            return content
         finally:
             os.close(fd)
-        return _parse_state(f"{self.path}/{name}", self.container_id, content, of_any_version)
 
     def keep_config(self, document: bytes) -> None:
         """Store the configuration of create: later changes of the bundle have no effect (runtime.md#lifecycle).
@@ -249,14 +266,7 @@ class Container:
     def read_config(self) -> "Config":
         """Return the configuration that `create` stored. Raises Error when it is damaged."""
         try:
-            fd = os.open(_CONFIG, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
-            content = b""
-            try:
-                while chunk := os.read(fd, _CHUNK):
-                    content += chunk
-            finally:
-                os.close(fd)
-            return jsonio.loads(content.decode())  # type: ignore[return-value]  # it was checked before it was stored
+            return jsonio.loads(self._content(_CONFIG).decode())  # type: ignore[return-value]  # it was checked before it was stored
         except (OSError, ValueError) as error:
             raise Error(f"cannot read {self.path}/{_CONFIG}", str(error)) from None
 
@@ -280,7 +290,7 @@ class Container:
 
     def has_gate(self) -> bool:
         """Tell whether an init has listened at the gate: one that CRIU made has not."""
-        return bool(os.access(_GATE, os.F_OK, dir_fd=self.fd))
+        return bool(os.access(_GATE, os.F_OK, dir_fd=self.fd, follow_symlinks=False))
 
     def status(self, state: "StateFile | None") -> str:
         """Return the status of the container with state file `state`, computed from the system (runtime.md#state).
@@ -289,13 +299,14 @@ class Container:
         """
         if state is None or state["status"] == "creating":
             # The creating process holds the lock until it exits.
-            probe = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            probe = os.open(".", _OPEN, dir_fd=self.fd)
             with Container(self.path, self.container_id, probe) as other:
                 return "stopped" if other.try_lock() else "creating"
         flags = process.flags(state["pid"], state["start_time"])
         if flags < 0:
             return "stopped"
-        if _paused(state):
+        # The groups are those that the state names.
+        if not self.of_stranger and _paused(state):
             return "paused"
         if not flags & process.NEVER_EXECUTED:
             return "running"
@@ -430,8 +441,9 @@ def create(root: str, container_id: str) -> Container:
 def open_container(root: str, container_id: str, *, to_read: bool = False) -> Container:
     """Open the directory of an existing container, without its lock. Raises Error when there is none.
 
-    to_read  the caller only reads the state. Otherwise a directory of another user is refused, because its state file
-             names processes to signal, files to write and hooks to run with the caller's rights
+    to_read  the caller only reads the state, and opens no path that it names. Otherwise a directory of another user is
+             refused, because its state file names processes to signal, files to read and write, and hooks to run with
+             the caller's rights
 
     Upholds runtime.md#scope-of-a-container/creator-can-operate, runtime.md#query-state/unknown-container.
     """
@@ -444,8 +456,11 @@ def open_container(root: str, container_id: str, *, to_read: bool = False) -> Co
     except OSError as error:
         raise Error(f"cannot open {path}", errno=error.errno or 0) from None
     container = Container(path, container_id, fd)
-    owner = -1 if to_read else os.fstat(fd).st_uid
-    if owner not in (-1, os.geteuid()):
+    container.owner = owner = os.fstat(fd).st_uid
+    if owner == os.geteuid():
+        return container
+    container.of_stranger = owner != 0
+    if not to_read:
         container.close()
         raise Error(
             f"cannot use container {container_id!r}",

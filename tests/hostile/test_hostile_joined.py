@@ -245,3 +245,46 @@ def test_the_state_names_the_process_that_is_there(runtime, bundle, box):  # noq
     runtime("start", name)
     assert json.loads(runtime("state", name).stdout)["status"] == "running"
     runtime("delete", "--force", name)
+
+
+SNARE = """
+mount -t tmpfs none /proc
+mkdir -p /proc/self/fd
+i=0
+while [ $i -lt 300 ]; do ln -s "$1" /proc/self/fd/$i; i=$((i+1)); done
+echo ready
+exec sleep 1000
+"""
+
+
+def test_a_false_proc_in_the_mount_namespace_that_is_joined_leads_to_no_file_of_the_host(runtime, bundle, tmp_path):
+    """Every path /proc/self/fd/N is a link to a file there, whose mode and content must stay where they are."""
+    victim = tmp_path / "victim"
+    victim.write_text("secret\n")
+    victim.chmod(0o600)
+
+    def join(config):
+        entries = config["linux"]["namespaces"]
+        next(entry for entry in entries if entry["type"] == "mount")["path"] = f"/proc/{owner.pid}/ns/mnt"
+        config["mounts"] = [
+            {"destination": "/spool", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]},
+            {"destination": "/spool", "type": "tmpfs", "source": "tmpfs", "options": ["remount", "ro"]},
+        ]
+        for name in ("maskedPaths", "readonlyPaths"):
+            config["linux"].pop(name, None)
+        config["root"]["readonly"] = False
+        script = "cat /spool/own; stat -c %a /dev/null; touch /spool/x || echo read-only"
+        config["process"]["args"] = ["sh", "-c", script]
+
+    words = ["unshare", "--mount", "sh", "-c", SNARE, "sh", victim]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as owner:
+        try:
+            assert owner.stdout.readline() == "ready\n"
+            place = bundle(join, own=True)
+            (place / "rootfs/spool").mkdir()
+            (place / "rootfs/spool/own").write_text("own\n")
+            done = runtime("run", "-b", place, runtime.id(), check=False)
+        finally:
+            owner.kill()
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["own", "666", "read-only"]), done.stderr
+    assert victim.stat().st_mode & 0o7777 == 0o600

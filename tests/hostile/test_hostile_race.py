@@ -11,6 +11,7 @@ import pytest
 from host import host, keeper
 
 ROUNDS = 12
+FILES = 16
 RENAME_EXCHANGE = 2
 
 
@@ -91,6 +92,31 @@ def test_procfs_is_where_it_is_masked_although_its_place_turns_into_a_link(host,
     swapping(bundle / "rootfs/proc", bundle / "rootfs/link")
     for _ in range(ROUNDS):
         assert "Linux" not in host.runtime("run", "-b", bundle, host.runtime.id(), check=False).stdout
+
+
+def test_a_copied_file_has_owner_mode_and_content_of_one_file(host, swapping):
+    """Otherwise a user's own program would become one that runs as root."""
+
+    def change(config) -> None:
+        config["mounts"].append({"destination": "/spool", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]})
+        config["process"]["args"] = ["sh", "-c", 'for f in /spool/*; do echo "$(stat -c "%a %u" $f) $(cat $f)"; done']
+
+    bundle = host.bundle(change, own=True)
+    spool = bundle / "rootfs/spool"
+    spool.mkdir()
+    for number in range(FILES):
+        ours, theirs = spool / f"{number}-root", spool / f"{number}-user"
+        ours.write_text("root")
+        ours.chmod(0o4755)
+        theirs.write_text("user")
+        os.chown(theirs, 1000, 1000)
+        theirs.chmod(0o755)
+        if number % 8 == 0:
+            swapping(ours, theirs)
+    found = set()
+    for _ in range(ROUNDS):
+        found.update(host.runtime("run", "-b", bundle, host.runtime.id()).stdout.splitlines())
+    assert found == {"4755 0 root", "755 1000 user"}
 
 
 def in_the_hosts_mount_namespace(config) -> None:
