@@ -40,9 +40,13 @@ def delete(root: str, container_id: str, force: bool) -> None:
             return
         raise
     with container:
-        if not force and container.is_being_created():
-            raise Error(f"cannot delete container {container_id!r}", "it is creating, not stopped", clause=_CLAUSE)
         if not force:
+            if not container.try_lock():
+                # Its create or start runs, and may wait for a hook: the answer need not.
+                state = container.read()
+                status = container.status(state)
+                if status != "stopped" and not (state is not None and _is_ending(state)):
+                    raise _not_stopped(container_id, status)
             container.lock()
         elif not _lock_by_force(container):
             return
@@ -62,8 +66,12 @@ def delete(root: str, container_id: str, force: bool) -> None:
         if state is not None and status in ("created", "running") and not force and _is_ending(state):
             status = "stopped"
         if status != "stopped" and not force:
-            raise Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
+            raise _not_stopped(container_id, status)
         destroy(container, state)
+
+
+def _not_stopped(container_id: str, status: str) -> Error:
+    return Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
 
 
 def _is_ending(state: "StateFile") -> bool:

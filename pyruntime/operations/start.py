@@ -42,6 +42,8 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
             connection = container.connect()
         if connection < 0 or state is None:
             status = container.status(state)
+            if status == "creating":
+                status = "stopped"  # this process has the lock, so its create has ended
             raise Error(f"cannot start container {container_id!r}", f"it is {status}, not created", clause=_CLAUSE)
         if log.events is not None:
             log.events.child = state["pid"]

@@ -91,8 +91,8 @@ def _node(context: "Context", pointer: str, clause: str, path: str, mode: int, d
         host_tree=context.foreign_mounts,
     )
     linux = context.config.get("linux") or {}
-    if any(entry["hostID"] == 0 for entry in linux.get("uidMappings") or ()):
-        # Its owner is the host's root, who is a user of the container here, and may change mode and owner.
+    if not context.facts.in_user_namespace and any(entry["hostID"] == 0 for entry in linux.get("uidMappings") or ()):
+        # The host's root owns it, is a user of the container here, and could change its mode and owner.
         bound.args["attr_set"] = lib.MOUNT_ATTR_RDONLY
     if not pointer:
         return bound

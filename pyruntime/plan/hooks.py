@@ -40,6 +40,6 @@ def hooks(config: "Config", kind: str) -> "Iterator[Step]":
             kind=kind,
             path=hook["path"],
             argv=hook.get("args") or [hook["path"]],
-            env=hook.get("env") or inherited,
+            env=hook["env"] if hook.get("env") is not None else inherited,
             timeout=hook.get("timeout"),
         )

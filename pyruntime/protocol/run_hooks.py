@@ -94,7 +94,7 @@ def run_one(
 
 
 def _spawn(step: "Step", inherited: "list[str] | None", stdin: int, stdout: int, stderr: int) -> int:
-    env = step.args["env"] or inherited
+    env = step.args["env"] if step.args["env"] is not None else inherited
     if env is None:
         environment = {name: value for name, value in os.environ.items() if name not in _OURS}
     else:

@@ -268,10 +268,10 @@ LINES = (
         ("bind of a file where nothing is",),
     ),
     Line(
-        "what hides a file where /dev is read-only",
-        ("process: mounts: /proc/*: option: r[ow]",),
-        "it is the null device of the host, which is no part of the container's /dev",
-        ("/dev read-only",),
+        "devices of the host in a user namespace that has the host's root",
+        ("process: mounts: /dev/*: option: r[ow]",),
+        "the container's root owns them on the host, too, and could change their mode and owner",
+        ("user namespace, several mappings",),
     ),
     # ---- Devices, limits ----
     Line(

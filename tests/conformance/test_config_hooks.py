@@ -226,6 +226,18 @@ def test_env_is_the_environment_of_the_hook(containers, notes, kind):
     assert {line.partition("=")[0] for line in found} <= {"PATH", "WORD", "PWD", "SHLVL", "_"}
 
 
+@HOOKS
+@each()
+def test_an_empty_env_is_an_empty_environment(containers, notes, kind):
+    script = f'read -r line < /proc/self/environ; echo "<$line>" > {notes}/env'
+    container = containers.create(
+        *shared(notes), hook(kind, script, env=[]), process(env=["PATH=/bin", "WORD=x"]), own=True
+    )
+    container.start()
+    container.delete("--force")
+    assert (notes / "env").read_text() == "<>\n"  # as it was when the shell was executed
+
+
 @START_CONTAINER
 def test_a_start_container_hook_without_env_has_the_environment_of_the_program(containers, notes):
     changes = process(env=["PATH=/bin", "TWICE=1", "TWICE=2"]), hook("startContainer", f"env > {notes}/env")

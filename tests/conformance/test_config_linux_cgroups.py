@@ -86,6 +86,26 @@ def test_parents_that_were_made_are_removed_or_left_empty(containers, group):
 
 
 @PATH
+def test_a_group_that_was_there_is_left_as_it_was(containers, group):
+    """Paused and killed: the next container would find it frozen."""
+    places = [ROOT / controller / group.lstrip("/") for controller in ("freezer", "unified")]
+    for place in places:
+        place.mkdir()
+    try:
+        for force in ("--force", None):
+            container = containers.start(linux(cgroupsPath=group))
+            containers.runtime("pause", container.id)
+            if force is None:
+                containers.runtime("kill", container.id, "KILL")
+            container.delete(*[force] if force else [])
+            assert (places[0] / "freezer.state").read_text() == "THAWED\n"
+            assert (places[1] / "cgroup.freeze").read_text() == "0\n"
+    finally:
+        for place in places:
+            place.rmdir()
+
+
+@PATH
 @pytest.mark.clause("config-linux.md#cgroups-path/same-place")
 def test_a_relative_path_is_the_same_place_each_time(containers, group):
     name = group.lstrip("/")

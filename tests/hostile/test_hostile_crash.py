@@ -136,6 +136,26 @@ def test_delete_by_force_ends_a_verb_that_hangs_in_a_hook(host, bundle, kind):
     assert cgroups(name) == [] and processes(name) == []
 
 
+def test_delete_without_force_answers_while_start_waits_for_a_hook(host, bundle):
+    fifo = host.outside.with_name("fifo")
+    os.mkfifo(fifo)
+
+    def change(config) -> None:
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo > {fifo}; read line < {fifo}"]}
+        config["hooks"] = {"poststart": [hook]}
+        config["process"]["args"] = ["sleep", "1000"]
+
+    name = host.runtime.id()
+    host.runtime("create", "-b", bundle(change), name)
+    with subprocess.Popen(host.command("start", name), stdin=subprocess.DEVNULL) as start:
+        fifo.read_text()  # ends when the hook is there
+        result = host.runtime("delete", name, check=False, timeout=20)
+        assert result.returncode == 1 and "it is running, not stopped" in result.stderr
+        fifo.write_text("go on\n")
+        assert start.wait(20) == 0
+    assert json.loads(host.runtime("state", name).stdout)["status"] == "running"
+
+
 def freeze(pid: int) -> None:
     """Freeze the groups of a process, by the freezer that the host has."""
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():

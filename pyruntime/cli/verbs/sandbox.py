@@ -1,5 +1,6 @@
 """`sandbox COMMAND`: run a program that is not trusted (docs/sandbox.md)."""
 
+from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cli.output import STDERR, write
 from pyruntime.sandbox.arguments import seconds
@@ -48,7 +49,6 @@ def main(line: "CommandLine") -> int:
 
 def _check_streams() -> None:
     """Raise ValueError if the program would get a directory of the host: from there it could open what lies below."""
-    import os
     import stat
 
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
