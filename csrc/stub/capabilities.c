@@ -47,13 +47,6 @@ static int drop_from_bounding(uint64_t keep) {
     return 0;
 }
 
-/* Makes those of `wanted` effective that are permitted. */
-int raise_capabilities(uint64_t wanted) {
-    uint64_t effective = 0, permitted = 0, inheritable = 0;
-    int error = pyr_capget(&effective, &permitted, &inheritable);
-    return error < 0 ? error : set_capabilities(effective | (wanted & permitted), permitted, inheritable);
-}
-
 int do_bounding(struct stub *stub, const struct step *step) {
     /* The capabilities survive the change of the user only with this; OP_CAPSET reduces them right after. */
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)

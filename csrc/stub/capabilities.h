@@ -4,9 +4,8 @@
 
 #include <stdint.h>
 
-/* Both return 0 or -errno. */
+/* Returns 0 or -errno. */
 int set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable);
-int raise_capabilities(uint64_t wanted);
 
 /* cdef: from here on the text is also read by cffi. */
 

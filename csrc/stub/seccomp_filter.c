@@ -1,4 +1,5 @@
-/* Loads the seccomp filter, and Landlock's ruleset before it, right before execve (config-linux.md#seccomp). */
+/* Loads the seccomp filter, and Landlock's ruleset before it (config-linux.md#seccomp): right before execve, or earlier if
+ * processes of the container can trace this one while it waits. */
 #include "seccomp_filter.h"
 
 #include <linux/filter.h>
@@ -59,14 +60,7 @@ static unsigned long complete(uint32_t flags) {
     return flags | (both ? SECCOMP_FILTER_FLAG_TSYNC_ESRCH : 0);
 }
 
-int pyr_filter(struct filter *filter) {
-    if (filter->capabilities) {
-        int error = raise_capabilities(filter->capabilities);
-        if (error < 0) {
-            filter->call = "capset";
-            return error;
-        }
-    }
+static int load(struct filter *filter) {
     if (filter->ruleset >= 0) {
         int error = landlock_restrict(filter->ruleset);
         if (error < 0) {
@@ -91,6 +85,42 @@ int pyr_filter(struct filter *filter) {
     if (!filter->relayed)
         close(filter->agent);
     return 0;
+}
+
+/* A set of capabilities of this process as it was before. */
+struct sets {
+    uint64_t effective, permitted, inheritable;
+};
+
+/* Makes the capabilities effective that the loading takes, and loads. */
+static int load_with_capabilities(struct filter *filter, struct sets *before) {
+    if (filter->capabilities) {
+        filter->call = "capset";
+        int error = pyr_capget(&before->effective, &before->permitted, &before->inheritable);
+        if (error == 0)
+            error = set_capabilities(before->effective | (filter->capabilities & before->permitted), before->permitted,
+                                     before->inheritable);
+        if (error < 0)
+            return error;
+    }
+    return load(filter);
+}
+
+/* Execve gives the process its final capabilities. */
+int pyr_filter(struct filter *filter) {
+    struct sets before;
+    return load_with_capabilities(filter, &before);
+}
+
+/* For a process that goes on under the filter: gives up what only the loading took. The filter must allow capset(2). */
+int pyr_filter_early(struct filter *filter) {
+    struct sets before;
+    int error = load_with_capabilities(filter, &before);
+    if (error < 0 || !filter->capabilities)
+        return error;
+    filter->call = "capset";
+    return set_capabilities(before.effective & ~filter->surplus, before.permitted & ~filter->surplus,
+                            before.inheritable);
 }
 
 /* The kernel checks the flags first: only with known flags a filter at address NULL is refused with EFAULT. */

@@ -11,6 +11,7 @@ struct filter {
     uint32_t length;
     uint32_t flags;           /* SECCOMP_FILTER_FLAG_* */
     uint64_t capabilities;    /* to be made effective for the loading; they are permitted */
+    uint64_t surplus;         /* those of them that the process may not keep, if it does not execve at once */
     int agent;                /* connected socket that takes the listener, taken over; -1 without listener */
     int relayed;              /* it leads to the host, which passes the listener on; it is not taken over then */
     uint32_t size;            /* of message */
@@ -20,6 +21,7 @@ struct filter {
 };
 
 int pyr_filter(struct filter *filter);
+int pyr_filter_early(struct filter *filter);
 int pyr_filter_flags_known(uint32_t flags);
 
 #endif

@@ -51,6 +51,8 @@ def main(orders: "Orders") -> None:
         _wait_for_start(orders, channel)
     except Error as error:
         sync = channel[0] if channel else orders.sync
+        if orders.crosses:
+            _name_filter(orders.plan, error)
         _report(sync, error, orders.plan)
         if error.step == "execve":
             _show_program(sync, orders.execution)
@@ -68,6 +70,15 @@ def _report(channel: int, error: Error, plan: "Plan") -> None:
         messages.send(channel, messages.encode_error(error, plan))
     except BaseException:  # noqa: BLE001, S110  # then the host sees only that this process ends
         pass
+
+
+def _name_filter(plan: "Plan", error: Error) -> None:
+    """Say of a failed call of an init that crosses that the filter is in force and may be the cause."""
+    if not plan.filter or not error.errno:
+        return
+    step = plan.filter[0]
+    error.pointer, error.clause = error.pointer or step.pointer, error.clause or step.clause
+    error.advice = error.advice or f"init waits for start under the filter: let {step.pointer} allow this call"
 
 
 def _show_program(channel: int, execution: "Any") -> None:
@@ -138,7 +149,14 @@ def _create(orders: "Orders") -> None:
         _run(orders, orders.process, steps[:first])
         _tell(orders, messages.READY + _limit(orders, lib.SPARE_PROCESSES))
         _await_host(orders.sync)
+        # The filter and Landlock too. But an agent of the filter must be told the sibling's pid first.
+        notifies = orders.seccomp is not None and orders.seccomp.listener >= 0
+        if not notifies:
+            _restrict(orders)
         _cross(orders)
+        if notifies:
+            _restrict(orders)
+        steps = plan.process
     _run(orders, orders.process + first, steps[first:])
     if log.events is not None:
         log.events.begin("find the program and set limits")
@@ -152,10 +170,7 @@ def _create(orders: "Orders") -> None:
         if orders.signals < 0:
             raise Error("cannot wait for start", step="signalfd", errno=-orders.signals)
     _tell(orders, messages.READY + left)
-    pid = int(_await_host(orders.sync))
-    if orders.seccomp is not None:
-        # The agent gets the pid that this process has outside of its pid namespace.
-        orders.seccomp.address(pid, {**orders.state, "pid": orders.state["pid"] or pid})
+    _address(orders)
     if orders.late:
         _tell(orders, messages.WAITS)
     if not orders.at_once:
@@ -172,8 +187,27 @@ def _limit(orders: "Orders", spare: int) -> bytes:
     return bytes(left[0:count])
 
 
+def _address(orders: "Orders") -> None:
+    """Wait for the host, which says what pid this process has outside: the filter's agent is told it."""
+    pid = int(_await_host(orders.sync))
+    if orders.seccomp is not None:
+        orders.seccomp.address(pid, {**orders.state, "pid": orders.state["pid"] or pid})
+
+
+def _restrict(orders: "Orders") -> None:
+    """Enforce Landlock and load the filter, long before execve: processes of the container may trace this one.
+
+    Raises Error.
+    """
+    if orders.execution == ffi.NULL:
+        return
+    lib.pyr_add_home(orders.execution)
+    _run(orders, orders.process + len(orders.plan.process), orders.plan.landlock)
+    _load(orders)
+
+
 def _cross(orders: "Orders") -> None:
-    """Continue in a sibling, which processes of another container can see. Raises Error."""
+    """Continue in a sibling, which processes of another container can see and trace. Raises Error."""
     error = lib.pyr_cross(orders.sync)
     if error < 0:
         raise Error(
@@ -183,6 +217,7 @@ def _cross(orders: "Orders") -> None:
             step="clone3",
             errno=-error,
         )
+    _address(orders)
 
 
 def _run(orders: "Orders", array: "Any", steps: "list[Step]") -> None:
@@ -252,10 +287,20 @@ def _environment(orders: "Orders") -> "list[str]":
 
 
 def _load(orders: "Orders") -> None:
-    """Enforce Landlock and load the filter, but execute nothing. Raises Error."""
+    """Enforce Landlock and load the filter unless that is done, but execute nothing. Raises Error.
+
+    What still comes before execve needs calls that the filter must allow; the error names the one that it refuses.
+    """
+    if orders.execution == ffi.NULL:
+        return
     raw = orders.execution.filter
     raw.ruleset = orders.stub.restriction
-    result = lib.pyr_filter(raw)
+    if not raw.length and raw.ruleset < 0:
+        return
+    for step in orders.plan.process:
+        if step.op == "capset":
+            raw.surplus = step.args["until_exec"] & ~step.args["permitted"]
+    result = lib.pyr_filter_early(raw)
     if result < 0:
         raise messages.not_loaded(orders.plan, messages.text_of(raw.call), -result)
     raw.length = 0

@@ -1,7 +1,7 @@
 """Landlock for the container's process, by the annotation org.pyruntime.landlock (spec/rules/landlock.py).
 
 The runtime-spec has no property for it yet (runtime-spec#1110, #1241). The ruleset is made by init as the container's
-user, with the paths that the container's process will see, and is enforced right before the seccomp filter.
+user, with the paths that the container's process will see, and is enforced right before the seccomp filter is loaded.
 """
 
 from pyruntime.base.errors import Error
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def keeps(context: "Context") -> int:
     """Return the capabilities, a bit mask, that init keeps permitted until the ruleset is enforced.
 
-    As for the seccomp filter, and for the same reasons (plan/seccomp.py).
+    As for the seccomp filter, and no longer than for it (plan/seccomp.py).
     """
     if (context.config.get("process") or {}).get("noNewPrivileges"):
         return 0

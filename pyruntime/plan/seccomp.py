@@ -90,11 +90,14 @@ def keeps(context: "Context") -> int:
 
     Without no_new_privs the kernel lets only CAP_SYS_ADMIN load a filter. Init could load it before it gives up its
     capabilities, and would then drop them, report and wait for `start` under a filter that may not allow it to. It
-    keeps the capability instead, permitted and not effective, and loads the filter right before execve. This
-    strengthens nobody: the kernel computes the program's sets at execve from the inheritable, bounding and ambient
-    sets, which are final since create, and never from the permitted set of before. Nothing that the container could
-    choose runs with it: hooks are executed as well, and come after the filter. A process that shares the pid
-    namespace cannot trace init for it either: that takes all capabilities which init has.
+    keeps the capability instead, permitted and not effective, and loads the filter right before execve. The program
+    does not get it: the kernel computes its sets at execve from the inheritable, bounding and ambient sets, which are
+    final since create, and never from the permitted set of before.
+
+    But a process that can see init and has CAP_SYS_PTRACE can trace it, whatever capabilities init has (ptrace(2)), and
+    would take the capability from it. So init loads the filter earlier, and gives the capability up at once, where
+    processes of a container run beside it: in a joined pid namespace before init is cloned into it, and otherwise
+    before the startContainer hooks. What init calls between that and execve, its filter must allow.
     """
     seccomp = (context.config.get("linux") or {}).get("seccomp")
     if not seccomp or context.config["process"].get("noNewPrivileges"):

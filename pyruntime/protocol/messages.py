@@ -278,7 +278,8 @@ def failure(plan: "Plan", where: int, index: int, error: int, call: str, text: s
 
 def not_loaded(plan: "Plan", call: str, error: int) -> Error:
     """Return the Error for a filter or a ruleset that `call` refused with errno `error`."""
-    steps = plan.landlock[-1:] if call == "landlock_restrict_self" else plan.filter
+    ruleset = plan.landlock[-1:]
+    steps = ruleset if call == "landlock_restrict_self" else plan.filter or ruleset
     if not steps:
         # A process that may trace the child can send such a message.
         return Error("the container's process failed", "its message makes no sense")

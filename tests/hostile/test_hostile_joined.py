@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import platform
 import re
 import shutil
 import struct
@@ -10,12 +11,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_hostile_exec import TIMEOUT, Box, box, traces_others, watcher  # noqa: F401  # fixtures
+from test_hostile_exec import TIMEOUT, Box, box, traces_others, until, watcher  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 FAKER = Path(__file__).with_name("faker.c")
 FLOODER = Path(__file__).with_name("flooder.c")
+DRIVER = Path(__file__).with_name("driver.c")
 HOOK = [{"path": "/bin/true"}]
 FSCONFIG, SET_FD, EINVAL = 431, 5, 22
 
@@ -288,3 +290,107 @@ def test_a_false_proc_in_the_mount_namespace_that_is_joined_leads_to_no_file_of_
             owner.kill()
     assert (done.returncode, done.stdout.splitlines()) == (0, ["own", "666", "read-only"]), done.stderr
     assert victim.stat().st_mode & 0o7777 == 0o600
+
+
+# ---- Confinement of a process that waits ----
+
+FORBIDDEN = 99  # errno of the filter
+CONFINED = [f"CapPrm:\t{1 << 19:016x}", f"CapEff:\t{1 << 19:016x}", "Seccomp:\t2"]
+REFUSED = ["capset 0", f"mount -{FORBIDDEN}", "sethostname -1"]
+on_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the attack is written for x86_64")
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory):
+    """A program that makes system calls in the name of another process, with CAP_SYS_PTRACE."""
+    program = tmp_path_factory.mktemp("driver") / "driver"
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, DRIVER], check=True)
+    return program
+
+
+def only_traces(config):
+    sets = ("bounding", "effective", "permitted")
+    config["process"]["capabilities"] = {name: ["CAP_SYS_PTRACE"] for name in sets}
+
+
+def refusing(*calls):
+    rule = {"names": list(calls), "action": "SCMP_ACT_ERRNO", "errnoRet": FORBIDDEN}
+    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+
+
+def joining(inside, profile, no_new_privileges=False):
+    def join(config):
+        entries = config["linux"]["namespaces"]
+        next(entry for entry in entries if entry["type"] == "pid")["path"] = f"/proc/{inside.pid}/ns/pid"
+        config["process"].update(args=["grep", "^Seccomp:", "/proc/self/status"], noNewPrivileges=no_new_privileges)
+        config["linux"]["seccomp"] = profile
+        only_traces(config)
+
+    return join
+
+
+@on_x86_64
+@pytest.mark.parametrize("no_new_privileges", [False, True])
+def test_what_joins_waits_for_start_with_its_filter_and_no_other_capability(
+    runtime,
+    bundle,
+    box,  # noqa: F811
+    driver,
+    no_new_privileges,
+):
+    """A process of the namespace may trace it, and has all the time until `start`."""
+    inside = box(change=only_traces, damage=lambda rootfs: shutil.copy(driver, rootfs / "bin/driver"))
+    place, name = bundle(joining(inside, refusing("mount"), no_new_privileges)), runtime.id()
+    with open(place / "said", "wb") as said:
+        command = runtime.command("create", "-b", place, "--pid-file", place / "pid", name)
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, check=True)
+    status = Path(f"/proc/{int((place / 'pid').read_text())}/status").read_text()
+    number = re.search(r"^NSpid:.*\t(\d+)$", status, re.MULTILINE).group(1)
+    done = inside("driver", number)
+    assert done.stdout.splitlines() == [*CONFINED, *REFUSED], done.stderr
+    runtime("start", name)
+    until(lambda: (place / "said").read_text() == "Seccomp:\t2\n")
+
+
+@on_x86_64
+@pytest.mark.parametrize("no_new_privileges", [False, True])
+def test_a_hook_in_the_container_finds_process_1_with_its_filter_and_no_other_capability(
+    runtime, bundle, driver, no_new_privileges
+):
+    def change(config):
+        only_traces(config)
+        config["process"].update(args=["cat", "/said"], noNewPrivileges=no_new_privileges)
+        config["root"]["readonly"] = False
+        config["linux"]["seccomp"] = refusing("mount")
+        config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "driver 1 > /said"]}]}
+
+    place = bundle(change, own=True)
+    shutil.copy(driver, place / "rootfs/bin/driver")
+    done = runtime("run", "-b", place, runtime.id())
+    assert done.stdout.splitlines() == [*CONFINED, *REFUSED]
+
+
+NEEDED = {
+    "capset": (["capset"], "capset"),
+    "a new process": (["clone", "clone3"], "clone3"),
+    "setsid": (["setsid"], "setsid"),
+    "messages": (["sendto"], "it waits for start under its filter"),
+}
+
+
+@pytest.mark.parametrize("needed", NEEDED)
+def test_a_filter_that_forbids_what_comes_before_the_program_is_named(runtime, bundle, box, needed):  # noqa: F811
+    """The filter of what joins is loaded before its first process can be seen, and this goes on under it."""
+    calls, named = NEEDED[needed]
+    name = runtime.id()
+    done = runtime("create", "-b", bundle(joining(box(), refusing(*calls))), name, check=False, timeout=TIMEOUT)
+    assert done.returncode == 1
+    assert named in done.stderr and "/linux/seccomp" in done.stderr, done.stderr
+    assert runtime("state", name, check=False).returncode == 1
+
+
+def test_a_filter_that_knows_clone_but_not_clone3_lets_a_container_join(runtime, bundle, box):  # noqa: F811
+    profile = refusing("clone3")
+    profile["syscalls"][0]["errnoRet"] = 38  # ENOSYS, as many profiles have it
+    done = runtime("run", "-b", bundle(joining(box(), profile)), runtime.id())
+    assert done.stdout == "Seccomp:\t2\n"

@@ -475,6 +475,28 @@ def test_the_agent_gets_the_descriptor_with_the_state_and_decides(
     assert [number for _, number in agent.calls] == [GETPPID]
 
 
+def test_the_agent_gets_the_pid_of_a_process_in_a_joined_pid_namespace(runtime, bundle, programs, tmp_path):
+    first, container = runtime.id(), runtime.id()
+    runtime("create", "-b", bundle(), first)
+    agent = Agent(tmp_path / "agent", 88, 1)
+
+    def change(config):
+        profile = allowing(rule("getppid", "SCMP_ACT_NOTIFY"), listenerPath=str(tmp_path / "agent"))
+        filtered(profile, "probe", call(GETPPID), noNewPrivileges=False)(config)
+        config["root"]["path"] = str(programs)
+        joined = next(entry for entry in config["linux"]["namespaces"] if entry["type"] == "pid")
+        joined["path"] = f"/proc/{json.loads(runtime('state', first).stdout)['pid']}/ns/pid"
+
+    runtime("create", "-b", bundle(change), container)
+    pid = json.loads(runtime("state", container).stdout)["pid"]
+    # It waits under the filter: another process of the namespace could trace it.
+    assert "Seccomp:\t2\n" in Path(f"/proc/{pid}/status").read_text()
+    runtime("start", container)
+    agent.close()
+    assert (agent.state["pid"], agent.state["state"]["pid"], agent.fds) == (pid, pid, 1)
+    assert [number for _, number in agent.calls] == [GETPPID]
+
+
 def test_the_agents_answer_reaches_the_program(runtime, bundle, programs, tmp_path):
     agent = Agent(tmp_path / "agent", 88, 2)
 

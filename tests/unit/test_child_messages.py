@@ -88,7 +88,7 @@ def test_the_intermediate_process_says_who_goes_on(speaker, sibling):
     launch.go_on(speaker.held, plan())
     assert speaker.held.pid == sibling
     speaker.held.pid = 0  # it is not the container's
-    assert speaker.theirs.recv(10) == messages.GO
+    assert speaker.theirs.recv(100) == messages.GO + b"%d" % sibling
 
 
 def test_nobody_else_says_who_goes_on(speaker, sibling):

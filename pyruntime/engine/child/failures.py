@@ -56,8 +56,21 @@ def spawn_error(plan: "Plan", report: "messages.Report") -> Error:
     )
 
 
-def died(status: int, plan: "Plan") -> Error:
-    """Return the Error for a child that ended without a message; `status` is that of waitpid(2)."""
+def died(status: int, plan: "Plan", *, filtered: bool) -> Error:
+    """Return the Error for a child that ended without a message.
+
+    status    that of waitpid(2)
+    filtered  the filter of the plan, if there is one, is loaded long before execve
+    """
+    error = _died(status, plan)
+    if filtered and plan.filter and not error.pointer:
+        step = plan.filter[0]
+        error.pointer, error.clause = step.pointer, step.clause
+        error.advice = error.advice or "it waits for start under its filter: let that allow what comes before execve"
+    return error
+
+
+def _died(status: int, plan: "Plan") -> Error:
     doing = "the container's first process died"
     if not os.WIFSIGNALED(status):
         return Error(doing, f"it exited with status {os.waitstatus_to_exitcode(status)}")

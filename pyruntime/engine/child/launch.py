@@ -271,7 +271,7 @@ def go_on(child: Child, plan: "Plan") -> None:
         child.follow(pid)
     if log.events is not None:
         log.events.child = pid
-    messages.send(child.sync, messages.GO)
+    messages.send(child.sync, messages.GO + told)
 
 
 def cross(child: Child, plan: "Plan") -> bytes:
@@ -395,4 +395,4 @@ def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
 def _died(child: Child, plan: "Plan") -> Error:
     from pyruntime.engine.child import failures
 
-    return failures.died(child.end(), plan)
+    return failures.died(child.end(), plan, filtered=child.crosses)
