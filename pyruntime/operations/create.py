@@ -298,7 +298,7 @@ class Creation:
         if self.options.pid_file:
             from pyruntime.engine.caller.pid_file import write_pid_file
 
-            write_pid_file(self.options.pid_file, self.child.pid)
+            write_pid_file(self.options.pid_file, self.child.pid, self.undo)
         if not messages.send(self.child.sync, messages.GO + str(self.child.pid).encode()):
             raise Error("the container's first process died", "before it could wait for start")
         if self.late:

@@ -176,7 +176,7 @@ class _Execution:
         if self.options.pid_file:
             from pyruntime.engine.caller.pid_file import write_pid_file
 
-            write_pid_file(self.options.pid_file, child.pid)
+            write_pid_file(self.options.pid_file, child.pid, self.undo)
         messages.send(child.sync, messages.GO + str(child.pid).encode())
         if seccomp is not None:
             container = self.container.container_id

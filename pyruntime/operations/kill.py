@@ -56,7 +56,13 @@ def _is_first(pid: int) -> bool:
     except OSError:
         return True  # it has just ended
     try:
-        return os.read(fd, 4096).partition(b"\nNSpid:")[2].partition(b"\n")[0].split()[-1:] == [b"1"]
+        # The line of supplementary groups may take any number of pages.
+        content = b""
+        while chunk := os.read(fd, 4096):
+            content += chunk
+        return content.partition(b"\nNSpid:")[2].partition(b"\n")[0].split()[-1:] == [b"1"]
+    except ProcessLookupError:
+        return True
     finally:
         os.close(fd)
 

@@ -110,6 +110,7 @@ class _Restoration:
             os.close(rootfs)
 
     def _made(self, rootfs: int, request: "Message", streams: "list[str]", undo: Undo) -> int:
+        self.undo = undo
         container = self.container = containers.create(self.options.root, self.container_id)
         undo.push(container.close)
         undo.push(container.remove)
@@ -143,7 +144,7 @@ class _Restoration:
         if self.options.pid_file:
             from pyruntime.engine.caller.pid_file import write_pid_file
 
-            write_pid_file(self.options.pid_file, pid)
+            write_pid_file(self.options.pid_file, pid, self.undo)
 
     def _note_time_namespace(self, pid: int) -> None:
         """Add CRIU's time namespace to the stored configuration, so that processes of exec join it.

@@ -102,6 +102,10 @@ def _delete(container: Container, state: "StateFile | None") -> None:
 
 def _give_up(creation: "Creation") -> None:
     """Delete a container that cannot be started or waited for."""
+    if creation.options.pid_file:
+        from pyruntime.engine.caller import pid_file
+
+        pid_file.remove_pid_file(creation.options.pid_file)
     try:
         delete_own(creation.container, creation.state)
     except Error as error:

@@ -28,6 +28,7 @@ TOLD, MARK = b"D", bytes([lib.MESSAGE_MARK])
 
 # Characters of one field. JSON may need twelve bytes for each, and a message has at most 65536 bytes.
 _LIMIT = 1000
+_ERRNO_END = 4096  # MAX_ERRNO, <linux/err.h>
 _FIELDS = ("doing", "reason", "pointer", "clause", "call", "errno", "advice", "log", "log_of")
 
 
@@ -49,7 +50,8 @@ def decode_error(message: bytes, plan: "Plan | None" = None) -> Error:
     """Return the Error that `encode_error` encoded; without the plan, the Error has no step."""
     try:
         fields = jsonio.loads(message[1:].decode())
-        assert isinstance(fields, dict) and isinstance(fields["errno"], int)
+        assert isinstance(fields, dict) and isinstance(fields["errno"], int) and 0 <= fields["errno"] < _ERRNO_END
+        assert isinstance(fields["step"], (int, str))
         assert all(isinstance(fields[name], str) for name in _FIELDS if name != "errno")
         if isinstance(fields["step"], int):
             fields["step"] = list(plan.steps())[fields["step"]] if plan is not None else ""
@@ -194,10 +196,9 @@ def step_error(step: "Step", error: int, call: str, text: str) -> Error:
         advice=advice.get(error, advice.get(0, "")),
         log=text,
     )
-    if call == "fsopen" and error == errno.ENODEV:
-        refused.advice = (
-            f"the kernel has no filesystem {step.args['fstype']!r}, nor a module for it (/proc/filesystems)"
-        )
+    fstype = step.args.get("fstype")  # who may trace the child can name this call for any step
+    if call == "fsopen" and error == errno.ENODEV and fstype:
+        refused.advice = f"the kernel has no filesystem {fstype!r}, nor a module for it (/proc/filesystems)"
     if call == "fsconfig" and "Unknown parameter '" in text:
         from pyruntime.spec.rules.mount_options import nearest
 

@@ -178,6 +178,32 @@ def test_control_characters_of_a_path_do_not_reach_the_terminal_with_a_list(runt
 # ---- The pid file ----
 
 
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_the_pid_file_of_a_program_that_cannot_begin_is_removed(containers, tmp_path, verb):
+    """Otherwise the caller finds there the pid of a dead process, or of another one by now."""
+    place = containers.bundle("true", own=True)
+    bad = place / "rootfs/bin/bad"
+    bad.write_text("no program")
+    bad.chmod(0o755)
+    if verb == "exec":
+        container = containers.runtime.id()
+        edit(place, ["sleep", "1000"])
+        containers.runtime("run", "--detach", "-b", place, container)
+        words = [container, "/bin/bad"]
+    else:
+        edit(place, ["/bin/bad"])
+        words = ["-b", place, containers.runtime.id()]
+    done = containers.runtime(verb, "--detach", "--pid-file", tmp_path / "pid", *words, check=False)
+    assert "cannot execute" in done.stderr
+    assert not (tmp_path / "pid").exists()
+
+
+def edit(place, args):
+    config = json.loads((place / "config.json").read_text())
+    config["process"]["args"] = args
+    (place / "config.json").write_text(json.dumps(config))
+
+
 @pytest.mark.parametrize("verb", ["create", "exec"])
 def test_a_pid_file_that_cannot_be_leaves_nothing_beside_it(containers, tmp_path, verb):
     (tmp_path / "pids/pid").mkdir(parents=True)

@@ -9,6 +9,8 @@ import subprocess
 import pytest
 from containers import PATIENCE
 
+from pyruntime.operations.kill import _is_first
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -137,3 +139,14 @@ def test_any_other_signal_leaves_a_container_waiting_for_start(runtime, bundle, 
     assert json.loads(runtime("state", container).stdout)["status"] == "created"
     runtime("start", container)
     assert json.loads(runtime("state", container).stdout)["status"] != "created"
+
+
+def test_the_first_process_is_known_as_such_whatever_number_of_groups_it_has(containers):
+    """They come before its pids in /proc/PID/status, and take more than a page."""
+
+    def change(config):
+        config["process"]["user"]["additionalGids"] = list(range(100000, 102000))
+
+    container = containers.start(change)
+    assert len(container.proc("status").read_bytes()) > 8192
+    assert _is_first(container.pid)

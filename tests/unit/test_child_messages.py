@@ -1,5 +1,6 @@
 """What the host believes of messages that somebody sends in the name of the container's process."""
 
+import errno
 import json
 import os
 import signal
@@ -244,13 +245,23 @@ def test_events_by_the_million_are_left_out_in_little_time():
 
 
 @pytest.mark.parametrize(
-    "fields", [[], {}, {"errno": "x"}, {"pointer": 5}, {"step": "s", "doing": 1}, {"log": None}, {"step": 10**9}]
+    "fields",
+    [
+        *([], {}, {"errno": "x"}, {"pointer": 5}, {"step": "s", "doing": 1}, {"log": None}, {"step": 10**9}),
+        *({"errno": 10**30}, {"errno": -1}, {"step": [1]}, {"step": None}),
+    ],
 )
 def test_a_report_of_the_wrong_types_is_nonsense(fields):
     whole = json.loads(messages.encode_error(Error("cannot", "because", pointer="/a", step="s", errno=1), plan())[1:])
     changed = {**whole, **fields} if fields else fields
     error = messages.decode_error(messages.FAILED + json.dumps(changed).encode(), plan())
     assert error.reason == "its message makes no sense"
+
+
+def test_a_call_that_the_step_never_makes_is_an_error_like_any_other():
+    step = Step("chdir", "/process/cwd", "", path="/here")
+    error = messages.step_error(step, errno.ENODEV, "fsopen", "")
+    assert "ENODEV" in str(error) and error.advice == ""
 
 
 def test_what_the_child_never_sets_is_set_whatever_it_says():

@@ -4,9 +4,13 @@ from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.base.undo import Undo
 
-def write_pid_file(path: str, pid: int) -> None:
-    """Write `pid` to `path` so that a reader sees all of it or nothing.
+
+def write_pid_file(path: str, pid: int, undo: "Undo") -> None:
+    """Write `pid` to `path` so that a reader sees all of it or nothing; `undo` removes it.
 
     Raises Error, also if `path` is there and is no file: the new file would take the place of a device of the host.
     """
@@ -27,8 +31,17 @@ def write_pid_file(path: str, pid: int) -> None:
             raise
     except OSError as error:
         raise Error(f"cannot write the pid file {path}", errno=error.errno or 0) from None
+    undo.push(remove_pid_file, path)
     if log.events is not None:
         log.events.done(f"write the pid to {path}")
+
+
+def remove_pid_file(path: str) -> None:
+    """Remove the pid file of a process that was given up: its pid may soon be that of another one."""
+    try:
+        os.unlink(path)
+    except OSError as error:
+        log.warning(f"cannot remove the pid file: {error}")
 
 
 def _may_replace(path: str) -> bool:
