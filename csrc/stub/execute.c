@@ -280,7 +280,7 @@ static void find_home(char *home, size_t size) {
 /* Adds HOME if the environment of the process has none, as every caller of runc expects (no clause). The spec does not
  * mention it (config.md#process); Docker, containerd and Kubernetes leave it to the runtime. To be called before Landlock
  * may forbid to read the container's list of users. */
-void pyr_add_home(struct execution *execution) {
+static void add_home(struct execution *execution) {
     static const char name[] = "HOME=";
     const char *last = NULL;
     for (char **entry = execution->env; *entry; entry++)
@@ -305,7 +305,7 @@ void pyr_add_home(struct execution *execution) {
 int pyr_prepare(struct execution *execution, struct stub *stub) {
     if (find(execution, stub) < 0)
         return -1;
-    pyr_add_home(execution);
+    add_home(execution);
     return 0;
 }
 

@@ -16,7 +16,6 @@ enum { SPARE_PROCESSES = 2 };
 
 int pyr_limit(int pid, int resource, uint64_t soft, uint64_t hard, uint32_t preserve, uint32_t spare);
 int pyr_limit_own(const struct execution *execution, uint32_t spare, uint8_t left[]);
-void pyr_add_home(struct execution *execution);
 int pyr_prepare(struct execution *execution, struct stub *stub);
 int pyr_execute(struct execution *execution, struct stub *stub, int connection);
 int pyr_program_head(struct execution *execution);

@@ -125,7 +125,7 @@ def _await_host(sync: int) -> bytes:
 
 
 def _create(orders: "Orders") -> None:
-    plan, stub = orders.plan, orders.stub
+    plan = orders.plan
     if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
         _tell(orders, messages.MOUNTED)
         _await_host(orders.sync)
@@ -142,11 +142,13 @@ def _create(orders: "Orders") -> None:
     if log.events is not None:
         log.events.end()
     steps = [*plan.process, *plan.landlock]
-    first = 0
+    left = b""
     if orders.crosses:
-        # The steps whose effect a child inherits come before the sibling is cloned.
-        first = next((index for index, step in enumerate(steps) if step.op == "setsid"), len(steps))
-        _run(orders, orders.process, steps[:first])
+        # A child inherits the effect of every step but one. What comes after the filter is loaded needs its permission.
+        session = next((index for index, step in enumerate(plan.process) if step.op == "setsid"), len(plan.process))
+        _run(orders, orders.process, plan.process[:session])
+        _run(orders, orders.process + session + 1, plan.process[session + 1 :])
+        _find_program(orders)
         _tell(orders, messages.READY + _limit(orders, lib.SPARE_PROCESSES))
         _await_host(orders.sync)
         # The filter and Landlock too. But an agent of the filter must be told the sibling's pid first.
@@ -156,15 +158,11 @@ def _create(orders: "Orders") -> None:
         _cross(orders)
         if notifies:
             _restrict(orders)
-        steps = plan.process
-    _run(orders, orders.process + first, steps[first:])
-    if log.events is not None:
-        log.events.begin("find the program and set limits")
-    if orders.execution != ffi.NULL and lib.pyr_prepare(orders.execution, stub) < 0:
-        raise messages.stub_error(plan, stub)
-    left = b"" if orders.crosses else _limit(orders, 0)
-    if log.events is not None:
-        log.events.end()
+        _run(orders, orders.process + session, plan.process[session : session + 1])
+    else:
+        _run(orders, orders.process, steps)
+        _find_program(orders)
+        left = _limit(orders, 0)
     if not orders.at_once:
         orders.signals = lib.pyr_hold_deadly_signals()
         if orders.signals < 0:
@@ -176,6 +174,16 @@ def _create(orders: "Orders") -> None:
     if not orders.at_once:
         os.close(orders.sync)
         orders.sync = -1
+
+
+def _find_program(orders: "Orders") -> None:
+    """Find the program, and HOME, for which the container's list of users is read. Raises Error."""
+    if log.events is not None:
+        log.events.begin("find the program and set limits")
+    if orders.execution != ffi.NULL and lib.pyr_prepare(orders.execution, orders.stub) < 0:
+        raise messages.stub_error(orders.plan, orders.stub)
+    if log.events is not None:
+        log.events.end()
 
 
 def _limit(orders: "Orders", spare: int) -> bytes:
@@ -201,7 +209,6 @@ def _restrict(orders: "Orders") -> None:
     """
     if orders.execution == ffi.NULL:
         return
-    lib.pyr_add_home(orders.execution)
     _run(orders, orders.process + len(orders.plan.process), orders.plan.landlock)
     _load(orders)
 

@@ -44,9 +44,7 @@ def delete(root: str, container_id: str, force: bool) -> None:
             if not container.try_lock():
                 # Its create or start runs, and may wait for a hook: the answer need not.
                 state = container.read()
-                status = container.status(state)
-                if status != "stopped" and not (state is not None and _is_ending(state)):
-                    raise _not_stopped(container_id, status)
+                _refuse_unless_stopped(container_id, state, container.status(state))
             container.lock()
         elif not _lock_by_force(container):
             return
@@ -63,15 +61,16 @@ def delete(root: str, container_id: str, force: bool) -> None:
         if status == "creating":
             # This process holds the lock, so the creating process has exited.
             status = "stopped"
-        if state is not None and status in ("created", "running") and not force and _is_ending(state):
-            status = "stopped"
-        if status != "stopped" and not force:
-            raise _not_stopped(container_id, status)
+        if not force:
+            _refuse_unless_stopped(container_id, state, status)
         destroy(container, state)
 
 
-def _not_stopped(container_id: str, status: str) -> Error:
-    return Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
+def _refuse_unless_stopped(container_id: str, state: "StateFile | None", status: str) -> None:
+    """Raise Error unless the container of this status has ended, or is killed and ends now."""
+    if status == "stopped" or (state is not None and status in ("created", "running") and _is_ending(state)):
+        return
+    raise Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
 
 
 def _is_ending(state: "StateFile") -> bool:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import types
 
 import pytest
@@ -74,7 +75,8 @@ def sibling():
 def impatient():
     """A function that leaves a SIGTERM for this process, which holds it back."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    yield lambda: os.kill(os.getpid(), signal.SIGTERM)
+    # For this thread: another one, which an earlier test has left, would let it end the process.
+    yield lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     signal.sigtimedwait([signal.SIGTERM], 0)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
