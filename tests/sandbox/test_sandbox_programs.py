@@ -55,10 +55,12 @@ PYTHON = {
     "signals, timers, limits and priorities": (
         """
         import os, resource, signal
-        signal.signal(signal.SIGALRM, lambda *_: print("alarm", end=" "))
-        signal.setitimer(signal.ITIMER_REAL, 0.001); signal.pause()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        print("alarm" if signal.sigwait([signal.SIGALRM]) == signal.SIGALRM else "", end=" ")
+        before = os.nice(0)
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)); os.sched_setaffinity(0, os.sched_getaffinity(0))
-        print(resource.getrlimit(resource.RLIMIT_NOFILE), os.nice(3))
+        print(resource.getrlimit(resource.RLIMIT_NOFILE), os.nice(3) - before)
         """,
         "alarm (100, 100) 3",
     ),
