@@ -184,7 +184,9 @@ class _Restoration:
             for name, path in external.external_namespaces(self.config):
                 namespaces.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
                 request["inherit_fd"].append({"key": external.namespace_key(name), "fd": namespaces[-1]})
-            os.mkdir(mountpoint, 0o755)
+            # CRIU needs the root filesystem to be a mount, and no mount on top of its parent. `delete` unmounts it if
+            # this process is killed.
+            _bind(rootfs, mountpoint)
             if log.events is not None:
                 log.events.begin("criu makes the processes")
             try:
@@ -196,14 +198,12 @@ class _Restoration:
                     request,
                     self._notified,
                     descriptors=tuple(namespaces),
-                    # CRIU needs the root filesystem to be a mount, and no mount on top of its parent.
-                    root=(rootfs, mountpoint),
                     started=self._join_cgroup,
                 )
             finally:
                 if log.events is not None:
                     log.events.end()
-                os.rmdir(mountpoint)
+                _unbind(mountpoint)
         except OSError as error:
             raise Error(_DOING, error.filename or "", errno=error.errno or 0) from None
         finally:
@@ -240,6 +240,25 @@ class _Restoration:
             sent = lib.pyr_send_fd(self.console, descriptor, b"/dev/ptmx", 9)
             if sent < 0:
                 raise Error("cannot send the terminal over the console socket", errno=-sent)
+
+
+def _bind(source: int, target: str) -> None:
+    """Mount the directory of the descriptor `source`, because its path may lead to another one now."""
+    import subprocess
+
+    os.mkdir(target, 0o755)
+    words = ["mount", "--no-canonicalize", "--rbind", "--make-rprivate", f"/proc/self/fd/{source}", target]
+    done = subprocess.run(words, stderr=subprocess.PIPE, check=False, pass_fds=[source])
+    if done.returncode:
+        os.rmdir(target)
+        raise Error("cannot mount the root filesystem", done.stderr.decode(errors="replace").strip())
+
+
+def _unbind(target: str) -> None:
+    import subprocess
+
+    subprocess.run(["umount", "--lazy", target], stderr=subprocess.DEVNULL, check=False)
+    os.rmdir(target)
 
 
 def _end(pid: int) -> None:

@@ -324,13 +324,18 @@ class Container:
     def remove(self) -> None:
         """Remove the directory with the files that pyruntime wrote into it; then the id is free.
 
-        Only the notify socket's directory has anything in it. Any other may be a mount that somebody made.
+        Only the notify socket's directory has anything in it. Any other is where a killed `restore` has mounted the
+        root filesystem: it is unmounted, and no file in it is touched.
         """
         for name in os.listdir(self.fd):
             try:
                 os.unlink(name, dir_fd=self.fd)
             except IsADirectoryError:
                 if name != NOTIFY_DIRECTORY:
+                    import subprocess
+
+                    words = ["umount", "--lazy", f"{self.path}/{name}"]
+                    subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
                     os.rmdir(name, dir_fd=self.fd)
                     continue
                 from pyruntime.store.remove_tree import remove

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 _OLDEST = 31600  # 3.16: external pid namespaces, and labels that change
 _LONGEST = 1 << 16  # bytes of a message
-# Runs CRIU where the directory $1, a descriptor, is mounted at $2. The mount namespace is CRIU's own, so that the mount
-# ends with it, even if pyruntime is killed. In a new mount namespace a descriptor still leads to the mounts of the old
-# one; the working directory leads to their copies.
-_WITH_ROOT = """
-cd "/proc/self/fd/$1" && exec unshare --mount --propagation slave sh -c '
-    mount --no-canonicalize --rbind --make-rprivate . "$2" && { cd "$4" || cd /; } && exec criu swrk "$3"
-' criu "$@"
-"""
 
 
 class Service:
@@ -34,10 +26,8 @@ class Service:
     doing  for errors: "cannot checkpoint the container"
     """
 
-    def __init__(self, doing: str, descriptors: "tuple[int, ...]" = (), root: "tuple[int, str] | None" = None) -> None:
+    def __init__(self, doing: str, descriptors: "tuple[int, ...]" = ()) -> None:
         """Start CRIU, which inherits `descriptors` beside stdin, stdout and stderr. Raises Error where it is missing.
-
-        root  a directory's descriptor and where it is mounted, in a mount namespace of CRIU's own
 
         Its own output, if it has any, is not the container's.
         """
@@ -48,16 +38,12 @@ class Service:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lib.pyr_close_range(3, 0xFFFFFFFF, 1)
         with theirs:
-            words, inherited = ["criu", "swrk", str(theirs.fileno())], [theirs.fileno(), *descriptors]
-            if root is not None:
-                words = ["sh", "-c", _WITH_ROOT, "criu", str(root[0]), root[1], words[-1], os.getcwd()]
-                inherited.append(root[0])
             try:
                 self.pid = os.posix_spawnp(
-                    words[0],
-                    words,
+                    "criu",
+                    ["criu", "swrk", str(theirs.fileno())],
                     os.environ,
-                    file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in inherited],
+                    file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (theirs.fileno(), *descriptors)],
                     setsigmask=[],
                     setsigdef=range(1, 32),
                 )
@@ -166,13 +152,11 @@ def run(
     notified: "Notified",
     *,
     descriptors: "tuple[int, ...]" = (),
-    root: "tuple[int, str] | None" = None,
     started: "Callable[[int, Message], None] | None" = None,
 ) -> "Message":
     """Have CRIU carry out `request`, its log going to `log_file` in the work directory; return its response.
 
     descriptors  what it inherits beside stdin, stdout and stderr
-    root         a directory's descriptor and where it is mounted, in a mount namespace of CRIU's own
     started      called with CRIU's pid and the request before that is made
 
     Raises Error when CRIU is missing or fails, with where the log is and what it says.
@@ -184,7 +168,7 @@ def run(
             opened.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             request[name] = opened[-1]
         request["log_file"] = log_file
-        with Service(doing, descriptors, root) as service:
+        with Service(doing, descriptors) as service:
             if started is not None:
                 started(service.pid, request)
             try:
