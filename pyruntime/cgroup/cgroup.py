@@ -161,8 +161,8 @@ class Cgroup:
         reason = ""
         if self._pids_below([directory]):
             reason = "the group has processes"
-        elif self.frozen:
-            reason = "the group is frozen"
+        elif where := self.frozen:
+            directory, reason = where, "the group is frozen"
         if reason:
             raise Error(
                 "cannot make the container's cgroup",
@@ -296,8 +296,8 @@ class Cgroup:
         return processes.wait_empty(self, timeout)
 
     @property
-    def frozen(self) -> bool:
-        """Tell whether the processes are frozen, by any process and in the freezer of either version."""
+    def frozen(self) -> str:
+        """Return the group that is frozen, by any process and in the freezer of either version; "" for none."""
         from pyruntime.cgroup import freezer
 
         return freezer.frozen(self.paths)

@@ -19,14 +19,14 @@ _OPEN = os.O_RDONLY | os.O_CLOEXEC
 _UP = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def frozen(paths: "dict[str, str]") -> bool:
-    """Tell whether the container's own groups are frozen, by this runtime or by another process.
+def frozen(paths: "dict[str, str]") -> str:
+    """Return which of the container's own groups is frozen, by this runtime or by another process; "" for none.
 
     paths  the container's groups: controller -> directory
     """
     if paths.get(UNIFIED) and v2.frozen(paths[UNIFIED]):
-        return True
-    return V1 in paths and v1.frozen(paths[V1])
+        return paths[UNIFIED]
+    return paths[V1] if V1 in paths and v1.frozen(paths[V1]) else ""
 
 
 def freeze(paths: "dict[str, str]") -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         """The part of a container's groups (cgroup.py) that this module needs."""
 
         made: list[str]
-        paths: dict[str, str]
 
         @property
         def directories(self) -> list[str]: ...
@@ -54,17 +53,6 @@ def remove(cgroup: "Groups", timeout: float) -> None:
                 log.events.done(f"rmdir {directory}")
         except OSError as error:
             raise _failed(directory, error.errno or 0) from error
-    kept = {name: path for name, path in cgroup.paths.items() if path not in cgroup.made and os.path.isdir(path)}
-    if kept:
-        _thaw_kept(kept)
-
-
-def _thaw_kept(paths: "dict[str, str]") -> None:
-    """Thaw groups that stay because somebody else made them: the next container there could not be created."""
-    from pyruntime.cgroup import freezer
-
-    if freezer.frozen(paths):
-        freezer.thaw(paths)
 
 
 def _wait(cgroup: "Groups", directory: str, deadline: float) -> bool:

@@ -151,6 +151,9 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
                 cgroup.kill_all(_KILL)
                 cgroup.wait_empty(_PATIENCE)
             cgroup.remove()
+            if cgroup.unit is None and {*cgroup.paths.values()} - {*cgroup.made} and cgroup.frozen:
+                # Somebody else made the groups, and they stay: frozen, they would refuse the next container.
+                cgroup.thaw()
         mounted = state.get("root_mount")
         if mounted:
             from pyruntime.engine import root_mount

@@ -100,6 +100,12 @@ def test_a_group_that_was_there_is_left_as_it_was(containers, group):
             container.delete(*[force] if force else [])
             assert (places[0] / "freezer.state").read_text() == "THAWED\n"
             assert (places[1] / "cgroup.freeze").read_text() == "0\n"
+        for place, file, frozen in zip(places, ("freezer.state", "cgroup.freeze"), ("FROZEN", "1"), strict=True):
+            thawed = (place / file).read_text()
+            (place / file).write_text(frozen)
+            assert f"{place} exists and the group is frozen" in containers.refused(linux(cgroupsPath=group))
+            assert (place / file).read_text() == f"{frozen}\n"
+            (place / file).write_text(thawed)
     finally:
         for place in places:
             place.rmdir()
