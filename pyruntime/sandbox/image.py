@@ -6,7 +6,6 @@ It is unpacked once. Every document and layer is checked against its digest.
 import contextlib
 import errno
 import fcntl
-import gzip
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,8 @@ def _unpack(layout: Path, layers: "list[dict[str, Any]]", cache: Path, target: P
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             # Somebody else was quicker.
-    except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile) as error:
+    # ValueError and RecursionError: tarfile's, of an archive that was made by hand.
+    except (OSError, EOFError, ValueError, RecursionError, tarfile.TarError, zlib.error) as error:
         raise SandboxError(f"image: cannot unpack: {error}") from None
     finally:
         if place.exists():

@@ -23,16 +23,15 @@ from pyruntime._stub import lib
 from pyruntime.sandbox.result import SandboxError
 
 _LARGEST_IMAGE = 64 << 30
-_LARGEST_HEADER = 1 << 20
+# Bytes that are read at once; no header of a layer is larger.
+_PIECE = 1 << 20
 _MOST_FILES = 5_000_000
+_MOST_GLOBAL = 1000  # keywords that hold for all entries that follow
 # Types of layers of image-spec, and those of Docker; with the compression.
 _LAYER = re.compile(
     r"application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.diff\.tar)"
     r"(?:[+.](gzip|zstd))?"
 )
-# Entries whose content is read piece by piece, or has no content.
-_OF_FILES = (*tarfile.REGULAR_TYPES, *(tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE))
-_OF_FILES += (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _RESOLVE = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -107,15 +106,41 @@ def _feed(file: _Checked, pipe: "IO[bytes]") -> None:
             pipe.write(data)
 
 
-class _Member(tarfile.TarInfo):
-    """An entry of a layer. Of those that tarfile reads into memory as a whole none is large."""
+class _Forward:
+    """A stream as the file that tarfile reads an archive from: it is read once, to the end, and piece by piece.
 
-    @classmethod
-    def frombuf(cls, *args: Any, **options: Any) -> "_Member":
-        member = super().frombuf(*args, **options)
-        if member.type not in _OF_FILES and member.size > _LARGEST_HEADER:
-            raise SandboxError(f"image: a layer has a header of {member.size} bytes")
-        return member
+    tarfile reads the content of a file in pieces, and a header as a whole, whatever size the archive gives it. So a
+    large piece is a header that would fill the memory. (Nothing but the file is ours to bound it by: the methods that
+    read headers differ between versions of tarfile.)
+    """
+
+    def __init__(self, stream: "IO[bytes]") -> None:
+        self._stream = stream
+        self._position = 0
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> int:
+        while self._position < position:
+            if not self.read(min(position - self._position, _PIECE)):
+                break
+        if self._position > position:
+            raise tarfile.StreamError("a layer is read forwards")
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        if size > _PIECE:
+            raise SandboxError(f"image: a layer has a header of {size} bytes")
+        pieces = []
+        while size > 0 and (piece := self._stream.read(size)):
+            pieces.append(piece)
+            size -= len(piece)
+            self._position += len(piece)
+        return b"".join(pieces)
 
 
 class Unpacking:
@@ -138,10 +163,13 @@ class Unpacking:
             checked = _Checked(raw, str(layer["digest"]))
             with (
                 _decompressed(checked, match[1]) as source,
-                tarfile.open(fileobj=cast(Any, source), mode="r|", errorlevel=2, tarinfo=_Member) as archive,
+                tarfile.TarFile(fileobj=cast(Any, _Forward(source)), errorlevel=2) as archive,
             ):
-                for member in archive:
+                while member := archive.next():
+                    if len(archive.pax_headers) > _MOST_GLOBAL:
+                        raise SandboxError(f"image: a layer has more than {_MOST_GLOBAL} global headers")
                     self._member(archive, member)
+                    cast(Any, archive).members.clear()  # tarfile keeps every entry
             checked.check()
 
     def finish(self) -> None:
@@ -245,7 +273,7 @@ class Unpacking:
             with open(fd, "wb") as file:
                 content = archive.extractfile(member)
                 assert content is not None
-                shutil.copyfileobj(content, file, 1 << 20)
+                shutil.copyfileobj(content, file, _PIECE)
                 os.fchmod(fd, mode)
 
     def _link(self, member: tarfile.TarInfo, folder: int, name: str) -> None:

@@ -1,5 +1,6 @@
 """How the tests call: a caller's client and daemon, what they need, and what they leave behind."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -79,14 +80,20 @@ class Caller:
         With `terminal` it has a terminal, made by script(1).
         """
         command = self.command(*words)
-        if terminal:
-            need("script")
-            command = ["script", "-qec", shlex.join(command), "/dev/null"]
         options.setdefault("timeout", 60)
-        if "input" not in options:
-            options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("cwd", self.directory)
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment, **options)
+        with contextlib.ExitStack() as closed:
+            if terminal:
+                need("script")
+                command = ["script", "-qec", shlex.join(command), "/dev/null"]
+                # An input that does not end: script(1) types a NUL where its input ends.
+                reading, writing = os.pipe()
+                closed.callback(os.close, reading)
+                closed.callback(os.close, writing)
+                options.setdefault("stdin", reading)
+            elif "input" not in options:
+                options.setdefault("stdin", subprocess.DEVNULL)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment, **options)
         assert status in (None, done.returncode), f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 

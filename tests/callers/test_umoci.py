@@ -34,7 +34,7 @@ class _Images:
 
 
 def _check(done) -> None:
-    """Look at what _SCRIPT says; script(1) puts an end of its input somewhere in between."""
+    """Look at what _SCRIPT says."""
     assert "/dev/pts/0" in done.stdout
     assert "uid=0(root)" in done.stdout
     assert re.search(r"^ +1 sh -c", done.stdout, re.MULTILINE)

@@ -153,6 +153,59 @@ def test_a_header_as_large_as_memory_is_refused(layout, kind):
         images.unpacked(layout(header + bytes(1 << 16)))
 
 
+def _header(name, kind, content):
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+def _record(keyword, value):
+    """Return a record of a pax header; its length counts itself."""
+    rest = f" {keyword}={value}\n".encode()
+    length = len(rest) + 1
+    while len(str(length)) + len(rest) != length:
+        length += 1
+    return str(length).encode() + rest
+
+
+def _negative():
+    info = tarfile.TarInfo("negative")
+    info.type, info.size = tarfile.XHDTYPE, -512
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        _header("deep", tarfile.GNUTYPE_LONGNAME, b"x\0") * 2000,
+        _negative(),
+        _header("nul", tarfile.XHDTYPE, _record("linkpath", "a\0b")) + layer(link("nul", "x")),
+        _header("map", tarfile.XHDTYPE, _record("GNU.sparse.map", "a")) + layer(("map", b"x")),
+        b"".join(_header("all", tarfile.XGLTYPE, _record(f"word{number}", "x")) for number in range(1001))
+        + layer(("file", b"x")),
+    ],
+    ids=["deep", "negative", "nul", "map", "global"],
+)
+def test_an_archive_made_by_hand_is_refused(layout, own_cache, archive):
+    with pytest.raises(SandboxError, match=r"^image: "):
+        images.unpacked(layout(archive + bytes(1024)))
+    assert os.listdir(own_cache) == []
+
+
+def test_a_sparse_file_and_long_names_are_unpacked(layout):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("d/" + "n" * 200)
+        info.size, info.pax_headers = 3 << 20, {"comment": "x" * 1000}
+        archive.addfile(info, io.BytesIO(b"a" * info.size))
+        info = tarfile.TarInfo("sparse")
+        info.size, info.pax_headers = 2, {"GNU.sparse.size": "10", "GNU.sparse.map": "0,1,9,1"}
+        archive.addfile(info, io.BytesIO(b"be"))
+    root, _ = images.unpacked(layout(data.getvalue()))
+    assert os.stat(f"{root}/d/{'n' * 200}").st_size == 3 << 20
+    assert open(f"{root}/sparse", "rb").read() == b"b" + bytes(8) + b"e"
+
+
 def test_an_image_is_unpacked_once_and_its_environment_holds(layout, no_leaks, rootfs, own_cache):
     files = [(f"bin/{name}", (rootfs / "bin/busybox").read_bytes()) for name in ("busybox",)]
     image = layout(layer(("bin", None), *files, link("bin/sh", "busybox")), env=["PATH=/bin", "OWN=of the image"])
