@@ -191,6 +191,11 @@ static void enter_cgroups(const struct spawn *spawn) {
         (void)!write(spawn->back, "0", 1);
 }
 
+static void tell_begun(const struct spawn *spawn) {
+    static const char begun = MESSAGE_BEGUN;
+    tell(spawn->sync, &begun, sizeof begun);
+}
+
 /* ---- Init of a new container ---- */
 
 /* Runs in init: prepares the new namespaces, then runs the steps. */
@@ -211,6 +216,8 @@ static int init(struct spawn *spawn, struct stub *stub, bool maps) {
         begin = mark(stub, STAGE_NAMESPACES, begin);
         enter_cgroups(spawn);
         mark(stub, STAGE_CGROUPS, begin);
+        if (spawn->flags & SPAWN_TELL && spawn->cgroup < 0)
+            tell_begun(spawn);
     }
     if (spawn->flags & SPAWN_WAIT)
         await_host(spawn->sync);
@@ -322,6 +329,8 @@ int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
     }
     close(spawn->host_sync);
     clear_command_line();
+    if (spawn->flags & SPAWN_TELL && spawn->cgroup >= 0)
+        tell_begun(spawn);
     if (via)
         pass_through(spawn, stub);
     return init(spawn, stub, !via && spawn->flags & SPAWN_MAPS);

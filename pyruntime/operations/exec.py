@@ -147,7 +147,7 @@ class _Execution:
         if log.events is not None:
             log.events.done("open the container's namespaces and cgroups")
         if plan.affinity:
-            from pyruntime.engine.child import affinity
+            from pyruntime.engine import affinity
 
             affinity.apply(plan.affinity)
         request = Request(

@@ -40,6 +40,7 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
         connection = -1
         if state is not None and container.status(state) == "created":
             connection = container.connect()
+            lib.pyr_set_patience(connection, PATIENCE)
         if connection < 0 or state is None:
             status = container.status(state)
             if status == "creating":
@@ -138,7 +139,6 @@ def _hear_out(state: "StateFile", connection: int) -> bytes:
     A process that may trace init can send without end in its name, and can hold the connection open: so the kernel is
     asked now and then whether init has executed its program or has ended.
     """
-    lib.pyr_set_patience(connection, PATIENCE)
     pid, started = state["pid"], state["start_time"]
     heard, done = b"", False
     while len(heard) <= _MOST:
@@ -181,12 +181,12 @@ def _has_executed(container: "Container", state: "StateFile") -> bool:
 
 def _why_not(container: "Container", state: "StateFile", heard: bytes) -> Error:
     """Return the Error for a program that was not executed, from the message `heard` of init."""
-    from pyruntime.engine.child import failures, launch, program
+    from pyruntime.engine.child import failures, program
 
     size = messages.STEP_SIZE
     if heard[:1] == messages.STEP:
         message, shown, head = heard[:size], heard[size:] != b"", heard[size + 1 :]
-        error = launch.failure(message, _plan(container, state))
+        error = failures.failure(message, _plan(container, state))
     elif heard[:1] == messages.FAILED:
         message, separator, head = heard.partition(messages.PROGRAM)
         shown = separator != b""

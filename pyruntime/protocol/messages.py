@@ -20,7 +20,7 @@ FAILED = b"F"
 MOUNTED, WAITS, GO = bytes([lib.MESSAGE_MOUNTED]), bytes([lib.MESSAGE_WAITS]), bytes([lib.MESSAGE_GO])
 STEP = bytes([lib.MESSAGE_STEP])
 STEP_SIZE = ffi.sizeof("struct message_step")
-READY, EXECUTES = bytes([lib.MESSAGE_READY]), bytes([lib.MESSAGE_EXECUTES])
+BEGUN, READY, EXECUTES = (bytes([kind]) for kind in (lib.MESSAGE_BEGUN, lib.MESSAGE_READY, lib.MESSAGE_EXECUTES))
 # It follows FAILED. The JSON of that has no such byte, so on a stream this byte marks its end.
 PROGRAM = bytes([lib.MESSAGE_PROGRAM])
 # Events for --debug and --trace: those of init, and those of the stub.
@@ -317,6 +317,7 @@ class Report:
 
 # Kind of a message -> its meaning.
 _SAID = {
+    lib.MESSAGE_BEGUN: "runs",
     lib.MESSAGE_MAPS: "waits for its id maps",
     lib.MESSAGE_PID: "pid",
     lib.MESSAGE_STEP: "a step failed",

@@ -15,8 +15,8 @@ import pytest
 from pyruntime._stub import lib
 from pyruntime.base import log
 from pyruntime.base.errors import Error
-from pyruntime.engine.child import launch
-from pyruntime.engine.child.child import Child, pass_senders
+from pyruntime.engine.child import failures, launch
+from pyruntime.engine.child.child import PATIENCE, Child, pass_senders
 from pyruntime.operations import start
 from pyruntime.plan.step import Step
 from pyruntime.protocol import messages
@@ -192,7 +192,7 @@ def test_a_report_of_another_size_is_nonsense(kind, size):
     """The rest of a short one would be that of a failure of step 0."""
     message = kind.to_bytes(4, sys.byteorder).ljust(size, b"\0")[:size]
     told = types.SimpleNamespace(build=[Step("root", "/root", "")], labels=[], namespaces=[], maps=[])
-    assert launch.failure(message, told).reason == "its message makes no sense"
+    assert failures.failure(message, told).reason == "its message makes no sense"
 
 
 # ---- start ----
@@ -202,6 +202,7 @@ def hear_out(theirs_says, state=None):
     """Return what `start` takes for said by an init, here this process, at whose end `theirs_says` is called."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
+        lib.pyr_set_patience(ours.fileno(), PATIENCE)
         theirs_says(theirs)
         return start._hear_out(state or {"pid": os.getpid(), "start_time": start_time(os.getpid())}, ours.fileno())
 

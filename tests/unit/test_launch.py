@@ -8,8 +8,8 @@ import pytest
 
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.cgroup import Cgroup
+from pyruntime.engine.child import again, launch
 from pyruntime.engine.child import child as child_module
-from pyruntime.engine.child import launch
 from pyruntime.protocol import messages
 
 
@@ -60,3 +60,15 @@ def test_an_init_that_cannot_be_held_on_to_is_an_error(waiting, monkeypatch):
     assert error.value.errno == 23
     assert (child.pid, child.pidfd) == (waiting[0], -23)
     child.kill()
+
+
+def test_a_process_that_ended_by_itself_is_not_made_again():
+    child = launch.Child(-1, Cgroup({}, []))
+    child.pid = os.fork()
+    if child.pid == 0:
+        os._exit(3)
+    child.pidfd = launch.lib.pyr_pidfd_open(child.pid)
+    request = types.SimpleNamespace(plan=types.SimpleNamespace(filter=None), host_files=None)
+    with pytest.raises(Error, match="exited with status 3"):
+        again.prepare(child, request, None)
+    assert (child.pid, child.pidfd) == (0, -1)

@@ -90,6 +90,15 @@ class Child:
             loan, self._loan = self._loan, None
             loan.end()
 
+    def has_begun(self) -> bool:
+        """Wait for the first message; return False if the process has ended without one. Raises Error on a signal."""
+        poll = select.poll()
+        poll.register(self.sync, select.POLLIN)
+        poll.register(self.pidfd, select.POLLIN)
+        while not (ready := os.call(poll.poll, PATIENCE)):
+            check_signals()
+        return any(fd == self.sync for fd, _ in ready)
+
     def hear(self, *, executes: bool = False) -> bytes:
         """Return the next message, b"" if none can come any more. Raises Error where waiting makes no sense.
 

@@ -1,22 +1,35 @@
-"""The Error for a child that could not be made, or that died. Loaded only in these cases."""
+"""The Error for a child that could not be made, that reports a failure, or that died. Loaded only in these cases."""
 
 from errno import EACCES, EINVAL
 
+from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.plan.namespaces import TYPES
+from pyruntime.protocol import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
-    from pyruntime.protocol import messages
     from pyruntime.spec.json_types import Config
 
 _KILL = 9
 
 
-def spawn_error(plan: "Plan", report: "messages.Report") -> Error:
+def failure(message: bytes, plan: "Plan") -> Error:
+    """Return the Error that a message of the child tells of."""
+    if message[:1] == messages.FAILED:
+        return messages.decode_error(message, plan)
+    report = messages.Report(message)
+    if report.kind == lib.MESSAGE_STEP:
+        return messages.failure(plan, report.where, report.index, report.error, report.call, report.text)
+    if report.kind == lib.MESSAGE_SPAWN:
+        return spawn_error(plan, report)
+    return Error("the container's process failed", "its message makes no sense")
+
+
+def spawn_error(plan: "Plan", report: messages.Report) -> Error:
     """Return the Error for what the stub reports from before the plan's steps: a namespace, an offset of a clock."""
     joins = [step for step in plan.namespaces if step.op == "setns"]
     if 0 <= report.index < len(joins):

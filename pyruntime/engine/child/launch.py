@@ -38,12 +38,12 @@ def spawn(request: "Request", undo: "Undo") -> Child:
 
     Closes `request.host_files`: the child has copies of these descriptors. Raises Error for any failure.
     """
-    plan, host_files, cgroup = request.plan, request.host_files, request.cgroup
+    plan, host_files = request.plan, request.host_files
     pair = ffi.new("int[2]")
     error = lib.pyr_socketpair(pair)
     if error:
         raise Error("cannot make a socket pair", errno=-error)
-    child = Child(pair[0], cgroup)
+    child = Child(pair[0], request.cgroup)
     undo.push(child.kill)
     lib.pyr_set_patience(child.sync, PATIENCE)
     sync = host_files.own(pair[1])
@@ -54,7 +54,36 @@ def spawn(request: "Request", undo: "Undo") -> Child:
     if child.alone:
         pass_senders(child.sync, True)
     network = _network(plan, host_files)
-    pidfd = ffi.new("int *", -1)
+    attach = _clone(child, request, spawn, stub)
+    if spawn.cgroup >= 0 and not child.has_begun():
+        from pyruntime.engine.child import again
+
+        again.prepare(child, request, spawn)
+        _clone(child, request, spawn, stub)
+    host_files.close()
+    if network >= 0:
+        host_files.own(network)
+    if attach:
+        from pyruntime.cgroup import systemd
+
+        systemd.attach(request.cgroup, child.pid, request.beside)
+    first = child.pid
+    _accompany(child, request, spawn)
+    if attach and child.pid != first:
+        systemd.attach(request.cgroup, child.pid, request.beside)
+    if plan.net_devices:
+        from pyruntime.engine.network import devices as net_devices
+
+        if network < 0:
+            network = host_files.own(os.open(f"/proc/{child.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        net_devices.move(plan.net_devices, network, undo)
+        messages.send(child.sync, messages.GO)
+    return child
+
+
+def _clone(child: Child, request: "Request", spawn: "Any", stub: "Any") -> bool:
+    """Make the process, which becomes `child`. Raises Error; returns whether it is still to be put into its groups."""
+    plan, cgroup, pidfd = request.plan, request.cgroup, ffi.new("int *", -1)
     # If the user's systemd owns the group, but no group above both it and this process, only root can move a process
     # there (cgroups(7), delegation). clone3 then fails, and systemd has the system's instance do it.
     users = cgroup.unit is not None and cgroup.unit["user"]
@@ -87,24 +116,7 @@ def spawn(request: "Request", undo: "Undo") -> Child:
             room.refuse_full(cgroup, 0)
         raise failures.clone_error(-pid, spawn.clone_flags, cgroup.paths.get(UNIFIED, ""))
     child.pid, child.pidfd = pid, pidfd[0]
-    host_files.close()
-    if network >= 0:
-        host_files.own(network)
-    if attach:
-        from pyruntime.cgroup import systemd
-
-        systemd.attach(cgroup, pid, request.beside)
-    _accompany(child, request, spawn)
-    if attach and child.pid != pid:
-        systemd.attach(cgroup, child.pid, request.beside)
-    if plan.net_devices:
-        from pyruntime.engine.network import devices as net_devices
-
-        if network < 0:
-            network = host_files.own(os.open(f"/proc/{child.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-        net_devices.move(plan.net_devices, network, undo)
-        messages.send(child.sync, messages.GO)
-    return child
+    return attach
 
 
 def _network(plan: "Plan", host_files: "HostFiles") -> int:
@@ -168,6 +180,8 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
         # Not to be seen there as long as it holds anything of the host's.
         flags |= lib.SPAWN_CROSS
         child.crosses = True
+    if not flags & (lib.SPAWN_MAPS | lib.SPAWN_VIA) and spawn.cgroup >= 0:
+        flags |= lib.SPAWN_TELL
     execution = arrays.execution(plan, request.preserve, request.seccomp.raw if request.seccomp else None)
     steps = [*plan.process, *plan.landlock]
     process = arrays.array(steps)
@@ -259,6 +273,8 @@ def _accompany(child: Child, request: "Request", spawn: "Any") -> None:
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_VIA:
         go_on(child, plan)
+    if spawn.flags & lib.SPAWN_TELL:
+        expect(child, plan, messages.BEGUN)
 
 
 def go_on(child: Child, plan: "Plan") -> None:
@@ -314,23 +330,7 @@ def expect(child: Child, plan: "Plan", kind: bytes) -> bytes:
         messages.received(message)
     if message[:1] == kind:
         return message
-    if not message:
-        raise _died(child, plan)
-    raise failure(message, plan)
-
-
-def failure(message: bytes, plan: "Plan") -> Error:
-    """Return the Error that a message of the child tells of."""
-    if message[:1] == messages.FAILED:
-        return messages.decode_error(message, plan)
-    report = messages.Report(message)
-    if report.kind == lib.MESSAGE_STEP:
-        return messages.failure(plan, report.where, report.index, report.error, report.call, report.text)
-    if report.kind == lib.MESSAGE_SPAWN:
-        from pyruntime.engine.child import failures
-
-        return failures.spawn_error(plan, report)
-    return Error("the container's process failed", "its message makes no sense")
+    raise _failure(child, plan, message)
 
 
 def expect_execution(child: Child, request: "Request", config: "Config") -> None:
@@ -360,7 +360,7 @@ def _why_not(child: Child, request: "Request", message: bytes, config: "Config")
 
     if not message:
         return failures.ended_early(child.end(), config, request.cgroup.paths)
-    error = failure(message, request.plan)
+    error = failures.failure(message, request.plan)
     if error.step == "execve":
         program.explain(error, child.hear()[1:], config)
     return error
@@ -374,14 +374,12 @@ def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
         if size != -errno.EAGAIN:
             break
         if child.is_gone():
-            raise _died(child, plan)
+            raise _failure(child, plan, b"")
     if size < 0:
         raise Error("cannot take the seccomp descriptor", step="recvmsg", errno=-size)
-    if size == 0:
-        raise _died(child, plan)
     message = bytes(ffi.buffer(data, size))
     if fd[0] < 0:
-        raise failure(message, plan)
+        raise _failure(child, plan, message)
     try:
         if os.readlink(f"/proc/self/fd/{fd[0]}") != _LISTENER:
             raise Error("the container's process failed", "what it sent is no listener of a seccomp filter")
@@ -392,7 +390,8 @@ def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
         raise messages.step_error(plan.filter[0], -sent, "sendmsg", "")
 
 
-def _died(child: Child, plan: "Plan") -> Error:
+def _failure(child: Child, plan: "Plan", message: bytes) -> Error:
+    """Return the Error that `message` of the child tells of, or its death where there is no message."""
     from pyruntime.engine.child import failures
 
-    return failures.died(child.end(), plan, filtered=child.crosses)
+    return failures.failure(message, plan) if message else failures.died(child.end(), plan, filtered=child.crosses)
