@@ -61,9 +61,9 @@ static bool read_waiting(int fd, struct waiting *waiting) {
 /* Whether Python has to go on. */
 static bool to_go_on(const struct waiting *waiting) {
     const struct foreground *foreground = &waiting->foreground;
-    /* A program that SIGKILL ended: perhaps there was no memory. */
-    return waiting->always || foreground->status == 128 + SIGKILL || foreground->output_error ||
-           foreground->terminal_error;
+    /* Python may print a warning: SIGKILL can mean that memory ran out, SIGSYS that a seccomp filter forbids a call. */
+    return waiting->always || foreground->status == 128 + SIGKILL || foreground->status == 128 + SIGSYS ||
+           foreground->output_error || foreground->terminal_error;
 }
 
 static _Noreturn void wait_here(int fd, struct waiting *waiting, char **argv) {

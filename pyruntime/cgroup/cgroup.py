@@ -370,7 +370,7 @@ class Cgroup:
         return Error(
             doing,
             error.filename if isinstance(error.filename, str) else path,
-            pointer=self.plan.pointer if self.plan is not None else "",
+            pointer=self.plan.asked_by if self.plan is not None else "",
             clause=CLAUSE,
             errno=error.errno or 0,
         )

@@ -6,8 +6,11 @@ from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.cgroup import Cgroup
-from pyruntime.cgroup.files import CLAUSE, UNIFIED
+from pyruntime.cgroup.files import CLAUSE, UNIFIED, read_file
 from pyruntime.cgroup.stats_values import table
+
+# memory.limit_in_bytes without a limit is the largest multiple of the page size, which differs between machines.
+_UNLIMITED = 1 << 60
 
 
 def kills(paths: "dict[str, str]") -> int:
@@ -32,7 +35,19 @@ def warn(paths: "dict[str, str]") -> None:
     count = kills(paths)
     if count:
         processes = "a process" if count == 1 else f"{count} processes"
-        log.warning(f"the kernel has killed {processes} of the container for lack of memory")
+        log.warning(f"the kernel has killed {processes} of the container for lack of memory: {_limit(paths)}")
+
+
+def _limit(paths: "dict[str, str]") -> str:
+    """Return what limits the memory of a group; `paths` as in `kills`."""
+    for controller, file in (("memory", "memory.limit_in_bytes"), (UNIFIED, "memory.max")):
+        try:
+            limit = read_file(f"{paths[controller]}/{file}").strip()
+        except (KeyError, OSError):
+            continue
+        if limit.isdecimal() and int(limit) < _UNLIMITED:
+            return f"its limit is {limit} bytes (/linux/resources/memory/limit, config-linux.md#memory)"
+    return "it has no limit of its own, so a cgroup above it or the host has too little"
 
 
 class OomNotices:

@@ -113,6 +113,8 @@ def _refused(step: "Step", path: str, error: OSError) -> Error:
         advice = f"the kernel needs {step.args['needs']}"
     elif error.errno == errno.EBUSY and step.args["file"].startswith("memory."):
         advice = "more memory is in use already"
+    elif step.args["file"] in ("cpuset.cpus", "cpuset.mems"):
+        advice = _online(step.args["file"])
     return Error(
         f"cannot write {value!r} to {path}",
         pointer=step.pointer,
@@ -121,6 +123,18 @@ def _refused(step: "Step", path: str, error: OSError) -> Error:
         errno=error.errno or 0,
         advice=advice,
     )
+
+
+def _online(file: str) -> str:
+    """Return advice for a set of CPUs or of memory nodes that the kernel refuses; `file` is where it was written."""
+    what, path = {
+        "cpuset.cpus": ("CPUs", "/sys/devices/system/cpu/online"),
+        "cpuset.mems": ("memory nodes", "/sys/devices/system/node/online"),
+    }[file]
+    try:
+        return f"the {what} of this host are {read_file(path).strip()}; a cgroup above may allow fewer"
+    except OSError:
+        return ""
 
 
 def _check_kept(step: "Step", path: str) -> None:

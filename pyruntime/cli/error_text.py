@@ -1,6 +1,6 @@
 """The text of an error: several lines for people, one line for a log."""
 
-from errno import ENOSYS
+from errno import EACCES, ENOSYS, EPERM, EROFS
 
 from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.base.jsonio import dumps
@@ -69,6 +69,8 @@ _OF_THE_HOST = ("needs Linux", "needs CONFIG_", "the kernel needs", "needs a hos
 
 
 def _is_about_the_host(error: Error) -> bool:
+    if error.errno in (EACCES, EPERM, EROFS) and error.clause == "config-linux.md#control-groups":
+        return True  # a group that an ordinary user may not make
     return error.errno == ENOSYS or any(words in f"{error.reason} {error.advice}" for words in _OF_THE_HOST)
 
 

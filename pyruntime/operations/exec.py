@@ -66,7 +66,9 @@ def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
 def _accompany(child: "Child", execution: "_Execution") -> int:
     """Wait for the process and be its terminal; return its exit status."""
     try:
-        return foreground.follow(child.pidfd, child.pid, execution.master, execution.paths, leave=True)
+        return foreground.follow(
+            *(child.pidfd, child.pid, execution.master, execution.paths), leave=True, filtered=execution.filtered
+        )
     finally:
         child.close()
 
@@ -82,6 +84,7 @@ class _Execution:
         self.terminal = -1  # socket over which the terminal's master arrives, in the foreground
         self.master = -1  # the terminal's master, after it has arrived
         self.paths: dict[str, str] = {}  # of the container's groups
+        self.filtered = False  # the process gets a seccomp filter
         self.config: Config | None = None  # the container's configuration, with the process to run as `process`
 
     def make(self) -> "Child":
@@ -140,6 +143,7 @@ class _Execution:
         self._join(plan, arrays, config, state)
         console = self._console(config["process"])
         seccomp = self._filter(plan, config)
+        self.filtered = seccomp is not None
         group = cgroups.open(state["cgroup"])
         self.paths = group.paths
         for path in self.options.cgroups:

@@ -65,7 +65,11 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
             report.started(options.report_fd, child, cgroups.open(creation.state["cgroup"]))
         paths = creation.state["cgroup"].get("paths") or {}
         leave = None if options.report_fd >= 0 else keep
-        status = foreground.follow(child.pidfd, child.pid, master, paths, creation.container.fd, leave=leave)
+        status = foreground.follow(
+            *(child.pidfd, child.pid, master, paths, creation.container.fd),
+            leave=leave,
+            filtered=bool(creation.plan.filter),
+        )
     except BaseException:
         _give_up(creation)
         raise

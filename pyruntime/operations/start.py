@@ -241,7 +241,8 @@ def _poststart(container: "Container", state: "StateFile") -> None:
     steps = list(hook_plan.hooks({"hooks": state["hooks"]}, "poststart"))
     try:
         run_hooks.run(steps, spec_state(state, "running"))
-    except Error:
+    except Error as error:
+        error.show({"hooks": state["hooks"]})
         # runtime.md#lifecycle, step 9: stop the container, continue at step 12.
         from pyruntime.operations.delete import destroy
 

@@ -122,10 +122,7 @@ _NR_OPEN = "/proc/sys/fs/nr_open"
 # Operation -> errno -> why.
 _REASONS = {
     "setsid": {errno.EIO: "who took it from the console socket has closed it"},
-    "label": {
-        errno.ENOENT: "the kernel does not know it: is it loaded?",
-        errno.EINVAL: "the kernel does not know it",
-    },
+    "label": {errno.ENOENT: "the kernel has none of this name: is it loaded?", errno.EINVAL: "it is not a valid label"},
     "user": {errno.EINVAL: "an id is not mapped in the user namespace"},
     "landlock_add_path": {errno.ENOENT: "the container has no such file"},
     "chdir": {errno.EXDEV: "it is outside of the container"},
@@ -204,6 +201,8 @@ def step_error(step: "Step", error: int, call: str, text: str) -> Error:
 
         meant = nearest(text.split("'")[1])
         refused.advice = f"did you mean {meant!r}?" if meant else refused.advice
+    if call == "fsconfig" and "Invalid gid '" in text:
+        refused.advice = "the id must be mapped (/linux/gidMappings): leave out gid=, or map it"
     return refused
 
 
@@ -211,7 +210,11 @@ def _not_executed(step: "Step", error: int, call: str, text: str) -> Error:
     """Return the Error for a program that cannot be executed; `text` is its path, or why execve was not called."""
     program = step.args["argv"][0]
     named = "/" in program or call
-    words = program.split() if not call and error == errno.ENOENT else []
+    advice = ""
+    if not call and error == errno.ENOENT:
+        words = program.split()
+        advice = "the program is looked up in the container's root filesystem" + ("" if named else ", along its PATH")
+        advice = f"each argument is an element of its own: {', '.join(map(repr, words))}" if words[1:] else advice
     return Error(
         f"cannot execute {text if call and text else program if named else repr(program)}",
         "" if call else text,
@@ -220,7 +223,7 @@ def _not_executed(step: "Step", error: int, call: str, text: str) -> Error:
         clause=step.clause,
         step=call,
         errno=error,
-        advice="" if len(words) < 2 else f"each argument is an element of its own: {', '.join(map(repr, words))}",
+        advice=advice,
     )
 
 

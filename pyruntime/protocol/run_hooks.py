@@ -75,7 +75,9 @@ def run_one(
         try:
             pid = _spawn(step, inherited, stdin, *(output if fd < 0 else fd for fd in files or (-1, -1)))
         except OSError as error:
-            raise Error(doing, pointer=step.pointer, clause=step.clause, errno=error.errno or 0) from None
+            where = "in the container" if step.args["kind"] == "startContainer" else "on the host"
+            reason = f"it cannot be executed {where}"
+            raise Error(doing, reason, pointer=step.pointer, clause=step.clause, errno=error.errno or 0) from None
         status = _wait(pid, timeout)
         if status != 0:
             raise Error(

@@ -27,6 +27,12 @@ _SURROGATES = re.compile(
     r"|(\\u[dD][89a-fA-F])"
     r"|\\u"
 )
+# What the scanner of Python says -> what it expects.
+_EXPECTED = {
+    "Expecting property name enclosed in double quotes": "a name in double quotes",
+    "Expecting ':' delimiter": "a colon after the name",
+    "Expecting ',' delimiter": "a comma or the closing bracket",
+}
 _LONGEST_NAME = 100
 _SPACE = " \t\r\n"
 
@@ -81,6 +87,8 @@ def explain(data: bytes, name: str, error: BaseException, scan: "Callable[[str, 
             said = "expected a string in double quotes, found a single one"
         elif (comma := _trailing_comma(text, offset, said)) is not None:
             offset, said = comma, "a comma that nothing follows"
+        elif said in _EXPECTED:
+            said = f"expected {_EXPECTED[said]}, found {_found(text, offset)}"
         return Error(doing, f"{_place(text, offset)}: {said[:1].lower()}{said[1:]}", clause=CLAUSE)
     return _by_tokens(text, doing)
 

@@ -428,7 +428,8 @@ def create(root: str, container_id: str) -> Container:
     except FileExistsError:
         raise Error(f"container {container_id!r} exists already", clause="runtime.md#create") from None
     except OSError as error:
-        raise Error(f"cannot make {path}", errno=error.errno or 0) from None
+        advice = "choose a directory of your own with --root" if error.errno == errno.EACCES else ""
+        raise Error(f"cannot make {path}", errno=error.errno or 0, advice=advice) from None
     container = Container(path, container_id, fd)
     try:
         container.hold()

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from changes import process
+from changes import process, resources
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -75,3 +75,36 @@ def test_a_deadline_that_the_kernel_refuses_gets_advice_about_deadlines(containe
     said = containers.refused(process(scheduler=scheduler))
     assert "runtime must be at least 1024 ns" in said
     assert "SCHED_ISO" not in said
+
+
+def missing_hook(kind):
+    return lambda config: config.update(hooks={kind: [{"path": "/none"}]})
+
+
+LOOKED_UP = {
+    "path": (process(args=["/lss"]), "the program is looked up in the container's root filesystem"),
+    "name": (process(args=["lss"]), "the program is looked up in the container's root filesystem, along its PATH"),
+    "root": (lambda config: config["root"].update(path="rootfz"), "a relative root.path begins in the bundle, "),
+    "cpus": (resources(cpu={"cpus": "0-4095"}), "the CPUs of this host are 0"),
+    "hook": (missing_hook("prestart"), "hook /none failed: it cannot be executed on the host: ENOENT"),
+    "hook inside": (
+        missing_hook("startContainer"),
+        "hook /none failed: it cannot be executed in the container: ENOENT",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", LOOKED_UP)
+def test_where_what_is_missing_was_looked_up(containers, wrong):
+    change, words = LOOKED_UP[wrong]
+    assert words in containers.refused(change, verb="run")
+
+
+def test_a_misspelt_option_of_a_bind_mount(containers):
+    mount = {"destination": "/mnt", "source": "/bin", "options": ["bind", "rprivat"]}
+    assert "did you mean rprivate?" in containers.refused(lambda config: config["mounts"].append(mount))
+
+
+def test_a_poststart_hook_that_fails_is_shown(containers):
+    hooks = {"poststart": [{"path": "/bin/false"}]}
+    assert '{"path": "/bin/false"}' in containers.refused(lambda config: config.update(hooks=hooks), verb="run")

@@ -141,6 +141,7 @@ def test_a_program_that_the_kernel_kills_for_lack_of_memory_is_said_to_be(contai
     done = containers.run(f"exec sh -c '{GREEDY.replace(chr(39), chr(34))}'", SMALL, check=False)
     assert done.returncode == 128 + signal.SIGKILL
     assert KILLED in done.stderr
+    assert f"its limit is {8 << 20} bytes (/linux/resources/memory/limit" in done.stderr
 
 
 def test_a_process_of_exec_that_the_kernel_kills_for_lack_of_memory_is_said_to_be(containers):
@@ -148,3 +149,29 @@ def test_a_process_of_exec_that_the_kernel_kills_for_lack_of_memory_is_said_to_b
     done = container.exec("sh", "-c", GREEDY, check=False)
     assert done.returncode == 128 + signal.SIGKILL
     assert KILLED in done.stderr
+
+
+# busybox's sh asks for its parent when it begins; sleep does not.
+FILTER = linux(
+    seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getppid"], "action": "SCMP_ACT_KILL_PROCESS"}]}
+)
+FORBIDDEN = "exit status 159 means SIGSYS: the seccomp filter has killed a process"
+
+
+def test_a_program_that_its_filter_kills_is_said_to_be(containers):
+    done = containers.run("true", FILTER, check=False)
+    assert done.returncode == 128 + signal.SIGSYS
+    assert FORBIDDEN in done.stderr
+    assert "/linux/seccomp" in done.stderr
+
+
+def test_a_process_of_exec_that_its_filter_kills_is_said_to_be(containers):
+    container = containers.start(lambda config: (FILTER(config), process(args=["sleep", "60"])(config)))
+    done = container.exec("sh", "-c", "true", check=False)
+    assert done.returncode == 128 + signal.SIGSYS
+    assert FORBIDDEN in done.stderr
+
+
+def test_a_program_without_a_filter_may_exit_with_that_status(containers):
+    done = containers.run("exit 159", check=False)
+    assert (done.returncode, done.stderr) == (159, "")

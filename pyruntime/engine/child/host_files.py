@@ -45,7 +45,9 @@ def open_rootfs(bundle: str, path: str) -> int:
             value=path,
             clause=_CLAUSE,
             errno=-fd,
-            advice="an absolute root.path may be anywhere" if outside else "",
+            advice="an absolute root.path may be anywhere"
+            if outside
+            else ("" if path.startswith("/") else f"a relative root.path begins in the bundle, {bundle}"),
         )
     return fd
 

@@ -62,10 +62,12 @@ def _write_by_helper(pid: int, step: "Step") -> None:
         raise _refused(step, 0, f"{name} is not installed, and without it an ordinary user can map only its own id")
     done = subprocess.run([helper, str(pid), *step.args["text"].split()], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise _refused(step, 0, f"{name} said: {done.stderr.strip()}")
+        file = "/etc/subuid" if step.op == "uid_map" else "/etc/subgid"
+        advice = f"a user maps only its own id, and those that {file} has for it"
+        raise _refused(step, 0, f"{name} said: {done.stderr.strip()}", advice)
 
 
-def _refused(step: "Step", error: int, reason: str) -> Error:
+def _refused(step: "Step", error: int, reason: str, advice: str = "") -> Error:
     kind = "user" if step.op == "uid_map" else "group"
     return Error(
         f"cannot map the {kind} ids of the user namespace",
@@ -74,4 +76,5 @@ def _refused(step: "Step", error: int, reason: str) -> Error:
         clause=step.clause,
         step=f"write(/proc/PID/{step.op})",
         errno=error,
+        advice=advice,
     )

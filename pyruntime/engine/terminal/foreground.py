@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     Made = TypeVar("Made")
 
-_KILLED = 128 + NUMBERS["KILL"]  # the exit status of a process that SIGKILL ended
+# The exit statuses of processes that these signals ended.
+_KILLED, _FILTERED = 128 + NUMBERS["KILL"], 128 + NUMBERS["SYS"]
 _CHLD = NUMBERS["CHLD"]
 # Milliseconds after which a program that still runs is waited for without Python. To execute ours twice takes some
 # milliseconds of processor time, which a short `run` shall not need.
@@ -114,19 +115,15 @@ class Ended:
     status                        exit status of the program, 128+n for a signal
     output_error, terminal_error  errno of what failed meanwhile, or 0
     directory                     the descriptor given to `follow`, or -1
-    paths                         the paths given to `follow`
     """
 
-    __slots__ = ("directory", "output_error", "paths", "status", "terminal_error")
+    __slots__ = ("directory", "output_error", "status", "terminal_error")
 
-    def __init__(
-        self, status: int, output_error: int, terminal_error: int, directory: int, paths: "dict[str, str]"
-    ) -> None:
+    def __init__(self, status: int, output_error: int, terminal_error: int, directory: int) -> None:
         self.status = status
         self.output_error = output_error
         self.terminal_error = terminal_error
         self.directory = directory
-        self.paths = paths
 
 
 def ended() -> "Ended | None":
@@ -139,9 +136,9 @@ def ended() -> "Ended | None":
     if told is None:
         return None
     status, output_error, terminal_error, directory, text = told
-    it = Ended(status, output_error, terminal_error, directory, jsonio.loads(text))  # type: ignore[arg-type]
-    _warn(it.status, it.output_error, it.terminal_error, it.paths)
-    return it
+    known: Any = jsonio.loads(text)
+    _warn(status, output_error, terminal_error, known[0], known[1])
+    return Ended(status, output_error, terminal_error, directory)
 
 
 def wait(pidfd: int, pid: int) -> int:
@@ -165,7 +162,14 @@ def prepare(master_fd: int) -> None:
 
 
 def follow(
-    pidfd: int, pid: int, master: int, paths: "dict[str, str]", directory: int = -1, *, leave: "bool | None" = None
+    pidfd: int,
+    pid: int,
+    master: int,
+    paths: "dict[str, str]",
+    directory: int = -1,
+    *,
+    leave: "bool | None" = None,
+    filtered: bool = False,
 ) -> int:
     """Do as `relay` with the terminal's `master`, or as `wait` where that is below 0; say what the status does not.
 
@@ -174,6 +178,7 @@ def follow(
     leave      None: return when the program ends. Otherwise a program that runs longer is waited for by the next
                execution of our program; with True that exits with the program's status, with False it calls the verb
                again, where `ended` returns something. With warnings to print it calls the verb in any case
+    filtered   the program has a seccomp filter
     """
     hold_signals()
     held = _held_signals()
@@ -182,7 +187,7 @@ def follow(
     waiting.pid, waiting.pidfd, waiting.master, waiting.held, waiting.status = pid, pidfd, master, held, -1
     waiting.telling, waiting.patience = log.events is not None, _SHORT if leaves else -1
     if leaves and master >= 0:
-        _leave(waiting, directory, leave, paths)
+        _leave(waiting, directory, leave, paths, filtered)
     _check("the terminal", lib.pyr_open_foreground(waiting))
     if log.events is not None:
         log.events.begin("the program runs", "program")
@@ -190,7 +195,7 @@ def follow(
     try:
         while number := lib.pyr_wait_foreground(waiting):
             if number == -errno.EAGAIN:
-                _leave(waiting, directory, leave, paths)
+                _leave(waiting, directory, leave, paths, filtered)
                 waiting.patience = -1
             elif number == -errno.ECHILD:
                 raise Error(f"cannot wait for process {pid}", "it is no child of ours", errno=errno.ECHILD)
@@ -200,7 +205,7 @@ def follow(
         lib.pyr_close_foreground(waiting)
     if log.events is not None:
         log.events.end()
-    _warn(waiting.status, waiting.output_error, waiting.terminal_error, paths)
+    _warn(waiting.status, waiting.output_error, waiting.terminal_error, paths, filtered)
     return int(waiting.status)
 
 
@@ -214,15 +219,17 @@ def _can_leave() -> bool:
     return lib.pyr_capget(sets, sets + 1, sets + 2) == 0 and not sets[1]
 
 
-def _leave(waiting: "Any", directory: int, exits: "bool | None", paths: "dict[str, str]") -> None:
+def _leave(waiting: "Any", directory: int, exits: "bool | None", paths: "dict[str, str]", filtered: bool) -> None:
     """Execute the program again, to wait; return if that is not possible, and this process has to wait itself."""
     from _launcher import wait
 
-    wait(waiting.pid, waiting.pidfd, waiting.master, waiting.held, directory, not exits, jsonio.dumps(paths))
+    wait(
+        waiting.pid, waiting.pidfd, waiting.master, waiting.held, directory, not exits, jsonio.dumps([paths, filtered])
+    )
 
 
-def _warn(status: int, output_error: int, terminal_error: int, paths: "dict[str, str]") -> None:
-    """Print warnings about what the exit status does not tell. The arguments are those of `Ended`."""
+def _warn(status: int, output_error: int, terminal_error: int, paths: "dict[str, str]", filtered: bool) -> None:
+    """Print warnings about what the exit status does not tell. The arguments are those of `Ended` and `follow`."""
     for number, what in ((terminal_error, "adapt the terminal"), (output_error, "relay the terminal's output")):
         if number:
             log.warning(f"cannot {what}: {os.strerror(number)}")
@@ -230,6 +237,11 @@ def _warn(status: int, output_error: int, terminal_error: int, paths: "dict[str,
         from pyruntime.cgroup import oom
 
         oom.warn(paths)
+    if status == _FILTERED and filtered:
+        log.warning(
+            f"exit status {status} means SIGSYS: the seccomp filter has killed a process for a call that it does "
+            "not allow (/linux/seccomp, config-linux.md#seccomp)"
+        )
 
 
 _held: "list[int]" = []

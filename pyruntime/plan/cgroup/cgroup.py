@@ -74,6 +74,12 @@ class CgroupPlan:
         self.tight: tuple[str, str] | None = None
         self.delegate: Step | None = None
 
+    @property
+    def asked_by(self) -> str:
+        """Return the pointer of what needs a group of its own: the path or the first limit; "" if nothing does."""
+        limits = (step.pointer for step in self.steps if not step.pointer.startswith(device_rules.POINTER))
+        return self.pointer or next(limits, "")
+
     def explain(self) -> list[Step]:
         """All steps as `pyruntime plan` prints them: the groups to make, then `steps`."""
         last = [self.delegate] if self.delegate is not None else []

@@ -92,13 +92,14 @@ def mount_options(config: "Config") -> "Iterator[Error]":
             else:
                 continue
             if wrong:
+                meant = _MEANT.get(option) or nearest(option)
                 yield Error(
                     f"mounts[{index}] {'is a bind mount and ' if bind else ''}has the option {option}",
                     wrong,
                     pointer=f"/mounts/{index}/options/{number}",
                     value=option,
                     clause=CLAUSE,
-                    advice=f"did you mean {_MEANT[option]}?" if option in _MEANT else "",
+                    advice=f"did you mean {meant}?" if meant else "",
                 )
 
 

@@ -70,11 +70,11 @@ for bundle in sys.argv[2:]:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "line 1, column 2: expecting property name"),
-        ('{"a": 1,\n "b" 2}', "line 2, column 6: expecting ':' delimiter"),
+        ("{", "line 1, column 2: expected a name in double quotes"),
+        ('{"a": 1,\n "b" 2}', "line 2, column 6: expected a colon after the name"),
         ('{"a": "\\x"}', "line 1, column 8: invalid \\escape"),
         ('{"a": "', "line 1, column 7: unterminated string"),
-        ("[1 2]", "line 1, column 4: expecting ',' delimiter"),
+        ("[1 2]", "line 1, column 4: expected a comma or the closing bracket"),
     ],
 )
 def test_a_syntax_error_is_placed_though_json_was_not_imported_before(text, reason, tmp_path):
