@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import bundle as bundles
 import clock
+import figures
 import memory
 import page
 from runtimes import Runtime, installed, without_hybrid
@@ -55,6 +56,11 @@ The same runs: milliseconds of processor time, user and system, of all processes
 `start` included, and in brackets their page faults; medians.
 
 {used}
+
+The same measures on each release of Debian that `make bench` was run on, each with its own Python, runc and crun: the
+ratios of processor time.
+
+{releases}
 
 `run` of configurations that engines write (`spec-fixtures/config/good`), with another program, root filesystem and
 cgroup, and without what only the engine's machine has: hooks, files to bind, namespaces to join.
@@ -271,6 +277,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="turns of each runtime (default: 100)")
     parser.add_argument("--others", type=int, nargs="*", default=[1, 100, 500], help="other containers (1 100 500)")
     parser.add_argument("--print", action="store_true", help="print the tables, and write nothing")
+    parser.add_argument(
+        "--release", action="store_true", help="measure only what the table of releases has, and add it"
+    )
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench: needs root")
@@ -280,10 +289,16 @@ def main() -> None:
         Path(directory).chmod(0o755)  # root of a user namespace has to reach the root filesystem
         bench = Bench(Path(directory), options.rounds)
         measured = bench.measured()
+        used = [page.used(f"`{measure}`", costs) for measure, costs in measured.items()]
+        if not options.print:
+            figures.keep(bench.titles, used)
+        if options.release:
+            print(page.table(bench.names, bench.titles, used))
+            return
         times = [page.timed(f"`{measure}`", costs) for measure, costs in measured.items()]
         parts = {
             "main": times,
-            "used": [page.used(f"`{measure}`", costs) for measure, costs in measured.items()],
+            "used": used,
             "engines": bench.engines(),
             "throughput": bench.throughput(),
             "memory": bench.memory(),
@@ -294,8 +309,8 @@ def main() -> None:
     if not options.print:
         system = f"Linux {platform.release()} on {platform.machine()}, {CORES} cores"
         machine = f"{system}; Python {platform.python_version()}."
-        figures = {"rounds": options.rounds, "machine": machine}
-        (DOCS / "benchmarks.md").write_text(INTRODUCTION.format(**figures, **tables))
+        words = {"rounds": options.rounds, "machine": machine, "releases": figures.table()}
+        (DOCS / "benchmarks.md").write_text(INTRODUCTION.format(**words, **tables))
         (DOCS / "benchmarks.svg").write_text(page.picture(times))
 
 
