@@ -271,6 +271,8 @@ class Container:
                 # A child of fork(2) of the process whose it is.
                 self._close_descriptors()
                 return {}
+            # While the agent lives: systemd removes the group of a container with its last process.
+            kills = self.kills_for_memory()
             # The agent ends when this is closed; what it is slow in, the kernel does.
             with contextlib.suppress(OSError):
                 self._agent.shutdown(socket.SHUT_RDWR)
@@ -293,7 +295,10 @@ class Container:
         failed = self.report.get("failed")
         if failed and "started" in self.report:
             raise SandboxError(failed["error"])
-        return dict(self.report.get("ended", {}).get("usage", {}))
+        used = self.report.get("ended", {}).get("usage", {})
+        if kills > used.get("oom_kills", 0):
+            used["oom_kills"] = kills
+        return dict(used)
 
     def _close_descriptors(self) -> None:
         self._closed = True

@@ -247,3 +247,51 @@ def test_a_limit_without_a_delegated_cgroup_is_an_error(user):
     path = user.bundle("true", limited(pids={"limit": 33}), elsewhere)
     status, text = user("run", "-b", path, user.id(), check=False)
     assert status == 1 and "cgroup" in text
+
+
+# ---- The sandbox ----
+
+SANDBOX = """
+import glob, json, sys
+from pyruntime import Sandbox, SandboxError
+try:
+    box = Sandbox(memory="64M", pids=20, cpus=0.5, limits=sys.argv[1])
+    with box.open() as session:
+        ended = session.exec(["sh", "-c", "id -u; exit 3"])
+        groups = glob.glob(f"{sys.argv[2]}/**/*sandbox-*", recursive=True)
+        values = [[open(f"{one}/{name}").read().strip() for name in ("memory.max", "cpu.max", "pids.max")]
+                  for one in groups]
+    print(json.dumps([ended.returncode, ended.stdout.decode(), list(ended.unlimited), values]))
+    many = box.run(["sh", "-c", "for i in $(seq 30); do sleep 1000 & done; echo all; kill -9 -1"])
+    large = box.run(["python3", "-c", "len(bytearray(b'x') * (200 << 20))"])
+    print(json.dumps([b"all" in many.stdout, large.end]))
+except SandboxError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def sandbox(user, limits, *before):
+    """Return what SANDBOX prints for the user; `before` stands before the interpreter."""
+    words = [*before, user.program.with_name("python"), "-c", SANDBOX, limits, MANAGER]
+    text = user.shell(shlex.join(map(str, words)))[1]
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# A login without a way to the user's systemd.
+WITHOUT = ("env", "-u", "XDG_RUNTIME_DIR", "-u", "DBUS_SESSION_BUS_ADDRESS")
+
+
+def test_a_sandbox_gets_its_limits_from_the_users_systemd(user):
+    """And counts kills for lack of memory, although systemd removes the group with its last process."""
+    first, ends = sandbox(user, "require")
+    assert first == [3, "65534\n", [], [[str(64 << 20), "50000 100000", "21"]]]
+    assert ends == [False, "memory"]
+    assert not [*MANAGER.rglob("*sandbox-*")]
+
+
+def test_a_sandbox_without_the_users_systemd_has_no_limits_or_says_so(user):
+    (said,) = sandbox(user, "require", *WITHOUT)
+    assert "the limits cannot be set" in said and "pyruntime doctor" in said
+    first, ends = sandbox(user, "best-effort", *WITHOUT)
+    assert first == [3, "65534\n", ["memory", "cpus", "pids"], []]
+    assert ends == [True, "exited"]
