@@ -23,7 +23,7 @@ PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "apparmor", "secilc", "uidmap", "libseccomp2", "busybox-static"),
     # With the library, in which the program is then a few pages. Without it every container executes a new copy of the
     # whole interpreter, and emulation has to translate that anew: a container took 2.6 seconds instead of 0.4.
-    *("python3-venv", "libpython3.13", "udev", "criu", "iptables", "podman"),
+    *("python3-venv", "libpython3.13", "udev", "criu", "iptables", "podman", "runc", "crun", "containerd"),
 )
 SIZE = "3G"  # of the disk; the file holds only what is used
 

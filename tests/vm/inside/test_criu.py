@@ -3,9 +3,14 @@
 import json
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from containers import group_of, until
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "callers"))
+import images
 
 NULL = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 ANSWERS = "trap 'echo $(cat /data/word) > /tmp/said' USR1; echo > /tmp/ready; while :; do sleep 0.1; done"
@@ -176,3 +181,82 @@ def test_the_groups_that_a_container_made_come_back(runtime, bundle, tmp_path):
     assert (group.parent / "pids.max").read_text() == "60\n"
     assert trip.said() == "given"
     assert runtime("exec", trip.id, "cat", "/proc/self/cgroup").stdout == "0::/own\n"
+
+
+# ---- Through callers ----
+
+IMAGE = "example.org/box:1"
+# It remembers what it has read, until it may end.
+REMEMBERS = "read word </io/word; touch /io/ready; until [ -e /io/end ]; do sleep 0.1; done; echo $word >/io/remembered"
+
+
+@pytest.fixture(scope="module")
+def archive(rootfs, tmp_path_factory):
+    """An archive with the image IMAGE."""
+    return images.make_archive(rootfs, IMAGE, tmp_path_factory.mktemp("image") / "box.tar")
+
+
+@pytest.fixture
+def io(tmp_path):
+    """A directory that is bound at /io, with the word to be remembered."""
+    path = tmp_path / "io"
+    path.mkdir()
+    (path / "word").write_text("before\n")
+    return path
+
+
+def called(*words, check=True):
+    """Call a program, whose container must not hold the pipes open; return what it prints."""
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=120)
+    assert not check or done.returncode == 0, f"{words}: status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def remembered(io):
+    """Let the container end, and return what it has remembered."""
+    (io / "word").write_text("after\n")
+    (io / "end").touch()
+    return until(lambda: (io / "remembered").exists() and (io / "remembered").read_text(), "the container to go on")
+
+
+def test_podman_restores_under_another_name(pyruntime, archive, io, tmp_path):
+    podman = ("podman", "--root", tmp_path / "root", "--runroot", tmp_path / "run", "--runtime", pyruntime)
+    exported = tmp_path / "exported.tar"
+    try:
+        called(*podman, "load", "--input", archive)
+        flags = ("--detach", "--network", "none", "--volume", f"{io}:/io", "--pids-limit", "77")
+        called(*podman, "run", *flags, "--name", "one", IMAGE, "sh", "-c", REMEMBERS)
+        until((io / "ready").exists, "the container to have read its word")
+        called(*podman, "container", "checkpoint", "--export", exported, "--compress", "none", "one")
+        called(*podman, "rm", "one")
+        called(*podman, "container", "restore", "--import", exported, "--name", "two")
+        assert called(*podman, "exec", "two", "cat", "/sys/fs/cgroup/pids.max") == "77\n"
+        assert remembered(io) == "before\n"
+        assert called(*podman, "wait", "two") == "0\n"
+    finally:
+        called(*podman, "rm", "--all", "--force", check=False)
+        called("umount", "--recursive", tmp_path / "root/overlay", check=False)
+
+
+def test_containerd_restores_a_container_of_an_image(pyruntime, archive, io, tmp_path):
+    address = tmp_path / "containerd.sock"
+    ctr = ("ctr", "--address", address)
+    words = ("containerd", "--address", address, "--root", tmp_path / "root", "--state", tmp_path / "state")
+    with subprocess.Popen(list(map(str, words)), **NULL) as daemon:
+        try:
+            until(lambda: called(*ctr, "version", check=False), "containerd to answer")
+            called(*ctr, "image", "import", archive)
+            flags = ("--runc-binary", pyruntime, "--mount", f"type=bind,src={io},dst=/io,options=rbind:rw")
+            called(*ctr, "run", "--detach", *flags, IMAGE, "c", "sh", "-c", REMEMBERS)
+            until((io / "ready").exists, "the container to have read its word")
+            called(*ctr, "container", "checkpoint", "--rw", "--image", "--task", "c", "example.org/checkpoint:1")
+            called(*ctr, "task", "delete", "--force", "c", check=False)  # whose status is the container's
+            called(*ctr, "container", "delete", "c")
+            called(*ctr, "container", "restore", "--rw", "--live", "c", "example.org/checkpoint:1")
+            assert called(*ctr, "task", "exec", "--exec-id", "e", "c", "cat", "/io/word") == "before\n"
+            assert remembered(io) == "before\n"
+            until(lambda: "STOPPED" in called(*ctr, "task", "ls"), "the container to end")
+            called(*ctr, "task", "delete", "c")
+            called(*ctr, "container", "delete", "c")
+        finally:
+            daemon.terminate()
