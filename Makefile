@@ -11,8 +11,8 @@ BUILD_PACKAGES := gcc libc6-dev libffi-dev libseccomp-dev python3-dev python3-ve
 TEST_PACKAGES := crun dbus e2fsprogs iproute2 procps runc strace systemd umoci zstd
 # Packages of their own from Debian 13 on.
 DOCKER_CLI = $(shell . /etc/os-release; test "$$ID" = debian -a "$${VERSION_ID:-99}" -gt 12 && echo docker-cli docker-buildx)
-CALLERS_PACKAGES = buildah catatonit conmon containerd containernetworking-plugins debootstrap docker-compose docker.io \
-	podman skopeo uidmap $(DOCKER_CLI)
+CALLERS_PACKAGES = buildah catatonit conmon containerd containernetworking-plugins debootstrap docker-compose docker.io fish \
+	podman skopeo uidmap zsh $(DOCKER_CLI)
 MACHINES_PACKAGES := debootstrap
 VM_PACKAGES := debootstrap e2fsprogs qemu-system-x86
 # Any Go will do; one that is too old gets a newer one.

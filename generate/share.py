@@ -54,9 +54,18 @@ _pyruntime() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} verb= id= root=() index
     local options values verbs=({verbs})
     COMPREPLY=()
+    # "--option=value" is three words, because "=" is in COMP_WORDBREAKS.
+    if [[ $word == = ]]; then
+        word=
+    elif [[ $previous == = ]]; then
+        previous=${{COMP_WORDS[COMP_CWORD - 2]}}
+    fi
     for ((index = 1; index < COMP_CWORD; index++)); do
         case "$verb:${{COMP_WORDS[index]}}" in
-            :--root) root=(--root "${{COMP_WORDS[++index]}}") ;;
+            :--root)
+                [[ ${{COMP_WORDS[index + 1]}} == = ]] && ((index++))
+                root=(--root "${{COMP_WORDS[++index]}}")
+                ;;
 {skipped}
             *:-*) ;;
             :*) verb=${{COMP_WORDS[index]}} ;;
@@ -102,7 +111,7 @@ def bash() -> str:
             f"{name}:{spelling}" for option in valued for spelling in spellings(option) if option.name != "root" or name
         )
         if patterns:
-            skipped.append(f"            {patterns}) ((index++)) ;;")
+            skipped.append(f"            {patterns}) [[ ${{COMP_WORDS[++index]}} == = ]] && ((index++)) ;;")
     return BASH.format(
         verbs=" ".join(VERBS),
         skipped="\n".join(skipped),
@@ -134,6 +143,12 @@ _pyruntime_containers() {{
     local -a containers
     containers=(${{(f)"$(_call_program containers pyruntime $root list --quiet 2>/dev/null)"}})
     _describe container containers
+}}
+
+_pyruntime_explained() {{
+    local -a names
+    names=({explained})
+    compadd -a names
 }}
 
 _pyruntime() {{
@@ -173,7 +188,7 @@ def zsh() -> str:
         if verb.name == "kill":
             arguments.append(f"'2:signal:({' '.join(SIGNALS)})'")
         if verb.name == "explain":
-            arguments.append(f"'1:clause or property:({' '.join(explained())})'")
+            arguments.append("'1:clause or property:_pyruntime_explained'")
         if verb.usage in ("FILE", "[PATH...]"):
             arguments.append("'*:file:_files'")
         if verb.greedy and verb.name != "kill":
@@ -183,6 +198,7 @@ def zsh() -> str:
         verbs="\n".join(f"        '{verb.name}:{_zsh_text(verb.summary)}'" for verb in VERBS.values()),
         shared="\n".join(f"        {_zsh_option(option)} \\" for option in GLOBAL_OPTIONS),
         cases="\n".join(cases),
+        explained=" ".join(f"'{name}'" for name in explained()),
     )
 
 
@@ -201,9 +217,10 @@ def _zsh_option(option: Option) -> str:
         else:
             what = "_files" if option.metavar in FILES else " "
         value = f":{_zsh_text(option.metavar)}:{what}"
-    words = spellings(option)
+    # "--option=" takes its value from the same word or from the next one.
+    words = [f"{word}=" if value and word.startswith("--") else word for word in spellings(option)]
     again = "*" if option.kind == LIST else ""
-    names = f"'{again or f'({chr(32).join(words)})'}'" if len(words) > 1 else f"'{again}'" if again else ""
+    names = f"'{again or f'({chr(32).join(spellings(option))})'}'" if len(words) > 1 else f"'{again}'" if again else ""
     alternatives = "{" + ",".join(words) + "}" if len(words) > 1 else words[0]
     return f"{names}{alternatives}'[{_zsh_text(option.help)}]{value}'"
 
@@ -213,12 +230,30 @@ def _zsh_option(option: Option) -> str:
 FISH = """\
 # fish completion for pyruntime; made from its table of options
 
+# Print the verb and the arguments before the cursor, without options and their values.
+function __pyruntime_arguments
+    set -l valued {valued}
+    set -l found ''
+    set -l is_value 0
+    for word in (commandline -opc)[2..-1]
+        if test $is_value = 1
+            set is_value 0
+        else if contains -- "$found[1]:$word" $valued
+            set is_value 1
+        else if not string match -q -- '-*' $word
+            test "$found[1]" = '' && set found $word || set -a found $word
+        end
+    end
+    printf '%s\n' $found
+end
+
 function __pyruntime_containers
     set -l words (commandline -opc)
-    set -l root
+    set -l root (string replace -rf -- '^--root=' '' $words)
     if set -l place (contains -i -- --root $words)
-        set root --root $words[(math $place + 1)]
+        set root $words[(math $place + 1)]
     end
+    test -n "$root" && set root --root $root[1]
     pyruntime $root list --quiet 2>/dev/null
 end
 
@@ -232,13 +267,24 @@ def fish() -> str:
     for verb in VERBS.values():
         lines.append(f"complete -c pyruntime -n __fish_use_subcommand -a {verb.name} -d {_fish_text(verb.summary)}")
         condition = f"__fish_seen_subcommand_from {verb.name}"
+        # The container's id is the first argument, and only that one; a signal follows it.
+        first, second = (f"{condition}; and test (count (__pyruntime_arguments)) = {count}" for count in (1, 2))
         if takes_id(verb):
-            lines.append(f"complete -c pyruntime -n {_fish_text(condition)} -a '(__pyruntime_containers)'")
+            lines.append(f"complete -c pyruntime -n {_fish_text(first)} -a '(__pyruntime_containers)'")
         words = {"kill": SIGNALS, "explain": explained(), "help": VERBS}.get(verb.name, ())
         if words:
-            lines.append(f"complete -c pyruntime -n {_fish_text(condition)} -a {_fish_text(' '.join(words))}")
+            place = second if verb.name == "kill" else first
+            lines.append(f"complete -c pyruntime -n {_fish_text(place)} -a {_fish_text(' '.join(words))}")
         lines += [_fish_option(condition, option) for option in options_of(verb)]
-    return FISH + "".join(f"{line}\n" for line in lines)
+    tables = (("", GLOBAL_OPTIONS), *((verb.name, options_of(verb)) for verb in VERBS.values()))
+    valued = [
+        f"{name}:{word}"
+        for name, table in tables
+        for option in table
+        if option.kind != FLAG
+        for word in spellings(option)
+    ]
+    return FISH.replace("{valued}", " ".join(valued)) + "".join(f"{line}\n" for line in lines)
 
 
 def _fish_text(text: str) -> str:
