@@ -1,12 +1,12 @@
-/* malloc and its like, as the program calls them: the linker directs their calls here (--wrap). The C library itself
-   keeps using its own. */
+/* malloc, calloc, realloc and free of the program: the linker directs its calls here (ld(1), --wrap). The C library
+   itself still calls its own functions. */
 #include "arena.h"
 
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 
-/* Behind everything else that the program has, so that what is not used of it need not be stored. */
+/* The arena is the last part of the program's data, so that its unused end need not be stored. */
 #define PAGE 4096UL
 #define ARENA_SIZE (64UL << 20)
 /* The compiler would say that the section has contents; the assembler takes the rest of the line for a comment. */
@@ -27,15 +27,15 @@ bool arena_holds(const void *memory) {
     return (const char *)memory > arena && (const char *)memory <= arena + used;
 }
 
-/* Each piece has its usable size before it. Those given back while the snapshot is taken are used again, so that what is
-   left lies close together; one that is given back later stays where it is. */
+/* The usable size of each piece is stored before it. A piece that is freed while the snapshot is taken is used again, so
+   that the arena stays dense. A piece that is freed later is not used again. */
 #define UNIT 16UL
 #define SPARE 4096
-static void *spare[SPARE]; /* the first of each size with its head, in units; each piece holds the next */
+static void *spare[SPARE]; /* by size with its head, in units: the first free piece, which points to the next */
 
 uintptr_t arena_begins(void) { return (uintptr_t)arena; }
 
-/* The last piece ends beyond `used`, by the head of a next one; the rest of its page is part of it as well. */
+/* The used part ends at `used` and the head of one more piece, rounded up to a page. */
 uintptr_t arena_limit(void) { return ((uintptr_t)arena + used + UNIT + PAGE - 1) & -PAGE; }
 
 void *__real_malloc(size_t size);
@@ -46,7 +46,7 @@ void __wrap_free(void *memory);
 
 static size_t *size_of(void *memory) { return (size_t *)memory - 1; }
 
-/* Return the next piece of `size` bytes with its head, or NULL when the arena is full. */
+/* Return a new piece of `size` bytes, its head included, or NULL if the arena is full. */
 static void *take(size_t size) {
     if (size > sizeof arena - UNIT - used)
         return NULL;
@@ -94,7 +94,7 @@ void __wrap_free(void *memory) {
         __real_free(memory);
     } else if (recording) {
         size_t size = *size_of(memory), units = (size + sizeof(size_t)) / UNIT;
-        memset(memory, 0, size); /* what is left must not depend on what was there */
+        memset(memory, 0, size); /* so that two snapshots are equal */
         if (units < SPARE) {
             *(void **)memory = spare[units];
             spare[units] = memory;
@@ -102,7 +102,7 @@ void __wrap_free(void *memory) {
     }
 }
 
-/* Locks hold the thread that took them; the numbers that libpython makes of it would be different in each snapshot. */
+/* libpython stores the id of the thread in its locks. A constant id makes all snapshots equal. */
 pthread_t __real_pthread_self(void);
 pthread_t __wrap_pthread_self(void) { return recording ? 1 : __real_pthread_self(); }
 

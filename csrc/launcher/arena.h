@@ -1,15 +1,15 @@
-/* The memory that a snapshot takes along: what the program allocates while it is taken. */
+/* The memory that the program allocates while a snapshot is taken. It becomes part of the snapshot. */
 #ifndef PYRUNTIME_ARENA_H
 #define PYRUNTIME_ARENA_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* From here on, until `arena_end`, malloc and its like give out memory of the arena. */
+/* From here on, until `arena_end`, malloc, calloc and realloc return memory of the arena. */
 void arena_begin(void);
 void arena_end(void);
 
-/* Whether `memory` was given out by the arena. */
+/* Return whether `memory` is a piece of the arena. */
 bool arena_holds(const void *memory);
 
 /* Return the address at which the arena begins, at the beginning of a page. */

@@ -1,15 +1,15 @@
-/* Between the process that takes a snapshot and those that go on with it, the interpreter stands still: no thread has
-   it, no lock is taken. What it has of its process then is little, and is here:
+/* While a snapshot is stored, no thread runs the interpreter and no lock is held. These parts of its state belong to the
+   process that took the snapshot. They are cleared then, and set again in each process that continues the snapshot:
 
    |                                         | 3.10, 3.11                    | 3.12, 3.13         | 3.14               |
    |-----------------------------------------|-------------------------------|--------------------|--------------------|
    | keys of thread-local storage            | _PyRuntime.gilstate.autoTSSkey| _PyRuntime.*TSSkey | _PyRuntime.*TSSkey |
-   | the thread's id, and who is the main one| thread_id, main_thread        | the same           | the same           |
-   | its id for the kernel                   | from 3.11 native_thread_id    | the same           | the same           |
-   | how deep the stack may get              | counted                       | counted            | addresses          |
-   | an object that is not counted           | -                             | 32 bits of ones    | 3 << 30            |
+   | the ids of this and the main thread     | thread_id, main_thread        | the same           | the same           |
+   | the kernel's id of the thread           | from 3.11 native_thread_id    | the same           | the same           |
+   | the limit of the stack                  | counted                       | counted            | addresses          |
+   | the reference count of immortal objects | -                             | 32 bits of ones    | 3 << 30            |
 
-   Any other version is an error of the compiler here, and setup.py does not come this far with one. */
+   setup.py refuses other versions; with one, this file would not compile. */
 #define Py_BUILD_CORE 1
 #include "cpython.h"
 
@@ -35,19 +35,19 @@
 #error "no snapshot of this CPython"
 #endif
 
-/* ---- Taken ---- */
+/* ---- Taking a snapshot ---- */
 
 static void *pages(size_t size) {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* What Python has been given, up to an empty one. What does not fit is not known to be Python's, and nothing more. */
+/* The memory that Python has from mmap(2); the last entry is empty. If the table is full, a piece is not recorded. */
 #define EXTENTS 64
 static struct extent mapped[EXTENTS + 2];
 static size_t mapped_count;
 
-/* The stack of Python's frames is asked for as memory of the kernel. */
+/* CPython allocates the stack of its frames with this function. */
 static void *map(void *context, size_t size) {
     (void)context;
     void *memory = pages(size);
@@ -68,7 +68,7 @@ static void unmap(void *context, void *memory, size_t size) {
     munmap(memory, size);
 }
 
-/* Whoever calls this has the interpreter, so that nothing is asked for meanwhile. */
+/* The caller holds the GIL, so nothing is allocated meanwhile. */
 const struct extent *python_memory(void) {
     mapped[mapped_count] = (struct extent){arena_begins(), arena_limit()};
     mapped[mapped_count + 1] = (struct extent){0};
@@ -89,7 +89,7 @@ void cpython_add_frozen(const struct _frozen *modules) {
 #if PY_VERSION_HEX >= 0x030b0000
     PyImport_FrozenModules = modules;
 #else
-    /* 3.10 has its own in the same table. */
+    /* CPython 3.10 has its own frozen modules in the same table. */
     size_t own = 0, added = 0;
     while (PyImport_FrozenModules[own].name)
         own++;
@@ -112,12 +112,12 @@ PyThreadState *cpython_leave(void) {
     state->native_thread_id = 0;
 #endif
 #if PY_VERSION_HEX >= 0x030b0000
-    /* What the frames of functions that have returned left there, addresses of the stack among it. */
+    /* Frames of functions that have returned left values there, such as addresses of the stack. */
     memset(state->datastack_top, 0, (char *)state->datastack_limit - (char *)state->datastack_top);
 #endif
     arena_end();
-    /* Until here malloc gave out everything, one piece behind the other (snapshot.c): what belongs together lies together.
-       What is allocated from now on comes from Python's own allocator, which passes on what is not its own. */
+    /* Until here malloc allocated everything, one piece after the other (snapshot.c), so that related objects are on the
+       same pages. From now on Python's own allocator is used. It passes on pieces that are not its own. */
     _PyMem_SetupAllocators(PYMEM_ALLOCATOR_PYMALLOC);
     PyObjectArenaAllocator allocator = {NULL, map, unmap};
     PyObject_SetArenaAllocator(&allocator);
@@ -129,7 +129,7 @@ PyThreadState *cpython_leave(void) {
     return state;
 }
 
-/* ---- Immortal ---- */
+/* ---- Immortal objects ---- */
 
 #if PY_VERSION_HEX < 0x030c0000
 void cpython_make_immortal(PyObject *objects) { (void)objects; }
@@ -140,7 +140,7 @@ void cpython_make_immortal(PyObject *objects) { (void)objects; }
 #define FOREVER _Py_IMMORTAL_REFCNT
 #endif
 
-/* Objects that were found, and those of them that were not looked into yet. Neither is in the arena. */
+/* The objects that were found, and those of them that are not visited yet. Neither table is in the arena. */
 #define FOUND (1UL << 20)
 static struct {
     PyObject **found, **waiting;
@@ -161,7 +161,7 @@ static int visit(PyObject *object, void *context) {
     return 0;
 }
 
-/* What a code object refers to: the collector does not look into it. */
+/* Visits the objects of a code object, which the garbage collector does not traverse. */
 static void visit_code(PyCodeObject *code) {
     PyObject *const parts[] = {code->co_consts,   code->co_names, code->co_exceptiontable, code->co_localsplusnames,
                                code->co_localspluskinds, code->co_filename, code->co_name, code->co_qualname,
@@ -175,7 +175,7 @@ static void visit_parts(PyObject *object) {
     Py_ssize_t position = 0;
     if (PyCode_Check(object))
         visit_code((PyCodeObject *)object);
-    if (PyDict_Check(object)) /* the collector leaves out keys that are strings */
+    if (PyDict_Check(object)) /* the garbage collector does not traverse keys that are strings */
         while (PyDict_Next(object, &position, &key, &value)) {
             visit(key, NULL);
             visit(value, NULL);
@@ -183,7 +183,7 @@ static void visit_parts(PyObject *object) {
     if (PyObject_IS_GC(object) && Py_TYPE(object)->tp_traverse)
         Py_TYPE(object)->tp_traverse(object, visit, NULL);
     visit((PyObject *)Py_TYPE(object), NULL);
-    /* The names of the attributes of its instances, which these count. */
+    /* Each instance counts a reference to the names of its attributes. */
     if (PyType_Check(object) && ((PyTypeObject *)object)->tp_flags & Py_TPFLAGS_HEAPTYPE) {
         PyDictKeysObject *names = ((PyHeapTypeObject *)object)->ht_cached_keys;
         if (names)
@@ -209,9 +209,9 @@ void cpython_make_immortal(PyObject *objects) {
 }
 #endif
 
-/* ---- Woken ---- */
+/* ---- Continuing it ---- */
 
-/* The key was of another process. */
+/* Creates a key of thread-local storage again: the stored one is another process's. */
 static void renew(Py_tss_t *key) {
     if (!PyThread_tss_is_created(key))
         return;

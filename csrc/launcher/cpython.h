@@ -1,22 +1,22 @@
-/* What a snapshot must know of CPython's insides: the one place that differs between its versions. */
+/* The parts of CPython's internal state that a snapshot changes. Only this file differs between versions of CPython. */
 #ifndef PYRUNTIME_CPYTHON_H
 #define PYRUNTIME_CPYTHON_H
 
 #include <Python.h>
 
-/* Let the frames of Python's functions, which are asked for as memory of the kernel, be part of the arena too. */
+/* Allocate the frames of Python's functions in the arena too. CPython would allocate them with mmap(2). */
 void cpython_begin(void);
 
-/* Make `modules`, which end with a NULL name, known beside those frozen into CPython. */
+/* Add `modules`, which end with a NULL name, to the modules that are frozen into CPython. */
 void cpython_add_frozen(const struct _frozen *modules);
 
 /* Make everything that is reachable from the list `objects` immortal (PEP 683), where this CPython can. */
 void cpython_make_immortal(PyObject *objects);
 
-/* Leave the interpreter so that any thread of any process can go on with it; return its state. */
+/* Release the interpreter so that a thread of another process can continue it; return its state. */
 PyThreadState *cpython_leave(void);
 
-/* Go on with it, in this process and thread. */
+/* Continue the interpreter of `state` in this process and thread. */
 void cpython_enter(PyThreadState *state);
 
 #endif

@@ -1,15 +1,15 @@
-/* The `pyruntime` executable: starts the program isolated, and seals itself where that matters.
+/* The `pyruntime` executable: starts Python isolated from its caller, and seals itself before it enters a container.
 
-   Three things are decided here, before any Python runs:
+   Before Python runs, it decides three things:
 
    1. What /proc/self/exe shows. A container's process must never find a writable host file there (CVE-2019-5736), so
       for every verb that can enter a container the program is sealed first: seal.c says how.
    2. Which code runs. No PYTHON* variable, no `site`, no .pth file, no current directory: the search path is the
       standard library of the interpreter this was built for and the one directory in which the package lies.
-   3. How it ends: with _exit. There is nothing worth tearing down.
+   3. How it ends: with _exit, because nothing needs to be torn down.
 
-   There are two builds. With SNAPSHOT the program holds a started interpreter, and goes on from there: snapshot.c.
-   Without, it executes the interpreter, sealed as well, with the same isolation. */
+   There are two builds. With SNAPSHOT the program contains a started interpreter and continues it (snapshot.c). Without,
+   it executes the system's interpreter, sealed and isolated in the same way. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -28,14 +28,14 @@
 #include "waiter.h"
 #endif
 
-/* ---- Which verbs stay outside ---- */
+/* ---- Verbs that enter no container ---- */
 
-/* Verbs that only talk to a container from the host. Whatever is not named here runs sealed. */
+/* Verbs that run on the host only. All others run sealed. */
 static const char *const OUTSIDE[] = {"state", "start", "kill",   "delete",   "list",     "ps",      "spec", "validate",
                                       "plan",  "pause", "resume", "features", "explain",  "help",    "timeline", NULL};
 /* Global options before the verb: those with a value of their own, and those without. */
 static const char *const VALUED[] = {"--root", "--log", "--log-format", "--rootless", "--criu", "--trace", NULL};
-/* Those that print and exit are taken back by a later "=false", so the verb counts for them too. */
+/* The verb counts also after --version and --help, because a later "=false" takes those back. */
 static const char *const PLAIN[] = {"--debug", "--systemd-cgroup", "--version", "-v", "--help", "-h", NULL};
 
 static bool one_of(const char *const *words, const char *word) {
@@ -45,7 +45,7 @@ static bool one_of(const char *const *words, const char *word) {
     return false;
 }
 
-/* Whether `option` is "--name=value" for a name of VALUED, or an option of PLAIN with a value. */
+/* Return whether `option` is "--name=value" with a name of VALUED or PLAIN. */
 static bool has_inline_value(const char *option) {
     const char *equals = strchr(option, '=');
     char name[32];
@@ -56,7 +56,7 @@ static bool has_inline_value(const char *option) {
     return one_of(VALUED, name) || one_of(PLAIN, name);
 }
 
-/* Whether this command line stays outside of containers for certain. In doubt it does not. */
+/* Return whether this command line certainly enters no container. */
 static bool stays_outside(char **argv) {
     for (argv++; *argv; argv++) {
         if (one_of(VALUED, *argv)) {
@@ -70,8 +70,8 @@ static bool stays_outside(char **argv) {
 }
 
 #ifndef SNAPSHOT
-/* Execute the interpreter with the same isolation: -I -S -B, UTF-8, and the package's directory in the program. It
-   leaves by _exit; only a broken installation lets an exception through. */
+/* Execute the interpreter with the same isolation: -I -S -B, UTF-8 mode, and the package's directory in the Python code.
+   That code ends with _exit. */
 static _Noreturn void run_interpreter(char **argv, const char *origin, const char *packages, bool sealed) {
     static const char PROGRAM[] = "import sys\n"
                                   "sys.path.append(b'%s'.decode('utf-8', 'surrogateescape'))\n"
@@ -114,13 +114,13 @@ int main(int argc, char **argv) {
         snapshot_take(argv[2], argv[3]);
 #endif
 #ifdef SNAPSHOT
-    /* A process that has waited for its program only deletes the container now. */
+    /* A process that waiter.c has executed after the wait need not be sealed: it only deletes the container. */
     bool begins = !waiter(argv, origin, packages);
 #else
     bool begins = true;
 #endif
     if (begins) {
-        /* O_CLOEXEC: whoever executes next must not inherit it. */
+        /* O_CLOEXEC: the next program must not inherit it. */
         int program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
         if (program < 0)
             fail_errno("open /proc/self/exe");
@@ -134,10 +134,10 @@ int main(int argc, char **argv) {
         close(program);
     }
 
-    /* A write to a caller who has gone is an error to handle (and to clean up after), not a death half-way. As in
-       every Python program; what runs in the container and as a hook gets the default back. */
+    /* As in every Python program, a write to a pipe without a reader is an error that is handled; the signal would end the
+       verb before it has cleaned up. The container's program and hooks get the default action again. */
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* and so is a write beyond the caller's limit on the size of files */
+    signal(SIGXFSZ, SIG_IGN); /* the same for a write beyond RLIMIT_FSIZE */
 #ifdef SNAPSHOT
     snapshot_run(argc, argv, origin, packages);
 #else

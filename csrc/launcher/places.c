@@ -1,5 +1,5 @@
-/* From the build: PYTHON_X_Y, "python3.11", and PYTHON_BIN, the directory of the interpreter of the build. That comes
-   last: the machine on which this runs is not the one on which it was built. */
+/* The build defines PYTHON_X_Y ("python3.11") and PYTHON_BIN, the directory of the interpreter of the build. PYTHON_BIN
+   is searched last, because the program may have been built on another machine. */
 #include "places.h"
 
 #include <stdbool.h>
@@ -9,16 +9,16 @@
 
 #include "fail.h"
 
-/* Directories beside the program's prefix in which pip and distributions put packages; the first that has it wins. */
+/* Directories below the program's prefix in which pip and distributions install packages. The first match is used. */
 static const char *const PACKAGES[] = {
     "lib/" PYTHON_X_Y "/site-packages", "lib/" PYTHON_X_Y "/dist-packages", "lib64/" PYTHON_X_Y "/site-packages",
     "lib/python3/dist-packages",        NULL,
 };
 
-/* Directories in which an interpreter of the system lies. */
+/* Directories of the system's interpreters. */
 static const char *const SYSTEM[] = {"/usr/bin", "/usr/local/bin", PYTHON_BIN, NULL};
 
-/* Return how much of `origin` is the prefix: it without the name of the program and of its directory. */
+/* Return the length of the prefix in `origin`: PREFIX of PREFIX/bin/pyruntime. */
 static int prefix_of(const char *origin) {
     int length = (int)strlen(origin);
     for (int up = 0; up < 2; up++)
@@ -27,7 +27,7 @@ static int prefix_of(const char *origin) {
     return length;
 }
 
-/* Fill `path` with `length` bytes of `folder` and `name` behind them; return whether there is such a file for `mode`. */
+/* Fill `path` with `length` bytes of `folder`, a slash and `name`; return whether access(2) allows `mode` on it. */
 static bool there(char path[PATH_MAX], const char *folder, int length, const char *name, int mode) {
     return snprintf(path, PATH_MAX, "%.*s/%s", length, folder, name) < PATH_MAX && access(path, mode) == 0;
 }
@@ -43,7 +43,7 @@ void find_packages(const char *origin, char packages[PATH_MAX]) {
     fail("the package pyruntime is not installed beside", origin);
 }
 
-/* Fill `home` with what `home = ` says in the pyvenv.cfg of a virtual environment; return whether there is one. */
+/* Fill `home` with the value of `home` in the pyvenv.cfg of a virtual environment; return whether there is one. */
 static bool home_of_environment(const char *origin, char home[PATH_MAX]) {
     char path[PATH_MAX], line[PATH_MAX + 16];
     bool found = false;
@@ -55,7 +55,7 @@ static bool home_of_environment(const char *origin, char home[PATH_MAX]) {
     return found;
 }
 
-/* Call `suits` with the directories in which the interpreter may lie until one suits, and fill `path` with its answer. */
+/* Call `suits` with each directory that may have the interpreter until it returns true; `suits` fills `path`. */
 static bool search(const char *origin, bool (*suits)(char *path, const char *folder, int length), char *path) {
     char folder[PATH_MAX];
     const char *name = strrchr(origin, '/');

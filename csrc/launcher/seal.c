@@ -1,29 +1,28 @@
-/* What /proc/self/exe shows of the launcher: never a file of the host that can be written (CVE-2019-5736).
+/* Seals the launcher, so that /proc/self/exe never leads to a writable file of the host (CVE-2019-5736).
 
-   A process of a container can find the runtime's program in /proc/PID/exe, by looking or by executing it in a
-   `#!/proc/self/exe` script. There are two ways to make that harmless.
+   A process of a container can open the runtime's program through /proc/PID/exe, or execute it with a script that begins
+   with `#!/proc/self/exe`. There are two ways to make that harmless.
 
-   In place, where the caller has CAP_SYS_ADMIN, be it in a user namespace:
+   In place, if the caller has CAP_SYS_ADMIN in its user namespace:
 
    1. A detached overlay of two lower directories and no upper one is mounted; the first is the program's. Without an
       upper directory the *superblock* is read-only, and overlayfs refuses to change that, so neither mount_setattr nor
-      fspick nor a new mount of it makes anything writable. A read-only bind mount is not enough: it is a flag of the
-      mount, behind which lies the host's superblock.
-   2. The program's own segments are mapped again, from the same file in the overlay, in the places where they are.
-   3. prctl(PR_SET_MM) makes the overlay's file the one that /proc/self/exe shows. The kernel does so only if nothing
-      of the former one is mapped any more.
+      fspick nor a new mount of it makes anything writable. A read-only bind mount is not enough, because read-only is
+      only a flag of that mount, and the host's superblock below it stays writable.
+   2. The segments of the program are mapped again at the same addresses, from the same file in the overlay.
+   3. prctl(PR_SET_MM) makes the overlay's file the one that /proc/self/exe shows. The kernel allows that only if no
+      page of the former file is mapped any more.
 
-   Nothing is executed again. So there is no second execution that would have to be told, by its arguments, its
-   environment or a descriptor, that it is safe and whence it comes, and that could be told so by somebody else: a
-   process knows that it is sealed because the kernel has just said so to itself. There is nothing to copy either.
+   The program is not executed again. A second execution would need an argument, a variable or a descriptor that says
+   that the program is sealed already, and others could pass the same. Here the process itself has made the calls that
+   seal it. Nothing is copied either.
 
-   As a sealed copy, for everybody else: the program copies itself into a memfd, seals it and executes it. The copy
-   carries the path of the original behind the ELF image: only the kernel's seals and the sealed bytes tell the program
-   that it is sealed and where it comes from. They are the only sign that is ever believed: a program that lies on an
-   overlay of the host's, read-only or not, is sealed like any other.
+   As a sealed copy, for all other callers: the program copies itself into a memfd, seals the memfd and executes it. The
+   path of the original follows the ELF image in the copy. A program is taken for sealed only if its file has the kernel's
+   seals and this path. A program on an overlay of the host, read-only or not, is sealed like any other.
 
-   The copy has pages of its own, the overlay those of the host's file, as every image layer that a container reads
-   has. What writes to pages of files open for reading only is a fault of the kernel that reaches both. */
+   The copy has its own pages. The overlay shares those of the host's file, as each image layer does that a container
+   reads. A fault of the kernel that writes to pages of a file that is open read-only would affect both. */
 #include "seal.h"
 
 #include <errno.h>
@@ -49,7 +48,7 @@
 #endif
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-/* ---- In place ---- */
+/* ---- Sealing in place ---- */
 
 static int configure(int context, unsigned command, const char *key, const char *value) {
     return (int)syscall(SYS_fsconfig, context, command, key, value, 0);
@@ -63,7 +62,7 @@ static int overlay(int first, int second) {
     int context = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC), mount = -1;
     if (context < 0)
         return -1;
-    /* A single lower directory would be refused. The inode numbers of the layers are wanted as they are. */
+    /* overlayfs refuses a single lower directory. xino=off: same_file compares inode numbers with those of the layer. */
     if (configure(context, FSCONFIG_SET_STRING, "lowerdir", layers) == 0 &&
         configure(context, FSCONFIG_SET_STRING, "xino", "off") == 0 &&
         configure(context, FSCONFIG_CMD_CREATE, NULL, NULL) == 0)
@@ -73,7 +72,7 @@ static int overlay(int first, int second) {
     return mount;
 }
 
-/* Whether two descriptors show the same file. The devices differ, as one is seen through the overlay. */
+/* Return whether two descriptors are of the same file. Their devices differ, because one is in the overlay. */
 static bool same_file(int one, int other) {
     struct stat a, b;
     return fstat(one, &a) == 0 && fstat(other, &b) == 0 && a.st_ino == b.st_ino && a.st_size == b.st_size &&
@@ -91,7 +90,7 @@ int read_only_view(int file, const char *path, const char *beside) {
     int second = open(beside, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int root = first < 0 || second < 0 ? -1 : overlay(first, second);
     int view = root < 0 ? -1 : openat(root, name + 1, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    /* Another file: one was mounted over the program's, or has taken its place since it was executed. */
+    /* It is another file if the program's was replaced after it was executed, or if a file is mounted over it. */
     if (view >= 0 && !same_file(file, view)) {
         close(view);
         view = -1;
@@ -103,11 +102,11 @@ int read_only_view(int file, const char *path, const char *beside) {
     return view;
 }
 
-/* Of /proc/PID/pagemap: what is still the file's, and whether there is anything. */
+/* Bits of an entry in /proc/PID/pagemap: the page is the file's; the page is present or swapped out. */
 #define PAGE_OF_FILE (1ULL << 61)
-#define PAGE_THERE (3ULL << 62) /* present or swapped out */
+#define PAGE_THERE (3ULL << 62)
 
-/* Copy those pages that were written to from a private mapping to another of the same bytes. */
+/* Copy the pages that were written to from one private mapping of a file to another of the same bytes. */
 static void carry_over(char *to, const char *from, size_t length, size_t page) {
     uint64_t entries[256];
     int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -126,7 +125,7 @@ static void carry_over(char *to, const char *from, size_t length, size_t page) {
         close(map);
 }
 
-/* Map the segment from `file`, in the place where it is. */
+/* Map the segment from `file`, at the same address. */
 static bool map_again(const ElfW(Phdr) *segment, ElfW(Addr) base, int file, size_t page) {
     uintptr_t begin = (base + segment->p_vaddr) & -page;
     size_t length = ((base + segment->p_vaddr + segment->p_filesz + page - 1) & -page) - begin;
@@ -137,7 +136,7 @@ static bool map_again(const ElfW(Phdr) *segment, ElfW(Addr) base, int file, size
         return false;
     if (segment->p_flags & PF_W)
         carry_over(copy, (const char *)begin, length, page);
-    /* In one step, for this is the code that runs and the data that it uses. */
+    /* In one step, because this replaces the code that is running and its data. */
     return mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)begin) == (void *)begin;
 }
 
@@ -153,14 +152,14 @@ static int map_program_again(struct dl_phdr_info *program, size_t size, void *da
         const ElfW(Phdr) *fixed = &program->dlpi_phdr[index];
         uintptr_t begin = (program->dlpi_addr + fixed->p_vaddr) & -page;
         uintptr_t end = (program->dlpi_addr + fixed->p_vaddr + fixed->p_memsz) & -page;
-        if (fixed->p_type == PT_GNU_RELRO && begin < end) /* what only the dynamic linker was to write */
+        if (fixed->p_type == PT_GNU_RELRO && begin < end) /* writable for the dynamic linker only */
             done = mprotect((void *)begin, end - begin, PROT_READ) == 0 && done;
     }
     return done ? 1 : -1;
 }
 
-/* Let /proc/self/exe show `file`; return 0, or -1 with errno. The kernel wants all that is known of a program's memory
-   along with it, and gets what it has: fields of /proc/self/stat, by their numbers in proc(5). */
+/* Make /proc/self/exe show `file`; return 0, or -1 with errno. PR_SET_MM_MAP (prctl(2)) sets all addresses of the
+   program's memory as well, so it gets the present ones: fields of /proc/self/stat, by their numbers in proc(5). */
 static int show_as_program(int file) {
     enum { STATE = 3, START_CODE = 26, END_CODE, START_STACK, START_DATA = 45, END_DATA, START_BRK, ARG_START, ARG_END,
            ENV_START, ENV_END, FIELDS };
@@ -171,7 +170,7 @@ static int show_as_program(int file) {
     if (stat >= 0)
         close(stat);
     text[size < 0 ? 0 : size] = '\0';
-    char *word = strrchr(text, ')'); /* of the name, which may have any characters in it */
+    char *word = strrchr(text, ')'); /* the end of the name, which may have any characters */
     for (int index = STATE; word && index < FIELDS; index++) {
         word = strchr(word, ' ');
         if (word)
@@ -207,9 +206,9 @@ bool seal_in_place(int self, const char *origin, const char *beside) {
     return sealed;
 }
 
-/* ---- As a sealed copy ---- */
+/* ---- Sealed copy ---- */
 
-/* What stands behind the ELF image in a sealed copy, after the path of the original. */
+/* The end of a sealed copy. It follows the ELF image and the path of the original. */
 struct trailer {
     uint64_t path_length; /* bytes, without a terminating NUL */
     char magic[8];
@@ -227,7 +226,7 @@ static void write_all(int fd, const void *data, size_t size) {
     }
 }
 
-/* Return a memfd named `name`, executable whatever vm.memfd_noexec is at (2 forbids it: then the error says so). */
+/* Return an executable memfd with this name. With the sysctl vm.memfd_noexec at 2 that is an error, which names it. */
 static int executable_memfd(const char *name) {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
     if (fd < 0 && errno == EINVAL) /* before Linux 6.3 memfds are always executable and the flag is unknown */
@@ -253,7 +252,7 @@ int sealed_copy(int file, const char *name, const char *origin) {
         write_all(copy, origin, trailer.path_length);
         write_all(copy, &trailer, sizeof trailer);
     }
-    /* Both are needed: sealed bytes, and a mode that cannot lose its execute bits, which kernels before 6.3 lack. */
+    /* F_SEAL_EXEC keeps the execute bits of the mode; kernels before 6.3 do not have it. */
     if (fcntl(copy, F_ADD_SEALS, SEALS | F_SEAL_EXEC) < 0 && fcntl(copy, F_ADD_SEALS, SEALS) < 0)
         fail_errno("F_ADD_SEALS");
     return copy;

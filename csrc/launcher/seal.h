@@ -1,4 +1,4 @@
-/* What /proc/self/exe shows of the launcher. */
+/* Seals the launcher: /proc/self/exe then leads to no file that can be written (CVE-2019-5736). */
 #ifndef PYRUNTIME_SEAL_H
 #define PYRUNTIME_SEAL_H
 
@@ -8,23 +8,23 @@
 /* Fill `origin` with the path of the installed program; return whether the running one is a sealed copy of it. */
 bool find_origin(int self, char origin[PATH_MAX]);
 
-/* Return a descriptor of `file` of path `path` in a view that is read-only for everybody and ever, or -1.
+/* Return a descriptor of `file`, whose path is `path`, in an overlay that nobody can make writable, or -1.
 
-   beside  a directory of the host that is neither above nor below the file's; which one makes no difference */
+   beside  any directory of the host that is neither above nor below the file's */
 int read_only_view(int file, const char *path, const char *beside);
 
-/* Turn this process, as it runs, into one of a read-only view of its program; return whether it is that now.
+/* Map the running program again from a read-only view of its file; return whether /proc/self/exe shows that view.
 
    self    a descriptor of /proc/self/exe, `origin` its path, `beside` as above
 
-   Before anything else is done in the process, so that there is one thread and next to nothing of the program has been
-   written to. Where it fails the process goes on with what it was, or with a part of the view. */
+   To be called first in a process, when it has one thread and has written to few pages of the program. After a failure
+   the process still works, but a part of the program may be mapped from the view. */
 bool seal_in_place(int self, const char *origin, const char *beside);
 
-/* Return a sealed memfd with the bytes of `file`, and behind them `origin` where that is not NULL. */
+/* Return a sealed memfd with the bytes of `file`, followed by `origin` if that is not NULL. */
 int sealed_copy(int file, const char *name, const char *origin);
 
-/* Execute what `fd` holds. The descriptor closes itself on exec. */
+/* Execute the program in `fd`, a descriptor with FD_CLOEXEC. */
 _Noreturn void execute(int fd, char **argv);
 
 #endif

@@ -1,21 +1,21 @@
 /* A started interpreter as part of the program.
 
-   Starting CPython and importing the package gives the same objects each time. So the build starts it once, imports
-   what the hot verbs use, and stores the memory that came of it in the program, as its initialized data: the kernel
-   maps it when the program is executed, and a page that nobody touches is never read. Emacs is started that way.
+   To start CPython and import the package gives the same objects each time. So the build does it once, imports the
+   modules of the hot verbs, and stores the resulting memory in the program as its initialized data. The kernel maps that
+   data when the program is executed, and reads a page only when it is used. (Emacs starts in the same way.)
 
-   It works because the program is linked without position independence and with libpython in it: the code, the data of
-   libpython, and what it allocates are at the same addresses in each process. What is not at the same address is the C
-   library and the stack. Of those the snapshot holds nothing:
+   This works because the program is linked statically with libpython and at fixed addresses: the code, the data of
+   libpython, and the memory that it allocates are at the same addresses in each process. The C library and the stack are
+   at different addresses, and the snapshot contains no part of them and no pointer to them:
 
-   - what libpython allocates while it is taken comes from the arena, the last part of the program's own data (arena.c).
-   - the tables by which the program calls the C library are not part of it, nor are the variables that it shares with
-     it, such as `environ`: the dynamic linker fills both in when the program is executed, as always.
-   - the extension modules that the hot verbs use are linked in (csrc/build/extensions.py); no other one is loaded.
-   - the build takes two snapshots, with the C library and the stack at different addresses, and fails if they differ.
+   - While the snapshot is taken, libpython allocates from the arena, the last part of the program's data (arena.c).
+   - The tables by which the program calls the C library, and the variables that it shares with the C library, such as
+     `environ`, are not part of the snapshot. The dynamic linker fills them in each time the program is executed.
+   - The extension modules that the hot verbs use are linked in (csrc/build/extensions.py); no other one is loaded.
+   - The build takes two snapshots, with the C library and the stack at different addresses, and fails if they differ.
 
-   How the interpreter is started has nothing to do with any of that: it is CPython's documented way. What it knows of
-   its process is in cpython.c, and the environment here. */
+   The interpreter is started through CPython's documented interface. cpython.c sets the parts of its state that depend
+   on the process; take_environment below sets the environment. */
 #include "snapshot.h"
 
 #include "cpython.h"
@@ -42,7 +42,7 @@ static PyThreadState *present;
 
 bool snapshot_present(void) { return present != NULL; }
 
-/* ---- Taken ---- */
+/* ---- Taking a snapshot ---- */
 
 static void check(PyStatus status) {
     if (PyStatus_Exception(status))
@@ -59,7 +59,7 @@ static void append_path(PyConfig *config, const char *folder, const char *name) 
     check(PyWideStringList_Append(&config->module_search_paths, wide));
 }
 
-/* Start the interpreter, isolated from whoever starts it. */
+/* Start the interpreter, isolated from the environment of this process (PEP 587). */
 static void start(const char *library) {
     PyPreConfig before;
     PyPreConfig_InitIsolatedConfig(&before);
@@ -73,7 +73,7 @@ static void start(const char *library) {
     config.write_bytecode = 0;
     config.pathconfig_warnings = 0;
     config.parse_argv = 0;
-    config.use_hash_seed = 1; /* the same in each process in any case: docs/design.md */
+    config.use_hash_seed = 1; /* a snapshot has one seed in any case: docs/design.md */
     config.hash_seed = 0x7079;
 #if PY_VERSION_HEX >= 0x030b0000
     config.use_frozen_modules = 1;
@@ -81,7 +81,7 @@ static void start(const char *library) {
     config.module_search_paths_set = 1;
     append_path(&config, library, "");
     append_path(&config, library, "/lib-dynload");
-    /* Of the machine that this runs on nothing is known yet. */
+    /* The paths on the machine that will run the program are not known yet. */
     check(PyConfig_SetBytesString(&config, &config.program_name, "pyruntime"));
     wchar_t **const unknown[] = {&config.executable, &config.base_executable, &config.prefix, &config.base_prefix,
                                  &config.exec_prefix, &config.base_exec_prefix};
@@ -89,10 +89,10 @@ static void start(const char *library) {
         check(PyConfig_SetBytesString(&config, unknown[index], ""));
     check(Py_InitializeFromConfig(&config));
     PyConfig_Clear(&config);
-    PyGC_Disable(); /* a short life: collecting costs time, and copies pages that the child shares */
+    PyGC_Disable(); /* the process is short; a collection takes time, and copies pages that the child shares */
 }
 
-/* The search path of modules in files, which only a rare case needs. Called by pyruntime/startup/embedded.py. */
+/* For Python: the directory of the standard library. startup/embedded.py calls it if a module is not in the snapshot. */
 static const char *program_path;
 static PyObject *library(PyObject *module, PyObject *arguments) {
     char path[PATH_MAX];
@@ -101,7 +101,7 @@ static PyObject *library(PyObject *module, PyObject *arguments) {
     return PyUnicode_DecodeFSDefault(path);
 }
 
-/* For a process that has waited without Python: (status, output_error, terminal_error, directory, text), or None. */
+/* For Python: (status, output_error, terminal_error, directory, text) after a wait without Python, otherwise None. */
 static PyObject *ended(PyObject *module, PyObject *arguments) {
     const struct ended *it = waiter_ended();
     (void)module, (void)arguments;
@@ -131,7 +131,7 @@ static void add_modules(void) {
         fail("memory", "PyImport_AppendInittab");
 }
 
-/* What is stored: from the linker's name for the start of .data to the arena's end, and the data of EXTENSION_DATA. */
+/* The snapshot is the memory from the start of .data to the end of the arena, and the ranges of EXTENSION_DATA. */
 extern char __data_start;
 #define BOUNDS(begin, end) extern char begin, end;
 EXTENSION_DATA(BOUNDS)
@@ -140,7 +140,7 @@ struct range {
     uint64_t begin, end;
 };
 
-/* Write a snapshot: how many ranges there are, each one's addresses, and their bytes. */
+/* Write a snapshot: the number of ranges, the addresses of each, and their bytes. */
 static void write_to(const char *path) {
     const struct range ranges[] = {
         {(uintptr_t)&__data_start, arena_limit()},
@@ -177,9 +177,9 @@ _Noreturn void snapshot_take(const char *path, const char *library) {
     _exit(0);
 }
 
-/* ---- Woken ---- */
+/* ---- Continuing it ---- */
 
-/* Fill posix.environ, which was filled in another process. */
+/* Fill posix.environ with this process's environment; the snapshot's is empty. */
 static void take_environment(void) {
     extern char **environ;
     PyObject *posix = PyImport_ImportModule("posix"), *variables = posix ? PyObject_GetAttrString(posix, "environ") : NULL;
@@ -198,8 +198,8 @@ static void take_environment(void) {
 }
 
 _Noreturn void snapshot_run(int argc, char **argv, const char *origin, const char *packages) {
-    /* A short life: memory is asked for in few pieces and given back at its end. The first must stay smaller than the map
-       of memory of Python's allocator, 256 KiB of zeros, which then costs nothing until it is used. */
+    /* Few calls of brk(2): the heap grows in large pieces and never shrinks. The pieces must stay below 256 KiB, the size
+       of the map of Python's allocator: malloc then gets that map with mmap(2), as zeros that use no memory yet. */
     mallopt(M_TOP_PAD, 192 << 10);
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
     if (!present)

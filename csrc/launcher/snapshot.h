@@ -4,14 +4,14 @@
 
 #include <stdbool.h>
 
-/* Whether this program holds an interpreter that was started when it was built. */
+/* Return whether this program contains an interpreter that was started when the program was built. */
 bool snapshot_present(void);
 
-/* Start the interpreter with the standard library in the directory `library`, and write to `path` what
-   csrc/build/snapshot.py makes the program of. The build calls this. */
+/* Start the interpreter with the standard library in the directory `library`, and write the snapshot to `path`. The build
+   calls this, and csrc/build/snapshot.py makes the program from it. */
 _Noreturn void snapshot_take(const char *path, const char *library);
 
-/* Go on with the interpreter of the snapshot in this process.
+/* Continue the interpreter of the snapshot in this process.
 
    origin    path of the program, `packages` the directory of the package */
 _Noreturn void snapshot_run(int argc, char **argv, const char *origin, const char *packages);

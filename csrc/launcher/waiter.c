@@ -1,14 +1,14 @@
 /* The process that waits for a program in the foreground without Python.
 
-   A `run` or an `exec` waits for as long as its program runs, and needs nothing of the interpreter meanwhile. So it
-   executes this program again, as the same process: the kernel frees all its memory, and what is mapped of the program is
-   shared with all others. What waits is the stub's foreground.c. If there is something to do when the program has ended,
-   it executes this program once more, which goes on with Python: it deletes the container, or prints warnings.
+   `run` and `exec` wait as long as the container's program runs, and need no interpreter for that. So the process executes
+   pyruntime again: the kernel frees all its memory, and the pages of the program are shared by all such processes. The
+   stub's foreground.c waits. If something is left to do when the program has ended, the process executes pyruntime once
+   more, which continues in Python: it deletes the container, or prints warnings.
 
-   The command line stays the same, and so do the process's children, descriptors, signals that are blocked, and all else
-   that execve(2) keeps. What else has to be known is in a sealed memfd, whose descriptor is in a variable of the
-   environment. Somebody who only chooses the environment has no such descriptor. The path of the program is in there,
-   because /proc/self/exe does not tell it any more after the program was sealed (seal.c). */
+   execve(2) keeps the children of the process, its descriptors and blocked signals, and the command line is the same. All
+   other data is in a sealed memfd, whose descriptor is in a variable of the environment. A caller who can set only the
+   environment has no such descriptor. The data includes the path of the program, because after sealing (seal.c)
+   /proc/self/exe does not show it any more. */
 #include "waiter.h"
 
 #include <errno.h>
@@ -39,8 +39,8 @@ extern char **environ;
 struct waiting {
     char magic[sizeof MAGIC];
     struct foreground foreground;
-    int32_t directory;       /* a descriptor that is passed on, or -1 */
-    int32_t always;          /* Python goes on whatever the program ends with */
+    int32_t directory;       /* a descriptor for the process after the wait, or -1 */
+    int32_t always;          /* whether Python continues in any case */
     char origin[PATH_MAX], packages[PATH_MAX], text[PATH_MAX];
 };
 
@@ -48,9 +48,9 @@ static struct ended ended = {.status = -1};
 
 const struct ended *waiter_ended(void) { return ended.status < 0 ? NULL : &ended; }
 
-/* ---- Executed ---- */
+/* ---- In the process that was executed ---- */
 
-/* Read what is in the memfd; return whether it is one that this program has sealed. */
+/* Read the memfd; return whether it has the seals and the content of one that keep() makes. */
 static bool read_waiting(int fd, struct waiting *waiting) {
     int seals = fcntl(fd, F_GET_SEALS);
     return seals >= 0 && (seals & SEALS) == SEALS &&
@@ -58,7 +58,7 @@ static bool read_waiting(int fd, struct waiting *waiting) {
            memcmp(waiting->magic, MAGIC, sizeof MAGIC) == 0;
 }
 
-/* Whether Python has to go on. */
+/* Return whether Python has to continue. */
 static bool to_go_on(const struct waiting *waiting) {
     const struct foreground *foreground = &waiting->foreground;
     /* Python may print a warning: SIGKILL can mean that memory ran out, SIGSYS that a seccomp filter forbids a call. */
@@ -106,7 +106,7 @@ bool waiter(char **argv, char origin[PATH_MAX], char packages[PATH_MAX]) {
     return true;
 }
 
-/* ---- To be executed ---- */
+/* ---- Before the execution ---- */
 
 static struct {
     char **argv;
@@ -119,10 +119,10 @@ void waiter_begin(char **argv, const char *origin, const char *packages) {
     own.packages = packages;
 }
 
-/* Return the memfd with it, or -1. Whoever is executed inherits it. */
+/* Return a sealed memfd with `waiting`, which the next program inherits, or -1. */
 static int keep(const struct waiting *waiting) {
     int fd = memfd_create("pyruntime-waits", MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-    if (fd < 0 && errno == EINVAL) /* before Linux 6.3; since then a file without the flag may be refused */
+    if (fd < 0 && errno == EINVAL) /* Linux before 6.3 does not have the flag; later ones can require it */
         fd = memfd_create("pyruntime-waits", MFD_ALLOW_SEALING);
     if (fd >= 0 && write(fd, waiting, sizeof *waiting) == sizeof *waiting && fcntl(fd, F_ADD_SEALS, SEALS) == 0)
         return fd;
@@ -133,7 +133,7 @@ static int keep(const struct waiting *waiting) {
     return -1;
 }
 
-/* Let the descriptors be inherited, or not. */
+/* Set the flags of the descriptors: 0 lets the next program inherit them, FD_CLOEXEC does not. */
 static void pass_on(const int *descriptors, size_t count, int flags) {
     for (size_t index = 0; index < count; index++)
         if (descriptors[index] >= 0)

@@ -1,4 +1,4 @@
-/* The process that waits for a program without Python: waiter.c. */
+/* Waits for a program in the foreground without Python: waiter.c. */
 #ifndef PYRUNTIME_WAITER_H
 #define PYRUNTIME_WAITER_H
 
@@ -10,23 +10,24 @@
 
 struct ended {
     int status;              /* exit status of the program, 128+n for signal n */
-    int output_error;        /* errno with which copying its output ended, or 0 */
-    int terminal_error;      /* the last errno with which our terminal refused a change, or 0 */
-    int directory;           /* the descriptor that was passed on, or -1 */
-    char text[PATH_MAX];     /* what Python has passed on to itself */
+    int output_error;        /* errno of copying its output, or 0 */
+    int terminal_error;      /* the last errno of changing the caller's terminal, or 0 */
+    int directory;           /* the descriptor that wait() got, or -1 */
+    char text[PATH_MAX];     /* the text that wait() got */
 };
 
-/* If this process has been executed to wait, wait, and exit or execute the program again. If it has been executed after
-   that, fill `origin` and `packages` with the paths that the program had and return true; waiter_ended tells the rest. */
+/* In a process that was executed to wait: wait, then exit or execute the program again. In a process that was executed
+   after that: fill `origin` and `packages` with the paths of the program and return true; waiter_ended has the result.
+   Otherwise return false. */
 bool waiter(char **argv, char origin[PATH_MAX], char packages[PATH_MAX]);
 
-/* What the program ended with, or NULL if this process was not executed after a wait. */
+/* Return how the program has ended, or NULL if this process was not executed after a wait. */
 const struct ended *waiter_ended(void);
 
-/* What a process that is executed to wait has to know beside the arguments of wait(). */
+/* Store what waiter_wait passes on beside its arguments. */
 void waiter_begin(char **argv, const char *origin, const char *packages);
 
-/* For Python: wait(pid, pidfd, master, held, directory, always, text). Returns errno if that could not be executed. */
+/* For Python: wait(pid, pidfd, master, held, directory, always, text). Returns only after a failure, with errno. */
 PyObject *waiter_wait(PyObject *module, PyObject *arguments);
 
 #endif

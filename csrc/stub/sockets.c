@@ -72,7 +72,7 @@ int pyr_send_fd(int sock, int fd, const char *data, uint32_t size) {
     return sent < 0 ? -errno : 0;
 }
 
-/* The next message: its size, or -errno. `fd` becomes the descriptor that came with it, or -1. */
+/* Receives a message; returns its size, or -errno. Sets *fd to the descriptor that came with it, or to -1. */
 int pyr_receive(int sock, char *data, uint32_t size, int *fd) {
     struct iovec vector = {.iov_base = data, .iov_len = size};
     union passed room = {0};
@@ -92,14 +92,14 @@ int pyr_receive(int sock, char *data, uint32_t size, int *fd) {
     return (int)got;
 }
 
-/* The descriptor that comes with the next message; -ENOMSG when none did. */
+/* Receives a message; returns the descriptor that came with it, -ENOMSG without one, or -errno. */
 int pyr_recv_fd(int sock) {
     char data[4096];
     int fd, got = pyr_receive(sock, data, sizeof data, &fd);
     return got < 0 ? got : fd < 0 ? -ENOMSG : fd;
 }
 
-/* From now on a call that waits for a message gives up after `milliseconds`, with EAGAIN. */
+/* From now on a call that waits for a message fails with EAGAIN after `milliseconds`. */
 int pyr_set_patience(int sock, unsigned milliseconds) {
     struct timeval time = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
     return setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) < 0 ? -errno : 0;
@@ -135,7 +135,7 @@ int pyr_sender(int sock) {
     return sender.pid > 0 ? sender.pid : -ESRCH;
 }
 
-/* write(2) to a peer that may be gone, without the signal. */
+/* write(2) without SIGPIPE: if the peer has closed the connection, it returns -EPIPE. */
 int pyr_send(int sock, const char *data, uint32_t size) {
     ssize_t sent;
     do

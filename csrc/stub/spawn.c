@@ -246,8 +246,10 @@ static _Noreturn void leave_to(int sync, pid_t pid) {
 /* The intermediate process is in no pid namespace of the container, so no process there can reach the resources of the
  * host that it has. They are used and closed before the last clone makes a process that can be seen (CVE-2016-9962,
  * CVE-2024-21626). It also leaves the caller's session and process group: a process that is caught in them could type
- * on the caller's terminal (ioctl_tty(2), TIOCSTI) and send signals to the caller. Returns in the sibling, which is init. With SPAWN_CROSS it returns in the intermediate process
- * itself, which then does the work of init until pyr_cross. */
+ * on the caller's terminal (ioctl_tty(2), TIOCSTI) and send signals to the caller.
+ *
+ * Returns in the sibling, which is init. With SPAWN_CROSS it returns in the intermediate process itself, which then does
+ * the work of init until pyr_cross. */
 static void pass_through(struct spawn *spawn, struct stub *stub) {
     uint64_t begin = mark_begin(stub);
     if (setsid() < 0)
