@@ -210,9 +210,8 @@ def _not_executed(step: "Step", error: int, call: str, text: str) -> Error:
     """Return the Error for a program that cannot be executed; `text` is its path, or why execve was not called."""
     program = step.args["argv"][0]
     named = "/" in program or call
-    advice = ""
+    words, advice = program.split(), ""
     if not call and error == errno.ENOENT:
-        words = program.split()
         advice = "the program is looked up in the container's root filesystem" + ("" if named else ", along its PATH")
         advice = f"each argument is an element of its own: {', '.join(map(repr, words))}" if words[1:] else advice
     return Error(
@@ -229,9 +228,8 @@ def _not_executed(step: "Step", error: int, call: str, text: str) -> Error:
 
 def _not_limited(step: "Step", error: int) -> Error:
     """Return the Error for a "prlimit" step that the kernel refused with errno `error`."""
-    args = step.args
     return Error(
-        f"cannot set {args['name']} to {args['soft']}:{args['hard']}",
+        "cannot set {name} to {soft}:{hard}".format(**step.args),
         pointer=step.pointer,
         clause=step.clause,
         step="prlimit",
