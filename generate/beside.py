@@ -30,7 +30,7 @@ def main() -> int:
             status = 1
     shown = [line for line, *_ in deviations.examples(measured)]
     for line in deviations.LINES:
-        if line.certain and line not in shown:
+        if line.certain and not line.shown and line not in shown:
             print(f"no difference: {line.what}")
             status = 1
     if peers.versions() != deviations.SEEN_WITH:

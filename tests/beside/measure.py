@@ -1,8 +1,9 @@
 """Runs each variation under each runtime, in a machine of its own, and prints what the probes saw as JSON.
 
-`python measure.py NAME=PROGRAM... [-- VARIATION...]`, as root. Nothing of the host is changed: the mounts, the names
-and the network are those of namespaces of this program, all files are in a filesystem of its own at /mnt, and the
-containers have cgroups of their own names.
+`python measure.py NAME=PROGRAM... [-- VARIATION[;VARIATION...]]`, as root. Nothing of the host is changed: the mounts,
+the names and the network are those of namespaces of this program, all files are in a filesystem of its own at /mnt, and
+the containers have cgroups of their own names. In the environment, BESIDE_DRIVER=systemd has systemd make those, and
+BESIDE_PROBE is a probe that is compiled already.
 """
 
 import fnmatch
@@ -26,7 +27,8 @@ HERE = Path(__file__).resolve().parent
 SESSION = os.environ.setdefault("PYRUNTIME_SESSION", f"beside-{os.getpid()}")
 WORK = Path("/mnt")
 PROBE = WORK / "probe"
-PATIENCE = 30  # seconds for one call of a runtime
+PATIENCE = int(os.environ.get("PYRUNTIME_PATIENCE") or 30)  # seconds for one call of a runtime
+BY_SYSTEMD = os.environ.get("BESIDE_DRIVER") == "systemd"
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 DIRECTORIES = (
     "bin",
@@ -117,7 +119,7 @@ class Place:
         config["ociVersion"] = "1.0.2"
         config["process"].update(terminal=False, args=["/probe", "--to", "/out/process"])
         config["root"]["readonly"] = False
-        config["linux"]["cgroupsPath"] = "/ID"
+        config["linux"]["cgroupsPath"] = "system.slice:beside:ID" if BY_SYSTEMD else "/ID"
         # Which `spec` writes on some hosts.
         if {"type": "cgroup"} not in config["linux"]["namespaces"]:
             config["linux"]["namespaces"].append({"type": "cgroup"})
@@ -131,6 +133,7 @@ class Place:
             text.replace("BUNDLE", str(self.bundle))
             .replace("/ID", f"/{self.id}")
             .replace('"ID"', f'"{self.id}"')
+            .replace(":beside:ID", f":beside:{self.id}")
             .replace("WORKER", str(os.getpid()))
         )
 
@@ -143,7 +146,7 @@ class Place:
         program = self.programs[name]
         if variation.owner and name == "pyruntime":
             program = self._for_everybody(program)
-        command = [program, "--root", str(state)]
+        command = [program, "--root", str(state), *(["--systemd-cgroup"] if BY_SYSTEMD else [])]
         os.chown("/dev/null", 0, 0)
         self.bundle.mkdir()
         rootfs = self.bundle / "rootfs"
@@ -268,14 +271,20 @@ def main():
     programs = dict(pair.split("=", 1) for pair in words.split())
     if os.environ.get("BESIDE") != "inside":
         inside = {**os.environ, "BESIDE": "inside"}
-        spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        spaces = ["--mount", "--uts", "--ipc", "--net"]
+        if not BY_SYSTEMD:  # which is told numbers of processes
+            spaces += ["--pid", "--fork", "--mount-proc", "--kill-child"]
         os.execvpe("unshare", ["unshare", *spaces, sys.executable, *sys.argv], inside)
     if Path("/sys/fs/cgroup/memory").is_dir() and Path("/sys/fs/cgroup/unified").is_dir():
         without_unified(Path("/sys/fs/cgroup"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "beside", WORK], check=True)
-    flags = ["-static", "-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["gcc", *flags, HERE / "probe.c", "-o", PROBE], check=True)
-    names = [one.name for one in VARIATIONS if fnmatch.fnmatch(one.name, chosen.strip() or "*")]
+    if probe := os.environ.get("BESIDE_PROBE"):
+        shutil.copy(probe, PROBE)
+    else:
+        flags = ["-static", "-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+        subprocess.run(["gcc", *flags, HERE / "probe.c", "-o", PROBE], check=True)
+    patterns = [one.strip() for one in (chosen.strip() or "*").split(";")]
+    names = [one.name for one in VARIATIONS if any(fnmatch.fnmatch(one.name, pattern) for pattern in patterns)]
     with ProcessPoolExecutor(2) as pool:
         print(json.dumps(dict(pool.map(_one, [(name, programs) for name in names]))))
 

@@ -28,7 +28,7 @@ def measure(program, *, variations="*", environment=None):
     """Return what the variations show: {variation: {runtime: {path: value}}}, ours first.
 
     program     the path of pyruntime
-    variations  which, with * for any text
+    variations  which, with * for any text, parted by semicolons
     """
     programs = {"pyruntime": str(program), **{name: shutil.which(name) for name in PEERS}}
     command = [sys.executable, str(HERE / "measure.py"), *(f"{name}={path}" for name, path in programs.items())]
