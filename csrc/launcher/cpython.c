@@ -25,7 +25,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "arena.h"
 #include "detach.h"
@@ -124,7 +127,9 @@ PyThreadState *cpython_leave(void) {
 #if PY_VERSION_HEX >= 0x030e0000
     _PyThreadStateImpl *whole = (_PyThreadStateImpl *)state;
     whole->c_stack_top = whole->c_stack_soft_limit = whole->c_stack_hard_limit = 0;
+#if PY_VERSION_HEX >= 0x030e0100
     whole->c_stack_init_base = whole->c_stack_init_top = 0;
+#endif
 #endif
     return state;
 }
@@ -220,6 +225,27 @@ static void renew(Py_tss_t *key) {
         fail("interpreter", "no thread-local storage");
 }
 
+#if PY_VERSION_HEX >= 0x030e0000
+/* CPython would ask pthread_getattr_np(3), which reads /proc/self/maps: ten system calls. But the main thread's stack ends
+   with the program's path (fs/exec.c of Linux), and begins where the limit says. */
+#define MOST_OF_STACK (8UL << 20)
+
+static void limit_stack(_PyThreadStateImpl *state) {
+    const char *path = (const char *)getauxval(AT_EXECFN);
+    struct rlimit limit;
+    if (!path || getrlimit(RLIMIT_STACK, &limit) < 0) {
+        _Py_InitializeRecursionLimits(&state->base);
+        return;
+    }
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t end = ((uintptr_t)path + strlen(path) + page) & ~(page - 1);
+    uintptr_t begin = end - (limit.rlim_cur < MOST_OF_STACK ? limit.rlim_cur : MOST_OF_STACK);
+    state->c_stack_top = end;
+    state->c_stack_hard_limit = begin + _PyOS_STACK_MARGIN_BYTES;
+    state->c_stack_soft_limit = begin + 2 * _PyOS_STACK_MARGIN_BYTES;
+}
+#endif
+
 void cpython_enter(PyThreadState *state) {
 #if PY_VERSION_HEX < 0x030c0000
     Py_tss_t *key = &_PyRuntime.gilstate.autoTSSkey;
@@ -236,7 +262,7 @@ void cpython_enter(PyThreadState *state) {
     state->native_thread_id = PyThread_get_thread_native_id();
 #endif
 #if PY_VERSION_HEX >= 0x030e0000
-    _Py_InitializeRecursionLimits(state);
+    limit_stack((_PyThreadStateImpl *)state);
 #endif
     PyEval_RestoreThread(state);
 }

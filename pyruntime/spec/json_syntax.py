@@ -52,12 +52,13 @@ def refuse_surrogates(text: str) -> None:
             raise UnpairedSurrogate(match.start())
 
 
-def explain(data: bytes, name: str, error: BaseException, scan: "Callable[[str, int], object]") -> Error:
+def explain(data: bytes, name: str, error: BaseException, scan: "Callable[[str, int], object]", deepest: int) -> Error:
     """Return the Error that says where and why `data` is not a JSON document.
 
-    name   what to call the document
-    error  what the scanner, or the decoding, raised
-    scan   the scanner
+    name     what to call the document
+    error    what the scanner, or the decoding, raised
+    scan     the scanner
+    deepest  on how many levels objects and arrays may stand
     """
     doing = f"{name} is not JSON"
     if isinstance(error, SystemError):
@@ -73,12 +74,16 @@ def explain(data: bytes, name: str, error: BaseException, scan: "Callable[[str, 
         return Error(doing, "it is empty", clause=CLAUSE)
     if text[0] == "\ufeff":
         return Error(doing, "it starts with a byte order mark, which JSON forbids", clause=CLAUSE)
-    if isinstance(error, RecursionError):
-        return Error(doing, f"{_place(text, _deepest(text))}: nested too deeply", clause=CLAUSE)
     if isinstance(error, UnpairedSurrogate):
         reason = f"{_place(text, error.pos)}: {text[error.pos : error.pos + 6]} is half of a character"
         return Error(doing, reason, clause=CLAUSE)
     offset = error.value if isinstance(error, StopIteration) else getattr(error, "pos", None)
+    # Some interpreters read on, and find something else.
+    deep = _too_deep(text, len(text) if offset is None else offset, deepest)
+    if deep is not None:
+        return Error(doing, f"{_place(text, deep)}: nested deeper than {deepest} levels", clause=CLAUSE)
+    if isinstance(error, RecursionError):
+        return Error(doing, "nested deeper than the stack allows", clause=CLAUSE)
     if offset is not None:
         said: str = getattr(error, "msg", "") or f"expected a value, found {_found(text, offset)}"
         if text.startswith(("//", "/*", "#"), offset):
@@ -169,15 +174,19 @@ def _shown(key: str) -> str:
     return json.dumps(key if len(key) <= _LONGEST_NAME else key[:_LONGEST_NAME] + "…", ensure_ascii=False)
 
 
-def _deepest(text: str) -> int:
-    """Return the offset of the bracket that nests deepest, the first of them."""
-    depth = most = offset = 0
+def _too_deep(text: str, end: int, deepest: int) -> "int | None":
+    """Return the offset of the first bracket before `end` that opens one level too many, None where there is none."""
+    if text.count("{", 0, end) + text.count("[", 0, end) <= deepest:
+        return None
+    depth = 0
     for match in _TOKEN.finditer(text):
+        if match.start() >= end:
+            break
         if match.lastgroup == "mark":
             depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(match.group(), 0)
-            if depth > most:
-                most, offset = depth, match.start()
-    return offset
+            if depth > deepest:
+                return match.start()
+    return None
 
 
 def _place(text: str, offset: int) -> str:

@@ -9,6 +9,9 @@ LIMIT = 16 * 1024 * 1024
 # Longer integers fit in no field of the spec, and converting them takes time that grows with the square.
 _LONGEST_NUMBER = 400
 
+# Levels of objects and arrays. How many the interpreter can read depends on its version and on the stack, and is more.
+_DEEPEST = 512
+
 _TYPE_MASK, _REGULAR = 0o170000, 0o100000  # S_IFMT, S_IFREG: inode(7)
 _KINDS = {
     0o140000: "a socket",
@@ -23,6 +26,10 @@ _SPACE = " \t\r\n"
 
 class _DuplicateName(Exception):
     """An object with the same name twice; the scanner does not say where."""
+
+
+class _TooDeep(Exception):
+    """Objects and arrays on more than _DEEPEST levels."""
 
 
 class _NotANumber(Exception):
@@ -126,7 +133,7 @@ def parse(data: bytes, name: str) -> object:
 
     Raises Error, with line and column, for what is not exactly one JSON document in UTF-8 without a byte order mark,
     and for duplicate names, NaN and Infinity, integers of absurd length, unpaired surrogates, and nesting deeper than
-    the interpreter's recursion limit.
+    _DEEPEST.
     """
     try:
         text = data.decode()
@@ -138,11 +145,29 @@ def parse(data: bytes, name: str) -> object:
         value, end = _scan(text, 0 if text[:1] == "{" else len(text) - len(text.lstrip(_SPACE)))
         if end != len(text) and text[end:].strip(_SPACE):
             raise ValueError
-    except (ValueError, StopIteration, RecursionError, SystemError, _DuplicateName, _NotANumber) as error:
+        # A document with fewer brackets cannot be deeper, and documents that are written for containers have fewer.
+        if text.count("{") + text.count("[") > _DEEPEST:
+            _limit_depth(value)
+    except (ValueError, StopIteration, RecursionError, SystemError, _DuplicateName, _NotANumber, _TooDeep) as error:
         from pyruntime.spec import json_syntax
 
-        raise json_syntax.explain(data, name, error, scan) from None
+        raise json_syntax.explain(data, name, error, scan, _DEEPEST) from None
     return value
+
+
+def _limit_depth(value: object) -> None:
+    """Raise _TooDeep if objects and arrays stand in `value` on more than _DEEPEST levels."""
+    level: list[object] = [[value]]
+    for _ in range(_DEEPEST + 1):
+        level = [
+            part
+            for whole in level
+            for part in (whole.values() if isinstance(whole, dict) else whole)  # type: ignore[attr-defined]
+            if isinstance(part, (dict, list))
+        ]
+        if not level:
+            return
+    raise _TooDeep
 
 
 def scan(text: str, start: int) -> "tuple[object, int]":

@@ -123,8 +123,39 @@ def test_other_white_space_is_not(tmp_path, space):
 def test_a_bomb_of_nesting_is_refused_in_little_time(tmp_path):
     before = time.process_time()
     error = refusal(bundle(tmp_path, '{"a":' * 2_000_000))
-    assert "nested too deeply" in str(error)
+    assert "line 1, column 2561: nested deeper than 512 levels" in str(error)
     assert time.process_time() - before < 20
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}"), ('[0, {"b": ', "}, 0]")])
+def test_nesting_has_one_limit_on_every_interpreter(opened, closed):
+    levels = opened.count("[") + opened.count("{")
+    load.parse((opened * (512 // levels) + "0" + closed * (512 // levels)).encode(), "it")
+    for inner in ("[]", "{}"):
+        text = opened * (512 // levels) + inner + closed * (512 // levels)
+        column = len(opened) * 512 // levels + 1
+        with pytest.raises(Error, match=f"line 1, column {column}: nested deeper than 512 levels"):
+            load.parse(text.encode(), "it")
+
+
+def test_brackets_beside_each_other_and_in_strings_are_no_nesting():
+    load.parse(b"[" + b"[{}]," * 2000 + b'"' + b"[{" * 2000 + b'"]', "it")
+    with pytest.raises(Error, match="column 4: invalid control character"):
+        load.parse(b'["a\x01' + b"[" * 2000 + b'"]', "it")
+
+
+@pytest.mark.parametrize("text", ["{}, [", '[{"a": 1, "a": 2}, ', "[NaN, "])
+def test_too_many_levels_are_named_where_another_error_is_found_too(text):
+    """As far as an interpreter reads, which is not the same everywhere."""
+    for levels in (600, 50_000):
+        with pytest.raises(Error, match="nested deeper than 512 levels"):
+            load.parse((text + "[" * levels + "]" * levels).encode(), "it")
+
+
+def test_an_error_before_too_many_levels_is_named():
+    for levels in (600, 50_000):
+        with pytest.raises(Error, match="column 6: expecting ':' delimiter"):
+            load.parse(b'{"a" 1, "b": ' + b"[" * levels, "it")
 
 
 def test_ten_thousand_mounts_are_loaded(tmp_path):
