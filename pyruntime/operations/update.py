@@ -31,9 +31,14 @@ _ZERO_IS_NOTHING = {
 # Sections in which values are checked against each other, or written together into one file.
 _COUPLED = ("cpu", "memory")
 
-# Members that identify an entry of a list.
-_KEYS = {"hugepageLimits": ("pageSize",), "priorities": ("name",)}
+# Place of a list below linux.resources -> members that identify an entry. The specification has no other lists.
 _DEVICE = ("major", "minor")
+_KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("hugepageLimits",): ("pageSize",),
+    ("network", "priorities"): ("name",),
+    ("blockIO", "weightDevice"): _DEVICE,
+    **{("blockIO", f"throttle{what}Device"): _DEVICE for what in ("ReadBps", "WriteBps", "ReadIOPS", "WriteIOPS")},
+}
 
 
 def update_container(root: str, container_id: str, resources: "Values", schemata: "list[str]") -> None:
@@ -59,7 +64,7 @@ def update_container(root: str, container_id: str, resources: "Values", schemata
         if resources.get("devices"):
             log.warning("update leaves the device rules as they are")
         stored: Values = linux.get("resources") or {}
-        merged = {**stored, **{name: _merged(name, stored.get(name), section) for name, section in given.items()}}
+        merged = {**stored, **{name: _merged((name,), stored.get(name), section) for name, section in given.items()}}
         linux["resources"] = merged
         cgroup = cgroups.open(state["cgroup"])
         try:
@@ -81,21 +86,20 @@ def _given(name: str, section: "Any") -> "Any":
     return {field: value for field, value in section.items() if value or field not in _ZERO_IS_NOTHING[name]}
 
 
-def _merged(name: str, stored: "Any", given: "Any") -> "Any":
-    """Return a section of linux.resources as it is after the update."""
-    if isinstance(given, list):
-        keys = _KEYS.get(name, _DEVICE)
+def _merged(place: "tuple[str, ...]", stored: "Any", given: "Any") -> "Any":
+    """Return a section of linux.resources, or a part of one, as it is after the update."""
+    if keys := _KEYS.get(place):
         entries = {tuple(entry[key] for key in keys): entry for entry in [*(stored or ())]}
         for entry in given:
-            place = tuple(entry[key] for key in keys)
-            entries[place] = {**entries.get(place, {}), **entry}
+            which = tuple(entry[key] for key in keys)
+            entries[which] = {**entries.get(which, {}), **entry}
         return list(entries.values())
     if not isinstance(given, dict):
         return given
-    merged = dict(stored or {})
+    merged = dict(stored) if isinstance(stored, dict) else {}
     for field, value in given.items():
-        merged[field] = _merged(field, merged.get(field), value)
-    if name == "memory" and given.get("limit") == -1 and "swap" not in given:
+        merged[field] = _merged((*place, field), merged.get(field), value)
+    if place == ("memory",) and given.get("limit") == -1 and "swap" not in given:
         # Unlimited memory also means unlimited swap, as with runc.
         merged.pop("swap", None)
     return merged
