@@ -9,8 +9,10 @@ LIMIT = 16 * 1024 * 1024
 # Longer integers fit in no field of the spec, and converting them takes time that grows with the square.
 _LONGEST_NUMBER = 400
 
-# Levels of objects and arrays. How many the interpreter can read depends on its version and on the stack, and is more.
-_DEEPEST = 512
+# Levels of objects and arrays. How many an interpreter reads depends on its version and on the stack; this is less, and
+# few enough for functions that call themselves for each level.
+_DEEPEST = 256
+_FEW = _DEEPEST // 2
 
 _TYPE_MASK, _REGULAR = 0o170000, 0o100000  # S_IFMT, S_IFREG: inode(7)
 _KINDS = {
@@ -143,10 +145,10 @@ def parse(data: bytes, name: str) -> object:
 
             json_syntax.refuse_surrogates(text)
         value, end = _scan(text, 0 if text[:1] == "{" else len(text) - len(text.lstrip(_SPACE)))
-        if end != len(text) and text[end:].strip(_SPACE):
+        if text[end:] and text[end:].strip(_SPACE):
             raise ValueError
-        # A document with fewer brackets cannot be deeper, and documents that are written for containers have fewer.
-        if text.count("{") + text.count("[") > _DEEPEST:
+        # A document with fewer brackets cannot be deeper, and those that callers write have fewer. str.count is slower.
+        if text.split("{", _FEW)[_FEW:] or text.split("[", _FEW)[_FEW:]:
             _limit_depth(value)
     except (ValueError, StopIteration, RecursionError, SystemError, _DuplicateName, _NotANumber, _TooDeep) as error:
         from pyruntime.spec import json_syntax

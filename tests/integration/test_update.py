@@ -162,3 +162,21 @@ def test_device_rules_stay(runtime, running, tmp_path):
     assert "device rules" in done.stderr
     assert stored(runtime, running)["devices"] == [{"allow": False, "access": "rwm"}]
     assert Limits(runtime, running).pids == "31"
+
+
+@pytest.mark.parametrize("unknown", [[1], [[1]], {"priorities": [1]}, {"y": 1}, 1])
+def test_what_the_specification_does_not_know_changes_nothing(runtime, running, tmp_path, unknown):
+    path = tmp_path / "resources.json"
+    for known in ({}, {"x": unknown}):
+        path.write_text(json.dumps({"x": unknown, "memory": known, "pids": {"limit": 31}}))
+        runtime("update", "-r", path, running)
+    assert stored(runtime, running)["pids"] == {"limit": 31}
+
+
+def test_a_document_of_as_many_levels_as_there_may_be_is_kept(runtime, running, tmp_path):
+    path = tmp_path / "resources.json"
+    for opened, closed in (("[", "]"), ('{"y":', "}")):
+        path.write_text('{"x":' + opened * 250 + "0" + closed * 250 + ', "pids": {"limit": 32}}')
+        runtime("update", "-r", path, running)
+        runtime("update", "--pids-limit", "33", running)
+        assert Limits(runtime, running).pids == "33"
