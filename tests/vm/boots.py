@@ -32,6 +32,8 @@ LEFT_OUT = {
     "tests/fuzz": "needs no kernel",
     "tests/hostile": "hundreds of containers; nothing in them depends on systemd or the version of cgroups",
     "tests/callers": "their daemons are not in the image; inside/test_podman.py has what needs a user's systemd",
+    "tests/beside": "takes an hour there; inside/test_beside.py has what depends on cgroup v2 and systemd",
+    "tests/sandbox": "inside/test_rootless.py has what needs a user's systemd",
     "tests/validation": "supports cgroup v1 only; inside/test_validation.py runs the programs that need this machine",
     "tests/conformance": "all but two tests: mounts, hooks, paths and processes are the same with every cgroup version",
     "tests/integration": "the other files: the same, or in need of a compiler, or about a host with both versions",

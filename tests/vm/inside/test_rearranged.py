@@ -131,7 +131,7 @@ def test_a_limit_below_what_is_in_use_is_refused_before_anybody_is_told(either):
     refused = updated(container, update, check=False)
     assert refused.returncode == 1
     assert "bytes are in use" in refused.stderr
-    assert "/linux/resources/memory" in refused.stderr
+    assert "/resources.json: /memory" in refused.stderr
     assert container.status == "running"
     assert {name: (group / name).read_text() for name in kept} == kept
     # systemd has kept the former limits, too: it writes them again with the next change of anything.
