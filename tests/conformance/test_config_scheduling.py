@@ -45,16 +45,17 @@ def test_the_scheduler(inside, scheduler, number, expected):
         ({"policy": "SCHED_IDLE", "nice": 5}, "5"),
         ({"policy": "SCHED_IDLE"}, "0"),
         ({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 20_000_000, "nice": 4}, "4"),
-        ({"policy": "SCHED_OTHER", "nice": 5, "flags": ["SCHED_FLAG_KEEP_PARAMS"]}, "7"),
+        ({"policy": "SCHED_OTHER", "nice": 5, "flags": ["SCHED_FLAG_KEEP_PARAMS"]}, None),  # the caller's
     ],
 )
 def test_the_nice_value_under_any_policy_is_not_the_callers(containers, scheduler, expected):
     bundle = containers.bundle(f"cut -d' ' -f{NICE} /proc/self/stat", process(scheduler=scheduler))
+    callers = min(os.nice(0) + 7, 19)
     command = ["nice", "-n", "7", containers.runtime.program, "--root", containers.runtime.root]
     done = subprocess.run(
         [*command, "run", "-b", bundle, containers.runtime.id()], stdout=subprocess.PIPE, text=True, check=True
     )
-    assert done.stdout == f"{expected}\n"
+    assert done.stdout == f"{expected or callers}\n"
 
 
 @SCHEDULING
