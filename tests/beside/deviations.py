@@ -405,6 +405,12 @@ LINES = (
         ("hooks*",),
         shown=("hooks, run", "createRuntime: limits", ("other limits", "other limits", "the caller's")),
     ),
+    Line(
+        "files of hugetlb, which systemd does not know, with its driver on cgroup v2",
+        ("*: cgroup limits: hugetlb.*",),
+        "a container has hugetlb if a limit needs it; runc and crun turn it on in systemd's slices",
+        certain=False,
+    ),
     # ---- The caller ----
     Line(
         "CPU affinity of the caller",
