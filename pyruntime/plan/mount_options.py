@@ -1,77 +1,26 @@
-"""The mount options of the spec, each with what it sets and clears (config.md#linux-mount-options).
+"""What each mount option sets and clears, in bits (config.md#linux-mount-options).
 
 Upholds config.md#linux-mount-options/levels, config.md#linux-mount-options/idmap-not-passed-on.
 """
 
 from pyruntime._stub import lib
-from pyruntime.spec.rules.mount_options import has_maps, is_userland
+from pyruntime.spec.rules import mount_options as named
 
 # One of these receives an option's bits.
 ATTRIBUTE, RECURSIVE, SUPERBLOCK, PROPAGATION, BEHAVIOUR = range(5)
 
-_RDONLY, _ATIME = lib.MOUNT_ATTR_RDONLY, lib.MOUNT_ATTR__ATIME
-_NOATIME, _STRICTATIME = lib.MOUNT_ATTR_NOATIME, lib.MOUNT_ATTR_STRICTATIME
-
 # Behaviours: options for the runtime, which are not passed to the kernel.
 BIND, RBIND, REMOUNT, COPY_UP, IDMAP, RIDMAP, COPY_SYMLINK, SOURCE_NOFOLLOW, NOFOLLOW = (1 << bit for bit in range(9))
 
-# Attributes of a mount: option -> (bits to set, bits to clear). relatime is what the kernel does when neither
-# noatime nor strictatime is asked for, so "norelatime" alone changes nothing.
-_ATTRIBUTES = {
-    "ro": (_RDONLY, _RDONLY),
-    "rw": (0, _RDONLY),
-    "nosuid": (lib.MOUNT_ATTR_NOSUID, lib.MOUNT_ATTR_NOSUID),
-    "suid": (0, lib.MOUNT_ATTR_NOSUID),
-    "nodev": (lib.MOUNT_ATTR_NODEV, lib.MOUNT_ATTR_NODEV),
-    "dev": (0, lib.MOUNT_ATTR_NODEV),
-    "noexec": (lib.MOUNT_ATTR_NOEXEC, lib.MOUNT_ATTR_NOEXEC),
-    "exec": (0, lib.MOUNT_ATTR_NOEXEC),
-    "noatime": (_NOATIME, _ATIME),
-    "atime": (0, _ATIME),
-    "relatime": (0, _ATIME),
-    "norelatime": (0, 0),
-    "strictatime": (_STRICTATIME, _ATIME),
-    "nostrictatime": (0, _ATIME),
-    "nodiratime": (lib.MOUNT_ATTR_NODIRATIME, lib.MOUNT_ATTR_NODIRATIME),
-    "diratime": (0, lib.MOUNT_ATTR_NODIRATIME),
-    "nosymfollow": (lib.MOUNT_ATTR_NOSYMFOLLOW, lib.MOUNT_ATTR_NOSYMFOLLOW),
-    "symfollow": (0, lib.MOUNT_ATTR_NOSYMFOLLOW),
-}
 
-_SUPERBLOCK = {
-    "sync": (lib.MS_SYNCHRONOUS, lib.MS_SYNCHRONOUS),
-    "async": (0, lib.MS_SYNCHRONOUS),
-    "dirsync": (lib.MS_DIRSYNC, lib.MS_DIRSYNC),
-    "lazytime": (lib.MS_LAZYTIME, lib.MS_LAZYTIME),
-    "nolazytime": (0, lib.MS_LAZYTIME),
-    "mand": (lib.MS_MANDLOCK, lib.MS_MANDLOCK),
-    "nomand": (0, lib.MS_MANDLOCK),
-    "iversion": (lib.MS_I_VERSION, lib.MS_I_VERSION),
-    "noiversion": (0, lib.MS_I_VERSION),
-    "silent": (lib.MS_SILENT, lib.MS_SILENT),
-    "loud": (0, lib.MS_SILENT),
-    "defaults": (0, 0),
-}
+def _bit(prefix: str, name: str) -> int:
+    return int(getattr(lib, prefix + name)) if name else 0
 
-_PROPAGATION = {
-    "shared": lib.MS_SHARED,
-    "slave": lib.MS_SLAVE,
-    "private": lib.MS_PRIVATE,
-    "unbindable": lib.MS_UNBINDABLE,
-}
 
-_BEHAVIOURS = {
-    "bind": BIND,
-    "rbind": BIND | RBIND,
-    "remount": REMOUNT,
-    "tmpcopyup": COPY_UP,
-    "idmap": IDMAP,
-    "ridmap": IDMAP | RIDMAP,
-    # crun's (crun(1)).
-    "copy-symlink": COPY_SYMLINK,
-    "src-nofollow": SOURCE_NOFOLLOW,
-    "dest-nofollow": NOFOLLOW,
-}
+_ATTRIBUTES = {name: [_bit("MOUNT_ATTR_", word) for word in words] for name, words in named.ATTRIBUTES.items()}
+_SUPERBLOCK = {name: [_bit("MS_", word) for word in words] for name, words in named.SUPERBLOCK.items()}
+_PROPAGATION = {name: _bit("MS_", word) for name, word in named.PROPAGATION.items()}
+_BEHAVIOURS = {name: sum(globals()[word] for word in words) for name, words in named.BEHAVIOURS.items()}
 
 # Every option by name; a recursive attribute is the plain one with an "r" before it.
 TABLE = {name: (ATTRIBUTE, *bits) for name, bits in _ATTRIBUTES.items()}
@@ -144,9 +93,9 @@ class MountOptions:
 
     def _filesystem_option(self, option: str) -> None:
         # Upholds config.md#linux-mount-options/mount8-custom, config.md#linux-mount-options/unknown-is-data.
-        if is_userland(option):
+        if named.is_userland(option):
             return
-        if has_maps(option):
+        if named.has_maps(option):
             self.maps = option
             self.behaviour |= _BEHAVIOURS[option.partition("=")[0]]
             return

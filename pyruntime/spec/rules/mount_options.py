@@ -12,34 +12,73 @@ if TYPE_CHECKING:
 
 CLAUSE = "config.md#linux-mount-options"
 
-_ATTRIBUTES = (
-    *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "symfollow", "nosymfollow"),
-    *("atime", "noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime"),
-)
-_PROPAGATION = ("shared", "slave", "private", "unbindable")
-# crun's, for bind mounts: what is done with symbolic links.
+# The four tables of options. plan/mount_options.py makes bits of the names.
+
+# Attribute of a mount -> MOUNT_ATTR_* to set, and to clear (mount_setattr(2)); each also exists with an "r" before it,
+# for the mounts below. relatime is what the kernel does when neither noatime nor strictatime is asked for, so
+# "norelatime" alone changes nothing.
+ATTRIBUTES = {
+    "ro": ("RDONLY", "RDONLY"),
+    "rw": ("", "RDONLY"),
+    "nosuid": ("NOSUID", "NOSUID"),
+    "suid": ("", "NOSUID"),
+    "nodev": ("NODEV", "NODEV"),
+    "dev": ("", "NODEV"),
+    "noexec": ("NOEXEC", "NOEXEC"),
+    "exec": ("", "NOEXEC"),
+    "noatime": ("NOATIME", "_ATIME"),
+    "atime": ("", "_ATIME"),
+    "relatime": ("", "_ATIME"),
+    "norelatime": ("", ""),
+    "strictatime": ("STRICTATIME", "_ATIME"),
+    "nostrictatime": ("", "_ATIME"),
+    "nodiratime": ("NODIRATIME", "NODIRATIME"),
+    "diratime": ("", "NODIRATIME"),
+    "nosymfollow": ("NOSYMFOLLOW", "NOSYMFOLLOW"),
+    "symfollow": ("", "NOSYMFOLLOW"),
+}
+# Flag of a superblock -> MS_* to set, and to clear (mount(2)).
+SUPERBLOCK = {
+    "sync": ("SYNCHRONOUS", "SYNCHRONOUS"),
+    "async": ("", "SYNCHRONOUS"),
+    "dirsync": ("DIRSYNC", "DIRSYNC"),
+    "lazytime": ("LAZYTIME", "LAZYTIME"),
+    "nolazytime": ("", "LAZYTIME"),
+    "mand": ("MANDLOCK", "MANDLOCK"),
+    "nomand": ("", "MANDLOCK"),
+    "iversion": ("I_VERSION", "I_VERSION"),
+    "noiversion": ("", "I_VERSION"),
+    "silent": ("SILENT", "SILENT"),
+    "loud": ("", "SILENT"),
+    "defaults": ("", ""),
+}
+# Propagation -> MS_* (mount_namespaces(7)); each also exists with an "r" before it, for the mounts below.
+PROPAGATION = {"shared": "SHARED", "slave": "SLAVE", "private": "PRIVATE", "unbindable": "UNBINDABLE"}
+# Options for the runtime, which are not passed to the kernel -> behaviours of plan/mount_options.py.
+BEHAVIOURS = {
+    "bind": ("BIND",),
+    "rbind": ("BIND", "RBIND"),
+    "remount": ("REMOUNT",),
+    "tmpcopyup": ("COPY_UP",),
+    "idmap": ("IDMAP",),
+    "ridmap": ("IDMAP", "RIDMAP"),
+    # crun's (crun(1)), for bind mounts: what is done with symbolic links.
+    "copy-symlink": ("COPY_SYMLINK",),
+    "src-nofollow": ("SOURCE_NOFOLLOW",),
+    "dest-nofollow": ("NOFOLLOW",),
+}
 _FOR_LINKS = frozenset(["copy-symlink", "src-nofollow", "dest-nofollow"])
 
-# Every option that is not one of a filesystem. plan/mount_options.py says what each does.
-KNOWN = frozenset(
-    [
-        *_ATTRIBUTES,
-        *(f"r{name}" for name in _ATTRIBUTES),
-        *_PROPAGATION,
-        *(f"r{name}" for name in _PROPAGATION),
-        *("sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "iversion", "noiversion"),
-        *("silent", "loud", "defaults"),
-        *("bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"),
-        *_FOR_LINKS,
-    ]
-)
+# Every option that is not one of a filesystem.
+_RECURSIVE = (f"r{name}" for name in (*ATTRIBUTES, *PROPAGATION))
+KNOWN = frozenset([*ATTRIBUTES, *SUPERBLOCK, *PROPAGATION, *BEHAVIOURS, *_RECURSIVE])
 
-# What mount(8) reads for itself, in fstab, and never passes to the kernel.
+# Options that mount(8) reads from fstab(5) and does not pass to the kernel.
 _USERLAND = frozenset(
     ["auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group", "noowner", "nogroup"]
 )
 
-# What people write for it, who mean this option.
+# Common mistakes -> the option that is meant.
 _MEANT = {"readonly": "ro", "read-only": "ro", "read_only": "ro", "writable": "rw", "readwrite": "rw", "rec": "rbind"}
 _OF_MOUNTS = (
     "expected an option of mounts, as ro or nosuid: what is bound is mounted already, and the kernel ignores options of"
@@ -58,7 +97,7 @@ def nearest(word: str) -> str:
 
 
 def is_userland(option: str) -> bool:
-    """Tell whether `option` is for mount(8) alone: nobody passes it on."""
+    """Tell whether `option` is for mount(8) alone; runtimes do not pass it on."""
     return option in _USERLAND or option.startswith(("x-", "X-", "comment="))
 
 
