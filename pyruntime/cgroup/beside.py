@@ -9,7 +9,7 @@ def beside(cgroup: Cgroup, pid: int) -> Cgroup:
     """Return the groups `cgroup`, but in the unified hierarchy the one at or below it that has process `pid`.
 
     For a process that the kernel refuses in the container's own group, because the container has enabled controllers
-    for the groups that it made below (cgroup-v2.rst, "No Internal Process Constraint").
+    for its groups below (cgroup-v2.rst, "No Internal Process Constraint").
     The caller closes the result.
     """
     fd = walk.find(cgroup.unified, pid) if cgroup.unified else -1

@@ -12,7 +12,7 @@ MOST = 2**64 - 1  # runc prints this if there is no limit
 
 
 def said(values: "Stats", always: "tuple[str, ...]" = ()) -> "Stats":
-    """Return `values` without empty ones, as Go's omitempty does; those named in `always` stay."""
+    """Return `values` without empty ones, as Go's omitempty does; those in `always` are kept."""
     return {name: value for name, value in values.items() if value or name in always}
 
 

@@ -1,1 +1,1 @@
-"""The machinery that the operations share, a folder a subject."""
+"""The parts that the operations share: a folder for each subject."""

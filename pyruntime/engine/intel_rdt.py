@@ -42,8 +42,8 @@ def find_mount(mountinfo: str = "/proc/self/mountinfo") -> str:
 class IntelRdt:
     """The groups of one container.
 
-    record  for the state file: "tasks", the directories that its processes belong into, and "remove", those that go
-            with the container. Complete from the beginning, so that it can be written before anything is made.
+    record  for the state file: "tasks", the directories whose `tasks` file gets its processes, and "remove", those that
+            are removed with the container. Complete before anything is made, so that it can be written first.
     """
 
     __slots__ = ("_root", "_steps", "record")
@@ -63,7 +63,7 @@ class IntelRdt:
                 if os.path.lexists(self._path(step)):
                     raise _refused(step, f"cannot make the monitoring group {self._path(step)}", errno.EEXIST)
                 self.record["tasks"].append(self._path(step))
-                # Before the group it lies in.
+                # It is removed before the group that contains it.
                 self.record["remove"].insert(0, self._path(step))
 
     def _path(self, step: "Step") -> str:
@@ -141,7 +141,7 @@ class IntelRdt:
         return "" if text == "ok" else text
 
     def add(self, pid: int) -> None:
-        """Put process `pid` into the groups; what it forks follows it. Raises Error.
+        """Put process `pid` into the groups; its children will be in them, too. Raises Error.
 
         Upholds config-linux.md#intelrdt/task-written.
         """
@@ -204,7 +204,7 @@ def _read(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    # The kernel takes a command from one write.
+    # The kernel reads a command from a single write.
     # Upholds config-linux.md#intelrdt/both-schemas.
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def expect(path: str, plan: "Plan") -> "RootMount":
-    """Return what `remove` needs to know before the root filesystem `path` is mounted over itself."""
+    """Return the record for `remove`; to be called before the root filesystem `path` is mounted over itself."""
     joined = next((s.args["path"] for s in plan.namespaces if s.op == "setns" and s.args["namespace"] == "mount"), "")
     inode = os.stat(joined).st_ino if joined else 0
     root = os.stat(path)
@@ -40,7 +40,7 @@ def remove(record: "RootMount") -> None:
                 return
         elif _mount_id(record["path"]) == record["below"]:
             return
-        # The path may lead elsewhere by now: only the root filesystem itself is unmounted.
+        # The path may lead to another place now, so only the root filesystem itself is unmounted.
         device, root = record.get("root") or (0, 0)
         error = -lib.pyr_unmount(namespace, os.fsencode(record["path"]), device, root)
     except FileNotFoundError:

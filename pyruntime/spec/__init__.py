@@ -107,7 +107,7 @@ def _check(
     """
     problems = judge(value) if obeys(value) else _findings(value, schema, definition, ruleset)
     error = InvalidConfig(f"{name} is not valid", problems)
-    # Nothing to say: the value is right, perhaps not built of the exact types that JSON gives.
+    # The value is valid, but made of other types than the JSON parser returns.
     if not error.problems:
         return
     if schema == "config":
@@ -131,7 +131,7 @@ def _findings(value: object, schema: str, definition: str, ruleset: "rules.Rules
     for problem in schema_errors.findings(schema, definition, value):
         refused.append(f"{problem.pointer}/")
         yield problem
-    # What a rule finds in a part that the schema refuses as a whole is no news, or no sense.
+    # Findings of a rule inside a part that the schema refuses repeat the schema's, or are wrong.
     for problem in rules.survivors(ruleset, value):
         if not f"{problem.pointer}/".startswith(tuple(refused)):
             yield problem

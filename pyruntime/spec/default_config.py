@@ -74,9 +74,9 @@ def default_config(*, cgroup_namespace: bool = True) -> "JSON":
 def for_user(config: "JSON", uid: int, gid: int) -> "JSON":
     """Return `config` changed so that the user `uid`, of group `gid`, can run it without being root.
 
-    It gets a user namespace in which that user is root and nobody else exists, and loses what such a root may not
-    do: a network of its own (nobody could connect it), cgroup limits, a sysfs (needs the network namespace, so the
-    host's is bound), and mount options that name other ids.
+    It gets a user namespace in which that user is root and no other id is mapped. What such a root may not do is
+    removed: a new network namespace (no user could connect it), cgroup limits, a sysfs (needs the network namespace, so
+    the host's is bound), and mount options that name other ids.
     """
     linux = {name: value for name, value in config["linux"].items() if name != "resources"}
     linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] not in ("network", "user")]

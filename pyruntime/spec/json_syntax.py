@@ -99,7 +99,7 @@ def explain(data: bytes, name: str, error: BaseException, scan: "Callable[[str, 
 
 
 def _syntax_error(text: str, scan: "Callable[[str, int], object]") -> BaseException:
-    """Return what the scanner raises once json.decoder is there to tell it."""
+    """Return the exception that the scanner raises when json.decoder is imported."""
     import json.decoder  # noqa: F401  # the scanner looks for it in sys.modules
 
     try:
@@ -111,7 +111,7 @@ def _syntax_error(text: str, scan: "Callable[[str, int], object]") -> BaseExcept
 
 def _by_tokens(text: str, doing: str) -> Error:
     """Find what the scanner reports without a place: a duplicate name, a word that is no number, a second document."""
-    # One frame for each open object or array: the names seen (None for an array), and where we are in it.
+    # One frame for each open object or array: the names seen (None for an array), and the current name or index.
     frames: list[tuple[dict[str, int] | None, list[str | int]]] = []
     expects_name = False
     for match in _TOKEN.finditer(text):
@@ -140,7 +140,7 @@ def _by_tokens(text: str, doing: str) -> Error:
             if names is not None:
                 names[key] = start
         elif match.lastgroup == "word":
-            # The scanner stopped there, whatever else follows without a space.
+            # The scanner stops at the end of the word, even if text follows without a space.
             number = _NO_NUMBER.match(token)
             if number and number.group(1):
                 return Error(doing, f"{_place(text, start)}: {number.group()} is not a JSON number", clause=CLAUSE)

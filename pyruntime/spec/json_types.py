@@ -1,8 +1,7 @@
 """The shapes of config.json and state.json, for type checkers only: never imported at run time.
 
-One file, because it is read beside one text:
-Names and order are those of config.md and config-linux.md. Nearly all is optional there, so here all is; what a
-validated document always has, the schema says.
+One file, because it is read beside one text: names and order are those of config.md and config-linux.md. All members
+are optional here; the schema defines which members a validated document always has.
 """
 
 from typing import Any, Literal, TypedDict

@@ -27,7 +27,7 @@ _SPACE = " \t\r\n"
 
 
 class _DuplicateName(Exception):
-    """An object with the same name twice; the scanner does not say where."""
+    """An object with the same name twice; the scanner reports no place."""
 
 
 class _TooDeep(Exception):
@@ -35,7 +35,7 @@ class _TooDeep(Exception):
 
 
 class _NotANumber(Exception):
-    """NaN, Infinity or a number of absurd length; the scanner does not say where."""
+    """NaN, Infinity or a number that is too long; the scanner reports no place."""
 
 
 def _members(pairs: "list[tuple[str, object]]") -> "dict[str, object]":
@@ -69,8 +69,8 @@ class _Settings:
 def _scan(text: str, start: int) -> "tuple[object, int]":
     """Scan one value; the first call puts the C scanner in the place of this function (as in pyruntime/base/jsonio.py).
 
-    It is taken without the package around it, whose import costs more than all else here. Where it finds a syntax error
-    it wants to raise json.decoder.JSONDecodeError, but does not import that: then it raises SystemError.
+    The C scanner is imported without its package json, whose import takes longer than all other work here. For a syntax
+    error it raises json.decoder.JSONDecodeError, or SystemError if that module is not imported.
     """
     global _scan
     from _json import make_scanner
@@ -91,11 +91,11 @@ def read(
 
     name     what to call the file in errors; default: `path`
     dir_fd   descriptor of the directory that a relative `path` starts from
-    streams  take a pipe, FIFO, socket or terminal too, and wait for its end: for what the caller names by itself
+    streams  read a pipe, FIFO, socket or terminal too, up to its end: for files that the caller names
     clause   for errors
 
-    Raises Error where the file is missing, unreadable, larger than LIMIT bytes or not a regular file: nothing that
-    could block (a FIFO, a device) is waited for.
+    Raises Error if the file is missing, unreadable, larger than LIMIT bytes or not a regular file: reading a FIFO or a
+    device could block.
     """
     name = name or path
     doing = f"cannot read {name}"

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pyruntime.spec.json_types import Config, Process, Seccomp
 
 _UNKNOWN = "config.md#extensibility/unknown-ignored"
-# A program needs more than this to be executed: what was measured for a static program on Linux 6.18 with cgroup v1.
+# bytes; measured for the execution of a static program on Linux 6.18 with cgroup v1
 _LEAST_MEMORY = 256 * 1024
-# What people write who know another format, by the name that the specification has.
+# Names of other formats -> the name in the specification.
 _ELSEWHERE = {
     "command": "args",
     "cmd": "args",

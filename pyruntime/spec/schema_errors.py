@@ -32,12 +32,12 @@ def findings(schema: str, definition: str, value: object, at: str = "") -> "Iter
 
     schema      name of the schema: a file of spec-fixtures/schema
     definition  the definition that `value` must obey; "" for the whole schema
-    at          JSON pointer of `value` in the document that the user knows
+    at          JSON pointer of `value` in the user's document
     """
     root = SCHEMAS[schema]
     if definition:
         root = {"$ref": f"#/definitions/{definition}", "definitions": root["definitions"]}
-    # The same place may be reached by two roads (a type, and an `anyOf` beside it).
+    # Two keywords may forbid the same place (a type, and an `anyOf` beside it).
     said = set()
     for finding in _validator(schema)(root).iter_errors(value):
         error = _explain(finding, root, at)
@@ -90,7 +90,7 @@ def _property_names(validator: Any, names: Schema, instance: object, node: Schem
         yield from validator.descend(instance=name, schema=names, path=name)
 
 
-# Our reading of JSON Schema where jsonschema's differs, or says less than we need; tests use it with the schemas, too.
+# Keywords that differ from jsonschema's own, or that need more in their error; tests use them with the schemas, too.
 STRICT_TYPES = jsonschema.Draft7Validator.TYPE_CHECKER.redefine("integer", _is_integer)
 STRICT_KEYWORDS = {"pattern": _pattern, "required": _required, "propertyNames": _property_names}
 
@@ -160,7 +160,7 @@ def _target(root: Schema, node: Schema) -> Schema:
 
 
 def _expected(nodes: "list[Schema]") -> str:
-    """Return in words what the innermost node asks for."""
+    """Return in words what the innermost node requires."""
     node = nodes[-1]
     if "title" in node:
         return str(node["title"])

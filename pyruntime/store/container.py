@@ -7,8 +7,8 @@ ROOT/ID/state.json  the state since the container is created; replaced as a whol
 ROOT/ID/config.json the configuration at create
 ROOT/ID/holder      the process that holds the lock while hooks run
 ROOT/ID/start.sock  the start gate: init listens here from `created` until it executes the program, and only then.
-                    `start` connects to let init continue. The container is `created` as long as this process has
-                    executed nothing, which the kernel tells, so no stored status can be wrong after a crash.
+                    `start` connects to let init continue. The container is `created` as long as init has executed no
+                    program. The kernel shows that (store/process.py), so no stored status can be wrong after a crash.
 
 One file, although it is long: every verb needs nearly all of it, and loading another module takes time.
 """
@@ -38,7 +38,7 @@ _OF_IDS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
 _PAUSE = 0.01  # seconds between two attempts to take the lock
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
-# A state file of another user may be anything that he can make: a FIFO, a link, a file without an end.
+# A state file of another user may be a FIFO, a link, or a file without an end.
 _TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_OF_A_STRANGER = 1 << 20  # bytes
 
@@ -75,7 +75,7 @@ class Container:
     """The open directory of a container. Call `close` when done; this also releases the lock.
 
     owner        the user id of its owner
-    of_stranger  whether this is neither the caller nor root, so that its files can say anything
+    of_stranger  whether the owner is neither the caller nor root, so that its files cannot be trusted
     """
 
     __slots__ = ("container_id", "fd", "noted", "of_stranger", "owner", "path")
@@ -138,7 +138,7 @@ class Container:
     def lock_within(self, seconds: float) -> bool:
         """Take the lock, waiting at most `seconds`; return False if another process still has it.
 
-        The lock of a container that was deleted meanwhile is worth nothing, so that is no reason to wait either.
+        If the container was deleted meanwhile, this returns as well: its lock protects nothing any more.
         """
         import time
 
@@ -150,7 +150,7 @@ class Container:
         return True
 
     def is_being_created(self) -> bool:
-        """Tell whether its `create` still runs, for which `lock` would wait; if not, this may have taken the lock."""
+        """Tell whether its `create` still runs and has the lock; if not, this call may have taken the lock."""
         if self.try_lock():
             return False
         state = self.read()
@@ -159,7 +159,7 @@ class Container:
     def write_file(self, name: str, content: bytes) -> None:
         """Write `content` to the file `name`, completely or not at all.
 
-        The file is not synced to the disk: after a reboot the containers, and what their state names, are gone.
+        The file is not synced to the disk: no container survives a reboot.
         """
         self._write_beside(name, content)
         self._rename_over(name)
@@ -231,7 +231,7 @@ class Container:
         return _parse_state(f"{self.path}/{name}", self.container_id, content, of_any_version)
 
     def _content(self, name: str) -> bytes:
-        """Return what the file `name` contains. Raises OSError; Error where it is no file that this runtime writes."""
+        """Return the content of the file `name`. Raises OSError; Error if it is no file that this runtime writes."""
         fd = os.open(name, _TO_READ, dir_fd=self.fd)
         try:
             status = os.fstat(fd)
@@ -324,8 +324,8 @@ class Container:
     def remove(self) -> None:
         """Remove the directory with the files that pyruntime wrote into it; then the id is free.
 
-        Only the notify socket's directory has anything in it. Any other is where a killed `restore` has mounted the
-        root filesystem: it is unmounted, and no file in it is touched.
+        The files of the notify socket's directory are removed. In any other directory a killed `restore` has
+        mounted the root filesystem: it is unmounted, and no file in it is removed.
         """
         for name in os.listdir(self.fd):
             try:
@@ -447,9 +447,8 @@ def create(root: str, container_id: str) -> Container:
 def open_container(root: str, container_id: str, *, to_read: bool = False) -> Container:
     """Open the directory of an existing container, without its lock. Raises Error when there is none.
 
-    to_read  the caller only reads the state, and opens no path that it names. Otherwise a directory of another user is
-             refused, because its state file names processes to signal, files to read and write, and hooks to run with
-             the caller's rights
+    to_read  the caller only prints the state, and opens no path in it. Otherwise a directory of another user is
+             refused, because its state file names processes to signal, files to write and hooks to run
 
     Upholds runtime.md#scope-of-a-container/creator-can-operate, runtime.md#query-state/unknown-container.
     """

@@ -1,4 +1,4 @@
-"""Checks the shape of a state.json that this runtime wrote, so that every verb after create can rely on it."""
+"""Checks the shape of a state.json that this runtime wrote. The verbs after create do not check it again."""
 
 from pyruntime.base import lean_os as os
 

@@ -1,1 +1,1 @@
-"""What the caller passes beside the bundle: options, sockets, descriptors."""
+"""What the caller passes in addition to the bundle: options, sockets, descriptors."""

@@ -1,4 +1,4 @@
-"""What the caller of `exec` decides about the process."""
+"""The options of the caller of `exec` for the process."""
 
 # Member of /process -> the attribute of ExecOptions that replaces it or adds to it. The first match counts.
 BY_MEMBER = {
@@ -20,13 +20,13 @@ def from_options(options: "ExecOptions", pointer: str) -> bool:
 
 
 class ExecOptions:
-    """What the caller decides about the process.
+    """The caller's options for the process.
 
     args            its arguments; empty with `process_file`
-    process_file    a JSON document with the whole process, or None: the container's own process serves as pattern
-    cwd, user, apparmor, process_label   replace what the pattern says; None leaves it. `user` is "UID[:GID]"
-    env, additional_gids, capabilities   are added to the pattern's
-    no_new_privs    replaces the pattern's; None leaves it
+    process_file    a JSON document with the whole process, or None: the container's own process is the template
+    cwd, user, apparmor, process_label   replace values of the template; None keeps them. `user` is "UID[:GID]"
+    env, additional_gids, capabilities   are added to the template's
+    no_new_privs    replaces the template's; None keeps it
     terminal        give it a pseudoterminal
     detach          return when it runs
     console_socket  path of the socket that receives the terminal's master, or None
@@ -34,7 +34,7 @@ class ExecOptions:
     pid_file        where to write its pid, or None
     preserve_fds    how many descriptors from 3 on it inherits
     cgroups         "[CONTROLLER,…:]PATH" below the container's cgroup
-    ignore_paused   also in a paused container; the process then waits with the others
+    ignore_paused   allow a paused container; the process then runs after resume
     """
 
     def __init__(

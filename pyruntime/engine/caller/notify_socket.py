@@ -1,8 +1,8 @@
 """Passes NOTIFY_SOCKET and LISTEN_FDS, which a service manager gives to a service, on to the container.
 
-The container sends its notification (sd_notify(3)) to a socket of ours, ROOT/ID/notify/notify.sock, which it sees in
-/run/notify; when it says that it is ready, we tell the service manager so. Sockets that the service manager has opened
-(sd_listen_fds(3)) become the container's descriptors from 3 on.
+The container sends its notification (sd_notify(3)) to the runtime's socket ROOT/ID/notify/notify.sock, which is mounted
+at /run/notify in the container. The runtime passes READY=1 on to the service manager. Sockets that the service manager
+has opened (sd_listen_fds(3)) become the container's descriptors from 3 on.
 """
 
 import select
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _INSIDE = "/run/notify"
 _SOCKET = "notify.sock"
-_BARRIER = 30.0  # seconds for the service manager to take notice, as with runc
+_BARRIER = 30.0  # seconds in which the service manager must read the message, as with runc
 
 
 def listened() -> int:
@@ -136,7 +136,7 @@ def _tell(ready: bytes, main_pid: int) -> None:
         client.connect(b"\0" + host[1:] if host.startswith(b"@") else host)
         client.send(ready + b"\n")
         client.send(b"MAINPID=%d\n" % main_pid)
-        # The pipe is closed when they have come to it (sd_notify_barrier(3)).
+        # The service manager closes the pipe when it has read them (sd_notify_barrier(3)).
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, theirs.to_bytes(4, "little"))
         client.sendmsg([b"BARRIER=1"], [rights])
         os.close(theirs)

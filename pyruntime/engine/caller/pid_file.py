@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def write_pid_file(path: str, pid: int, undo: "Undo") -> None:
     """Write `pid` to `path` so that a reader sees all of it or nothing; `undo` removes it.
 
-    Raises Error, also if `path` is there and is no file: the new file would take the place of a device of the host.
+    Raises Error, also if `path` exists and is no regular file: writing would replace a device of the host.
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}")
@@ -37,7 +37,7 @@ def write_pid_file(path: str, pid: int, undo: "Undo") -> None:
 
 
 def remove_pid_file(path: str) -> None:
-    """Remove the pid file of a process that was given up: its pid may soon be that of another one."""
+    """Remove the pid file of a process that could not be made: the kernel may give its pid to another one."""
     try:
         os.unlink(path)
     except OSError as error:

@@ -10,8 +10,8 @@ from pyruntime.base.errors import Error
 def check_preserved(count: int) -> None:
     """Raise Error unless the `count` descriptors from 3 on are the caller's: the container must not get ours.
 
-    Whatever we opened ourselves is closed on exec, and what came to us through an exec cannot be. To close it then is
-    not enough: the container's working directory could be named /proc/self/fd/3 (CVE-2024-21626).
+    The runtime's own descriptors have FD_CLOEXEC; those that it inherited do not. Closing the runtime's at execve would
+    be too late: the container's working directory could be named /proc/self/fd/3 (CVE-2024-21626).
     """
     for fd in range(3, 3 + count):
         try:

@@ -45,7 +45,7 @@ def reported(fd: int, live: "Callable[[], int]") -> int:
 
 
 def started(fd: int, child: "Child", cgroup: "Cgroup") -> None:
-    """Tell that the container's program runs."""
+    """Send "started": the container's program runs."""
     _send(fd, child.pidfd, event="started", pid=child.pid)
     kills = _kills(cgroup)
     if kills:
@@ -55,7 +55,7 @@ def started(fd: int, child: "Child", cgroup: "Cgroup") -> None:
 
 
 def ended(fd: int, status: int, used: "dict[str, int]") -> None:
-    """Tell that the container has ended with `status`, and is deleted."""
+    """Send "ended": the container has ended with `status`, and is deleted."""
     _send(fd, event="ended", status=status, usage=used)
 
 

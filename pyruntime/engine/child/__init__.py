@@ -1,1 +1,1 @@
-"""How the host makes the container's process: descriptors that it gets, its creation, its id maps."""
+"""How the host makes the container's process: its descriptors, its creation, its id maps."""

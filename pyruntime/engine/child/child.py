@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from pyruntime.plan.step import Step
 
 _KILL = 9
-_LAST_PATIENCE = 5000  # milliseconds for a killed process to end: one that is frozen does not
-PATIENCE = 1000  # milliseconds after which the host looks whether it still makes sense to wait for a message
+_LAST_PATIENCE = 5000  # milliseconds in which a killed process ends, unless it is frozen
+PATIENCE = 1000  # milliseconds after which the host checks whether a message can still come
 
-# What ends the wait for a process that does not get on, where signals are held back for it: SIGHUP, SIGINT, SIGQUIT,
-# SIGTERM.
+# Pending signals that end the wait for a process: SIGHUP, SIGINT, SIGQUIT, SIGTERM. They are blocked meanwhile.
 _IMPATIENT = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14
 
 
@@ -30,11 +29,11 @@ class Child:
 
     pid, pidfd  0 and -1 until it exists
     sync        the socket to it
-    steps       those that its events are about, by number; none without --debug and --trace
-    late        the file by which it joins the group that limits its memory, once it is ready; "" for none
-    crosses     it is another process that goes on from when it holds nothing of the host's: see pyr_cross
-    alone       it is the intermediate process, which nobody in the container can see: only its messages count, and it
-                may ask for room
+    steps       the steps of its events, by number; empty without --debug and --trace
+    late        the file by which it joins the group that limits its memory when it is ready; "" for none
+    crosses     another process continues its work when it has no resource of the host any more: see pyr_cross
+    alone       it is the intermediate process, which no process of the container can see: only its messages are
+                accepted, and it may ask for room
     """
 
     __slots__ = ("_cgroup", "_loan", "alone", "crosses", "late", "pid", "pidfd", "steps", "sync")
@@ -75,11 +74,11 @@ class Child:
             raise Error(doing, clause=clause, step=f"write({path})", errno=error.errno or 0) from None
 
     def make_room(self) -> None:
-        """Raise the container's limit as long as the process is there, because it counts, too. Raises Error."""
+        """Raise the container's limit of processes while this process, which counts for it, exists. Raises Error."""
         from pyruntime.cgroup import room
 
         if self._loan is not None:
-            # Meanwhile a process of the container has taken the place.
+            # Another process of the container has used up the limit meanwhile.
             self._repay()
             room.refuse_full(self._cgroup, 1)
         # Before Linux 6.17 two more processes open the procfs of a pid namespace that a container joins (procfs.c).
@@ -103,10 +102,10 @@ class Child:
         """Return the next message, b"" if none can come any more. Raises Error where waiting makes no sense.
 
         executes  the process executes its program next, which closes its end of the connection. A process that may
-                  trace it can have another descriptor of that end: so also the kernel is asked whether it has executed
+                  trace it can hold that end open, so the kernel is also asked whether it has executed its program
 
-        A child waits for nobody but the host, and not for long, unless it is frozen, or its machine is busy. If the
-        intermediate process dies after it has made its sibling, that holds the connection, too.
+        A child waits only for the host, so a message comes soon unless the child is frozen or the machine is busy. If
+        the intermediate process dies after it has made its sibling, the sibling holds the connection open.
         """
         while True:
             try:
@@ -125,8 +124,9 @@ class Child:
     def end(self) -> int:
         """Return the wait status of the process, which has closed its end of the connection without its last message.
 
-        It is ending already, unless a process that traces it made it close that: so it is killed, which does not change
-        the status of one that is ending. Raises Error if it does not end, as a frozen one.
+        It is ending already, unless a process that traces it has closed that end. So it is killed, which does not
+        change the status of a process that is ending. Raises Error if it does not end, for example because it is
+        frozen.
         """
         if self.pidfd >= 0:
             lib.pyr_pidfd_send_signal(self.pidfd, _KILL)
@@ -137,7 +137,7 @@ class Child:
         return status
 
     def follow(self, pid: int) -> None:
-        """Wait for the end of the process, for which `pid` goes on, as it said itself. Raises Error."""
+        """Wait for the end of the process; `pid`, which it has sent, continues its work. Raises Error."""
         self.alone = False
         # It has nothing left to do, unless it is frozen first.
         while self.pidfd >= 0 and not ends(self.pidfd, PATIENCE):
@@ -151,12 +151,12 @@ class Child:
             raise Error("cannot hold on to the container's process", step="pidfd_open", errno=-self.pidfd)
 
     def take_sync(self) -> int:
-        """Return the socket, which is the caller's from now on."""
+        """Return the socket; the caller owns it from now on."""
         sync, self.sync = self.sync, -1
         return sync
 
     def close(self) -> None:
-        """Close the descriptors; the process goes on."""
+        """Close the descriptors; the process continues."""
         self._repay()
         for fd in (self.sync, self.pidfd):
             if fd >= 0:
@@ -165,7 +165,7 @@ class Child:
 
 
 def pass_senders(sync: int, on: bool) -> None:
-    """Have the kernel tell which process has sent each message that comes at `sync`, or not any more. Raises Error."""
+    """Let the kernel add the sender's pid to each message on `sync`, or stop that (unix(7)). Raises Error."""
     error = lib.pyr_pass_senders(sync, on)
     if error:
         raise Error("cannot set up the socket to the container's process", step="setsockopt(SO_PASSCRED)", errno=-error)
@@ -194,14 +194,14 @@ def reap(pid: int) -> int:
 
 
 def ends(pidfd: int, milliseconds: int) -> bool:
-    """Wait at most so long for the end of a process; tell whether it has come."""
+    """Wait at most that long for the end of a process; return whether it has ended."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(os.call(poll.poll, milliseconds))
 
 
 def check_signals() -> None:
-    """Raise Error if a signal that is held back asks to give up the wait for the container's process."""
+    """Raise Error if a pending signal asks to end the wait for the container's process."""
     pending = lib.pyr_pending_signals() & _IMPATIENT
     if pending:
         number = int(pending & -pending).bit_length()

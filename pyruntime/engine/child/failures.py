@@ -30,7 +30,7 @@ def failure(message: bytes, plan: "Plan") -> Error:
 
 
 def spawn_error(plan: "Plan", report: messages.Report) -> Error:
-    """Return the Error for what the stub reports from before the plan's steps: a namespace, an offset of a clock."""
+    """Return the Error for a failure of the stub before the plan's steps: a namespace, an offset of a clock."""
     joins = [step for step in plan.namespaces if step.op == "setns"]
     if 0 <= report.index < len(joins):
         step: Step = joins[report.index]
@@ -108,7 +108,7 @@ def _died(status: int, plan: "Plan") -> Error:
 def ended_early(status: int, config: "Config", paths: "dict[str, str]") -> Error:
     """Return the Error for a process that ended after its last message and before it executed its program.
 
-    status  what waitpid(2) says of it; 0 where that is not known
+    status  that of waitpid(2), 0 if it is not known
     config  the container's configuration
     paths   controller -> directory of the container's group
     """

@@ -24,8 +24,8 @@ _NS_GET_USERNS = 0xB701
 def open_rootfs(bundle: str, path: str) -> int:
     """Return an O_PATH descriptor of the root filesystem of `bundle`; `path` is root.path.
 
-    A relative path must stay inside the bundle, symlinks included: a bundle is a unit (bundle.md). An absolute one is
-    the caller's business. Raises Error when there is no directory.
+    A relative path must stay inside the bundle, symlinks included: a bundle is a unit (bundle.md). An absolute one may
+    lead anywhere. Raises Error if there is no such directory.
 
     Upholds config.md#root/path-is-directory.
     """
@@ -61,8 +61,8 @@ def _groups(plan: "Plan") -> "dict[str, str]":
 def _clones_mounts(facts: "Facts") -> bool:
     """Tell whether this process may clone the mounts that it sees (open_tree(2)).
 
-    That takes CAP_SYS_ADMIN in the user namespace that owns the mount namespace, which is not its own where it has a
-    new user namespace alone, as below `unshare --user` (ioctl_nsfs(2)).
+    That needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace. This is another one than its own if
+    only its user namespace is new, as with `unshare --user` (ioctl_nsfs(2)).
     """
     if not facts.in_user_namespace or not facts.holds("CAP_SYS_ADMIN"):
         return facts.holds("CAP_SYS_ADMIN")
@@ -109,10 +109,10 @@ class HostFiles:
     def open(self, plan: "Plan", arrays: "StepArrays", facts: "Facts", bundle: str) -> None:
         """Open what the steps of `plan` name, into `arrays`.
 
-        The trees that the child may not reach, or that must stay peers of the host's mounts ("host_tree"), are cloned
-        here (open_tree(2)) where this process may do that. The others the child clones in their turn, so that the mount
-        table of the container has them in the listed order; here their paths are only looked at. Raises Error for a
-        source that is not there.
+        Trees that the child cannot reach, or that must stay peers of the host's mounts ("host_tree"), are cloned here
+        (open_tree(2)) if this process may do that. The child clones the others, each at its step, so that they are in
+        the listed order in the container's mount table; here their paths are only checked. Raises Error for a source
+        that does not exist.
         """
         privileged = _clones_mounts(facts)
         groups = _groups(plan)
@@ -137,7 +137,7 @@ class HostFiles:
     def open_cgroups(self, plan: "Plan", arrays: "StepArrays", facts: "Facts", made: bool) -> None:
         """Open the container's own cgroups, now that they exist, for the steps that bind them. Raises Error.
 
-        made  False for a container that stays in the groups of its caller: then it sees those
+        made  False if the container stays in the groups of its caller: then those are bound
         """
         groups = _groups(plan)
         for step in plan.build:
@@ -172,10 +172,10 @@ class HostFiles:
         return path
 
     def _bind(self, step: "Step", arrays: "StepArrays", privileged: bool) -> None:
-        """Open or look at the source.
+        """Open or check the source.
 
-        With copy-symlink a link becomes another step: to make that link (crun(1)). What lies in the root filesystem is
-        bound by the child, from the container's root, where earlier steps may have mounted it.
+        With copy-symlink, a link becomes another step, which makes that link (crun(1)). A source in the root filesystem
+        is bound by the child from the container's root, because an earlier step may have mounted it.
         """
         source, flags = step.args["source"], step.args.get("flags", 0)
         if flags & lib.STEP_MADE:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def write(pid: int, steps: "list[Step]") -> None:
     """Write uid_map and gid_map of process `pid`, which is alone in its new user namespace.
 
-    Who may not write more than its own id does it with newuidmap(1) and newgidmap(1), as /etc/subuid and /etc/subgid
-    allow. Raises Error naming the mapping.
+    An ordinary user may write only its own id; the other ids are written by newuidmap(1) and newgidmap(1), as
+    /etc/subuid and /etc/subgid allow. Raises Error that names the mapping.
 
     Upholds config-linux.md#user-namespace-mappings/ownership-untouched.
     """

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pyruntime.plan.plan import Plan
     from pyruntime.spec.json_types import Config
 
-# What the kernel answers if a group of cgroup v2 takes no process: it gives controllers to the groups below it, or a
-# threaded group is in the way.
+# Errnos of the kernel if a group of cgroup v2 can have no process: it has enabled controllers for the groups below it,
+# or a threaded group prevents it.
 _NO_PLACE = (errno.EBUSY, errno.EOPNOTSUPP)
 _DIGITS = 10  # of a pid
 _LISTENER = "anon_inode:seccomp notify"  # the kernel's name of a filter's listener: no file has a name without a slash
@@ -34,7 +34,7 @@ _EVENTS = 1 << 16
 
 
 def spawn(request: "Request", undo: "Undo") -> Child:
-    """Clone the process, and do what it needs until its steps begin. Returns in the host only.
+    """Clone the process, and prepare it until its steps begin. Returns in the host only.
 
     Closes `request.host_files`: the child has copies of these descriptors. Raises Error for any failure.
     """
@@ -177,7 +177,7 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
         flags |= lib.SPAWN_VIA
         child.alone = True
     if joined & lib.CLONE_NEWPID and request.orders is not None:
-        # Not to be seen there as long as it holds anything of the host's.
+        # No process there can see it as long as it has a resource of the host.
         flags |= lib.SPAWN_CROSS
         child.crosses = True
     if not flags & (lib.SPAWN_MAPS | lib.SPAWN_VIA) and spawn.cgroup >= 0:
@@ -231,8 +231,8 @@ def _join_late(
 ) -> str | None:
     """Have the child join the group that limits its memory when it is ready, and not before; return its controller.
 
-    leave  a new cgroup namespace starts at the groups of who makes it: init joins all of them for it, then leaves this
-           one again. Nothing is returned then
+    leave  for a new cgroup namespace, whose root are the groups of the process that makes it: init joins all groups,
+           makes the namespace, and leaves this group again. Then this returns no controller
     """
     controller, outside = tight
     back = -1
@@ -240,7 +240,7 @@ def _join_late(
         try:
             back = host_files.own(os.open(outside, os.O_WRONLY | os.O_CLOEXEC))
         except OSError:
-            return None  # an ordinary user has no way back: init stays
+            return None  # an ordinary user cannot move it back, so init stays
     child.late = f"{cgroup.paths[controller]}/cgroup.procs"
     spawn.back = back
     if leave:
@@ -251,9 +251,9 @@ def _join_late(
 
 
 def _accompany(child: Child, request: "Request", spawn: "Any") -> None:
-    """Do what the new process waits for: write its maps; get the pid of the one that an intermediate process made.
+    """Write the maps that the new process waits for; get the pid of init from an intermediate process.
 
-    Raises Error for whatever the child reports.
+    Raises Error for a failure that the child reports.
     """
     plan = request.plan
     if spawn.flags & lib.SPAWN_MAPS:
@@ -263,7 +263,7 @@ def _accompany(child: Child, request: "Request", spawn: "Any") -> None:
         id_maps.write(child.pid, plan.maps)
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_EXEC and spawn.flags & lib.SPAWN_LATE:
-        # Before other processes of the container can see the process: its children would be outside for good.
+        # Before processes of the container can see it: a child that they made it fork would stay outside of the groups.
         expect(child, plan, messages.WAITS)
         _join_groups(child, request)
         if request.resctrl:
@@ -338,7 +338,7 @@ def expect_execution(child: Child, request: "Request", config: "Config") -> None
 
     config  the container's configuration, for the words of the error
 
-    The filter's listener, which it sends when it has loaded the filter, goes on to the agent.
+    The filter's listener, which the process sends after it has loaded the filter, is passed on to the agent.
     """
     plan, seccomp = request.plan, request.seccomp
     expect(child, plan, messages.EXECUTES)
@@ -355,7 +355,7 @@ def expect_execution(child: Child, request: "Request", config: "Config") -> None
 
 
 def _why_not(child: Child, request: "Request", message: bytes, config: "Config") -> Error:
-    """Return the Error for a program that was not executed, by what the child said of it."""
+    """Return the Error for a program that was not executed, from the child's message."""
     from pyruntime.engine.child import failures, program
 
     if not message:

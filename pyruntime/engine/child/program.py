@@ -36,8 +36,8 @@ _RELOCATABLE, _CORE = 1, 4
 def explain(error: "Error", head: bytes, config: "Config | None") -> None:
     """Add to `error`, the failure of execve(2), what the program needs and the container lacks.
 
-    head    the first bytes of the program, b"" where they could not be read
-    config  the container's configuration, where it is at hand
+    head    the first bytes of the program, b"" if they could not be read
+    config  the container's configuration, or None
     """
     if error.errno == errno.EPERM and config is not None:
         from pyruntime.spec.notes import without_execve

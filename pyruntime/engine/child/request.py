@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 class Request:
     """The process to make.
 
-    plan, arrays, host_files, cgroup   what it is made of, with and in
+    plan, arrays, host_files, cgroup   its plan, the plan's steps for the stub, the host's descriptors, its groups
     orders    what its init does (protocol/orders.py); None for a process of exec, which never needs Python
     console   socket that takes the terminal's master, or -1
     preserve  how many descriptors from 3 on its program inherits
     seccomp   the filter to load before the program, or None
-    beside    pid of a process whose group it joins where the container's own does not take it; 0 for none
+    beside    pid of a process whose group it joins if the kernel refuses it in the container's own; 0 for none
     resctrl   the container's groups of resctrl, for a process of exec; None without
     """
 

@@ -72,7 +72,7 @@ _VALUES = {
     "prlimit": {"resource": lib.VALUE_RESOURCE, "soft": lib.VALUE_SOFT, "hard": lib.VALUE_HARD},
     "oom_score_adj": {"value": lib.VALUE_SCORE},
 }
-# What the step calls otherwise.
+# The names that differ in the step.
 _TEXTS = {"name": "data", "text": "source", "attributes": "data"}
 _BITS = frozenset(["cpus", "nodes"])
 _WORD = 64  # bits
@@ -90,7 +90,7 @@ class StepArrays:
     __slots__ = ("_arena", "_offsets", "_pinned", "maps", "numbered", "trees")
 
     def __init__(self) -> None:
-        # Offset 0 is the empty string, so a field that is not set means "not given".
+        # Offset 0 is the empty string, so a field that is not set is empty.
         self._arena = bytearray(b"\0")
         self._offsets: dict[bytes, int] = {b"": 0}
         self._pinned: list[object] = []
@@ -108,7 +108,7 @@ class StepArrays:
         return offset
 
     def _list(self, raw: bytes) -> int:
-        """Return the offset of numbers, where the processor can read them."""
+        """Return the offset of numbers, aligned."""
         self._arena += bytes(-len(self._arena) % 8)
         offset = len(self._arena)
         self._arena += raw

@@ -15,7 +15,7 @@ _STREAMS = "descriptors.json"
 
 
 def external_mounts(config: "Config", masked_files: "list[str]") -> "list[tuple[str, str]]":
-    """Return the mounts whose content is not the container's: (destination, source), as CRIU must find them again.
+    """Return the mounts whose content is outside of the container: (destination, source), for CRIU to find them again.
 
     masked_files  masked paths over which the host's null device lies
     """
@@ -28,7 +28,7 @@ def external_mounts(config: "Config", masked_files: "list[str]") -> "list[tuple[
 
 
 def on_links(config: "Config") -> "set[str]":
-    """Return the destinations whose mounts lie on links of the image themselves, as their option dest-nofollow says."""
+    """Return the destinations whose mounts are on links of the image themselves (the option dest-nofollow)."""
     return {
         mount["destination"] for mount in config.get("mounts") or () if "dest-nofollow" in (mount.get("options") or ())
     }
@@ -51,7 +51,7 @@ def cgroup_binds(config: "Config", paths: "dict[str, str]") -> "list[tuple[str, 
     host = cgroups.detect()
     roots = {**host.mounts, "": host.unified}
     groups = {name: (roots[name], paths[name].removeprefix(roots[name])) for name in roots if name in paths}
-    # Where the container runs in the caller's groups there is none of its own to show.
+    # A container that runs in the caller's groups has no group of its own.
     groups = {name: groups.get(name, (root, "")) for name, root in roots.items() if root}
     plan = CgroupPlan(host.mode, "", groups, [], [], False)
     return [
@@ -117,7 +117,7 @@ def save_streams(options: "CriuOptions", pid: int) -> None:
 
 
 def streams(options: "CriuOptions") -> "list[str]":
-    """Return what `save_streams` noted. Raises Error where there is no such note: then there are no images either."""
+    """Return what `save_streams` has saved. Raises Error if there is no such file: then there are no images either."""
     from pyruntime.base.jsonio import loads
 
     path = f"{options.images}/{_STREAMS}"

@@ -19,8 +19,8 @@ def make(rootfs: int, config: "Config", bundle: str) -> None:
 
     bundle  where the relative sources of bind mounts start
 
-    A link leads to a place in the root filesystem, as for `create`. A place in a bind mount is made in what is bound,
-    one on a tmpfs by CRIU. Where a file is on the way, or nothing can be written, CRIU says what it misses.
+    A link leads to a place in the root filesystem, as for `create`. A place in a bind mount is made in its source; CRIU
+    makes one on a tmpfs. If a file is in the way, or the filesystem is read-only, CRIU reports the missing place.
     """
     covered: dict[str, Mount] = {}
     for mount in config.get("mounts") or ():

@@ -22,13 +22,13 @@ FLAGS = {
     "tcp-close": "tcp_close",
 }
 _CONFIG_ANNOTATION = "org.criu.config"
-_CONFIG_FILE = "/etc/criu/runc.conf"  # whoever had runc has it there
+_CONFIG_FILE = "/etc/criu/runc.conf"  # runc's directory
 _CLONE_NEWNET = 0x40000000
 _LOG_LEVEL = 4
 
 
 class CriuOptions:
-    """What the caller decides about images.
+    """The caller's options for images.
 
     images      directory of the images, absolute
     work        directory of CRIU's log and other files, absolute; that of the images by default
@@ -36,9 +36,9 @@ class CriuOptions:
     flags       which of FLAGS are given
     cgroups     how CRIU treats cgroups: soft, full, strict, ignore; "" for CRIU's choice
     empty       namespaces to leave empty: "network", which is always left so
-    network_lock   how the network is kept still: iptables, nftables, skip; "" for the first
+    network_lock   how the network is locked: iptables, nftables, skip; "" for the first
     page_server, lsm_profile, lsm_context   as CRIU takes them; "" for none
-    status_fd   descriptor to tell on when lazy pages are ready, or -1
+    status_fd   descriptor to which a byte is written when lazy pages are ready, or -1
     """
 
     def __init__(

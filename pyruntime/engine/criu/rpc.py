@@ -1,7 +1,7 @@
 """CRIU's RPC: messages in protobuf's wire format over a socket to `criu swrk` (criu.org/RPC, rpc.proto of CRIU 3.17).
 
 A message is a dict from name to int (numbers, enums and bools), str, or another message; a list is a field that
-repeats. The tables say which number a name has, and are only as long as what is used.
+repeats. The tables map names to numbers. They have only the fields that are used.
 """
 
 TYPE_CHECKING = False
@@ -93,9 +93,9 @@ def encode(message: "Message", table: "Table") -> bytes:
 
 
 def decode(wire: bytes, table: "Table") -> "Message":
-    """Return what `wire` says under the names of `table`; of a field that repeats all, as a list.
+    """Decode the message `wire` with the names of `table`; a field that repeats becomes a list.
 
-    Raises ValueError for what is no message.
+    Raises ValueError if it is no message.
     """
     names = {number: (name, inner) for name, (number, inner) in table.items()}
     message: Message = {}

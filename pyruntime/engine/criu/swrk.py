@@ -71,7 +71,7 @@ class Service:
     def ask(self, kind: int, notified: "Notified | None" = None, **parts: "Message") -> "Message":
         """Make a request of type `kind` and return the response; `notified` is called for each step on the way.
 
-        Raises Error when CRIU fails or goes away, and what `notified` raises; CRIU then gives up.
+        Raises Error when CRIU fails or ends, and the exceptions of `notified`, after which CRIU gives up.
         """
         self._send({"type": kind, **parts})
         while True:
@@ -128,7 +128,7 @@ class Service:
 
 
 def check(doing: str, *features: str) -> None:
-    """Raise Error unless CRIU is there, new enough, and has `features`: "mem_track", "lazy_pages"."""
+    """Raise Error unless CRIU is installed, new enough, and has `features`: "mem_track", "lazy_pages"."""
     with Service(doing) as service:
         version = service.ask(rpc.VERSION).get("version") or {}
     number = version.get("major_number", 0) * 10000 + version.get("minor_number", 0) * 100 + version.get("sublevel", 0)
@@ -154,12 +154,12 @@ def run(
     descriptors: "tuple[int, ...]" = (),
     started: "Callable[[int, Message], None] | None" = None,
 ) -> "Message":
-    """Have CRIU carry out `request`, its log going to `log_file` in the work directory; return its response.
+    """Let CRIU carry out `request`, with its log in `log_file` of the work directory; return its response.
 
-    descriptors  what it inherits beside stdin, stdout and stderr
+    descriptors  those that it inherits beside stdin, stdout and stderr
     started      called with CRIU's pid and the request before that is made
 
-    Raises Error when CRIU is missing or fails, with where the log is and what it says.
+    Raises Error, with the path of the log and its errors, when CRIU is missing or fails.
     """
     path = f"{options.work}/{log_file}"
     opened: list[int] = []

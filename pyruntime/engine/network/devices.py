@@ -1,6 +1,6 @@
 """Moves network devices of the host into the container's network namespace (rtnetlink(7)).
 
-Netlink is spoken by pyroute2, which is loaded here, and so only where a configuration asks for devices.
+pyroute2 implements netlink. It is loaded only if a configuration asks for devices.
 """
 
 from pyruntime._stub import lib
@@ -23,11 +23,11 @@ _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _RT_SCOPE_UNIVERSE = 0
 _IFA_F_PERMANENT = 0x80
-# Of IFA_FLAGS what an address is made with: nodad, homeaddress, managetempaddr, noprefixroute, mcautojoin. The others
-# say how far the kernel has got with it.
+# The flags of IFA_FLAGS with which an address is made: nodad, homeaddress, managetempaddr, noprefixroute, mcautojoin.
+# The others are the kernel's state of the address.
 _IFA_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 
-# What an address consists of -> the library's word for it.
+# Attribute of an address -> the library's name for it.
 _ADDRESS = {
     "IFA_ADDRESS": "address",
     "IFA_LOCAL": "local",
@@ -87,7 +87,7 @@ def _check_foreign(namespace: int, step: "Step") -> None:
 
 
 class _Device:
-    """A network device, and what of it does not survive the move."""
+    """A network device, and its attributes that the move does not keep."""
 
     __slots__ = ("_addresses", "_index", "_up", "step")
 
@@ -143,8 +143,8 @@ class _Device:
     def _transfer(self, origin: "_Socket", target: "_Socket", namespace: int, name: str) -> int:
         """Move the device to the other socket's namespace under `name`; return its index there.
 
-        In two steps, by way of a name that nobody else has: the index may change with the namespace, and which name
-        a template becomes only the kernel knows.
+        In two steps, with a temporary name that is unique: the index may change with the namespace, and the kernel
+        chooses the name for a template.
 
         Upholds config-linux.md#network-devices/attributes-kept.
         """

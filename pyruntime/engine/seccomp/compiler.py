@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _INSTRUCTION = 8  # bytes of struct sock_filter
 _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 
-# From so many system calls on the filter looks for the number by halves instead of one after the other: shorter ways
-# for the kernel, which also walks the filter once for each number that exists when it is loaded.
+# From this number of system calls on, the filter is a binary tree instead of a list: the kernel executes fewer
+# instructions for each call, and when it loads the filter, for which it runs the filter once for each call.
 _MANY = 32
 _BY_HALVES = 2
 
@@ -44,15 +44,15 @@ def library() -> str:
 
 
 def architecture(name: str) -> int:
-    """Return libseccomp's token for `name` ("SCMP_ARCH_X86_64"), 0 when it does not know it."""
+    """Return libseccomp's token for `name` ("SCMP_ARCH_X86_64"), 0 if libseccomp does not have it."""
     return int(lib.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode()))
 
 
 def compile_profile(profile: "Seccomp", strict: bool = False) -> bytes:
     """Return the program for `profile`, an array of struct sock_filter.
 
-    strict  a system call that libseccomp does not know is an error; otherwise it is left out, as by runc: a profile
-            names the calls of all kernels and architectures
+    strict  a system call that libseccomp does not have is an error; otherwise it is left out, as with runc, because
+            profiles name the calls of all kernels and architectures
 
     Raises Error that names the element which libseccomp refuses.
     """
@@ -89,7 +89,7 @@ def compile_profile(profile: "Seccomp", strict: bool = False) -> bytes:
 
 
 def _add_architectures(context: "Any", profile: "Seccomp") -> "list[int]":
-    """Add what the profile names to the native architecture, and return the tokens of all."""
+    """Add the profile's architectures to the native one, and return the tokens of all."""
     tokens = [int(lib.seccomp_arch_native())]
     for index, name in enumerate(profile.get("architectures") or ()):
         token = architecture(name)
@@ -126,7 +126,8 @@ def _add_rules(context: "Any", profile: "Seccomp", strict: bool) -> None:
             continue
         conditional += len(conditions)
         if conditional > _MOST_INSTRUCTIONS:
-            # Each condition takes an instruction at least; libseccomp would need minutes to find that it is too many.
+            # Each condition needs at least one instruction; libseccomp would take minutes to find that they are too
+            # many.
             raise Error(
                 f"the profile has more than {_MOST_INSTRUCTIONS} conditions",
                 f"the kernel takes {_MOST_INSTRUCTIONS} instructions",

@@ -29,7 +29,7 @@ class Filter:
 
     raw       `struct filter` of csrc/stub/seccomp_filter.h
     listener  the agent's socket (a descriptor), or -1; init may find it under another number
-    metadata  what config.json wants the agent to be told, or None
+    metadata  listenerMetadata of config.json for the agent, or None
     """
 
     __slots__ = ("_pinned", "listener", "metadata", "raw")
@@ -50,7 +50,7 @@ class Filter:
         return memory
 
     def address(self, pid: int, state: "dict[str, object]") -> None:
-        """Write what the agent gets with the descriptor (config-linux.md#the-container-process-state).
+        """Prepare the document that the agent gets with the descriptor (config-linux.md#the-container-process-state).
 
         pid    of the process that the filter is for, as the runtime sees it
         state  of the container
@@ -69,7 +69,7 @@ class Filter:
         self.raw.agent = self.listener
 
     def relay(self) -> None:
-        """Have the process send the listener to the host, which then calls `send`, and not to the agent."""
+        """Let the process send the listener to the host, which calls `send`, and not to the agent."""
         self.raw.relayed = True
         self.raw.message, self.raw.size = self._pin(ffi.new("char[]", bytes([lib.MESSAGE_LISTENER]))), 1
 
@@ -112,7 +112,7 @@ def prepare(step: "Step", config: "Config", root: str, listener: int) -> Filter:
     root      state root, where compiled programs are kept
     listener  socket connected to the agent, or -1
 
-    Raises Error for a profile that libseccomp or the kernel does not take.
+    Raises Error for a profile that libseccomp or the kernel refuses.
     """
     _check_flags(step)
     profile = config["linux"]["seccomp"]
@@ -157,7 +157,7 @@ def _flags(step: "Step") -> int:
 
 
 def _check_flags(step: "Step") -> None:
-    """Raise Error for a flag that this kernel does not know (seccomp(2)): named, and before anything exists."""
+    """Raise Error that names a flag which this kernel does not have (seccomp(2)), before anything is made."""
     if lib.pyr_filter_flags_known(_flags(step)):
         return
     listener = NEW_LISTENER if step.args["listener"] else 0

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # The exit statuses of processes that these signals ended.
 _KILLED, _FILTERED = 128 + NUMBERS["KILL"], 128 + NUMBERS["SYS"]
 _CHLD = NUMBERS["CHLD"]
-# Milliseconds after which a program that still runs is waited for without Python. To execute ours twice takes some
-# milliseconds of processor time, which a short `run` shall not need.
+# Milliseconds after which a program that still runs is waited for without Python. Executing pyruntime twice takes some
+# milliseconds of processor time, which a short `run` avoids.
 _SHORT = 1000
 
 
@@ -51,7 +51,7 @@ def accompany(options: "CreateOptions", subreaper: bool, live: "Callable[[], int
 
     subreaper  wait for processes that the container's own have left behind (prctl(2))
 
-    Raises Error where the container's terminal was to be given to somebody else.
+    Raises Error if --console-socket is given: in the foreground this process relays the terminal.
     """
     if options.console_socket:
         raise Error(
@@ -76,7 +76,7 @@ def with_terminal(options: "CreateOptions", make: "Callable[[], Made]") -> "tupl
         raise Error("cannot make a socket pair", errno=-error)
     ours, options.console_fd = pair
     try:
-        # Without a terminal nobody has the other end any more.
+        # Without a terminal the other end is closed.
         return make(), lib.pyr_recv_fd(ours)
     finally:
         os.close(ours)
@@ -103,17 +103,17 @@ def release_signals(mask: int) -> None:
 
 
 def _check(call: str, result: int) -> int:
-    """Return what a function of the stub has answered. Raises Error where it is -errno."""
+    """Return the result of a function of the stub. Raises Error if it is -errno."""
     if result < 0:
         raise Error("cannot look after the container's signals", step=call, errno=-result)
     return result
 
 
 class Ended:
-    """What a process is told that is executed after the wait for a program.
+    """The result of the wait, for the process that is executed after it.
 
     status                        exit status of the program, 128+n for a signal
-    output_error, terminal_error  errno of what failed meanwhile, or 0
+    output_error, terminal_error  errno of copying its output, and of changing the caller's terminal, or 0
     directory                     the descriptor given to `follow`, or -1
     """
 
@@ -171,13 +171,13 @@ def follow(
     leave: "bool | None" = None,
     filtered: bool = False,
 ) -> int:
-    """Do as `relay` with the terminal's `master`, or as `wait` where that is below 0; say what the status does not.
+    """Do as `relay` with the terminal's `master`, or as `wait` if that is below 0; print warnings about the end.
 
     paths      controller -> directory of the container's group
-    directory  a descriptor that the next execution of the program shall have
-    leave      None: return when the program ends. Otherwise a program that runs longer is waited for by the next
-               execution of our program; with True that exits with the program's status, with False it calls the verb
-               again, where `ended` returns something. With warnings to print it calls the verb in any case
+    directory  a descriptor for the next execution of pyruntime, or -1
+    leave      None: return when the program ends. Otherwise, if the program runs longer, this process executes
+               pyruntime again to wait. With True that exits with the program's status; with False, or if there are
+               warnings to print, it calls the verb again, and `ended` returns the result there
     filtered   the program has a seccomp filter
     """
     hold_signals()
@@ -210,7 +210,7 @@ def follow(
 
 
 def _can_leave() -> bool:
-    """Tell whether this process can execute its program again: it has one, logs nothing, and loses no capabilities."""
+    """Tell whether this process can execute pyruntime again: it has the launcher, no log, and loses no capabilities."""
     if "_launcher" not in sys.builtin_module_names or log.events is not None:
         return False
     if os.geteuid() == 0:
@@ -220,7 +220,7 @@ def _can_leave() -> bool:
 
 
 def _leave(waiting: "Any", directory: int, exits: "bool | None", paths: "dict[str, str]", filtered: bool) -> None:
-    """Execute the program again, to wait; return if that is not possible, and this process has to wait itself."""
+    """Execute pyruntime again to wait; return if that is not possible, and this process has to wait itself."""
     from _launcher import wait
 
     wait(
@@ -229,7 +229,7 @@ def _leave(waiting: "Any", directory: int, exits: "bool | None", paths: "dict[st
 
 
 def _warn(status: int, output_error: int, terminal_error: int, paths: "dict[str, str]", filtered: bool) -> None:
-    """Print warnings about what the exit status does not tell. The arguments are those of `Ended` and `follow`."""
+    """Print warnings that explain the exit status. The arguments are those of `Ended` and `follow`."""
     for number, what in ((terminal_error, "adapt the terminal"), (output_error, "relay the terminal's output")):
         if number:
             log.warning(f"cannot {what}: {os.strerror(number)}")

@@ -1,22 +1,21 @@
-"""The catalogue of clauses: every MUST, SHOULD and REQUIRED of the runtime-spec that this runtime may have to do with.
+"""The catalogue of clauses: every MUST, SHOULD and REQUIRED of the runtime-spec that can concern this runtime.
 
-A clause is called as its section is, with a word for itself behind a slash: config.md#mounts/listed-order. Where a
-reference names the section alone (`Step.clause`, `Error.clause`, a test's mark) it speaks of the section as a whole.
-The data lie in JSON files beside this module, one for each file of the specification, read when somebody asks: nothing
-that runs a container imports this.
+The id of a clause is that of its section, a slash, and a name: config.md#mounts/listed-order. A reference to a section
+alone (`Step.clause`, `Error.clause`, a test's mark) means the whole section. The data is in JSON files beside this
+module, one for each file of the specification. No verb that runs a container imports this.
 
-strength   the keywords of RFC 2119 with which the specification says it
+strength   the keywords of RFC 2119 in the specification
 binds      runtime; author of a config.json; caller of the runtime; consumer of what it writes; platform other than
            Linux; specification itself
-says       what it demands, in our words
+says       what it requires, in this project's words
 does       what pyruntime does about it
 pointers   the properties of config.json it is about; "*" is any index or name
 covers     section -> which of its keywords, counted from 1, are this clause: twins in other sections are one clause
 schema     true where the schema of config.json upholds it, and no function does
-code       who upholds it where that is a table, which cannot say so itself
+code       what upholds it, if that is a table, which has no docstring
 exception  why no test can show it
 
-evidence.json has the functions and tests that name a clause, and properties.json what `explain` says of a property;
+evidence.json has the functions and tests that name a clause, properties.json what `explain` prints of a property;
 generate/conformance.py writes both.
 """
 

@@ -1,4 +1,4 @@
-"""Where a word belongs: the properties, sections and clauses that have it in their names or their texts."""
+"""Finds the properties, sections and clauses that have a word in their names or texts."""
 
 import re
 
@@ -27,7 +27,7 @@ class Found:
 def search(query: str) -> Found:
     """Return what has each word of `query` in its name or its text; upper and lower case are one.
 
-    Of a longer text, an error's for instance, nothing may have all words: then what has the most of them is returned.
+    If nothing has all words of a longer text, such as an error's, what has the most of them is returned.
     """
     wanted = [word.lower() for word in re.findall(r"[\w./-]+", query)]
     if not wanted:

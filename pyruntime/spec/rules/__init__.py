@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Rule = Callable[..., Iterator[Error]]
     Rules = dict[str, tuple[str, ...]]
 
-# Rule -> the properties that it is about. Without any of them it has nothing to say, and is not even imported.
+# Rule -> the properties that it checks. If a document has none of them, the rule is not imported.
 PROCESS: "Rules" = {
     "rlimits.rlimits": ("rlimits",),
     "scheduler.scheduler": ("scheduler",),
@@ -29,12 +29,12 @@ RESOURCES: "Rules" = {
     "cgroups.rdma": ("rdma",),
 }
 
-# What holds for the resources of a configuration and not for those of an update, which come to those that are there.
+# Rules for the resources of a configuration, and not for those of an update, which is added to existing limits.
 WHOLE_RESOURCES: "Rules" = {"cgroups.swap_with_limit": ("memory",)}
 
 STATE: "Rules" = {"version.oci_version": ("ociVersion",)}
 
-# In the order of config.md and config-linux.md, so that errors come in it.
+# In the order of config.md and config-linux.md, which is the order of the errors.
 CONFIG: "Rules" = {
     "version.supported": ("ociVersion",),
     "other_platforms.linux_only": ("freebsd", "solaris", "vm", "windows", "zos"),
@@ -67,7 +67,7 @@ def find(name: str) -> "Rule":
 
 
 def _findings(ruleset: "Rules", present: "set[str]", *document: object) -> "Iterator[Error]":
-    """Yield what the rules find that are about one of the properties `present`; they are called with `document`."""
+    """Yield the findings of the rules that check one of the properties `present`, called with `document`."""
     for name, properties in ruleset.items():
         if not present.isdisjoint(properties):
             yield from find(name)(*document)
@@ -105,10 +105,10 @@ def _resources(config: "Config") -> "Iterator[Error]":
 
 
 def survivors(ruleset: "Rules", document: object) -> "Iterator[Error]":
-    """Yield what `ruleset` finds in a document that its schema refuses, as far as its rules get.
+    """Yield the findings of `ruleset` in a document that its schema refuses.
 
-    Their findings complete the schema's, so that one run shows all that is wrong; a rule that meets a part of the
-    wrong shape ends there, which is no news.
+    They complete those of the schema, so that one run shows all errors. A rule that finds a part of the wrong type ends
+    there, because the schema has reported that part.
     """
     for name in ruleset:
         try:

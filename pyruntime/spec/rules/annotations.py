@@ -1,6 +1,6 @@
 """Annotations that change what a runtime does: crun's `run.oci.`, and our own for Landlock (config.md#annotations).
 
-Whoever does not know an annotation ignores it, so these bind only a runtime that obeys them.
+Other runtimes ignore annotations that they do not implement.
 """
 
 from pyruntime.base.errors import Error
@@ -24,8 +24,8 @@ SUBGROUP = "run.oci.systemd.subgroup"
 DELEGATE = "run.oci.delegate-cgroup"
 HANDLER = "run.oci.handler"
 
-# What would protect the container, and is not done -> where it is asked for instead. Ignored, it would run with
-# less than was asked for.
+# Annotations that would protect the container and are not implemented -> the property to use instead. If they were
+# ignored, the container would have less protection than its author expects.
 _PROTECTION = {
     "run.oci.seccomp.receiver": "a seccomp agent listens at linux.seccomp.listenerPath",
     "run.oci.seccomp.plugins": "a seccomp agent is a process of its own, at linux.seccomp.listenerPath",

@@ -14,7 +14,7 @@ CLAUSE = "config-linux.md#devices"
 
 
 def devices(config: "Config") -> "Iterator[Error]":
-    """One path is one device: the second of two different ones would meet a file that is not it.
+    """Each path is of one device: the second of two different devices would find the first at its path.
 
     Owners exist in the user namespace that the container gets.
     """
@@ -25,7 +25,7 @@ def devices(config: "Config") -> "Iterator[Error]":
             yield from unmapped(device, config["linux"], f"/linux/devices/{index}", f"linux.devices[{index}]", CLAUSE)
     for index, device in enumerate(entries):
         first = seen.setdefault(device["path"], index)
-        # A privileged container with one device named again repeats it unchanged, which harms nobody.
+        # Callers repeat a device unchanged for a privileged container with `--device`.
         if first != index and _node(device) != _node(entries[first]):
             yield Error(
                 f"{device['path']} is two different devices",

@@ -5,7 +5,7 @@
                "netPort": [{"allowedAccess": ["connect_tcp"], "ports": [443, …]}, …]},
      "disableBestEffort": false}
 
-What is handled is forbidden but where a rule allows it. The names are those of landlock(7), in lower case.
+A handled access is forbidden unless a rule allows it. The names are those of landlock(7), in lower case.
 """
 
 from pyruntime.base.errors import Error

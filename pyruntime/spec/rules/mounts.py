@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from pyruntime.spec.json_types import Config, Mount
 
-# Files of procfs that others serve in the kernel's place: LXCFS, and CRIU inside a container.
+# Files of procfs over which LXCFS, or CRIU inside a container, mounts its own.
 # csrc/stub/mount_targets.c has the same list, and docs/mounts.md the reasons.
 SERVED = (
     *("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime"),
@@ -21,7 +21,7 @@ _NEW_ONLY = "expected one without the other: the kernel maps the owners of a new
 
 
 def mounts(config: "Config") -> "Iterator[Error]":
-    """A bind mount has a source, a new filesystem a type, and only a tmpfs gets a copy of what is there.
+    """A bind mount has a source, a new filesystem a type, and only a tmpfs can get a copy of the files below it.
 
     Nothing is mounted over the root, nor over what is at /proc. An idmapped mount is a new one, and has both mappings,
     or a user namespace to take them from.
@@ -96,7 +96,7 @@ def mounts(config: "Config") -> "Iterator[Error]":
 def through_root(destinations: "list[str]", root: str) -> "Iterator[Error]":
     """No destination has the path of the root filesystem in front.
 
-    runc strips it, others take it as it stands: whoever writes it means a place that one of them would not give.
+    runc strips this prefix and other runtimes do not, so such a mount would be at different places.
 
     destinations  of /mounts, as container_path gives them
     root          absolute path of the root filesystem
@@ -141,9 +141,9 @@ def container_path(path: str) -> str:
 
 
 def _over_proc(mount: "Mount", index: int, first: int, *, bind: bool) -> "Iterator[Error]":
-    """One procfs is at /proc, in which masked and read-only paths hold; what programs read there is the kernel's word.
+    """At /proc there is one procfs, so that masked and read-only paths hold and programs read the kernel's files.
 
-    That the source of a bind mount is a procfs is for the stub to see.
+    The stub checks whether the source of a bind mount is a procfs.
     """
     if first >= 0:
         doing, reason = f"mounts[{index}] is over mounts[{first}]", "expected one mount at /proc"

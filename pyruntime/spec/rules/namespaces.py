@@ -36,9 +36,9 @@ def namespaces(config: "Config") -> "Iterator[Error]":
 
 
 def names_need_uts(config: "Config") -> "Iterator[Error]":
-    """A hostname or domainname needs a UTS namespace of the container, as in runc: else it would be the host's.
+    """A hostname or domainname needs a UTS namespace of the container, as with runc: otherwise the host's would be set.
 
-    The specification lets a runtime set the host's own name there; no caller can want that.
+    The specification allows a runtime to set the host's name; here it is an error.
     """
     for name, value in (("hostname", config.get("hostname", "")), ("domainname", config.get("domainname", ""))):
         if value and "uts" not in types(config):

@@ -15,7 +15,7 @@ _EXPECTED = f"expected 1 to {_LONGEST} bytes without slash, colon or white space
 
 
 def is_interface(name: str) -> bool:
-    """Tell whether the kernel takes `name` for a network device."""
+    """Tell whether the kernel accepts `name` for a network device."""
     if not 0 < len(name.encode("utf-8", "surrogatepass")) <= _LONGEST or name in (".", ".."):
         return False
     return not any(letter in "/:" or letter.isspace() for letter in name)
@@ -30,7 +30,7 @@ def is_template(name: str) -> bool:
 
 
 def net_devices(config: "Config") -> "Iterator[Error]":
-    """Devices are moved into a network namespace of the container's, under names that the kernel takes, each its own.
+    """Devices are moved into a network namespace of the container, under valid and different names.
 
     Upholds config-linux.md#network-devices/name-taken.
     """

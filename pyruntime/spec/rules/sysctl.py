@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 CLAUSE = "config-linux.md#sysctl"
 
-# Parameter, or prefix of parameters, -> the namespace that has its own: ipc_namespaces(7), network_namespaces(7),
-# uts_namespaces(7), user_namespaces(7).
+# Parameter, or prefix of parameters -> the type of namespace that has its own value: ipc_namespaces(7),
+# network_namespaces(7), uts_namespaces(7), user_namespaces(7).
 NAMESPACED = {
     "kernel.auto_msgmni": "ipc",
     "kernel.msg_next_id": "ipc",
@@ -55,8 +55,8 @@ def namespace_of(name: str) -> str:
 def sysctl(config: "Config") -> "Iterator[Error]":
     """Each parameter belongs to a namespace that the container does not share with the runtime; its value is a line.
 
-    What stands after the first newline the kernel drops from a text and takes for more numbers in a list of those.
-    A newline at the end says nothing: it is how a shell writes.
+    The kernel drops the text after a newline, or reads it as more numbers of a list. A newline at the end is allowed,
+    because shells write one.
     """
     for key, value in config["linux"]["sysctl"].items():
         name = dotted(key)

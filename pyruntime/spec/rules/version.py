@@ -50,7 +50,7 @@ def oci_version(document: "Config | State", clause: str = "runtime.md#state") ->
 
 
 def later(config: "Config") -> str:
-    """Return a warning for a version that is later than what this runtime was made for; "" where it is not."""
+    """Return a warning for a later version than that of this runtime, "" for any other."""
     version = semver(config["ociVersion"])
     if version is None or version[:2] <= (MAJOR, MINOR):
         return ""
@@ -61,8 +61,8 @@ def later(config: "Config") -> str:
 def supported(config: "Config") -> "Iterator[Error]":
     """A configuration may ask for any version of the specification with the same major version.
 
-    A later minor version only adds to it (SemVer 2.0.0); what is added is ignored or refused where it stands, as all
-    that is not known; `later` tells of it.
+    A later minor version only adds properties (SemVer 2.0.0). They are ignored or refused like all unknown ones;
+    `later` returns a warning.
 
     Candidates and builds ("1.0.0-rc5", "1.2.0-dev", "1.3.0+dev"), which callers do write, count as their release.
 
