@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import select
 import socket
@@ -20,6 +21,9 @@ Stream = Literal["stdout", "stderr"]
 _CHUNK = 65536
 _LINGER = 0.2  # seconds for output that is still in the pipes when the program has ended
 _PATIENCE = 60.0
+# Seconds for the first process to end a program that is to be killed. Programs of its user can hold it up: they may
+# lower its priority (sched_setscheduler(2)), or take a lease on the file that it executes next (fcntl(2)).
+_STUBBORN = 10.0
 
 
 class Process:
@@ -69,6 +73,7 @@ class Process:
         self._feeding = threading.Lock()
         self._exit: Answer | None = None
         self._truncated = self._timed_out = self._vanished = False
+        self._killed = 0.0  # when it was to be killed
         self._began = time.monotonic()
         self._ended = 0.0
         self._result: Result | None = None
@@ -126,6 +131,7 @@ class Process:
     def await_start(self) -> "Process":
         """Wait until the program runs. Raises FileNotFoundError and the like where it cannot be executed."""
         if not containers.wait_readable(self._answers.fileno(), _PATIENCE):
+            self._container.kill()  # it would start later, and nobody would wait for its end
             raise SandboxError(f"the program was not started within {_PATIENCE:.0f} seconds")
         data, _ = containers.receive(self._answers)
         if not data:
@@ -141,7 +147,7 @@ class Process:
         self._began = time.monotonic()
         return self
 
-    def _step(self, deadline: "float | None") -> "list[tuple[Stream, bytes]]":
+    def _step(self, deadline: float) -> "list[tuple[Stream, bytes]]":
         """Wait for something to happen, and return what was read. Kills the program where a limit is reached."""
         poll = select.poll()
         for fd in self._streams:
@@ -154,8 +160,7 @@ class Process:
         if self._exit is None and not self._vanished:
             poll.register(self._answers.fileno(), select.POLLIN)
         # Rounded up, so that the time is over when it is looked at again.
-        left = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000) + 1)
-        ready = poll.poll(left)
+        ready = poll.poll(max(0, int((deadline - time.monotonic()) * 1000) + 1))
         chunks: list[tuple[Stream, bytes]] = []
         for fd, _ in ready:
             if fd == stdin:
@@ -230,12 +235,17 @@ class Process:
 
         What is yielded is not in the result.
         """
-        deadline = None if timeout is None else self._began + timeout
+        deadline = math.inf if timeout is None else self._began + timeout
         while self.running:
-            yield from self._step(deadline)
-            if self.running and deadline is not None and time.monotonic() >= deadline:
+            # Another thread may call `kill` meanwhile.
+            yield from self._step(min(deadline, time.monotonic() + _STUBBORN))
+            if not self.running:
+                break
+            if self._killed and time.monotonic() >= self._killed + _STUBBORN:
+                self._container.kill()
+            elif time.monotonic() >= deadline:
                 self._time_over()
-                deadline = None
+                deadline = math.inf
         yield from self._rest()
 
     def _time_over(self) -> None:
@@ -329,7 +339,11 @@ class Process:
                 self._container.request(containers.KILL, pid=self.pid, number=number)
 
     def kill(self) -> None:
-        """Kill the program with all that it has started. Where the container is its own, that ends at once."""
+        """Kill the program with all that it has started. Where the container is its own, that ends at once.
+
+        In a session, `wait` and `stream` end the container if the program does not end within seconds.
+        """
+        self._killed = self._killed or time.monotonic()
         if self._alone:
             self._container.kill()
         else:

@@ -88,7 +88,7 @@ class Session:
     ) -> Result:
         """Run a program to its end. As `start`; `timeout` is in seconds.
 
-        A program that could not be ended otherwise ends the container with it.
+        A program that cannot be ended otherwise ends the container with it.
         """
         arguments.seconds("timeout", timeout)
         process = self.start(args, input=input, env=env, cwd=cwd)
