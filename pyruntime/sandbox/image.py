@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pyruntime.sandbox.layers import Unpacking
+from pyruntime.sandbox.layers import Unpacking, open_file
 from pyruntime.sandbox.result import SandboxError
 
 _DIGEST = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
@@ -84,26 +84,39 @@ def blob(layout: Path, digest: object) -> Path:
 
 def _document(layout: Path, digest: object) -> "dict[str, Any]":
     """Return a JSON document of the layout, whose content is what its digest says. Raises SandboxError."""
+    data = _content(blob(layout, digest), str(digest))
+    algorithm, value = str(digest).split(":")
+    if hashlib.new(algorithm, data).hexdigest() != value:
+        raise SandboxError(f"image: the content of {digest} is not what its digest says")
+    return _parsed(data, str(digest))
+
+
+def _content(path: Path, name: str) -> bytes:
+    """Return the content of a file that is no larger than a document may be. Raises SandboxError."""
     try:
-        with open(blob(layout, digest), "rb") as file:
+        with open_file(path) as file:
             data = file.read(_LARGEST_DOCUMENT + 1)
-        algorithm, value = str(digest).split(":")
-        if len(data) > _LARGEST_DOCUMENT or hashlib.new(algorithm, data).hexdigest() != value:
-            raise SandboxError(f"image: the content of {digest} is not what its digest says")
-        document = json.loads(data)
     except OSError as error:
-        raise SandboxError(f"image: cannot read {digest}: {error.strerror}") from None
+        raise SandboxError(f"image: cannot read {name}: {error.strerror}") from None
+    if len(data) > _LARGEST_DOCUMENT:
+        raise SandboxError(f"image: {name} has more than {_LARGEST_DOCUMENT} bytes")
+    return data
+
+
+def _parsed(data: bytes, name: str) -> "dict[str, Any]":
+    try:
+        document = json.loads(data)
     except (ValueError, RecursionError):
-        raise SandboxError(f"image: {digest} is not JSON") from None
+        raise SandboxError(f"image: {name} is not JSON") from None
     if not isinstance(document, dict):
-        raise SandboxError(f"image: {digest} is not a JSON object")
+        raise SandboxError(f"image: {name} is not a JSON object")
     return document
 
 
 def _manifest_of(layout: Path, tag: str, image: str) -> str:
     """Return the digest of the manifest with this tag, for this machine."""
     try:
-        index = json.loads((layout / "index.json").read_text())
+        index = _parsed(_content(layout / "index.json", f"{layout}/index.json"), f"{layout}/index.json")
         found = [
             entry
             for entry in index["manifests"]
@@ -121,7 +134,7 @@ def _manifest_of(layout: Path, tag: str, image: str) -> str:
                 if (entry.get("platform") or {}).get("architecture") == machine
                 and (entry.get("platform") or {}).get("os") == "linux"
             ]
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise SandboxError(f"image: {layout}/index.json is not an index of images: {error!r:.100}") from None
     raise SandboxError(f"image: {image!r:.200} has indexes in indexes")
 
@@ -159,7 +172,6 @@ def _unpack(layout: Path, layers: "list[dict[str, Any]]", cache: Path, target: P
         unpacking = Unpacking(place)
         for layer in layers:
             unpacking.layer(blob(layout, layer.get("digest")), layer)
-        unpacking.finish()
         try:
             place.rename(target)
         except OSError as error:

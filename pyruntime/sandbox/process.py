@@ -239,11 +239,10 @@ class Process:
         while self.running:
             # Another thread may call `kill` meanwhile.
             yield from self._step(min(deadline, time.monotonic() + _STUBBORN))
-            if not self.running:
-                break
-            if self._killed and time.monotonic() >= self._killed + _STUBBORN:
+            now = time.monotonic()
+            if self.running and self._killed and now >= self._killed + _STUBBORN:
                 self._container.kill()
-            elif time.monotonic() >= deadline:
+            elif self.running and now >= deadline:
                 self._time_over()
                 deadline = math.inf
         yield from self._rest()

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -223,42 +222,6 @@ def test_a_lease_does_not_hold_up(box):
         with pytest.raises(OSError, match="lease"):
             session.read("f")
         process.kill()
-
-
-# Says when somebody opens or executes the file that it holds a lease on, and goes on holding it.
-LEASE = """
-import fcntl, os, signal, sys, time
-signal.signal(signal.SIGIO, lambda *_: os.write(1, b'asked\\n'))
-with open('prog', 'w') as file:
-    file.write('#!/bin/sh\\n')
-os.chmod('prog', 0o755)
-held = os.open('prog', os.O_RDWR)
-fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-os.write(1, b'held\\n')
-while 1:
-    time.sleep(1000)
-"""
-
-
-def test_a_lease_on_a_program_does_not_put_off_the_end_of_another_one(box):
-    def execute():
-        with contextlib.suppress(SandboxError, OSError):
-            session.exec(["/work/prog"])
-
-    with box.open() as session:
-        other = session.start(["sleep", "1000"])
-        holder = session.start(python(LEASE)).stream()
-        assert next(holder) == ("stdout", b"held\n")
-        thread = threading.Thread(target=execute)
-        thread.start()
-        assert next(holder) == ("stdout", b"asked\n")
-        # The first process waits for the lease now.
-        assert other.wait(timeout=0).end == "timeout"
-        with pytest.raises(SandboxError):
-            session.exec(["true"])
-        holder.close()
-        thread.join()
-
 
 
 def test_a_file_larger_than_the_limit_is_an_error_and_not_memory(box):

@@ -298,3 +298,93 @@ def test_what_umoci_makes_is_read(no_leaks, tmp_path, rootfs):
         ["umoci", "insert", "--image", f"{folder}:made", rootfs / "bin", "/bin"], check=True, capture_output=True
     )
     assert Sandbox(image=f"oci:{folder}:made").run(["/bin/sh", "-c", "echo here"]).stdout == b"here\n"
+
+
+def deep_tree(step, count):
+    """Return a layer with `step` * `count` directories one in the other, which only links can name."""
+    entries, way = [], ""
+    for number in range(count):
+        name = way + "/".join(["d"] * step)
+        entries += [(f"{name}/file", b""), link(f"link{number}", name)]
+        way = f"link{number}/"
+    return layer(*entries)
+
+
+def sparse(entries):
+    """Return an archive of one sparse file of GNU tar's old format, whose map has so many entries."""
+    number = b"%011o\0" % 1
+    head = bytearray(tarfile.TarInfo("file").tobuf())
+    head[156:157], head[257:265], head[482], head[386:482] = b"S", b"ustar  \0", 1, number * 8
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + (number * 42 + b"\1" + bytes(7)) * (entries // 21)
+
+
+def extended(count):
+    """Return so many extended headers for one entry."""
+    info = tarfile.TarInfo("file")
+    info.pax_headers = {"comment": "x" * 1000}
+    return info.tobuf(tarfile.PAX_FORMAT)[:-512] * count + info.tobuf()
+
+
+def for_all(count):
+    """Return an archive of so many files, each behind a header of 1 MB that holds for all that follow."""
+    head = [tarfile.TarInfo.create_pax_global_header({f"key{number}": "x" * 1_000_000}) for number in range(count)]
+    return b"".join(one + tarfile.TarInfo("file").tobuf() for one in head)
+
+
+# What a layer does -> the layer, and the words of the error.
+TOO_MUCH = {
+    "a deep path": (lambda: layer(("d/" * 1500 + "file", b"")), "path of more than 200 names"),
+    "a deep tree": (lambda: deep_tree(100, 30), "more than 200 directories"),
+    "a large map of a sparse file": (lambda: sparse(300_000), "headers of more than 4194304 bytes for one entry"),
+    "large headers for all": (lambda: for_all(10), "global headers of more than 4194304 bytes"),
+    "headers of headers": (lambda: extended(5000), "cannot unpack|headers of more than"),
+}
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+def test_a_layer_that_takes_too_much_is_refused_and_leaves_nothing(layout, own_cache, what):
+    make, words = TOO_MUCH[what]
+    with pytest.raises(SandboxError, match=words):
+        images.unpacked(layout(make()))
+    assert os.listdir(own_cache) == []
+    assert images.unpacked(layout(layer(("file", b""))))
+
+
+def test_what_follows_an_archive_is_read_up_to_a_limit(layout, own_cache, monkeypatch):
+    monkeypatch.setattr(layers, "_MOST_TRAILING", 2)
+    data = layer(("file", b"")) + bytes(8 << 20)
+    with pytest.raises(SandboxError, match="goes on after the end"):
+        images.unpacked(layout(data, how=("+zstd", zstd)))
+    assert os.listdir(own_cache) == []
+
+
+def test_paths_that_many_entries_name_are_counted(layout, own_cache, monkeypatch):
+    monkeypatch.setattr(layers, "_MOST_FILES", 200)
+    names = ["/".join([f"{number}", *["d"] * 100, "file"]) for number in range(3)]
+    with pytest.raises(SandboxError, match="more than 200 files"):
+        images.unpacked(layout(layer(*((name, b"") for name in names))))
+    assert os.listdir(own_cache) == []
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b"[]", b"{", b" " * (5 << 20)])
+def test_an_index_that_is_none_is_an_error(layout, content):
+    image = layout(layer(("file", b"")))
+    with open(f"{image[4:-4]}/index.json", "wb") as file:
+        file.write(content)
+    with pytest.raises(SandboxError, match=r"index\.json (is not|has more)"):
+        images.unpacked(image)
+
+
+def test_a_layer_that_is_a_fifo_is_not_waited_for(layout):
+    image = layout(layer(("file", b"")))
+    with open(f"{image[4:-4]}/index.json") as file:
+        digest = json.load(file)["manifests"][0]["digest"]
+    blobs = f"{image[4:-4]}/blobs/sha256"
+    with open(f"{blobs}/{digest[7:]}") as file:
+        path = f"{blobs}/{json.load(file)['layers'][0]['digest'][7:]}"
+    os.unlink(path)
+    os.mkfifo(path)
+    with pytest.raises(SandboxError, match="regular file"):
+        images.unpacked(image)

@@ -1,6 +1,7 @@
 """Sessions, streams, pools, asyncio."""
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -200,3 +201,38 @@ def test_a_start_that_is_cancelled_leaves_no_program(box):
                 pass
 
     asyncio.run(asyncio.wait_for(work(), 60))
+
+
+# Says when somebody opens or executes the file that it holds a lease on, and goes on holding it.
+LEASE = """
+import fcntl, os, signal, sys, time
+signal.signal(signal.SIGIO, lambda *_: os.write(1, b'asked\\n'))
+with open('prog', 'w') as file:
+    file.write('#!/bin/sh\\n')
+os.chmod('prog', 0o755)
+held = os.open('prog', os.O_RDWR)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+os.write(1, b'held\\n')
+while 1:
+    time.sleep(1000)
+"""
+
+
+def test_a_lease_on_a_program_does_not_put_off_the_end_of_another_one(box):
+    def execute():
+        with contextlib.suppress(SandboxError, OSError):
+            session.exec(["/work/prog"])
+
+    with box.open() as session:
+        other = session.start(["sleep", "1000"])
+        holder = session.start(["python3", "-c", LEASE]).stream()
+        assert next(holder) == ("stdout", b"held\n")
+        thread = threading.Thread(target=execute)
+        thread.start()
+        assert next(holder) == ("stdout", b"asked\n")
+        # The first process waits for the lease now.
+        assert other.wait(timeout=0).end == "timeout"
+        with pytest.raises(SandboxError):
+            session.exec(["true"])
+        holder.close()
+        thread.join()
