@@ -65,9 +65,29 @@ def test_what_undoes_a_write(file, text, value, expected):
 def test_the_entry_of_a_device_is_replaced_and_others_stay():
     stored = {"weight": 100, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}]}
     given = {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 2}, {"major": 8, "minor": 16, "rate": 3}]}
-    assert _merged("blockIO", stored, given) == {"weight": 100, **given}
+    assert _merged(("blockIO",), stored, given) == {"weight": 100, **given}
 
 
 def test_unlimited_memory_is_unlimited_swap():
-    assert _merged("memory", {"limit": 5, "swap": 9}, {"limit": -1}) == {"limit": -1}
-    assert _merged("memory", {"limit": 5, "swap": 9}, {"limit": 6}) == {"limit": 6, "swap": 9}
+    assert _merged(("memory",), {"limit": 5, "swap": 9}, {"limit": -1}) == {"limit": -1}
+    assert _merged(("memory",), {"limit": 5, "swap": 9}, {"limit": 6}) == {"limit": 6, "swap": 9}
+
+
+@pytest.mark.parametrize(
+    ("place", "keys"),
+    [
+        (("hugepageLimits",), {"pageSize": "2MB"}),
+        (("network", "priorities"), {"name": "eth0"}),
+        (("blockIO", "weightDevice"), {"major": 8, "minor": 0}),
+        (("blockIO", "throttleReadBpsDevice"), {"major": 8, "minor": 0}),
+        (("blockIO", "throttleWriteBpsDevice"), {"major": 8, "minor": 0}),
+        (("blockIO", "throttleReadIOPSDevice"), {"major": 8, "minor": 0}),
+        (("blockIO", "throttleWriteIOPSDevice"), {"major": 8, "minor": 0}),
+    ],
+)
+def test_an_entry_of_a_list_replaces_the_one_of_the_same_thing(place, keys):
+    other = {**keys, next(iter(keys)): "another"}
+    stored = [{**keys, "value": 1}, {**other, "value": 2}]
+    merged = [{**keys, "value": 3}, {**other, "value": 2}]
+    assert _merged(place, stored, [{**keys, "value": 3}]) == merged
+    assert _merged((place[-1], "unknown"), stored, [{**keys, "value": 3}]) == [{**keys, "value": 3}]
