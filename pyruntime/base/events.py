@@ -159,7 +159,7 @@ class Recorder(Events):
         self._open.append(event)
         self._last = event.begin
         if row in (KERNEL, HOOKS):
-            # It may take long: who reads the log wants to know what is waited for.
+            # It may take long, so the log shows its beginning as well.
             self._log(event, begins=True)
 
     def end(self) -> None:  # noqa: D102
@@ -176,7 +176,7 @@ class Recorder(Events):
     def note(self, what: "str | Step") -> None:  # noqa: D102
         self._add(Event(HOST, what, time.time_ns()))
 
-    # ---- What the container's process tells of ----
+    # ---- Events of the container's process ----
 
     def mark(self, what: "str | Step", begin: int, end: int) -> None:  # noqa: D102
         if self._count < _MOST and 0 <= begin <= end < 1 << 63:
@@ -279,9 +279,9 @@ class Recorder(Events):
 
 
 class Teller(Events):
-    """What takes the recorder's place in init: it sends each event to the host, over `send`.
+    """The recorder of init, which sends each event to the host by `send`.
 
-    Init has neither the log nor the trace open: nothing of the host's may be reached from the container.
+    Init has no descriptor of the log or the trace, because the container could reach such files of the host.
     """
 
     def __init__(self, send: "Callable[[bytes], object]") -> None:

@@ -49,7 +49,10 @@ def missing_directories(mountpoint: str, path: str) -> list[str]:
 
 
 def make_directory(directory: str) -> bool:
-    """Make a group; return False if it exists now. The end of another container may remove its parent meanwhile."""
+    """Make a group; return False if it exists. Raises OSError.
+
+    It tries again if the parent is missing, because the end of another container may remove that meanwhile.
+    """
     for _ in range(100):
         try:
             os.mkdir(directory, 0o755)

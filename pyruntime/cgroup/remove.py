@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def remove(cgroup: "Groups", timeout: float) -> None:
-    """Remove the directories `cgroup.made`; see Cgroup.remove."""
+    """Remove the directories `cgroup.made`; see Cgroup.remove. Raises Error."""
     leaves = cgroup.directories
     deadline = time.monotonic() + timeout
     for directory in reversed(cgroup.made):

@@ -52,9 +52,11 @@ def _has_systemd_of_its_own() -> bool:
 
 
 def facts(hierarchies: "CgroupHost | None" = None) -> Facts:
-    """Look at this host (capabilities(7), user_namespaces(7)).
+    """Return the facts about this host and process (capabilities(7), user_namespaces(7)).
 
-    hierarchies  those of cgroups; None looks for them, which is half of the work
+    hierarchies  those of cgroups; None reads them, which is half of the work
+
+    Raises Error if the kernel does not tell the capabilities of this process.
     """
     from pyruntime._stub import ffi, lib
     from pyruntime.host import cgroups

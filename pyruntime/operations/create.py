@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def create(container_id: str, options: CreateOptions) -> int:
     """Create the container and return the pid of its init, a child of this process.
 
-    Raises Error; then nothing of the container is left.
+    Raises Error (InvalidConfig with all findings of config.json); then nothing of the container is left.
 
     Upholds runtime.md#lifecycle/environment-created, runtime.md#lifecycle/environment-error.
     """
@@ -230,7 +230,7 @@ class Creation:
             log.events.done(f"take the id: mkdir {self.container.path}")
 
     def make(self) -> None:
-        """Make everything that outlives this process, each with its undo action."""
+        """Make all that outlives this process, each part with its undo action. Raises Error."""
         cgroup = cgroups.prepare(self.plan.cgroup)
         self.state = state = new_state(self.container_id, self.config, self.options)
         root = next(step for step in self.plan.build if step.op == "root")

@@ -28,6 +28,8 @@ def delete(root: str, container_id: str, force: bool) -> None:
 
     With `force`, a create or start that still runs, for example because a hook hangs, is killed first.
 
+    root  directory of the states, absolute
+
     Raises Error when the container is not stopped; with `force` a container that does not exist is no error, as with
     runc.
 

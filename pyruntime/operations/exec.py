@@ -42,7 +42,9 @@ _PROCESS = "/process"
 def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
     """Run a process in the container; return its exit status (128+n for a signal), or 0 at once with `detach`.
 
-    Raises Error when the container does not run, or the process cannot be made as asked for.
+    root  directory of the states, absolute
+
+    Raises Error when the container is not running or the process cannot be made, InvalidConfig for an invalid process.
     """
     threads.check_single()
     if options.preserve_fds:

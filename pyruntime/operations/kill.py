@@ -17,8 +17,10 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool) -> None
 
     SIGKILL is also sent to every process if the container has no pid namespace of its own.
 
-    Raises Error when the container is neither created nor running; with `all_processes` a stopped one is no error, as
-    with runc, because processes may have outlived init where the pid namespace is shared.
+    root  directory of the states, absolute
+
+    Raises Error when the container does not exist, or is neither created nor running; with `all_processes` a stopped
+    one is no error, as with runc, because processes may have outlived init where the pid namespace is shared.
 
     Upholds runtime.md#kill/not-alive.
     """
@@ -69,6 +71,8 @@ def _is_first(pid: int) -> bool:
 
 def send(pid: int, started: int, signal: int, container_id: str) -> None:
     """Send `signal` to the process that has `pid` and started at `started`; never to another with the same pid.
+
+    Raises Error when the process has ended, or the kernel refuses the signal (pidfd_send_signal(2)).
 
     Upholds runtime.md#kill/signal-sent.
     """

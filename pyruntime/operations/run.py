@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, subreaper: bool = True) -> int:
     """Run the container; return the exit status of its process (128+n for a signal), or 0 at once with `detach`.
 
+    detach     return when the program runs
     keep       leave the stopped container instead of deleting it
     subreaper  in the foreground, wait for orphaned descendants of the container's process (prctl(2))
 

@@ -26,9 +26,11 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
 
     Where a service manager waits for a notification, this also waits until the container is ready, or has ended.
 
+    root         directory of the states, absolute
     accompanied  this process stays with the container: the service manager must watch it, and this does not wait
 
-    Raises Error when the container is not `created`, has no process, or the program cannot be executed.
+    Raises Error when the container does not exist or is not `created`, has no process, or the program cannot be
+    executed.
 
     Upholds runtime.md#start/not-created.
     """

@@ -26,7 +26,11 @@ def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
 
 
 def state(root: str, container_id: str) -> "dict[str, object]":
-    """Return the state of the container, in the order of runc's output. Raises Error when there is none.
+    """Return the state of the container, in the order of runc's output.
+
+    root  directory of the states, absolute
+
+    Raises Error when the container does not exist or its state file is damaged.
 
     Upholds runtime.md#query-state/returns-state.
     """
@@ -35,7 +39,7 @@ def state(root: str, container_id: str) -> "dict[str, object]":
 
 
 def state_of(container: containers.Container) -> "dict[str, object]":
-    """Return the same of an open container. Raises Error when its state file is damaged."""
+    """Return the state of an open container. Raises Error when its state file is damaged."""
     stored = container.read()
     status = container.status(stored)
     if stored is None:

@@ -1,7 +1,7 @@
 """A sandbox for code that the caller did not write (docs/sandbox.md).
 
-Built on the program: each container is made by `pyruntime run`, started by posix_spawn(3), so that nothing of the
-caller's memory is copied and threads do not matter. Nothing here uses the insides of the runtime.
+It uses the program: `pyruntime run`, started by posix_spawn(3), makes each container. So no memory of the caller is
+copied, and the caller may have threads. No module here imports the runtime's engine.
 """
 
 from pyruntime.sandbox.result import (

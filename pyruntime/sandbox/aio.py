@@ -41,7 +41,7 @@ class AsyncProcess:
         )
 
     async def wait(self, timeout: "float | None" = None) -> Result:
-        """Wait until it has ended. Where that is cancelled, it is killed."""
+        """Wait until it has ended. If this is cancelled, the program is killed."""
         try:
             result: Result = await self._call(self._process.wait, timeout)
         except asyncio.CancelledError:
@@ -91,7 +91,7 @@ class AsyncSession:
     async def __aexit__(
         self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
     ) -> None:
-        # Shielded, so that nothing is left when this is cancelled.
+        # Shielded: the container is removed even if this is cancelled.
         closing = asyncio.ensure_future(self._call(self._open.close))
         try:
             await asyncio.shield(closing)
@@ -99,7 +99,7 @@ class AsyncSession:
             self._threads.shutdown(wait=False)
 
     async def start(self, args: "Iterable[str]", **options: Any) -> AsyncProcess:
-        """Start a program; see Session.start. Where that is cancelled, it is killed."""
+        """Start a program; see Session.start. If this is cancelled, the program is killed."""
         starting = asyncio.ensure_future(self._call(self._open.start, args, **options))
         try:
             return AsyncProcess(await asyncio.shield(starting), self._call)
@@ -108,7 +108,7 @@ class AsyncSession:
             raise
 
     async def exec(self, args: "Iterable[str]", *, timeout: "float | None" = None, **options: Any) -> Result:
-        """Run a program to its end; see Session.exec. Where that is cancelled, it is killed."""
+        """Run a program to its end; see Session.exec. If this is cancelled, the program is killed."""
         process = await self.start(args, **options)
         return await process.wait(timeout)
 

@@ -1,4 +1,4 @@
-"""The arguments of a sandbox become a config.json."""
+"""Makes a config.json from the arguments of a sandbox."""
 
 import os
 from typing import Any
@@ -23,15 +23,15 @@ _MASKED = (
     *("/sys/devices/virtual/powercap", "/sys/firmware", "/sys/kernel"),
 )
 _PLAIN = ("nosuid", "noexec", "nodev")
-# The first ids of a range that is nobody's on a host (systemd's table of ids calls it unused).
+# The first ids of a range that no user of a host has (unused in systemd's table of ids).
 _FIRST_ID, _RANGES = 0x70000000, 4096
 
 
 def ids(settings: Settings) -> "dict[str, Any]":
     """Return the mappings of the user namespace.
 
-    Root gets a range of ids that nobody has; an ordinary user its own one, which needs no helper and lets it exchange
-    files with the sandbox.
+    Root gets a range of ids that no user has. An ordinary user gets its own id, which needs no helper, so that it can
+    exchange files with the sandbox.
     """
     if os.geteuid() == 0:
         first = _FIRST_ID + settings.range % _RANGES * 65536
@@ -93,7 +93,7 @@ def config(
         "linux": linux,
     }
     if os.geteuid() == 0:
-        # Where the whole host has too little memory; an ordinary user may not say so of a process that is not dumpable.
+        # If the whole host runs out of memory. An ordinary user may not set this for a process that is not dumpable.
         found["process"]["oomScoreAdj"] = 500
     if settings.landlock:
         found["annotations"] = ruleset(settings)

@@ -25,7 +25,7 @@ SPAWN, OPEN, KILL, WATCH = 1, 2, 3, 4
 STARTED, EXITED, OPENED = 1, 2, 3
 LAST, PARENTS = 1, 2
 
-_PATIENCE = 60.0  # seconds for what needs milliseconds: a machine may be that busy
+_PATIENCE = 60.0  # seconds; it takes milliseconds on a machine that is not busy
 _APART = 10  # the lowest descriptor that does not get in the way of those that the program is given
 
 
@@ -39,7 +39,7 @@ class Answer:
 
 
 class Refused(SandboxError):
-    """The runtime refused to make the container; `pointer` and `clause` say because of what."""
+    """The runtime refused to make the container; `pointer` and `clause` are those of its Error."""
 
     def __init__(self, text: str, pointer: str, clause: str) -> None:
         super().__init__(text)
@@ -92,7 +92,7 @@ def _apart(sock: socket.socket) -> int:
 
 
 class Container:
-    """A container that has been started, perhaps not yet to its end: what the program says of it is read when needed.
+    """A container that has been started, perhaps not completely yet: the program's report is read when needed.
 
     Safe for threads. `close` ends it; nothing of it is left then.
     """
@@ -149,10 +149,10 @@ class Container:
         finally:
             os.close(watched)
 
-    # ---- what the program tells ----
+    # ---- the program's report ----
 
     def _read_report(self, seconds: float, until: str) -> bool:
-        """Read what the program tells until the event `until`, or the end; False where the time was over."""
+        """Read the program's report up to the event `until`, or to its end; return False if the time is over."""
         deadline = time.monotonic() + seconds
         while until not in self.report and "gone" not in self.report:
             if not wait_readable(self._report.fileno(), deadline - time.monotonic()):
@@ -172,7 +172,7 @@ class Container:
         return True
 
     def await_start(self) -> None:
-        """Wait until the container runs. Raises SandboxError with the runtime's words."""
+        """Wait until the container runs. Raises SandboxError with the runtime's message."""
         with self._lock:
             in_time = self._read_report(_PATIENCE, "started")
             failed = self.report.get("failed")
@@ -186,7 +186,7 @@ class Container:
         raise SandboxError("pyruntime ended without a word: it was killed, or this machine has too little memory")
 
     def kills_for_memory(self) -> int:
-        """Return how many processes of it the kernel has killed for lack of memory; 0 where nothing counts them."""
+        """Return how many processes of it the kernel has killed for lack of memory; 0 if no cgroup counts them."""
         with self._lock:
             if self._memory < 0 and "memory" not in self.report and not self._closed:
                 self._read_report(0, "memory")
@@ -271,9 +271,9 @@ class Container:
                 # A child of fork(2) of the process whose it is.
                 self._close_descriptors()
                 return {}
-            # While the agent lives: systemd removes the group of a container with its last process.
+            # Before the agent ends, because systemd removes the group of a container with its last process.
             kills = self.kills_for_memory()
-            # The agent ends when this is closed; what it is slow in, the kernel does.
+            # The agent ends when this is closed; the kernel kills the other processes.
             with contextlib.suppress(OSError):
                 self._agent.shutdown(socket.SHUT_RDWR)
             self._agent.close()

@@ -1,4 +1,4 @@
-"""An image in an OCI layout, as skopeo and umoci keep it, becomes a root filesystem in a cache.
+"""Unpacks an image in an OCI layout, as skopeo and umoci write it, into a cache of root filesystems.
 
 It is unpacked once. Every document and layer is checked against its digest.
 """
@@ -151,7 +151,7 @@ def _environment(layout: Path, manifest: "dict[str, Any]") -> "dict[str, str]":
 
 @contextlib.contextmanager
 def _shared(cache: Path) -> "Iterator[None]":
-    """Hold a lock of the cache (flock(2)) with others. Who gets it alone removes what killed processes have left."""
+    """Hold a shared lock of the cache (flock(2)). An exclusive holder removes what killed processes have left."""
     fd = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(BlockingIOError):
@@ -177,7 +177,7 @@ def _unpack(layout: Path, layers: "list[dict[str, Any]]", cache: Path, target: P
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            # Somebody else was quicker.
+            # Another process has unpacked it meanwhile.
     # ValueError and RecursionError: tarfile's, of an archive that was made by hand.
     except (OSError, EOFError, ValueError, RecursionError, tarfile.TarError, zlib.error) as error:
         raise SandboxError(f"image: cannot unpack: {error}") from None

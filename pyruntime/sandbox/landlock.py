@@ -1,6 +1,6 @@
 """The sandbox's ruleset of Landlock: read and execute everywhere, write where the program may, no signals outwards.
 
-It says again what the mounts say, for the day on which a mount says something else.
+It repeats the restrictions of the mounts, as a second defence if a mount should be wrong.
 """
 
 import json

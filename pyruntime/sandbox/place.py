@@ -1,4 +1,4 @@
-"""The directory in which a process keeps its sandboxes, and the removal of those that dead processes have left."""
+"""The directory in which a process keeps its sandboxes, and the removal of those of processes that have ended."""
 
 import contextlib
 import fcntl
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyruntime.sandbox.result import SandboxError
 
-# What the runtime is told of the environment: how to reach the user's systemd, and nothing about the caller.
+# The variables that the runtime gets: those by which it reaches the user's systemd.
 _PASSED_ON = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "HOME", "USER", "LANG")
 _LOCK = "lock"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -81,7 +81,7 @@ class _Place:
 
 
 def directory() -> Path:
-    """Return this process's directory, made when first asked for; what dead processes left is removed then.
+    """Return this process's directory; the first call makes it, and removes those of processes that have ended.
 
     Raises SandboxError.
     """

@@ -77,7 +77,7 @@ class Process:
         self._began = time.monotonic()
         self._ended = 0.0
         self._result: Result | None = None
-        # Nobody was killed yet in a container in which nothing has run.
+        # In a container in which no program has run, no process was killed.
         self._killed_before = 0 if alone else container.kills_for_memory()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._answers = ours
@@ -126,7 +126,7 @@ class Process:
             raise
         return given
 
-    # ---- what its streams say ----
+    # ---- its streams ----
 
     def await_start(self) -> "Process":
         """Wait until the program runs. Raises FileNotFoundError and the like where it cannot be executed."""
@@ -225,7 +225,7 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether the program has not ended, as far as was heard."""
+        """Whether the program has not ended, by the agent's last message."""
         return self._exit is None and not self._vanished
 
     def stream(self, timeout: "float | None" = None) -> "Iterator[tuple[Stream, bytes]]":
@@ -288,7 +288,7 @@ class Process:
         killed = self._timed_out or self._truncated or memory
         if answer is None and not killed and (not container.await_end() or "failed" in container.report):
             raise container.gone()
-        # Without an answer the first process ended with the program: the kernel, or somebody outside, killed all.
+        # Without an answer the first process has ended with the program: the kernel, or a process outside, killed all.
         status = answer.status if answer else 9
         code = os.waitstatus_to_exitcode(status)
         cpu = (answer.user + answer.system if answer else 0) / 1e6
@@ -307,10 +307,10 @@ class Process:
             unlimited=self._unlimited,
         )
 
-    # ---- what is done to it ----
+    # ---- input and signals ----
 
     def write(self, data: bytes) -> None:
-        """Give an interactive program more on its stdin. What it does not take yet is sent while its output is read.
+        """Write to the stdin of an interactive program. What the pipe cannot take is sent while its output is read.
 
         Raises ValueError where its stdin is not open.
         """
@@ -320,7 +320,7 @@ class Process:
         self._wake()
 
     def close_stdin(self) -> None:
-        """Let an interactive program meet the end of its stdin, when it has taken all."""
+        """Close the stdin of an interactive program when all is written."""
         self._interactive = False
         self._feed()
         self._wake()

@@ -8,7 +8,7 @@ End = Literal["exited", "signal", "timeout", "memory", "output"]
 
 
 class SandboxError(Exception):
-    """The runtime could not do its work; says nothing about the program."""
+    """The runtime has failed; this is no result of the program."""
 
 
 class ProgramFailed(Exception):
@@ -79,8 +79,8 @@ class Result:
     @property
     def end(self) -> End:
         """What ended the program."""
-        # First, because it has no share in the others and mostly is their cause: what is left of a program of which the
-        # kernel has killed processes often hangs until its time is over, or writes errors without end.
+        # First, because it is mostly the cause of the others: a program that has lost processes often hangs until its
+        # time is over, or writes errors without end.
         if self.oom_killed and self.returncode:
             return "memory"
         if self.timed_out:
@@ -115,7 +115,7 @@ class Result:
         return f"exited with status {self.returncode}"
 
     def check(self) -> "Result":
-        """Return this result where the program ended well.
+        """Return this result if the program ended with status 0.
 
         Raises Timeout, OutOfMemory, OutputLimit or ProgramFailed otherwise.
         """

@@ -11,9 +11,9 @@ from typing import Any
 
 from pyruntime.sandbox import arguments
 
-# Of the host's root: where the software lies. All else (homes, services' data, sockets) is not there.
+# Directories of the host's root with its software. All others (homes, services' data, sockets) are left out.
 SOFTWARE = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu")
-# What the sandbox has of its own.
+# Directories that the sandbox makes itself.
 WORKSPACE = "/work"
 OWN = ("proc", "dev", "tmp", "run", "sys", WORKSPACE[1:])
 AGENT = "/run/pyruntime/agent"

@@ -1,8 +1,8 @@
 """The system calls that programs in a sandbox may make.
 
-Written from what CPython, Node, compilers, shells and numerical libraries use. All else is EPERM, above all what
-reaches far into the kernel and is no program's daily work: io_uring, userfaultfd, bpf, perf events, keys, modules,
-mounts, namespaces, other processes' memory.
+They are those that CPython, Node, compilers, shells and numerical libraries use. All others fail with EPERM, above all
+large interfaces of the kernel that ordinary programs do not need: io_uring, userfaultfd, bpf, perf events, keys,
+modules, mounts, namespaces, other processes' memory.
 """
 
 import platform
@@ -61,7 +61,7 @@ def profile() -> "dict[str, Any]":
         {"names": _ALLOWED.split(), "action": "SCMP_ACT_ALLOW"},
         {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [no_namespaces]},
         {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
-        # Limits of its own process alone: those of the sandbox's first process are not its business.
+        # Limits of the calling process alone, not those of the sandbox's first process.
         _when("prlimit64", (0, 0)),
         *(_when("personality", (0, value)) for value in _PERSONALITIES),
         *(_when("socket", (0, family)) for family in _FAMILIES),

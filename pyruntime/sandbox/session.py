@@ -39,7 +39,7 @@ class Session:
         try:
             self.close()
         except SandboxError:
-            # What happened inside of the block is what the caller has to see.
+            # An exception of the block is more important to the caller.
             if error is None:
                 raise
 
@@ -71,8 +71,8 @@ class Session:
         cwd          its directory; the workspace by default
         interactive  its stdin stays open, for Process.write
 
-        Raises FileNotFoundError, PermissionError and the like where it cannot be executed; ValueError for arguments
-        that make no sense; SandboxError where the container has ended.
+        Raises FileNotFoundError, PermissionError and the like where it cannot be executed; ValueError for invalid
+        arguments; SandboxError where the container has ended.
         """
         program = Program.checked(args, input, env, cwd)
         return self._maker._start(self._container, program, interactive=interactive).await_start()

@@ -275,14 +275,14 @@ class Container:
         return f"/proc/self/fd/{self.fd}/{_GATE}"
 
     def listen(self) -> int:
-        """Make the start gate; return the listening descriptor, which the caller owns."""
+        """Make the start gate; return the listening descriptor, which the caller owns. Raises Error."""
         sock = lib.pyr_listen(self.gate().encode())
         if sock < 0:
             raise Error("cannot make the start gate", errno=-sock)
         return sock
 
     def connect(self) -> int:
-        """Return a connection to the waiting init, which the caller owns, or -1 if no init waits."""
+        """Return a connection to the waiting init, which the caller owns, or -1 if no init waits. Raises Error."""
         sock = lib.pyr_connect(self.gate().encode())
         if sock < 0 and -sock not in (errno.ECONNREFUSED, errno.ENOENT):
             raise Error("cannot reach the container's init", errno=-sock)

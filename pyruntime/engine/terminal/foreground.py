@@ -69,7 +69,10 @@ def accompany(options: "CreateOptions", subreaper: bool, live: "Callable[[], int
 
 
 def with_terminal(options: "CreateOptions", make: "Callable[[], Made]") -> "tuple[Made, int]":
-    """Call `make`, which makes a container; return what it returns, and the terminal's master, below 0 without one."""
+    """Call `make`, which makes a container; return its result and the terminal's master, -1 or less without one.
+
+    Raises Error.
+    """
     pair = ffi.new("int[2]")
     error = lib.pyr_socketpair(pair)
     if error:
@@ -179,6 +182,8 @@ def follow(
                pyruntime again to wait. With True that exits with the program's status; with False, or if there are
                warnings to print, it calls the verb again, and `ended` returns the result there
     filtered   the program has a seccomp filter
+
+    Raises Error if `pid` is no child of this process.
     """
     hold_signals()
     held = _held_signals()

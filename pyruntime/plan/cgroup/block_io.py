@@ -14,6 +14,7 @@ _LEAF_WEIGHT = "leaf weights, which went away with the CFQ scheduler in Linux 5.
 
 
 def block_io(block: "BlockIO", limits: Limits) -> None:
+    """Add the steps of linux.resources.blockIO to `limits`. Raises Error (config-linux.md#block-io)."""
     section = limits.section("blockIO", "block-io")
     asked = [name for name, value in block.items() if value]
     if not asked:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 
 def cpu(cpu: "CPU", limits: Limits) -> None:
+    """Add the steps of linux.resources.cpu to `limits`; times in microseconds. Raises Error (config-linux.md#cpu)."""
     section = limits.section("cpu", "cpu")
     quota, period, burst = cpu.get("quota", 0), cpu.get("period", 0), cpu.get("burst")
     if burst and 0 < quota < burst:

@@ -14,6 +14,7 @@ _SWAP_ACCOUNTING = "swap accounting (CONFIG_SWAP and, on older kernels, the boot
 
 
 def memory(memory: "Memory", limits: Limits) -> None:
+    """Add the steps of linux.resources.memory to `limits`; sizes in bytes. Raises Error (config-linux.md#memory)."""
     section = limits.section("memory", "memory")
     limit, swap, reservation = memory.get("limit", 0), memory.get("swap", 0), memory.get("reservation", 0)
     if swap > 0:  # an update may leave it without the limit, or below it, that the container has

@@ -26,6 +26,7 @@ class Limits:
         self.enable: list[str] = []
 
     def section(self, name: str, clause: str, at: str | None = None) -> "Section":
+        """Return the section of the property `name`; `at` is its pointer, by default below linux.resources."""
         return Section(self, name, clause, f"{RESOURCES}/{name}" if at is None else at)
 
 
@@ -41,11 +42,11 @@ class Section:
         self.at = at
 
     def has(self, v1: str, v2: str) -> bool:
-        """Whether the host has the controller in either version."""
+        """Tell whether the host has the controller in either version."""
         return v1 in self.limits.host.mounts or v2 in self.limits.host.controllers
 
     def version(self, v1: str, v2: str, field: str) -> int:
-        """1 or 2: the cgroup version that has the controller; Error where neither has it.
+        """Return the cgroup version, 1 or 2, that has the controller. Raises Error if neither has it.
 
         v1, v2  the controller's name in each version; "" where that version has no such controller
         """
@@ -66,12 +67,14 @@ class Section:
         raise self.error(field, " and ".join(lacks))
 
     def write(self, controller: str, file: str, value: object, field: str, **how: "Any") -> None:
+        """Add the write of `value` to `file` for the member `field`; `how` as in CgroupPlan."""
         pointer = f"{self.at}/{field}" if field else self.at
         self.limits.steps.append(
             Step("write_cgroup", pointer, self.clause, controller=controller, file=file, value=str(value), **how)
         )
 
     def error(self, field: str, reason: str) -> Error:
+        """Return the Error for the member `field`, "" for the whole property."""
         pointer = f"{self.at}/{field}" if field else self.at
         return Error(f"cannot set {self.name}", reason, pointer=pointer, clause=self.clause)
 
@@ -82,4 +85,5 @@ def not_enabled(controller: str, directory: str) -> str:
 
 
 def or_max(value: int) -> object:
+    """Return "max", the unlimited value of cgroup v2, for -1; otherwise `value`."""
     return "max" if value == -1 else value

@@ -144,9 +144,10 @@ def _error(reason: str, configured: str) -> Error:
 
 
 def limit_properties(steps: list[Step]) -> "list[Property]":
-    """Return the properties that say the same as the writes among `steps`; the later of two writes to a file counts.
+    """Return systemd's properties for the writes in `steps`; of two writes to a file the later one counts.
 
-    Files that systemd has no property for are left out: they are written only.
+    Files for which systemd has no property are left out, because they are written directly. Raises Error for a value
+    that the property cannot have.
     """
     files: dict[str, Step] = {step.args["file"]: step for step in steps if step.op == "write_cgroup"}
     properties: list[Property] = []
