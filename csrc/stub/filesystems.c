@@ -102,7 +102,7 @@ static int check_procfs(struct stub *stub, int mount) {
     struct stat status;
     bool wrong = filesystem.f_type != PROC_SUPER_MAGIC;
     if (!wrong && fstatat(mount, "1/ns/pid", &status, 0) < 0) {
-        /* A process that the caller may not inspect shows to nobody which namespace it is in. */
+        /* The kernel does not show the namespaces of a process that the caller may not inspect (ptrace(2)). */
         if (errno != EACCES && errno != EPERM)
             return failed(stub, "fstatat(1/ns/pid)");
     } else if (!wrong) {

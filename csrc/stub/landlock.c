@@ -34,7 +34,7 @@ enum { VERSION = 1, RULE_PATH_BENEATH = 1, RULE_NET_PORT = 2 };
 /* The accesses to a file that is not a directory: execute, write, read, truncate, ioctl. */
 enum { OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15 };
 
-/* Each function returns what it says, or -errno. */
+/* Each function returns its result, or -errno. */
 static int answer(long result) { return result < 0 ? -errno : (int)result; }
 
 /* Returns the version of the kernel's interface; 0 if the kernel has no Landlock or it is switched off. */

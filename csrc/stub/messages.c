@@ -7,7 +7,7 @@
 
 #include "sockets.h"
 
-/* Who cannot tell the host leaves: it reads the end of the connection then, instead of waiting for ever. */
+/* If a message cannot be sent, the process exits: the host then reads the end of the connection and does not wait. */
 void tell(int sync, const void *message, size_t size) {
     if (pyr_send(sync, message, (uint32_t)size) < 0)
         _exit(1);

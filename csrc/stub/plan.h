@@ -210,7 +210,7 @@ struct spawn {
     const char *time_offsets; /* text for /proc/self/timens_offsets, or NULL */
 };
 
-/* What the child says to the host. */
+/* Messages from the child to the host. */
 enum message {
     MESSAGE_BEGUN = 'B',      /* init runs, and is in its group of cgroup v2 */
     MESSAGE_MAPS = 'U',       /* in its user namespace, waits for the maps */
@@ -227,7 +227,7 @@ enum message {
     MESSAGE_PROGRAM = 0       /* after the failure of execve(2), as the last one: the beginning of the program */
 };
 
-/* What the host says, and `start`. */
+/* Messages from the host and from `start`. */
 enum word { MESSAGE_GO = 'G' };
 
 enum list { LIST_BUILD, LIST_ENTER, LIST_PROCESS, LIST_LIMITS, LIST_FILTER, LIST_EXECUTE };

@@ -12,7 +12,7 @@
 #include "stub.h"
 #include "syscalls.h"
 
-/* Each function returns 0 (or what it says) or -errno. */
+/* Each function returns 0 (or its result) or -errno. */
 static int answer(long result) { return result < 0 ? -errno : (int)result; }
 
 int pyr_prctl(int option, unsigned long argument, unsigned long second) {

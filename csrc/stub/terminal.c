@@ -115,7 +115,7 @@ static void hang_up(struct terminal *terminal) {
     close(null);
 }
 
-/* Also to a descriptor of the caller's that does not block. Returns false when nobody can read it any more. */
+/* Writes all, also to a non-blocking descriptor of the caller. Returns false if its reader has closed it. */
 static bool write_all(int fd, const char *data, size_t size) {
     while (size) {
         ssize_t written = write(fd, data, size);
@@ -154,7 +154,7 @@ static int end_input(struct terminal *terminal) {
     return result;
 }
 
-/* Copies the container's output to stdout until it ends or nobody reads stdout. Returns 0 or -errno. */
+/* Copies the container's output to stdout until it ends or stdout has no reader. Returns 0 or -errno. */
 static int relay_output(struct terminal *terminal) {
     for (;;) {
         struct pollfd ready[] = {{.fd = terminal->master, .events = POLLIN}, {.fd = terminal->stopped}};

@@ -165,7 +165,7 @@ class Attacker:
         self._findings.append(Finding(self.name, self._point, kind, text))
 
     def _judge(self, outcome: Outcome, killed: bool = False) -> None:
-        """The command ended in time, and said why where it failed, in words that somebody has thought of."""
+        """The command ended in time; if it failed, its error is not an internal one."""
         said = self._errors.read_text(errors="replace")
         for process, number in outcome.stuck:
             self._find("hang", f"process {process} in {names().get(number, number)}; {said[-300:]!r}")

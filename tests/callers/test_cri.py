@@ -1,4 +1,4 @@
-"""The road from Kubernetes: pods and containers through containerd's CRI plugin."""
+"""Pods and containers through containerd's CRI plugin, as the kubelet makes them."""
 
 import os
 import threading

@@ -85,7 +85,7 @@ def explained(error, document):
 
 
 def refused(document, check, compiled, definition):
-    """Tell whether a document is refused, and check that all who judge it agree and say why."""
+    """Tell whether a document is refused, and check that all checks agree and give a reason."""
     passed = compiled(document)
     sampled = zlib.crc32(repr(document).encode("utf-8", "replace")) % 16 == 0
     if not passed or sampled:

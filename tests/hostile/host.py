@@ -50,7 +50,7 @@ class Host:
         if damage is not None:
             damage(bundle / "rootfs")
         result = self.runtime("run", "-b", bundle, name or self.runtime.id(), check=False, **options)
-        # Also where an error is expected, it must be one that somebody has thought of.
+        # Also if an error is expected, it must not be an internal one.
         assert "internal error" not in result.stderr and "init failed" not in result.stderr, result.stderr
         return result
 

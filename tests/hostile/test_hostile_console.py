@@ -1,4 +1,4 @@
-"""What became of other runtimes in 2025: the console, masked paths and /proc on places that somebody else changes."""
+"""The CVEs of 2025: the console, masked paths and /proc at places that another process changes meanwhile."""
 # ruff: noqa: F401, F811
 # Fixtures are imported from host.py.
 

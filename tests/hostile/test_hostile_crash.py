@@ -45,7 +45,7 @@ def processes(name: str) -> list[str]:
             traces = [(process / file).read_bytes() for file in ("cgroup", "cmdline")] if process.name.isdigit() else []
         except OSError:
             continue  # it ended meanwhile
-        # Without a command line it has ended, and waits only for its parent to hear of it.
+        # Without a command line it is a zombie.
         if traces and traces[1] and any(name.encode() in trace for trace in traces):
             found.append(f"{process.name} {traces[1].decode()}")
     return found
@@ -58,7 +58,7 @@ def cgroups(name: str) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether the process `pid` runs; one that waits for its parent to hear of its end does not."""
+    """Tell whether the process `pid` runs; a zombie does not."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -74,7 +74,7 @@ def check_state(host, name: str) -> None:
         return
     said = json.loads(result.stdout)
     if said["status"] in ("created", "running") and not alive(said["pid"]):
-        # Init ends when it hears that its creator has ended, which may have been just now.
+        # Init ends when it reads the end of its connection, which may have been closed just now.
         said = json.loads(host.runtime("state", name).stdout)
         assert said["status"] == "stopped"
     assert said["status"] in ("creating", "created", "running", "stopped")
@@ -168,7 +168,7 @@ def freeze(pid: int) -> None:
 
 @pytest.mark.parametrize("hold", [lambda pid: os.kill(pid, signal.SIGSTOP), freeze], ids=["stopped", "frozen"])
 def test_delete_by_force_ends_an_init_that_its_killed_creator_left(host, bundle, hold):
-    """Until it is complete it has the container's lock, too, and it does not hear that its creator has ended."""
+    """Until init is complete it has the container's lock too, and it does not notice that its creator has ended."""
     fifo = host.outside.with_name("fifo")
     os.mkfifo(fifo)
     script = f'sed "s/.*\\"pid\\": *\\([0-9]*\\).*/\\1/" > {fifo}; read line < {fifo}'

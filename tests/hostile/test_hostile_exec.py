@@ -1,4 +1,4 @@
-"""exec into containers that attack whoever comes in: they gain nothing, and exec ends with an error or a process."""
+"""exec into containers that attack the process that joins them: exec ends with an error or with a safe process."""
 
 import json
 import os
@@ -54,7 +54,7 @@ class Box:
         self.pid = json.loads(runtime("state", self.id).stdout)["pid"]
 
     def __call__(self, *words, options=(), **how):
-        """exec; whatever comes of it, it is nothing that nobody has thought of."""
+        """Run exec; its result may be an error, but not an internal one."""
         done = self.runtime("exec", *options, self.id, *words, check=False, timeout=TIMEOUT, **how)
         assert "internal error" not in done.stderr and "init failed" not in done.stderr, done.stderr
         assert "Traceback" not in done.stderr, done.stderr
@@ -225,7 +225,7 @@ def _mask(names):
 
 @pytest.mark.parametrize("how", ["script", "link"])
 def test_the_hosts_program_is_never_writable_from_inside(sealed, box, pyruntime, how):
-    """CVE-2019-5736: what is executed leads back to whoever executes it."""
+    """CVE-2019-5736: the program that is executed leads back to the runtime's own program."""
 
     def damage(rootfs):
         target = rootfs / "bin/trap"

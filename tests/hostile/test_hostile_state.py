@@ -1,4 +1,4 @@
-"""A state directory of somebody else: its state file names processes, files and hooks, and nothing is done to them."""
+"""A state directory of another user: nothing is done to the processes, files and hooks that its state file names."""
 
 import json
 import os

@@ -52,7 +52,7 @@ def group(runtime):
 
 @pytest.fixture
 def caller(group, runtime, monkeypatch):
-    """The group of whoever calls the program from now on."""
+    """The group in which the test calls the program from now on."""
     plain = type(runtime).__call__
 
     def from_the_group(self, *words, **options):

@@ -1,4 +1,4 @@
-"""What the caller of create has around it, and who gets how much of it: hooks, init, the container's process."""
+"""Which of the caller's environment, descriptors and limits hooks, init and the container's process inherit."""
 
 import json
 import os

@@ -326,7 +326,7 @@ def test_our_terminal_is_restored_when_a_signal_ends_the_container(session, numb
 
 
 def test_our_terminal_is_restored_when_the_relay_fails(session):
-    """The child is reaped by somebody else: the one thing that cannot happen in `run`, and an error here."""
+    """The child is reaped by another function: that cannot happen in `run`, and is an error here."""
     program = PROGRAM.replace("status = relay", "os.kill(pid, 9); os.waitpid(pid, 0); status = relay")
     at = session("relay", "sleep", "1000", program=program)
     assert at.status() == 1

@@ -1,4 +1,4 @@
-"""What the host believes of messages that somebody sends in the name of the container's process."""
+"""The host's handling of messages that another process forges in the name of the container's process."""
 
 import errno
 import json

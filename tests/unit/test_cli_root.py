@@ -1,4 +1,4 @@
-"""Where states are kept, whoever calls."""
+"""The directory in which states are kept, for each kind of caller."""
 
 import stat
 

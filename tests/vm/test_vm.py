@@ -22,7 +22,7 @@ NAMES = ["v2", "older"]
 
 @pytest.fixture(scope="session")
 def disk():
-    """The directory of the machine's image. Whoever else wants it waits: two machines at a time are slow enough."""
+    """The directory of the machine's image. One test at a time has it: two machines at once would be too slow."""
     if reason := image.obstacle():
         pytest.skip(reason)
     image.CACHE.mkdir(parents=True, exist_ok=True)

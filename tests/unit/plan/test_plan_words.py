@@ -1,4 +1,4 @@
-"""What the planner says, word for word, and its steps to the last argument: nobody else looks at all of it."""
+"""The planner's texts word for word, and all arguments of its steps, which no other test compares."""
 
 import pytest
 
