@@ -1,9 +1,27 @@
-"""Turns the package's modules into C arrays, so that the launcher brings them along and nothing is searched for."""
+"""Turns the package's modules into C arrays, so that the launcher brings them along and nothing is searched for.
 
+What no process reads is left out, so that what it reads lies on fewer pages: docstrings, asserts, annotations of
+functions, and the columns of tracebacks, which show no source of these modules.
+"""
+
+import ast
 import marshal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+
+class _WithoutAnnotations(ast.NodeTransformer):
+    """Takes the annotations of functions away. Those of a class can be its fields, and stay."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
 
 
 def modules(package: Path) -> Iterator[tuple[str, bool, bytes]]:
@@ -13,9 +31,16 @@ def modules(package: Path) -> Iterator[tuple[str, bool, bytes]]:
         is_package = parts[-1] == "__init__"
         if is_package:
             parts.pop()
+        tree = _WithoutAnnotations().visit(ast.parse(path.read_bytes()))
         # The names in tracebacks; without docstrings and asserts, as with -OO.
-        code = compile(path.read_bytes(), str(path.relative_to(package.parent)), "exec", dont_inherit=True, optimize=2)
+        code = compile(tree, str(path.relative_to(package.parent)), "exec", dont_inherit=True, optimize=2)
         yield ".".join(parts), is_package, marshal.dumps(code)
+
+
+def _modules_without_columns(package: Path) -> list[tuple[str, bool, bytes]]:
+    """Return what `modules` yields, from an interpreter that compiles without columns (PEP 657)."""
+    words = [sys.executable, "-X", "no_debug_ranges", __file__, package]
+    return marshal.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def entry(number: int, name: str, is_package: bool, size: int) -> str:
@@ -32,7 +57,7 @@ def write_header(package: Path, header: Path, extensions: list[tuple[str, str]],
     data        (begin, end) of what those write to that have data of their own
     """
     arrays, table = [], []
-    for number, (name, is_package, code) in enumerate(modules(package)):
+    for number, (name, is_package, code) in enumerate(_modules_without_columns(package)):
         arrays.append(f"static const unsigned char code_{number}[] = {{{','.join(map(str, code))}}};")
         table.append(entry(number, name, is_package, len(code)))
     uses = " ".join(f'use("{name}", {function})' for name, function in extensions)
@@ -40,3 +65,7 @@ def write_header(package: Path, header: Path, extensions: list[tuple[str, str]],
     macros = [f"#define EXTENSIONS(use) {uses}", f"#define EXTENSION_DATA(use) {ranges}"]
     lines = [*macros, *arrays, "static const struct _frozen FROZEN[] = {", *table, "    {0}};", ""]
     header.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(marshal.dumps(list(modules(Path(sys.argv[1])))))

@@ -6,6 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import cffi_source
+import elf
 import freeze
 import interpreter
 import snapshot
@@ -22,6 +23,9 @@ STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 # What csrc/launcher/arena.c answers in the place of the C library.
 ANSWERED = ("malloc", "calloc", "realloc", "free", "pthread_self", "pthread_getattr_np")
 WRAPPED = [f"-Wl,--wrap={name}" for name in ANSWERED]
+# In bytes: a large page; the alignment of segments, on any processor; the first part of the snapshot's arena, which is
+# seldom used (the attributes of libpython's types). The large page behind it holds what most verbs use.
+LARGE_PAGE, BOUNDARY, COLD = 2 << 20, 64 << 10, 512 << 10
 # The modules that hot verbs use and that some builds of CPython have as files.
 FILES = ("_json", "fcntl", "select")
 
@@ -109,7 +113,19 @@ def _link(target: Path, package: Path, folder: Path, cffi: Path) -> None:
     archives = [interpreter.archive_of(name) for name in ("ffi", "seccomp")]
     python = [*interpreter.objects(folder / "libpython"), "-Wl,--export-dynamic", "-Wl,--exclude-libs,ALL"]
     libraries = ["-Wl,--as-needed", *interpreter.libraries(), "-ldl", "-lpthread"]
-    _compile(["-no-pie", *FULL_RELRO, "-s", "-o", target, *made, *python, *objects, *archives, *libraries, *WRAPPED])
+    words = ["-no-pie", *FULL_RELRO, "-s", "-o", target, *made, *python, *objects, *archives, *libraries, *WRAPPED]
+    _compile(words)
+    _compile([*words, f"-Wl,-Ttext-segment={_base(target):#x}"])
+
+
+def _base(target: Path) -> int:
+    """Return where the program must begin so that a large page begins COLD to COLD + BOUNDARY bytes behind the arena.
+
+    target  the same program, linked without such a choice; the arena is the end of its largest segment
+    """
+    loads = elf.File(target).segments_of(elf.LOAD)
+    last = max(loads, key=lambda load: load.in_memory)
+    return loads[0].address + ((-COLD - last.address - last.in_memory) % LARGE_PAGE & -BOUNDARY)
 
 
 def _extensions_of_the_interpreter() -> list[Extension]:

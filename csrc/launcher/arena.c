@@ -5,6 +5,9 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#include "fail.h"
 
 /* The arena is the last part of the program's data, so that its unused end need not be stored. */
 #define PAGE 4096UL
@@ -16,27 +19,36 @@
 #define NOT_IN_THE_FILE(name) name ",\"aw\",@nobits#"
 #endif
 static char arena[ARENA_SIZE] __attribute__((section(NOT_IN_THE_FILE(".arena")), aligned(PAGE)));
-static size_t used;
 static bool recording;
-
-void arena_begin(void) { recording = true; }
-
-void arena_end(void) { recording = false; }
-
-bool arena_holds(const void *memory) {
-    return (const char *)memory > arena && (const char *)memory <= arena + used;
-}
 
 /* The usable size of each piece is stored before it. A piece that is freed while the snapshot is taken is used again, so
    that the arena stays dense. A piece that is freed later is not used again. */
 #define UNIT 16UL
-#define SPARE 4096
+#define SPARE (PAGE / UNIT)
 static void *spare[SPARE]; /* by size with its head, in units: the first free piece, which points to the next */
 
-uintptr_t arena_begins(void) { return (uintptr_t)arena; }
+/* Free memory from which other pieces are cut, in this order. The head of a gap's first piece is the last word of the
+   gap's first unit, so that all pieces are aligned. */
+#define GAPS 64
+static struct gap {
+    char *begin, *end;
+} gaps[GAPS];
+static size_t gap_count;
+static char *limit = arena; /* of all pieces */
 
-/* The used part ends at `used` and the head of one more piece, rounded up to a page. */
-uintptr_t arena_limit(void) { return ((uintptr_t)arena + used + UNIT + PAGE - 1) & -PAGE; }
+/* Adds a gap before all others. If there are too many, its memory is not used again. */
+static void add_gap(char *begin, char *end) {
+    if (gap_count == GAPS)
+        return;
+    memmove(gaps + 1, gaps, gap_count++ * sizeof *gaps);
+    gaps[0] = (struct gap){begin, end};
+}
+
+void arena_begin(void) {
+    /* The last piece ends behind its gap, because of the head. */
+    add_gap(arena, arena + sizeof arena - UNIT);
+    recording = true;
+}
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -44,14 +56,28 @@ void *__real_realloc(void *memory, size_t size);
 void __real_free(void *memory);
 void __wrap_free(void *memory);
 
+void arena_end(void) { recording = false; }
+
+uintptr_t arena_begins(void) { return (uintptr_t)arena; }
+
+uintptr_t arena_limit(void) { return ((uintptr_t)limit + PAGE - 1) & -PAGE; }
+
+bool arena_holds(const void *memory) { return (const char *)memory > arena && (const char *)memory <= limit; }
+
 static size_t *size_of(void *memory) { return (size_t *)memory - 1; }
 
 /* Return a new piece of `size` bytes, its head included, or NULL if the arena is full. */
 static void *take(size_t size) {
-    if (size > sizeof arena - UNIT - used)
-        return NULL;
-    used += size;
-    return arena + UNIT + used - size;
+    for (struct gap *gap = gaps; gap < gaps + gap_count; gap++) {
+        if (size > (size_t)(gap->end - gap->begin))
+            continue;
+        char *memory = gap->begin + UNIT;
+        gap->begin += size;
+        if (limit < gap->begin + UNIT)
+            limit = gap->begin + UNIT;
+        return memory;
+    }
+    return NULL;
 }
 
 void *__wrap_malloc(size_t size) {
@@ -98,6 +124,8 @@ void __wrap_free(void *memory) {
         if (units < SPARE) {
             *(void **)memory = spare[units];
             spare[units] = memory;
+        } else {
+            add_gap((char *)memory - UNIT, (char *)memory - UNIT + units * UNIT);
         }
     }
 }
@@ -109,4 +137,38 @@ pthread_t __wrap_pthread_self(void) { return recording ? 1 : __real_pthread_self
 int __real_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes);
 int __wrap_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes) {
     return __real_pthread_getattr_np(recording ? __real_pthread_self() : thread, attributes);
+}
+
+/* ---- In a process that continues from the snapshot ---- */
+
+#define LARGE_PAGE (2UL << 20)
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+static void *at_boundary(void *memory) { return (void *)(((uintptr_t)memory + LARGE_PAGE - 1) & -LARGE_PAGE); }
+
+/* Writes to the first byte. If the kernel gives a large page for it, the last byte is in memory too (mincore(2)). */
+static bool given(char *memory) {
+    unsigned char there = 0;
+    *(volatile char *)memory = 0;
+    return mincore(memory + LARGE_PAGE - PAGE, PAGE, &there) == 0 && there & 1;
+}
+
+void arena_take_large_page(void) {
+    char *part = at_boundary(arena);
+    if (part + LARGE_PAGE > limit)
+        return;
+    char *memory = mmap(NULL, 2 * LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return;
+    char *page = at_boundary(memory);
+    (void)!madvise(page, LARGE_PAGE, MADV_HUGEPAGE);
+    if (given(page)) {
+        (void)!madvise(part, LARGE_PAGE, MADV_POPULATE_READ); /* saves page faults; since Linux 5.14 */
+        memcpy(page, part, LARGE_PAGE);
+        if (mremap(page, LARGE_PAGE, LARGE_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, part) != part)
+            fail_errno("mremap"); /* what was at `part` may be unmapped */
+    }
+    munmap(memory, 2 * LARGE_PAGE);
 }

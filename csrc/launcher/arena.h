@@ -18,4 +18,9 @@ uintptr_t arena_begins(void);
 /* Return the address at which the arena's used part ends, at the end of a page. */
 uintptr_t arena_limit(void);
 
+/* Copy the part of the arena that most verbs use into one large page (transparent huge page), in its place. One page
+   fault and one copy then replace hundreds of page faults. If the kernel gives no large page, nothing changes. COLD in
+   csrc/build/program.py decides where the part begins. Ends the program if the copy cannot be put in its place. */
+void arena_take_large_page(void);
+
 #endif

@@ -206,6 +206,10 @@ _Noreturn void snapshot_run(int argc, char **argv, const char *origin, const cha
         fail("the program is not whole", "it holds no interpreter");
     program_path = origin;
     waiter_begin(argv, origin, packages);
+#if PY_VERSION_HEX < 0x030c0000
+    /* Before 3.12, CPython counts the references to every object, so it writes to most pages of the arena. */
+    arena_take_large_page();
+#endif
     cpython_enter(present);
     take_environment();
     PyObject *words = PyList_New(argc), *program = PyImport_ImportModule("pyruntime.startup.embedded");

@@ -1,5 +1,6 @@
-"""How many system calls a verb makes once it has taken the container's id: counted, because times are not the same."""
+"""System calls, page faults and memory of verbs: counts, because times are not the same."""
 
+import mmap
 import os
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def test_a_run_makes_no_more_system_calls_than_it_needs(bundle, runtime):
 
 
 # An interpreter that is started makes some sixty before it runs anything, and half of these are the dynamic linker's.
-MOST_TO_FIND_NOTHING = 58
+# Six are for the large page.
+MOST_TO_FIND_NOTHING = 64
 
 
 def test_a_verb_does_not_start_the_interpreter_again(runtime, pyruntime):
@@ -30,6 +32,35 @@ def test_a_verb_does_not_start_the_interpreter_again(runtime, pyruntime):
         pytest.skip("libpython is not part of the program")
     stops, _ = killing.run(runtime.command("state", runtime.id()))
     assert 0 < stops // 2 <= MOST_TO_FIND_NOTHING
+
+
+# Most objects of the snapshot are in one large page, if the kernel gives one.
+MOST_FAULTS, MOST_FAULTS_WITHOUT = 780, 1130
+
+
+def large_page_given() -> bool:
+    """Tell whether the kernel gives this process a large page (transparent huge page) now."""
+    size = 2 << 20
+    with mmap.mmap(-1, 2 * size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        memory[:: mmap.PAGESIZE] = bytes(2 * size // mmap.PAGESIZE)
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return any(int(line.split()[1]) for line in lines if line.startswith("AnonHugePages:"))
+
+
+def test_a_run_makes_few_page_faults(bundle, runtime, pyruntime):
+    if b"--snapshot" not in Path(pyruntime).read_bytes():
+        pytest.skip("libpython is not part of the program")
+    path = bundle(lambda config: config["process"].update(args=["true"]))
+
+    def faults() -> int:
+        pid = os.posix_spawn(pyruntime, runtime.command("run", "--bundle", path, runtime.id()), os.environ)
+        _, status, used = os.wait4(pid, 0)
+        assert status == 0
+        return used.ru_minflt
+
+    most = MOST_FAULTS if large_page_given() else MOST_FAULTS_WITHOUT
+    assert 0 < min(faults() for _ in range(3)) <= most
 
 
 # What nobody else has of the memory of an init that waits. With a page of each of Python's objects that were written to
