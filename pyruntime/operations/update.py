@@ -160,10 +160,7 @@ def _carry_out(
     try:
         for group in groups:
             _write_schemata(f"{group}/schemata", schemata)
-        try:
-            container.write_config(config)
-        except OSError as error:
-            raise Error(f"cannot write {container.path}/config.json", errno=error.errno or 0) from None
+        container.write_config(config)
     except Error as error:
         update.undo(former, error)
         raise

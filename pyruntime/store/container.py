@@ -120,12 +120,18 @@ class Container:
             raise _unknown(self.container_id)
 
     def hold(self) -> None:
-        """Take the lock for work that may take long because of hooks: `delete --force` may kill it (lock_holder.py)."""
+        """Take the lock for work that may take long because of hooks: `delete --force` may kill it (lock_holder.py).
+
+        Raises Error also where the file that says so cannot be written.
+        """
         self.lock()
         from pyruntime.store import lock_holder
 
-        lock_holder.note(self.fd)
         self.noted = True
+        try:
+            lock_holder.note(self.fd)
+        except OSError as error:
+            raise _unwritable("write", f"{self.path}/{lock_holder.NOTE}", error) from None
 
     def try_lock(self) -> bool:
         """Take the lock if it is free; return whether it was."""
@@ -189,14 +195,14 @@ class Container:
         try:
             self._write_beside(_STATE, jsonio.dumps(state).encode())
         except OSError as error:
-            raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
+            raise _unwritable("write", f"{self.path}/{_STATE}", error) from None
 
     def put(self) -> None:
         """Replace state.json by the file that `prepare` wrote. Raises Error."""
         try:
             self._rename_over(_STATE)
         except OSError as error:
-            raise Error(f"cannot write {self.path}/{_STATE}", errno=error.errno or 0) from None
+            raise _unwritable("write", f"{self.path}/{_STATE}", error) from None
 
     def begin(self, state: "StateFile") -> None:
         """Write the state of a container that is being created. Raises Error when it cannot be written.
@@ -207,7 +213,7 @@ class Container:
         try:
             self.write_file(_FIRST, jsonio.dumps(state).encode())
         except OSError as error:
-            raise Error(f"cannot write {self.path}/{_FIRST}", errno=error.errno or 0) from None
+            raise _unwritable("write", f"{self.path}/{_FIRST}", error) from None
 
     def read_first(self) -> "StateFile | None":
         """Return the state that `begin` wrote: all that may have been made, but no process. None if unreadable."""
@@ -257,11 +263,14 @@ class Container:
         try:
             self._write(_CONFIG, document)
         except OSError as error:
-            raise Error(f"cannot write {self.path}/{_CONFIG}", errno=error.errno or 0) from None
+            raise _unwritable("write", f"{self.path}/{_CONFIG}", error) from None
 
     def write_config(self, config: "Config") -> None:
-        """Replace the configuration. Raises OSError."""
-        self.write_file(_CONFIG, jsonio.dumps(config).encode())
+        """Replace the configuration. Raises Error when it cannot be written."""
+        try:
+            self.write_file(_CONFIG, jsonio.dumps(config).encode())
+        except OSError as error:
+            raise _unwritable("write", f"{self.path}/{_CONFIG}", error) from None
 
     def read_config(self) -> "Config":
         """Return the configuration that `create` stored. Raises Error when it is damaged."""
@@ -278,7 +287,7 @@ class Container:
         """Make the start gate; return the listening descriptor, which the caller owns. Raises Error."""
         sock = lib.pyr_listen(self.gate().encode())
         if sock < 0:
-            raise Error("cannot make the start gate", errno=-sock)
+            raise _unwritable("make", f"{self.path}/{_GATE}", OSError(-sock, ""))
         return sock
 
     def connect(self) -> int:
@@ -325,8 +334,14 @@ class Container:
         """Remove the directory with the files that pyruntime wrote into it; then the id is free.
 
         The files of the notify socket's directory are removed. In any other directory a killed `restore` has
-        mounted the root filesystem: it is unmounted, and no file in it is removed.
+        mounted the root filesystem: it is unmounted, and no file in it is removed. Raises Error.
         """
+        try:
+            self._remove()
+        except OSError as error:
+            raise _unwritable("remove", self.path, error) from None
+
+    def _remove(self) -> None:
         for name in os.listdir(self.fd):
             try:
                 os.unlink(name, dir_fd=self.fd)
@@ -403,6 +418,12 @@ class Unknown(Error):
     """The container does not exist, or not any more."""
 
 
+def _unwritable(doing: str, path: str, error: OSError) -> Error:
+    from pyruntime.store.unwritable import unwritable
+
+    return unwritable(doing, path, error)
+
+
 def _unknown(container_id: str) -> Unknown:
     return Unknown(f"container {container_id!r} does not exist", clause="runtime.md#state")
 
@@ -417,7 +438,7 @@ def create(root: str, container_id: str) -> Container:
     try:
         os.makedirs(root, 0o711, exist_ok=True)
     except OSError as error:
-        raise Error(f"cannot make the state root {root}", errno=error.errno or 0) from None
+        raise _unwritable("make the state root", root, error) from None
     try:
         os.mkdir(path, 0o700)
         try:
@@ -428,19 +449,19 @@ def create(root: str, container_id: str) -> Container:
     except FileExistsError:
         raise Error(f"container {container_id!r} exists already", clause="runtime.md#create") from None
     except OSError as error:
-        advice = "choose a directory of your own with --root" if error.errno == errno.EACCES else ""
-        raise Error(f"cannot make {path}", errno=error.errno or 0, advice=advice) from None
+        refused = _unwritable("make", path, error)
+        if error.errno == errno.EACCES:
+            refused.advice = "choose a directory of your own with --root"
+        raise refused from None
     container = Container(path, container_id, fd)
     try:
         container.hold()
-    except OSError as error:
-        from pyruntime.store import lock_holder
-
+    except Error:
         # Not `remove`, which needs one more descriptor to list the directory.
-        lock_holder.forget(fd)
+        container.release()
         os.rmdir(path)
         container.close()
-        raise Error(f"cannot write into {path}", errno=error.errno or 0) from None
+        raise
     return container
 
 

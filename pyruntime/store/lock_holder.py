@@ -6,7 +6,7 @@ from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.store import process
 
-_NOTE = "holder"
+NOTE = "holder"
 _KILL = 9
 _PATIENCE = 10.0  # seconds for a killed process to end
 
@@ -14,7 +14,7 @@ _PATIENCE = 10.0  # seconds for a killed process to end
 def note(directory: int) -> None:
     """Record this process in the container's directory (a descriptor) as the holder of the lock."""
     pid = os.getpid()
-    fd = os.open(_NOTE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    fd = os.open(NOTE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
         os.write(fd, f"{pid} {process.start_time(pid)}".encode())
     finally:
@@ -22,10 +22,13 @@ def note(directory: int) -> None:
 
 
 def forget(directory: int) -> None:
-    """Remove the record. It is gone already if the directory was removed."""
+    """Remove the record, unless it is gone with the directory, or the filesystem cannot be written any more.
+
+    A record of a process that has ended does no harm.
+    """
     try:
-        os.unlink(_NOTE, dir_fd=directory)
-    except FileNotFoundError:
+        os.unlink(NOTE, dir_fd=directory)
+    except OSError:
         pass
 
 
@@ -57,7 +60,7 @@ def evict(directory: int) -> None:
 def _noted(directory: int) -> "tuple[int, int]":
     """Return pid and start time of the recorded process; 0 and 0 without a record, or with an incomplete one."""
     try:
-        fd = os.open(_NOTE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+        fd = os.open(NOTE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     except FileNotFoundError:
         return 0, 0
     try:

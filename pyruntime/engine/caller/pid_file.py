@@ -30,7 +30,9 @@ def write_pid_file(path: str, pid: int, undo: "Undo") -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise Error(f"cannot write the pid file {path}", errno=error.errno or 0) from None
+        from pyruntime.store.unwritable import unwritable
+
+        raise unwritable("write the pid file", path, error) from None
     undo.push(remove_pid_file, path)
     if log.events is not None:
         log.events.done(f"write the pid to {path}")
