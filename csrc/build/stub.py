@@ -57,6 +57,7 @@ SOURCES = [
     "terminal.c",
     "foreground.c",
     "seccomp_filter.c",
+    "seccomp_check.c",
     "landlock.c",
     "process.c",
     "execute.c",

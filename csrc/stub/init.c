@@ -57,6 +57,25 @@ static _Noreturn void fail(const struct spawn *spawn, struct stub *stub, int con
     _exit(1);
 }
 
+/* Loads the filter, and enforces Landlock, long before execve: a process of the container that has CAP_SYS_PTRACE may trace
+ * this one while it waits, and would have CAP_SYS_ADMIN, which the loading takes, and no filter. If the filter does not
+ * allow what is called until execve, it is loaded then. */
+static void restrict_early(const struct spawn *spawn, struct stub *stub) {
+    struct filter *filter = spawn->execution->filter;
+    filter->ruleset = stub->restriction;
+    if ((!filter->length && filter->ruleset < 0) || (filter->length && !pyr_filter_lets_go_on(filter)))
+        return;
+    int answer = pyr_filter_early(filter);
+    if (answer < 0) {
+        errno = -answer;
+        stub->call = filter->call;
+        stub->text[0] = '\0';
+        die_at(spawn->sync, MESSAGE_STEP, LIST_FILTER, 0, stub->call, stub->text);
+    }
+    filter->length = 0;
+    stub->restriction = -1;
+}
+
 /* Reports that the program can be executed, and which limits only the host can set; waits for the host's answer. */
 static void get_ready(const struct spawn *spawn, struct stub *stub) {
     stub->text[0] = '\0';
@@ -66,6 +85,8 @@ static void get_ready(const struct spawn *spawn, struct stub *stub) {
     uint8_t ready[1 + 256] = {MESSAGE_READY};
     /* A process of exec has inherited them. */
     int left = spawn->flags & SPAWN_EXEC ? 0 : pyr_limit_own(spawn->execution, 0, ready + 1);
+    if (!(spawn->flags & SPAWN_EXEC))
+        restrict_early(spawn, stub);
     mark(stub, STAGE_PROGRAM, begin);
     tell(spawn->sync, ready, 1 + (size_t)left);
     await_host(spawn->sync);
@@ -79,6 +100,14 @@ void become_limited(const struct spawn *spawn, struct stub *stub, bool closed) {
         die_at(spawn->sync, MESSAGE_STEP, LIST_LIMITS, stub->failed_index, stub->call, "");
 }
 
+/* Landlock's ruleset is made after the line: it is a descriptor, and names paths as the process sees them. */
+static bool makes_ruleset(const struct spawn *spawn) {
+    for (uint32_t i = 0; i < spawn->process_count; i++)
+        if (spawn->process[i].op == OP_LANDLOCK_CREATE_RULESET)
+            return true;
+    return false;
+}
+
 /* Carries out the steps that come before other processes of the container can see this one. Returns their number. */
 uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub) {
     uint32_t count = 0;
@@ -88,6 +117,8 @@ uint32_t become_before_the_line(struct spawn *spawn, struct stub *stub) {
     close_the_rest(spawn, stub);
     become_limited(spawn, stub, true);
     run_steps(spawn, stub, LIST_PROCESS, 0, count);
+    if (!makes_ruleset(spawn))
+        restrict_early(spawn, stub);
     return count;
 }
 

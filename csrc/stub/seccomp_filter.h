@@ -1,4 +1,4 @@
-/* Loads the seccomp filter, and Landlock's ruleset before it: seccomp_filter.c. */
+/* Loads the seccomp filter, and Landlock's ruleset before it: seccomp_filter.c, seccomp_check.c. */
 #ifndef PYRUNTIME_SECCOMP_FILTER_H
 #define PYRUNTIME_SECCOMP_FILTER_H
 
@@ -22,6 +22,7 @@ struct filter {
 
 int pyr_filter(struct filter *filter);
 int pyr_filter_early(struct filter *filter);
+int pyr_filter_lets_go_on(const struct filter *filter);
 int pyr_filter_flags_known(uint32_t flags);
 
 #endif

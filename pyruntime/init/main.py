@@ -167,6 +167,8 @@ def _create(orders: "Orders") -> None:
         orders.signals = lib.pyr_hold_deadly_signals()
         if orders.signals < 0:
             raise Error("cannot wait for start", step="signalfd", errno=-orders.signals)
+    if not orders.crosses and orders.execution != ffi.NULL and _goes_on_under_filter(orders.execution.filter):
+        _load(orders)
     _tell(orders, messages.READY + left)
     _address(orders)
     if orders.late:
@@ -211,6 +213,11 @@ def _restrict(orders: "Orders") -> None:
         return
     _run(orders, orders.process + len(orders.plan.process), orders.plan.landlock)
     _load(orders)
+
+
+def _goes_on_under_filter(raw: "Any") -> bool:
+    """Tell whether this process can wait for start under its filter: if not, that is loaded right before execve."""
+    return not raw.length or bool(lib.pyr_filter_lets_go_on(raw))
 
 
 def _cross(orders: "Orders") -> None:
@@ -304,9 +311,6 @@ def _load(orders: "Orders") -> None:
     raw.ruleset = orders.stub.restriction
     if not raw.length and raw.ruleset < 0:
         return
-    for step in orders.plan.process:
-        if step.op == "capset":
-            raw.surplus = step.args["until_exec"] & ~step.args["permitted"]
     result = lib.pyr_filter_early(raw)
     if result < 0:
         raise messages.not_loaded(orders.plan, messages.text_of(raw.call), -result)

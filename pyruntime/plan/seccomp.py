@@ -95,9 +95,9 @@ def keeps(context: "Context") -> int:
     final since create, and never from the permitted set of before.
 
     But a process that can see init and has CAP_SYS_PTRACE can trace it, whatever capabilities init has (ptrace(2)), and
-    would take the capability from it. So init loads the filter earlier, and gives the capability up at once, where
-    processes of a container run beside it: in a joined pid namespace before init is cloned into it, and otherwise
-    before the startContainer hooks. What init calls between that and execve, its filter must allow.
+    would take the capability from it. So init loads the filter earlier, and gives the capability up at once: in a
+    joined pid namespace before init is cloned into it, otherwise before it waits for `start` if the filter allows what
+    comes between that and execve (csrc/stub/seccomp_check.c), and if not, before the startContainer hooks.
     """
     seccomp = (context.config.get("linux") or {}).get("seccomp")
     if not seccomp or context.config["process"].get("noNewPrivileges"):

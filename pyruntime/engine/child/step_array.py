@@ -186,9 +186,11 @@ class StepArrays:
         execution.limit_count = len(plan.limits)
         execution.preserve = preserve
         execution.filter = raw = seccomp if seccomp is not None else no_filter()
-        for step in plan.landlock:
+        for step in (*plan.process, *plan.landlock):
             if step.op == "landlock_restrict_self":
                 raw.capabilities |= step.args["capabilities"]
+            elif step.op == "capset":
+                raw.surplus = step.args["until_exec"] & ~step.args["permitted"]
         self._pinned += [execution, raw]
         return execution
 
