@@ -94,3 +94,11 @@ def test_delete_after_a_killed_restore_leaves_the_root_filesystem_as_it_is(
     assert container not in Path("/proc/self/mountinfo").read_text()
     assert sorted(os.listdir(place / "rootfs")) == before
     assert not (runtime.root / container).exists()
+
+
+def test_restore_waits_for_no_fifo_in_the_directory_of_the_images(runtime, bundle, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    os.mkfifo(images / "descriptors.json")
+    done = runtime("restore", "--image-path", images, "-b", bundle(), runtime.id(), check=False, timeout=60)
+    assert done.returncode == 1 and "descriptors.json: it is not a regular file" in done.stderr

@@ -1,5 +1,7 @@
 """The parts of a container that are not in its images: mounts of the host, joined namespaces, its standard streams."""
 
+import _stat as stat
+
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 _CGROUP = ("cgroup", "cgroup2")
 _STREAMS = "descriptors.json"
+_MOST_OF_STREAMS = 1 << 20  # characters; three names take a few hundred
 
 
 def external_mounts(config: "Config", masked_files: "list[str]") -> "list[tuple[str, str]]":
@@ -122,8 +125,11 @@ def streams(options: "CriuOptions") -> "list[str]":
 
     path = f"{options.images}/{_STREAMS}"
     try:
-        with open(path) as file:
-            names: Any = loads(file.read())
+        # The directory may be anybody's: no FIFO is waited for.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("it is not a regular file")
+            names: Any = loads(file.read(_MOST_OF_STREAMS))
     except (OSError, ValueError) as error:
         raise Error(f"cannot read {path}", str(error), advice="is --image-path what checkpoint was given?") from None
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
