@@ -2,7 +2,8 @@
 
 floors.json has the floors from top to bottom. An import may lead to a lower floor, or to another module of the same
 room; rooms that share a floor do not know each other. tests/unit/test_house.py holds the package to that. What is
-counted is every import in the sources, also those inside of functions and for type checkers.
+counted is every import in the sources, also those inside of functions and for type checkers, and each full name, as
+pyruntime.cgroup.systemd.start(), which imports its module when it is first used (pyruntime/__init__.py).
 """
 
 import ast
@@ -53,6 +54,8 @@ def _imports() -> "Iterator[tuple[str, str, str]]":
                 targets = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 targets = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif full := _full_name(node):
+                targets = [full]
             for target in targets:
                 first, _, place = target.partition(".")
                 # A name in a module is that module; what is generated, or an extension, is not the package's.
@@ -66,12 +69,56 @@ def _walk(node: ast.AST, when: str) -> "Iterator[tuple[ast.AST, str]]":
     """Yield what is below `node`, and when it is carried out."""
     for child in ast.iter_child_nodes(node):
         now = when
-        if isinstance(child, ast.FunctionDef):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             now = "late"
         elif isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
             now = "types"
         yield child, now
-        yield from _walk(child, now)
+        if not _full_name(child):  # in which there is nothing but its beginning
+            yield from _walk(child, now)
+
+
+def _full_name(node: ast.AST) -> str:
+    """Return the name that begins with the package itself, as pyruntime.cgroup.systemd.start; "" for another node."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not parts or not isinstance(node, ast.Name) or node.id != "pyruntime":
+        return ""
+    return ".".join([node.id, *reversed(parts)])
+
+
+def full_names() -> "Iterator[tuple[str, str]]":
+    """Yield (module, full name in it)."""
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if full := _full_name(node):
+                yield name, full
+
+
+def by_full_name() -> "list[str]":
+    """Return the modules that are called by their full name, as "pyruntime.cgroup.systemd"."""
+    known, found = modules(), set()
+    for _, full in full_names():
+        place = full.partition(".")[2]
+        while place not in known:
+            place = place.rpartition(".")[0]
+        if known[place].stem != "__init__":
+            found.add(f"pyruntime.{place}")
+    return sorted(found)
+
+
+def late_imports() -> "Iterator[tuple[str, str]]":
+    """Yield (FILE:LINE, its last comment) for the import statements inside of functions."""
+    for path in modules().values():
+        lines = path.read_text().splitlines()
+        for node, when in _walk(ast.parse("\n".join(lines)), "start"):
+            if when == "late" and isinstance(node, ast.Import | ast.ImportFrom):
+                yield (
+                    f"{path.relative_to(PROJECT)}:{node.lineno}",
+                    lines[(node.end_lineno or 1) - 1].rpartition("# ")[2],
+                )
 
 
 def late_for_nothing() -> "list[str]":

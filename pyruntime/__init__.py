@@ -1,7 +1,12 @@
 """pyruntime: an OCI runtime that compiles config.json into a plan and carries it out.
 
 What a Python program needs of it can be taken from here (docs/library.md); each name is loaded when it is first used.
+
+So is each module that the package itself calls by its full name, as pyruntime.cgroup.systemd.start(): one that only
+some configurations, hosts or errors need. What every call needs is imported at the top of a file.
 """
+
+import sys
 
 __version__ = "0.2.0"
 
@@ -36,10 +41,30 @@ _PUBLIC = {
 }
 
 
+def load_lazily(package: str) -> None:
+    """Give a package the `__getattr__` that imports a module of it when that is first used (PEP 562).
+
+    It is not written into the package: a type checker that sees it would take every name for a module's.
+    """
+    vars(sys.modules[package])["__getattr__"] = lambda name: _module(package, name)
+
+
+def _module(package: str, name: str) -> object:
+    full = f"{package}.{name}"
+    if not name.startswith("_"):
+        try:
+            __import__(full)
+            return sys.modules[full]
+        except ModuleNotFoundError as error:
+            if error.name != full:
+                raise
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
 def __getattr__(name: str) -> object:
-    """Load a public name (PEP 562)."""
+    """Load a public name, or a folder of the package."""
     if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _module(__name__, name)
     value: object = getattr(__import__(f"{__name__}.{_PUBLIC[name]}", None, None, (name,)), name)
     globals()[name] = value
     return value

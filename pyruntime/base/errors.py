@@ -4,6 +4,8 @@
 import errno as _errno
 import posix
 
+import pyruntime
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,9 +68,7 @@ class Error(Exception):
     def show(self, config: object) -> None:
         """Take for `value` what `config` has at `pointer`, where nothing else was found there."""
         if self.pointer and self.value is None:
-            from pyruntime.base.json_pointer import element
-
-            self.value = element(config, self.pointer)
+            self.value = pyruntime.base.json_pointer.element(config, self.pointer)
 
     @property
     def kernel(self) -> str:

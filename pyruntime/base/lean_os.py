@@ -7,6 +7,7 @@ A system call that fails raises what it raises in `os`, which here is an Error, 
 (`pyruntime.base.errors.refused`). Calls of other modules get the same by `call`.
 """
 
+import _thread
 import errno
 import posix
 import sys
@@ -41,8 +42,6 @@ def start_thread(function: "Callable[..., object]", *arguments: object) -> None:
 
     Raises Error where there is no memory or no room for one.
     """
-    import _thread
-
     began = _thread.allocate_lock()
     began.acquire()
 
@@ -105,7 +104,7 @@ if not TYPE_CHECKING:
         """What is used of os.path; paths are text."""
 
         def __getattr__(self, name: str) -> object:
-            from os import path
+            from os import path  # late: what the module is there to avoid
 
             return getattr(path, name)
 
@@ -215,7 +214,7 @@ if not TYPE_CHECKING:
             if type(value) is _FUNCTION:
                 value = _named(value)
         else:
-            import os
+            import os  # late: what the module is there to avoid
 
             value = getattr(os, name)
         globals()[name] = value

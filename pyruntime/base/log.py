@@ -4,6 +4,9 @@ The format is what callers of runc read: logfmt text, or one JSON object a line 
 (RFC 3339). go-runc and containerd take the last line whose level is "error" as the reason of a failure.
 """
 
+import time
+
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
@@ -49,9 +52,11 @@ def configure(path: str, form: str, debug: bool, trace: str = "", verb: str = ""
         except (OSError, ValueError) as error:
             raise Error(f"cannot open the log {path!r}", errno=getattr(error, "errno", 0) or 0) from None
     if debug or trace:
-        from pyruntime.base.events import Recorder
-
-        recorder = events if isinstance(events, Recorder) else Recorder(_event, warning)
+        recorder = (
+            events
+            if isinstance(events, pyruntime.base.events.Recorder)
+            else pyruntime.base.events.Recorder(_event, warning)
+        )
         events = recorder
         recorder.verb = verb
         if debug:
@@ -103,9 +108,9 @@ def _write(level: str, message: str, at: int = 0) -> None:
     """Write one line with one write(2), so that lines of several processes do not mix."""
     if _log.fd == STDERR and not _log.json:
         if not message.isprintable():
-            from pyruntime.base.printable import printable
-
-            message = printable(message, "\n" if level == "debug" else "")  # a traceback has lines
+            message = pyruntime.base.printable.printable(
+                message, "\n" if level == "debug" else ""
+            )  # a traceback has lines
         line = f"pyruntime: {level}: {message}\n"
     else:
         line = _as_json(level, message, at) if _log.json else _as_text(level, message, at)
@@ -118,25 +123,18 @@ def _write(level: str, message: str, at: int = 0) -> None:
 
 def _time(at: int) -> str:
     """Return a time, 0 for now, as RFC 3339 in UTC with microseconds."""
-    # Late, because loading it reads /etc/localtime.
-    import time
-
     seconds, nanoseconds = divmod(at or time.time_ns(), 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds // 1000:06}Z"
 
 
 def _as_json(level: str, message: str, at: int) -> str:
-    from pyruntime.base.jsonio import dumps
-
     # A lone surrogate is a byte that is not UTF-8; Go's decoder would replace its escape silently.
     message = message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return dumps({"level": level, "msg": message, "time": _time(at)}) + "\n"
+    return pyruntime.base.jsonio.dumps({"level": level, "msg": message, "time": _time(at)}) + "\n"
 
 
 def _as_text(level: str, message: str, at: int) -> str:
-    from pyruntime.base.jsonio import dumps
-
     # logfmt quotes as Go does; JSON's quoting is the same but for what lies outside ASCII, which we leave as it is.
     quoted = message.replace("\\", "\\\\").replace('"', '\\"')
-    quoted = "".join(char if char >= " " else dumps(char)[1:-1] for char in quoted)
+    quoted = "".join(char if char >= " " else pyruntime.base.jsonio.dumps(char)[1:-1] for char in quoted)
     return f'time="{_time(at)}" level={level} msg="{quoted}"\n'

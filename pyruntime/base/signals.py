@@ -1,5 +1,6 @@
 """Signals by name and number, as signal(7) lists them for x86_64 and aarch64."""
 
+import pyruntime
 from pyruntime.base.errors import Error
 
 # The `signal` module would bring enum with it; these numbers are the kernel's ABI and cannot change.
@@ -87,7 +88,5 @@ def _real_time(name: str) -> int:
 
 def _nearest(name: str) -> str:
     """Return a hint at the signal that was probably meant, or nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, NUMBERS, 1)
-    return f"did you mean SIG{close[0]}?" if close else ""
+    near = pyruntime.base.similar.nearest(name, NUMBERS)
+    return f"did you mean SIG{near}?" if near else ""

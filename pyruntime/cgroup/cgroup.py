@@ -7,6 +7,7 @@ new process joins; later open(record) finds the groups again, and kill_all(), wa
 
 import errno
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
@@ -90,9 +91,7 @@ class Cgroup:
         has processes or is frozen (config-linux.md#control-groups lets a runtime refuse it), or the kernel refuses.
         """
         if self.unit is not None:
-            from pyruntime.cgroup import systemd
-
-            systemd.start(self)
+            pyruntime.cgroup.systemd.start(self)
             if log.events is not None and self.plan is not None:
                 log.events.done(self.plan.explain()[0])
             return
@@ -111,9 +110,7 @@ class Cgroup:
                     self._check_fit(directory)
             self.made = made
             if "cpuset" in self.paths:
-                from pyruntime.cgroup import v1
-
-                v1.inherit_cpuset(self.paths["cpuset"], self._mountpoint("cpuset"))
+                pyruntime.cgroup.v1.inherit_cpuset(self.paths["cpuset"], self._mountpoint("cpuset"))
             if self.unified and self.plan is not None:
                 self._enable_controllers()
         except BaseException as error:
@@ -146,12 +143,12 @@ class Cgroup:
         plan = self.plan
         assert plan is not None
         if plan.mode == "v2" or plan.enable:
-            from pyruntime.cgroup import v2
-
             # On a v2 host the container gets all controllers, for its statistics and for its own groups. On a
             # hybrid host the unified hierarchy gets only the controllers that are asked for.
             mountpoint, path = plan.groups[UNIFIED]
-            v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=plan.mode == "v2")
+            pyruntime.cgroup.v2.enable_controllers(
+                mountpoint, path, plan.enable, plan.steps, everything=plan.mode == "v2"
+            )
 
     def _check_fit(self, directory: str) -> None:
         """Raise Error if a group that existed before is in use: its processes would become part of the container.
@@ -180,17 +177,13 @@ class Cgroup:
         """
         assert self.plan is not None
         if self.paths:
-            from pyruntime.cgroup import write
-
             if self.unit is not None:
-                from pyruntime.cgroup import systemd
-
                 # systemd writes the limits itself, so values that must be refused are refused before systemd is called.
-                write.check(self.plan.steps, self.paths)
-                systemd.tell(self)
-            write.carry_out(self.plan.steps, self.paths, self.made)
+                pyruntime.cgroup.write.check(self.plan.steps, self.paths)
+                pyruntime.cgroup.systemd.tell(self)
+            pyruntime.cgroup.write.carry_out(self.plan.steps, self.paths, self.made)
             if self.keeper[0]:
-                systemd.make_room(self)
+                pyruntime.cgroup.systemd.make_room(self)
 
     def settle(self) -> None:
         """Release what keeps the groups alive, after the container's first process has joined them.
@@ -198,9 +191,7 @@ class Cgroup:
         Only a systemd unit needs this. Raises Error.
         """
         if self.keeper[0]:
-            from pyruntime.cgroup import systemd
-
-            systemd.settle(self)
+            pyruntime.cgroup.systemd.settle(self)
 
     def task_fds(self, but: str | None = None) -> list[int]:
         """Open the v1 groups' `tasks` files for the new process; the caller owns the descriptors.
@@ -272,11 +263,9 @@ class Cgroup:
 
     @staticmethod
     def _pids_below(directories: list[str], *, recursive: bool = True) -> list[int]:
-        from pyruntime.cgroup import walk as tree
-
         found: dict[int, None] = {}
         for directory in directories:
-            found.update(dict.fromkeys(tree.pids(directory, recursive=recursive)))
+            found.update(dict.fromkeys(pyruntime.cgroup.walk.pids(directory, recursive=recursive)))
         return list(found)
 
     def kill_all(self, signal: int = SIGKILL) -> None:
@@ -285,44 +274,32 @@ class Cgroup:
         SIGKILL also ends a frozen container, which is thawed if v1 needs that; other signals take effect after a thaw.
         Does not wait for the processes to end: see wait_empty(). Raises OSError if the kernel refuses.
         """
-        from pyruntime.cgroup import kill as processes
-
-        processes.kill_all(self, signal)
+        pyruntime.cgroup.kill.kill_all(self, signal)
 
     def wait_empty(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until no process is left; return False if some are left."""
-        from pyruntime.cgroup import kill as processes
-
-        return processes.wait_empty(self, timeout)
+        return pyruntime.cgroup.kill.wait_empty(self, timeout)
 
     @property
     def frozen(self) -> str:
         """Return the group that is frozen, by any process and in the freezer of either version; "" for none."""
-        from pyruntime.cgroup import freezer
-
-        return freezer.frozen(self.paths)
+        return pyruntime.cgroup.freezer.frozen(self.paths)
 
     def freeze(self) -> None:
         """Freeze every process and wait until the last one is. Raises Error where some cannot be frozen in 10 s."""
-        from pyruntime.cgroup import freezer
-
-        freezer.freeze(self.paths)
+        pyruntime.cgroup.freezer.freeze(self.paths)
 
     def thaw(self, pid: int = 0) -> None:
         """Undo freeze() in either freezer, and thaw the groups in which the container has frozen process `pid`."""
-        from pyruntime.cgroup import freezer
-
-        freezer.thaw(self.paths)
+        pyruntime.cgroup.freezer.thaw(self.paths)
         if pid:
-            freezer.thaw_for(self.paths, pid)
+            pyruntime.cgroup.freezer.thaw_for(self.paths, pid)
 
     def let_die(self) -> bool:
         """Thaw v1's freezer at any depth, so that SIGKILL can take effect; return whether anything was frozen."""
         if "freezer" not in self.paths:
             return False
-        from pyruntime.cgroup import freezer
-
-        return freezer.let_die(self.paths)
+        return pyruntime.cgroup.freezer.let_die(self.paths)
 
     def fetch(self, pid: int) -> None:
         """Move process `pid` to the container's own group of v1's freezer; this thaws it if another one froze it."""
@@ -359,12 +336,8 @@ class Cgroup:
         """
         self.close()
         if self.unit is not None:
-            from pyruntime.cgroup import systemd
-
-            systemd.stop(self)
-        from pyruntime.cgroup import remove as removal
-
-        removal.remove(self, timeout)
+            pyruntime.cgroup.systemd.stop(self)
+        pyruntime.cgroup.remove.remove(self, timeout)
 
     def _failed(self, doing: str, error: OSError, path: str = "") -> Error:
         return Error(

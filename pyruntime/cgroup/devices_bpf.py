@@ -1,5 +1,7 @@
 """The device filter of cgroup v2: ordered rules as an eBPF program (cgroup-v2.rst, "Device controller")."""
 
+from pyruntime._stub import ffi, lib
+from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
@@ -89,8 +91,6 @@ def attach(directory: int, rules: "list[list[Any]]") -> None:
     A filter attached earlier by this function is replaced; those of others stay. Raises OSError with the bpf(2)
     command as its file name, and Error where the verifier refuses the program.
     """
-    from pyruntime._stub import ffi, lib
-
     code = program(rules)
     call = ffi.new("const char **")
     log = ffi.new("char[]", _LOG_SIZE)
@@ -99,6 +99,4 @@ def attach(directory: int, rules: "list[list[Any]]") -> None:
         said = ffi.string(log).decode("utf-8", "replace").strip()
         if said:
             raise Error("cannot attach the device filter", "the kernel's verifier refused it", errno=-result, log=said)
-        from pyruntime.base import lean_os as os
-
         raise OSError(-result, os.strerror(-result), f"bpf({ffi.string(call[0]).decode()})")

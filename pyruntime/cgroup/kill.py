@@ -1,8 +1,10 @@
 """Kills all processes of a container's groups, and waits for their end by events and pidfds."""
 
 import errno
+import select
 import time
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.cgroup.files import SIGKILL
 
@@ -32,15 +34,12 @@ _BATCH = 500
 
 def kill_all(cgroup: "Groups", signal: int) -> None:
     """Send `signal` to every process; see Cgroup.kill_all."""
-    if signal == SIGKILL and cgroup.unified:
-        from pyruntime.cgroup import v2
-
-        if v2.kill(cgroup.unified):
-            # A process that was still joining when the runtime was killed may not be in the unified group.
-            for pid in cgroup.pids():
-                _send(pid, signal)
-            cgroup.let_die()
-            return
+    if signal == SIGKILL and cgroup.unified and pyruntime.cgroup.v2.kill(cgroup.unified):
+        # A process that was still joining when the runtime was killed may not be in the unified group.
+        for pid in cgroup.pids():
+            _send(pid, signal)
+        cgroup.let_die()
+        return
     if not cgroup.pids():
         return
     if signal == SIGKILL:
@@ -81,10 +80,8 @@ def wait_empty(cgroup: "Groups", timeout: float) -> bool:
     if not wait_for_all(cgroup.pids, timeout):
         return False
     if cgroup.unified:
-        from pyruntime.cgroup import v2
-
         # Processes of other pid namespaces have no pid here, but must end, too.
-        return v2.wait_event(cgroup.unified, "populated", False, max(0.0, deadline - time.monotonic()))
+        return pyruntime.cgroup.v2.wait_event(cgroup.unified, "populated", False, max(0.0, deadline - time.monotonic()))
     return True
 
 
@@ -101,8 +98,6 @@ def wait_for_all(pids: "Callable[[], list[int]]", timeout: float) -> bool:
 
 def _wait_for(pids: list[int], timeout: float) -> None:
     """Wait until one of the processes ends, at most `timeout` seconds; then the others are likely to have ended too."""
-    import select
-
     fds: list[int] = []
     poll = select.poll()
     try:

@@ -3,6 +3,7 @@
 import errno
 import time
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
@@ -57,15 +58,13 @@ def remove(cgroup: "Groups", timeout: float) -> None:
 
 def _wait(cgroup: "Groups", directory: str, deadline: float) -> bool:
     """Wait for processes in the group to end; return False if there are none."""
-    from pyruntime.cgroup import kill as processes
-
     if not tree.pids(directory):
         return False
     left = max(0.0, deadline - time.monotonic())
     if directory == cgroup.unified:
-        processes.wait_empty(cgroup, left)
+        pyruntime.cgroup.kill.wait_empty(cgroup, left)
     else:
-        processes.wait_for_all(lambda: tree.pids(directory), left)
+        pyruntime.cgroup.kill.wait_for_all(lambda: tree.pids(directory), left)
     return True
 
 

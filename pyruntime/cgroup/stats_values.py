@@ -1,5 +1,7 @@
 """Shared by the statistics of both cgroup versions: reading control files, and the form of the entries."""
 
+import errno
+
 from pyruntime.base import lean_os as os
 
 TYPE_CHECKING = False
@@ -31,8 +33,6 @@ def read(path: str) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        import errno
-
         if error.errno in (errno.ENODEV, errno.EOPNOTSUPP):
             return ""
         raise

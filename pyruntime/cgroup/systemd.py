@@ -4,6 +4,11 @@ A scope must have a process from its start, but the container's process is made 
 keeper, a forked process that does nothing, keeps the scope until settle().
 """
 
+import socket
+import time
+from collections import deque
+
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.files import CLAUSE, SIGKILL, UNIFIED, make_directory, write_file
@@ -42,8 +47,6 @@ def start(cgroup: "Groups") -> None:
 
     Raises Error if there is no bus, or if systemd refuses; then nothing is left.
     """
-    from pyruntime.cgroup import v2
-
     plan = cgroup.plan
     assert plan is not None and plan.unit is not None
     unit = plan.unit
@@ -60,13 +63,15 @@ def start(cgroup: "Groups") -> None:
             cgroup.made = unit.directories(mountpoint + path + unit.subgroup)
             cgroup.paths = {UNIFIED: cgroup.made[-1]}
             # systemd enables the controllers that it supports; hugetlb, rdma and misc are enabled here, as with runc.
-            v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=False)
+            pyruntime.cgroup.v2.enable_controllers(mountpoint, path, plan.enable, plan.steps, everything=False)
             if unit.subgroup:
                 for directory in cgroup.made[1:]:
                     make_directory(directory)
                 # A group with processes gives no controllers to those below it.
                 write_file(f"{cgroup.unified}/cgroup.procs", str(cgroup.keeper[0]))
-                v2.enable_controllers(mountpoint + path, unit.subgroup, plan.enable, plan.steps, everything=True)
+                pyruntime.cgroup.v2.enable_controllers(
+                    mountpoint + path, unit.subgroup, plan.enable, plan.steps, everything=True
+                )
         except BaseException:
             _dismiss(cgroup)
             if started:  # a unit that existed before must not be stopped
@@ -132,11 +137,9 @@ def _allow(cgroup: "Groups", more: int) -> None:
 
 def tell(cgroup: "Groups") -> None:
     """Set the limits of another plan on the running unit. Raises Error."""
-    from pyruntime.plan.cgroup.systemd import limit_properties
-
     plan, unit = cgroup.plan, cgroup.unit
     assert plan is not None and unit is not None
-    properties = limit_properties(plan.steps)
+    properties = pyruntime.plan.cgroup.systemd.limit_properties(plan.steps)
     if plan.unit is not None or not properties:
         return
     bus = _Bus(unit["user"], "")
@@ -163,9 +166,7 @@ def attach(cgroup: "Groups", pid: int, beside: int = 0) -> None:
         try:
             move(cgroup.unified)
         except Error:
-            from pyruntime.cgroup import walk
-
-            fd = walk.find(cgroup.unified, beside) if beside else -1
+            fd = pyruntime.cgroup.walk.find(cgroup.unified, beside) if beside else -1
             if fd < 0:
                 raise
             try:
@@ -201,8 +202,8 @@ class _Bus:
         self.pointer = pointer
         self._subscribed = False
         try:
-            import jeepney  # type: ignore[import-untyped]
-            from jeepney.io.blocking import DBusConnection  # type: ignore[import-untyped]
+            import jeepney  # type: ignore[import-untyped]  # late: it may be missing
+            from jeepney.io.blocking import DBusConnection  # type: ignore[import-untyped]  # late: as above
         except ImportError as error:
             raise self.error("cannot reach systemd", "the Python package jeepney is not installed") from error
         self._jeepney = jeepney
@@ -279,9 +280,6 @@ class _Bus:
 
     def _job(self, method: str, signature: str, body: "tuple[Any, ...]") -> None:
         """Call a method that queues a job, and wait for the signal with its result."""
-        import time
-        from collections import deque
-
         jeepney = self._jeepney
         connection = self._connection
         rule = jeepney.MatchRule(type="signal", interface=_MANAGER, member="JobRemoved", path=_PATH)
@@ -325,9 +323,7 @@ def _connect(address: str) -> "Any":
 
     No user id is sent: the daemon takes it from the kernel, because in a user namespace this process has another one.
     """
-    import socket
-
-    from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]
+    from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]  # late: as above
 
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

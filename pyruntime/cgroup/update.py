@@ -1,5 +1,6 @@
 """Changes the limits of existing groups: all of them, or none."""
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.cgroup import Cgroup
 from pyruntime.cgroup.files import read_file, write_file
@@ -77,13 +78,11 @@ class Former:
         plan = self._cgroup.plan
         if self._cgroup.unit is None or plan is None:
             return
-        from pyruntime.cgroup import systemd
-
         plan.steps = [
             Step(step.op, step.pointer, step.clause, controller=step.args["controller"], file=file, value=former)
             for step, file, _, former in self._values
         ]
-        systemd.tell(self._cgroup)
+        pyruntime.cgroup.systemd.tell(self._cgroup)
 
 
 def former_value(file: str, text: str, value: str) -> str:

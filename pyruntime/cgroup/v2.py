@@ -1,7 +1,9 @@
 """What only the unified hierarchy has: controllers to enable, events, one file to kill or freeze (cgroup-v2.rst)."""
 
 import errno
+import time
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup.files import read_file, write_file
@@ -33,9 +35,7 @@ def enable_controllers(mountpoint: str, path: str, needed: list[str], steps: "li
     for part in path.split("/")[1:]:
         file = directory + "/cgroup.subtree_control"
         for controller in _lacks(directory, missing):
-            from pyruntime.plan.cgroup.section import not_enabled
-
-            raise _refused(controller, steps, not_enabled(controller, directory))
+            raise _refused(controller, steps, pyruntime.plan.cgroup.section.not_enabled(controller, directory))
         enabled = read_file(file).split()
         for controller in missing:
             if controller not in enabled:
@@ -102,8 +102,7 @@ def wait_event(directory: str, name: str, value: bool, timeout: float) -> bool:
 
     poll(2) returns at each change. Returns whether the value is reached. Raises OSError.
     """
-    import select
-    import time
+    import select  # late: whoever reads the freezer alone waits for nothing
 
     deadline = time.monotonic() + timeout
     line = f"{name} {int(value)}"

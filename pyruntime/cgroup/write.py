@@ -2,6 +2,7 @@
 
 import errno
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
@@ -175,11 +176,9 @@ def _check_memory_usage(step: "Step", paths: dict[str, str]) -> None:
 
 
 def _attach_device_filter(step: "Step", paths: dict[str, str]) -> None:
-    from pyruntime.cgroup import devices_bpf
-
     directory = os.open(paths[UNIFIED], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        devices_bpf.attach(directory, step.args["rules"])
+        pyruntime.cgroup.devices_bpf.attach(directory, step.args["rules"])
     except OSError as error:
         if error.errno != errno.EPERM or not in_user_namespace():
             raise Error(
@@ -199,10 +198,8 @@ def _attach_device_filter(step: "Step", paths: dict[str, str]) -> None:
 
 
 def _chown_cgroup(step: "Step", paths: dict[str, str]) -> None:
-    from pyruntime.cgroup import v2
-
     try:
-        v2.give_to(paths[UNIFIED], step.args["uid"])
+        pyruntime.cgroup.v2.give_to(paths[UNIFIED], step.args["uid"])
     except OSError as error:
         raise Error(
             f"cannot give {paths[UNIFIED]} to user {step.args['uid']}",

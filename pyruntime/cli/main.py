@@ -3,6 +3,7 @@
 import errno
 import sys
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error, refused
@@ -76,18 +77,15 @@ def _from_kernel(error: "OSError | ImportError | MemoryError") -> Error:
 
 def _report(error: Error, verb: str) -> int:
     """Print `error` for people on stderr and for the caller in the log; return the exit status."""
-    from pyruntime.cli.error_text import for_a_log, for_people
-    from pyruntime.cli.output import STDERR, write
-
     if isinstance(error, UsageError):
         verb = ""
     if log.events is not None:
         log.events.finish(error)
     if log.goes_to_file() or not log.stderr_is_for_people():
-        log.error(for_a_log(error, verb))
+        log.error(pyruntime.cli.error_text.for_a_log(error, verb))
     if log.stderr_is_for_people():
         try:
-            write(for_people(error, verb), STDERR)
+            pyruntime.cli.output.write(pyruntime.cli.error_text.for_people(error, verb), pyruntime.cli.output.STDERR)
         except Error:
             pass
     return error.status
@@ -104,7 +102,7 @@ def _report_internal(error: Exception, verb: str) -> int:
         verb,
     )
     if log.debugging():
-        from traceback import format_exception
+        from traceback import format_exception  # late: only for a fault of ours
 
         log.debug("".join(format_exception(error)))
     return status

@@ -5,6 +5,7 @@ value or as `--flag=false`; `--` ends them. Global options stand before the verb
 follow its arguments, except where an argument may begin with a dash.
 """
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.cli.options import FLAG, GLOBAL_OPTIONS, LIST, NUMBER, VERBS, Option, options_of
 
@@ -181,9 +182,7 @@ def _see_help(verb: str) -> str:
 
 def _suggest(word: str, known: "Iterable[str]", dashes: str = "") -> str:
     """Return a hint at the known word nearest to `word`, or nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, known, 1)
-    if close:
-        return f"did you mean `{dashes}{close[0]}`?"
+    near = pyruntime.base.similar.nearest(word, known)
+    if near:
+        return f"did you mean `{dashes}{near}`?"
     return "" if dashes else _see_help("")

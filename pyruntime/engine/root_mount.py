@@ -6,6 +6,7 @@ that one unmount at delete takes it all away (config-linux.md#namespaces, runtim
 
 import errno
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
@@ -49,9 +50,7 @@ def remove(record: "RootMount") -> None:
         if namespace >= 0:
             os.close(namespace)
     if error in (errno.ENOTDIR, errno.ELOOP, errno.ESTALE):
-        from pyruntime.base import log
-
-        log.warning(f"the mount of the root filesystem is left: {record['path']} leads elsewhere by now")
+        pyruntime.base.log.warning(f"the mount of the root filesystem is left: {record['path']} leads elsewhere by now")
     elif error not in (0, errno.EINVAL, errno.ENOENT):  # nothing is mounted there, or the namespace has no such place
         raise Error(f"cannot unmount the root filesystem {record['path']}", step="umount2", errno=error)
 

@@ -1,5 +1,7 @@
 """Reads the facts about this host for the plan, once: capabilities, user, cgroups, kernel."""
 
+import pyruntime
+from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.plan.facts import Facts
@@ -30,8 +32,6 @@ def _last_capability() -> int:
         return int(_read("/proc/sys/kernel/cap_last_cap"))
     except FileNotFoundError:
         pass  # a procfs with subset=pid (proc(5))
-    from pyruntime._stub import lib
-
     last = 0
     while last < 63 and lib.pyr_prctl(lib.PR_CAPBSET_READ, last + 1, 0) >= 0:
         last += 1
@@ -58,9 +58,6 @@ def facts(hierarchies: "CgroupHost | None" = None) -> Facts:
 
     Raises Error if the kernel does not tell the capabilities of this process.
     """
-    from pyruntime._stub import ffi, lib
-    from pyruntime.host import cgroups
-
     sets = ffi.new("uint64_t[3]")
     failed = lib.pyr_capget(sets, sets + 1, sets + 2)
     if failed < 0:
@@ -70,7 +67,7 @@ def facts(hierarchies: "CgroupHost | None" = None) -> Facts:
     # The initial user namespace maps every id to itself.
     identity = _read("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
     return Facts(
-        cgroups.detect() if hierarchies is None else hierarchies,
+        pyruntime.host.cgroups.detect() if hierarchies is None else hierarchies,
         euid=os.geteuid(),
         capabilities=sets[1],
         known_capabilities=(1 << (last + 1)) - 1,

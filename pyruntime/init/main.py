@@ -14,6 +14,7 @@ import errno
 import fcntl
 import sys
 
+import pyruntime
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -92,14 +93,13 @@ def _show_program(channel: int, execution: "Any") -> None:
 
 def _tell_events(orders: "Orders", channel: "list[int]") -> None:
     """From now on send the events of this process to the host that asked for them: to create, later to start."""
-    from pyruntime.base.events import Teller
 
     def send(message: bytes) -> None:
         sync = channel[0] if channel else orders.sync
         if sync >= 0:
             lib.pyr_send(sync, message, len(message))
 
-    log.events = Teller(send)
+    log.events = pyruntime.base.events.Teller(send)
 
 
 def _tell(orders: "Orders", message: bytes) -> None:

@@ -1,5 +1,6 @@
 """`checkpoint`: CRIU writes a container's processes into images (runc's verb; no clause)."""
 
+import fcntl
 import stat
 
 from pyruntime._stub import lib
@@ -65,8 +66,6 @@ def _refused(container_id: str, status: str) -> Error:
 
 def _check_writable(fd: int) -> None:
     """Raise Error unless descriptor `fd` is open for writing."""
-    import fcntl
-
     try:
         mode = os.call(fcntl.fcntl, fd, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError as error:

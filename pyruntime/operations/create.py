@@ -1,5 +1,6 @@
 """The create operation (runtime.md#create): from a bundle to a container whose process waits for start."""
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -101,15 +102,11 @@ def prepare(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, b
         )
     passed = config
     if "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ:
-        from pyruntime.engine.caller import notify_socket
-
-        options.notify = notify_socket.notifies()
-        options.preserve_fds += notify_socket.listened()
-        passed = notify_socket.passed_on(config, f"{options.root}/{container_id}")
+        options.notify = pyruntime.engine.caller.notify_socket.notifies()
+        options.preserve_fds += pyruntime.engine.caller.notify_socket.listened()
+        passed = pyruntime.engine.caller.notify_socket.passed_on(config, f"{options.root}/{container_id}")
     if options.preserve_fds:
-        from pyruntime.engine.caller.preserved_fds import check_preserved
-
-        check_preserved(options.preserve_fds)
+        pyruntime.engine.caller.preserved_fds.check_preserved(options.preserve_fds)
     if not options.no_new_keyring:
         # Any process that has the name of a keyring can join it, also one of another container, or make it before this
         # container does. So the name must be random.
@@ -188,37 +185,29 @@ class Creation:
         """Open what the configuration names, while nothing has been made yet; then take the id."""
         self.undo.push(self.host_files.close)
         if self.config.get("annotations"):
-            from pyruntime.protocol import hook_output
-
             # For the hooks in the container. Opened now, so that an error comes before anything is made.
-            self.hook_files = hook_output.open_files(self._document(0))
+            self.hook_files = pyruntime.protocol.hook_output.open_files(self._document(0))
             for fd in self.hook_files:
                 if fd >= 0:
                     self.host_files.own(fd)
         terminal = (self.config.get("process") or {}).get("terminal")
         if terminal or self.options.console_socket:
-            from pyruntime.engine.caller import console_socket
-
-            self.console = console_socket.connect(self.config, self.options)
+            self.console = pyruntime.engine.caller.console_socket.connect(self.config, self.options)
         elif self.options.console_fd >= 0:
             os.close(self.options.console_fd)  # there is no terminal to send
         if self.console >= 0:
             self.host_files.own(self.console)
         if self.options.notify:
-            from pyruntime.engine.caller import notify_socket
-
             # The notify directory, one of the bind sources, is in the container's directory.
             self._take_id()
-            notify_socket.make_directory(self.container)
+            pyruntime.engine.caller.notify_socket.make_directory(self.container)
         self.host_files.open(self.plan, self.arrays, _facts(), self.options.bundle)
         if log.events is not None:
             log.events.done("open the root filesystem, bind sources and namespaces")
         if not self.options.notify:
             self._take_id()
         if self.plan.resctrl:
-            from pyruntime.engine import intel_rdt
-
-            self.resctrl = intel_rdt.open_groups(self.plan.resctrl)
+            self.resctrl = pyruntime.engine.intel_rdt.open_groups(self.plan.resctrl)
         self.seccomp = self._filter()
 
     def _take_id(self) -> None:
@@ -236,9 +225,7 @@ class Creation:
         root = next(step for step in self.plan.build if step.op == "root")
         state["rootfs"] = root.args["source"]
         if root.args["flags"] & lib.STEP_IN_PLACE:
-            from pyruntime.engine import root_mount
-
-            state["root_mount"] = root_mount.expect(root.args["source"], self.plan)
+            state["root_mount"] = pyruntime.engine.root_mount.expect(root.args["source"], self.plan)
         state["cgroup"] = cgroup.record
         if self.resctrl is not None:
             state["intel_rdt"] = self.resctrl.record
@@ -253,16 +240,12 @@ class Creation:
         cgroup.apply()
         delegated = self.plan.cgroup.delegate
         if delegated is not None:
-            from pyruntime.cgroup import delegate
-
-            delegate.make(cgroup, delegated)
+            pyruntime.cgroup.delegate.make(cgroup, delegated)
         if log.events is not None:
             log.events.end()
         self.host_files.open_cgroups(self.plan, self.arrays, _facts(), made=bool(cgroup.paths))
         if state["root_mount"]:
-            from pyruntime.engine import root_mount
-
-            self.undo.push(root_mount.remove, state["root_mount"])
+            self.undo.push(pyruntime.engine.root_mount.remove, state["root_mount"])
         if self.resctrl is not None:
             self.resctrl.make(self.undo)
         self._spawn(cgroup)
@@ -289,16 +272,14 @@ class Creation:
         if self.late:
             cgroup.settle()
         if delegated is not None:
-            delegate.enable(cgroup, delegated)
+            pyruntime.cgroup.delegate.enable(cgroup, delegated)
         self.container.put()
         if log.events is not None:
             log.events.done("state.json says created")
         if self.options.pidfd_socket or self.config.get("annotations"):
             self._send_pidfd()
         if self.options.pid_file:
-            from pyruntime.engine.caller.pid_file import write_pid_file
-
-            write_pid_file(self.options.pid_file, self.child.pid, self.undo)
+            pyruntime.engine.caller.pid_file.write_pid_file(self.options.pid_file, self.child.pid, self.undo)
         if not messages.send(self.child.sync, messages.GO + str(self.child.pid).encode()):
             raise Error("the container's first process died", "before it could wait for start")
         if self.late:
@@ -311,12 +292,14 @@ class Creation:
         self.container.prepare(self.state)
 
     def _send_pidfd(self) -> None:
-        from pyruntime.engine.caller import pidfd_socket
-        from pyruntime.plan import annotations
-
-        for path in (self.options.pidfd_socket, annotations.value(self.config, annotations.PIDFD_RECEIVER)):
+        for path in (
+            self.options.pidfd_socket,
+            pyruntime.plan.annotations.value(self.config, pyruntime.plan.annotations.PIDFD_RECEIVER),
+        ):
             if path:
-                pidfd_socket.send(path, self.child.pidfd, pidfd_socket.INIT)
+                pyruntime.engine.caller.pidfd_socket.send(
+                    path, self.child.pidfd, pyruntime.engine.caller.pidfd_socket.INIT
+                )
 
     def _document(self, pid: int) -> "dict[str, object]":
         """Return the state for the hooks of create; they run after step 2 of the lifecycle, so it is not `creating`."""
@@ -326,9 +309,9 @@ class Creation:
         """Return the seccomp filter, connected to its agent; None without one. Raises Error."""
         if not self.plan.filter:
             return None
-        from pyruntime.engine.seccomp import filter as seccomp
-
-        found = seccomp.open_filter(self.plan.filter[0], self.config, self.options.root, self.host_files)
+        found = pyruntime.engine.seccomp.filter.open_filter(
+            self.plan.filter[0], self.config, self.options.root, self.host_files
+        )
         if log.events is not None:
             log.events.done(self.plan.filter[0])
         return found
@@ -367,12 +350,10 @@ class Creation:
         """
         plan, child = self.plan, self.child
         if any(plan.hooks[kind] for kind in ("prestart", "createRuntime", "createContainer")):
-            from pyruntime.protocol import run_hooks
-
             launch.expect(child, plan, messages.MOUNTED)
             child.join_late()
-            run_hooks.run(plan.hooks["prestart"], document)
-            run_hooks.run(plan.hooks["createRuntime"], document)
+            pyruntime.protocol.run_hooks.run(plan.hooks["prestart"], document)
+            pyruntime.protocol.run_hooks.run(plan.hooks["createRuntime"], document)
             messages.send(child.sync, messages.GO)
         ready = launch.expect(child, plan, messages.READY)
         child.join_late()
@@ -391,10 +372,8 @@ def _poststop(plan: "Plan", document: "dict[str, object]") -> None:
     """
     if not plan.hooks["poststop"]:
         return
-    from pyruntime.protocol import run_hooks
-
     for step in plan.hooks["poststop"]:
         try:
-            run_hooks.run_one(step, document)
+            pyruntime.protocol.run_hooks.run_one(step, document)
         except Error as error:
             log.warning(str(error))

@@ -2,6 +2,7 @@
 
 import select
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -107,9 +108,7 @@ def _lock_by_force(container: "Container") -> bool:
     Init has the lock, too, until it is complete. If its creator is killed it ends, unless it is stopped or frozen.
     """
     if not container.try_lock():
-        from pyruntime.store import lock_holder
-
-        lock_holder.evict(container.fd)
+        pyruntime.store.lock_holder.evict(container.fd)
         if not container.lock_within(_USUALLY):
             first = container.read_first()
             if first is not None and first["cgroup"]:
@@ -158,13 +157,9 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
                 cgroup.thaw()
         mounted = state.get("root_mount")
         if mounted:
-            from pyruntime.engine import root_mount
-
-            root_mount.remove(mounted)
+            pyruntime.engine.root_mount.remove(mounted)
         if state.get("intel_rdt"):
-            from pyruntime.engine import intel_rdt
-
-            intel_rdt.remove(state["intel_rdt"])
+            pyruntime.engine.intel_rdt.remove(state["intel_rdt"])
     container.remove()
     if log.events is not None:
         log.events.done(f"remove {container.path}")
@@ -218,12 +213,8 @@ def _poststop(state: "StateFile") -> None:
     Upholds runtime.md#lifecycle/poststop, runtime.md#lifecycle/poststop-fails,
     config.md#posix-platform-hooks/poststop-namespace.
     """
-    from pyruntime.operations.state import spec_state
-    from pyruntime.plan import hooks as hook_plan
-    from pyruntime.protocol import run_hooks
-
-    for step in hook_plan.hooks({"hooks": state["hooks"]}, "poststop"):
+    for step in pyruntime.plan.hooks.hooks({"hooks": state["hooks"]}, "poststop"):
         try:
-            run_hooks.run_one(step, spec_state(state, "stopped"))
+            pyruntime.protocol.run_hooks.run_one(step, pyruntime.operations.state.spec_state(state, "stopped"))
         except Error as error:
             log.warning(str(error))

@@ -3,8 +3,10 @@
 It only reads: nothing on the host is changed, and no container is made.
 """
 
+import ctypes
 import shutil
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
@@ -86,8 +88,6 @@ class Host:
 
     def call(self, number: int, arguments: "tuple[int, ...]") -> int:
         """Return the errno of a system call that is made with arguments that it refuses."""
-        import ctypes
-
         library = ctypes.CDLL(None, use_errno=True)
         library.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
         return ctypes.get_errno()
@@ -172,10 +172,8 @@ def _subordinate_ids(host: Host) -> "Iterator[Finding]":
 
 
 def _cgroups(host: Host) -> "Iterator[Finding]":
-    from pyruntime.host import cgroups
-
     try:
-        seen = cgroups.detect()
+        seen = pyruntime.host.cgroups.detect()
     except (OSError, Error) as error:
         yield Finding("cgroups", FAULT, str(error), "no limits and no container that asks for them", "mount /proc")
         return

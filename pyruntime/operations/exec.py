@@ -1,5 +1,6 @@
 """`exec`: one more process in a running container, in all its namespaces and its cgroup (runc's verb; no clause)."""
 
+import pyruntime
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -48,9 +49,7 @@ def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
     """
     threads.check_single()
     if options.preserve_fds:
-        from pyruntime.engine.caller.preserved_fds import check_preserved
-
-        check_preserved(options.preserve_fds)
+        pyruntime.engine.caller.preserved_fds.check_preserved(options.preserve_fds)
     mask = foreground.hold_signals()
     try:
         with containers.open_container(root, container_id) as container, Undo() as undo:
@@ -153,9 +152,7 @@ class _Execution:
         if log.events is not None:
             log.events.done("open the container's namespaces and cgroups")
         if plan.affinity:
-            from pyruntime.engine import affinity
-
-            affinity.apply(plan.affinity)
+            pyruntime.engine.affinity.apply(plan.affinity)
         request = Request(
             plan,
             arrays,
@@ -174,15 +171,13 @@ class _Execution:
         self.container.check_process(state)
         limits.apply(child.pid, limits.left(ready, plan.limits, limits.HOST_ALONE[1:]), self.options.preserve_fds)
         if self.options.pidfd_socket:
-            from pyruntime.engine.caller import pidfd_socket
-
-            pidfd_socket.send(self.options.pidfd_socket, child.pidfd, pidfd_socket.EXEC)
+            pyruntime.engine.caller.pidfd_socket.send(
+                self.options.pidfd_socket, child.pidfd, pyruntime.engine.caller.pidfd_socket.EXEC
+            )
         if self.terminal >= 0:
             self._take_terminal()
         if self.options.pid_file:
-            from pyruntime.engine.caller.pid_file import write_pid_file
-
-            write_pid_file(self.options.pid_file, child.pid, self.undo)
+            pyruntime.engine.caller.pid_file.write_pid_file(self.options.pid_file, child.pid, self.undo)
         messages.send(child.sync, messages.GO + str(child.pid).encode())
         if seccomp is not None:
             container = self.container.container_id
@@ -311,9 +306,7 @@ class _Execution:
         if not process.get("terminal"):
             return -1
         if options.console_socket:
-            from pyruntime.engine.caller.console_socket import open_socket
-
-            sock = open_socket(options.console_socket)
+            sock = pyruntime.engine.caller.console_socket.open_socket(options.console_socket)
             if sock < 0:
                 raise Error(f"cannot connect to the console socket {options.console_socket}", errno=-sock)
             return self.host_files.own(sock)
@@ -334,9 +327,9 @@ class _Execution:
     def _filter(self, plan: "Plan", config: "Config") -> "Filter | None":
         if not plan.filter:
             return None
-        from pyruntime.engine.seccomp.filter import open_filter
-
-        seccomp = open_filter(plan.filter[0], config, os.path.dirname(self.container.path), HostFiles())
+        seccomp = pyruntime.engine.seccomp.filter.open_filter(
+            plan.filter[0], config, os.path.dirname(self.container.path), HostFiles()
+        )
         if seccomp.listener >= 0:
             seccomp.relay()
             self.undo.push(seccomp.close)
@@ -345,9 +338,7 @@ class _Execution:
 
 def _check_mapped(user: "User", linux: "Linux") -> None:
     """Raise InvalidConfig for a user or group that the container's user namespace does not map."""
-    from pyruntime.spec.rules.users import unmapped
-
-    problems = list(unmapped(user, linux, "/user"))
+    problems = list(pyruntime.spec.rules.users.unmapped(user, linux, "/user"))
     if problems:
         raise InvalidConfig("the process to exec is not valid", problems)
 

@@ -4,7 +4,9 @@ Every list is made from the table that the plan uses, so that it has nothing tha
 the specification defines by the host are read from the host: supportedFlags, and the versions of libraries.
 """
 
+import pyruntime
 from pyruntime import SPEC_VERSION, __version__
+from pyruntime._stub import lib
 from pyruntime.plan import annotations, capabilities, hooks, mount_options, namespaces, scheduling, seccomp
 from pyruntime.plan.cgroup import systemd
 
@@ -81,9 +83,7 @@ def _architectures() -> "list[str]":
 
     Upholds features-linux.md#seccomp/architectures.
     """
-    from pyruntime.engine.seccomp import compiler as seccomp_compiler
-
-    return [name for name in sorted(seccomp.ARCHITECTURES) if seccomp_compiler.architecture(name)]
+    return [name for name in sorted(seccomp.ARCHITECTURES) if pyruntime.engine.seccomp.compiler.architecture(name)]
 
 
 def _supported_flags() -> "list[str]":
@@ -91,18 +91,13 @@ def _supported_flags() -> "list[str]":
 
     Upholds features-linux.md#seccomp/supported-flags.
     """
-    from pyruntime._stub import lib
-
     known = lib.pyr_filter_flags_known
     return [name for name, bit in sorted(seccomp.FLAGS.items()) if known(bit) or known(bit | seccomp.NEW_LISTENER)]
 
 
 def _landlock() -> "dict[str, str]":
     """Return the rights that the annotation for Landlock may name, and this kernel's version of Landlock."""
-    from pyruntime._stub import lib
-    from pyruntime.spec.rules import landlock
-
-    names = {kind: " ".join(table) for kind, table in landlock.HANDLED.items()}
+    names = {kind: " ".join(table) for kind, table in pyruntime.spec.rules.landlock.HANDLED.items()}
     return {
         "org.pyruntime.landlock.abi": str(lib.pyr_landlock_abi()),
         **{f"org.pyruntime.landlock.{kind}": text for kind, text in names.items()},
@@ -110,10 +105,8 @@ def _landlock() -> "dict[str, str]":
 
 
 def _versions() -> "dict[str, str]":
-    from pyruntime.engine.seccomp import compiler as seccomp_compiler
-
     return {
-        "io.github.seccomp.libseccomp.version": seccomp_compiler.version(),
+        "io.github.seccomp.libseccomp.version": pyruntime.engine.seccomp.compiler.version(),
         "run.oci.pyruntime.version": __version__,
         **_landlock(),
     }

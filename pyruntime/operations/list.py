@@ -1,5 +1,7 @@
 """The containers below a state root, each with its state."""
 
+import pwd
+
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.operations.state import state_of
@@ -52,8 +54,6 @@ def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], No
 
 def _user(uid: int) -> str:
     """Return the name of user `uid`, or "#UID" if it has none."""
-    import pwd
-
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

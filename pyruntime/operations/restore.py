@@ -1,5 +1,8 @@
 """`restore`: CRIU makes a container from the images of a checkpoint (runc's verb; no clause)."""
 
+import subprocess
+
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -128,9 +131,7 @@ class _Restoration:
         delegated = self.plan.cgroup.delegate
         if delegated is not None:
             # CRIU, which has just ended, was in the group above.
-            from pyruntime.cgroup import delegate
-
-            delegate.enable(cgroup, delegated)
+            pyruntime.cgroup.delegate.enable(cgroup, delegated)
         return pid
 
     def _record(self, pid: int) -> None:
@@ -142,9 +143,7 @@ class _Restoration:
         self._note_time_namespace(pid)
         self.container.write(state)
         if self.options.pid_file:
-            from pyruntime.engine.caller.pid_file import write_pid_file
-
-            write_pid_file(self.options.pid_file, pid, self.undo)
+            pyruntime.engine.caller.pid_file.write_pid_file(self.options.pid_file, pid, self.undo)
 
     def _note_time_namespace(self, pid: int) -> None:
         """Add CRIU's time namespace to the stored configuration, so that processes of exec join it.
@@ -244,8 +243,6 @@ class _Restoration:
 
 def _bind(source: int, target: str) -> None:
     """Mount the directory of the descriptor `source`, because its path may lead to another one now."""
-    import subprocess
-
     os.mkdir(target, 0o755)
     words = ["mount", "--no-canonicalize", "--rbind", "--make-rprivate", f"/proc/self/fd/{source}", target]
     done = subprocess.run(words, stderr=subprocess.PIPE, check=False, pass_fds=[source])
@@ -255,8 +252,6 @@ def _bind(source: int, target: str) -> None:
 
 
 def _unbind(target: str) -> None:
-    import subprocess
-
     subprocess.run(["umount", "--lazy", target], stderr=subprocess.DEVNULL, check=False)
     os.rmdir(target)
 

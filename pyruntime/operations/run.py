@@ -1,5 +1,6 @@
 """`run`: create and start a container; in the foreground also wait for it, relay its terminal, and delete it."""
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
@@ -27,9 +28,9 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
     Raises Error when it cannot be created or started; then nothing of it is left.
     """
     if options.report_fd >= 0:
-        from pyruntime.engine.caller import report
-
-        return report.reported(options.report_fd, lambda: _accompanied(container_id, options, keep, subreaper))
+        return pyruntime.engine.caller.report.reported(
+            options.report_fd, lambda: _accompanied(container_id, options, keep, subreaper)
+        )
     if detach:
         creation = make(container_id, options, at_once=True)
         try:
@@ -53,8 +54,6 @@ _made: "list[Creation]" = []
 
 def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) -> int:
     """Create and start the container, wait for its end, and delete it unless `keep`; return its exit status."""
-    if options.report_fd >= 0:
-        from pyruntime.engine.caller import report
     creation, master = foreground.with_terminal(options, lambda: make(container_id, options, at_once=True))
     _made[:] = [creation]
     child = creation.child
@@ -63,7 +62,7 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
             foreground.prepare(master)
         start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=True)
         if options.report_fd >= 0:
-            report.started(options.report_fd, child, cgroups.open(creation.state["cgroup"]))
+            pyruntime.engine.caller.report.started(options.report_fd, child, cgroups.open(creation.state["cgroup"]))
         paths = creation.state["cgroup"].get("paths") or {}
         leave = None if options.report_fd >= 0 else keep
         status = foreground.follow(
@@ -76,11 +75,13 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
         raise
     finally:
         child.close()
-    used = report.usage(cgroups.open(creation.state["cgroup"])) if options.report_fd >= 0 else {}
+    used = {}
+    if options.report_fd >= 0:
+        used = pyruntime.engine.caller.report.usage(cgroups.open(creation.state["cgroup"]))
     if not keep:
         _delete(creation.container, creation.state)
     if options.report_fd >= 0:
-        report.ended(options.report_fd, status, used)
+        pyruntime.engine.caller.report.ended(options.report_fd, status, used)
     return status
 
 
@@ -108,9 +109,7 @@ def _delete(container: Container, state: "StateFile | None") -> None:
 def _give_up(creation: "Creation") -> None:
     """Delete a container that cannot be started or waited for."""
     if creation.options.pid_file:
-        from pyruntime.engine.caller import pid_file
-
-        pid_file.remove_pid_file(creation.options.pid_file)
+        pyruntime.engine.caller.pid_file.remove_pid_file(creation.options.pid_file)
     try:
         delete_own(creation.container, creation.state)
     except Error as error:

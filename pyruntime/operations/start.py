@@ -1,5 +1,8 @@
 """The start operation (runtime.md#start): the program of a created container is executed."""
 
+import select
+
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -86,9 +89,7 @@ def _go(container: "Container", state: "StateFile", connection: int) -> "Relay |
         error.show(container.read_config())
         if error.pointer.startswith("/hooks/startContainer/"):
             # runtime.md#lifecycle, step 7: the container is stopped, continue at step 12.
-            from pyruntime.operations.delete import destroy
-
-            destroy(container, state)
+            pyruntime.operations.delete.destroy(container, state)
         raise
     _poststart(container, state)
     return relay
@@ -108,9 +109,7 @@ def _relay(container: "Container", state: "StateFile") -> "Relay | None":
     """Return the relay for the container's notification, None if nothing waits for one. Raises Error."""
     if not os.environ.get("NOTIFY_SOCKET") or not os.access(f"{container.path}/notify", os.F_OK):
         return None
-    from pyruntime.engine.caller.notify_socket import Relay
-
-    return Relay(container, state["pid"])
+    return pyruntime.engine.caller.notify_socket.Relay(container, state["pid"])
 
 
 def _let_go(container: "Container", state: "StateFile", connection: int) -> None:
@@ -176,19 +175,17 @@ def _has_executed(container: "Container", state: "StateFile") -> bool:
     if executed is not None:
         return executed
     # It has ended and been reaped. Under a filter that forbids execve(2) it cannot have executed anything.
-    from pyruntime.spec.notes import without_execve
-
-    return not any(without_execve((container.read_config().get("linux") or {}).get("seccomp") or {}))
+    return not any(
+        pyruntime.spec.notes.without_execve((container.read_config().get("linux") or {}).get("seccomp") or {})
+    )
 
 
 def _why_not(container: "Container", state: "StateFile", heard: bytes) -> Error:
     """Return the Error for a program that was not executed, from the message `heard` of init."""
-    from pyruntime.engine.child import failures, program
-
     size = messages.STEP_SIZE
     if heard[:1] == messages.STEP:
         message, shown, head = heard[:size], heard[size:] != b"", heard[size + 1 :]
-        error = failures.failure(message, _plan(container, state))
+        error = pyruntime.engine.child.failures.failure(message, _plan(container, state))
     elif heard[:1] == messages.FAILED:
         message, separator, head = heard.partition(messages.PROGRAM)
         shown = separator != b""
@@ -196,29 +193,25 @@ def _why_not(container: "Container", state: "StateFile", heard: bytes) -> Error:
     else:
         _await_end(state)
         paths = state["cgroup"].get("paths") or {}
-        return failures.ended_early(process.wait_status(state["pid"]), container.read_config(), paths)
+        return pyruntime.engine.child.failures.ended_early(
+            process.wait_status(state["pid"]), container.read_config(), paths
+        )
     if shown:
-        program.explain(error, head, container.read_config())
+        pyruntime.engine.child.program.explain(error, head, container.read_config())
     return error
 
 
 def _plan(container: "Container", state: "StateFile") -> "Plan":
     """Compile the plan of init's process once more: init reports a failed step by its number in that plan."""
-    from pyruntime.host.facts import facts
-    from pyruntime.plan.cgroup.cgroup import CgroupPlan
-    from pyruntime.plan.context import Context
-    from pyruntime.plan.exec import compile_exec
-    from pyruntime.plan.facts import CgroupHost
-
-    host = facts(CgroupHost("", {}))
-    context = Context(container.read_config(), host, state["bundle"], state["id"])
-    return compile_exec(context, CgroupPlan(host.cgroup.mode, "", {}, [], [], False))
+    host = pyruntime.host.facts.facts(pyruntime.plan.facts.CgroupHost("", {}))
+    context = pyruntime.plan.context.Context(container.read_config(), host, state["bundle"], state["id"])
+    return pyruntime.plan.exec.compile_exec(
+        context, pyruntime.plan.cgroup.cgroup.CgroupPlan(host.cgroup.mode, "", {}, [], [], False)
+    )
 
 
 def _await_end(state: "StateFile") -> None:
     """Wait until init, which has failed, has ended: callers may delete the container at once, so it must be stopped."""
-    import select
-
     pidfd = lib.pyr_pidfd_open(state["pid"])
     if pidfd < 0:
         return
@@ -236,17 +229,11 @@ def _poststart(container: "Container", state: "StateFile") -> None:
     # config.md#poststart/when.
     if not state["hooks"].get("poststart"):
         return
-    from pyruntime.operations.state import spec_state
-    from pyruntime.plan import hooks as hook_plan
-    from pyruntime.protocol import run_hooks
-
-    steps = list(hook_plan.hooks({"hooks": state["hooks"]}, "poststart"))
+    steps = list(pyruntime.plan.hooks.hooks({"hooks": state["hooks"]}, "poststart"))
     try:
-        run_hooks.run(steps, spec_state(state, "running"))
+        pyruntime.protocol.run_hooks.run(steps, pyruntime.operations.state.spec_state(state, "running"))
     except Error as error:
         error.show({"hooks": state["hooks"]})
         # runtime.md#lifecycle, step 9: stop the container, continue at step 12.
-        from pyruntime.operations.delete import destroy
-
-        destroy(container, state)
+        pyruntime.operations.delete.destroy(container, state)
         raise

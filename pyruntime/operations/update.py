@@ -1,5 +1,6 @@
 """`update`: change the limits of a container (runc's verb; the values are those of config-linux.md#control-groups)."""
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
@@ -134,10 +135,8 @@ def _write(step: "Any") -> "tuple[object, ...]":
 def _enable(plan: CgroupPlan, host: "CgroupHost", cgroup: "Cgroup") -> None:
     """Enable the v2 controllers that the container's group does not have yet."""
     if plan.enable and cgroup.unified:
-        from pyruntime.cgroup import v2
-
         path = cgroup.unified.removeprefix(host.unified)
-        v2.enable_controllers(host.unified, path, plan.enable, plan.steps, everything=False)
+        pyruntime.cgroup.v2.enable_controllers(host.unified, path, plan.enable, plan.steps, everything=False)
 
 
 def _classes(state: "StateFile", container_id: str) -> "list[str]":

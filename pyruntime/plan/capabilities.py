@@ -1,5 +1,7 @@
 """The capabilities of the kernel by number (capabilities(7)); config.md#linux-process."""
 
+import pyruntime
+
 NAMES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
     "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
@@ -37,6 +39,4 @@ def nearest(name: str) -> str:
     full = f"CAP_{name.upper().removeprefix('CAP_')}"
     if full in NUMBERS:
         return full
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(full, NAMES, 1, 0.8)), "")
+    return pyruntime.base.similar.nearest(full, NAMES, 0.8)

@@ -1,5 +1,6 @@
 """The plan of create: from the whole configuration to an ordered list of kernel steps (runtime.md#create)."""
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.plan import devices, masked_paths, mounts, namespaces, process, root, sysctl
 from pyruntime.plan.cgroup import cgroup
@@ -32,9 +33,7 @@ def _compile(context: "Context") -> Plan:
     if later:
         context.warnings.append(later)
     if config.get("annotations"):
-        from pyruntime.plan import annotations
-
-        annotations.read(context)
+        pyruntime.plan.annotations.read(context)
     plan = Plan(
         cgroup.compile_cgroup(
             config,
@@ -46,15 +45,11 @@ def _compile(context: "Context") -> Plan:
     )
     context.cgroup = plan.cgroup
     if "intelRdt" in (config.get("linux") or {}):
-        from pyruntime.plan.intel_rdt import intel_rdt
-
-        plan.resctrl = list(intel_rdt(config, context.container_id))
+        plan.resctrl = list(pyruntime.plan.intel_rdt.intel_rdt(config, context.container_id))
     plan.namespaces = list(namespaces.namespaces(context))
     plan.maps = [*namespaces.id_maps(context), *namespaces.time_offsets(context)]
     if (config.get("linux") or {}).get("netDevices"):
-        from pyruntime.plan.net_devices import net_devices
-
-        plan.net_devices = list(net_devices(context))
+        plan.net_devices = list(pyruntime.plan.net_devices.net_devices(context))
     plan.build = [
         *root.take(context),
         *sysctl.parameters(context),
@@ -63,9 +58,7 @@ def _compile(context: "Context") -> Plan:
         *devices.console(context),
     ]
     if config.get("hooks"):
-        from pyruntime.plan.hooks import hooks
-
-        plan.hooks = {kind: list(hooks(config, kind)) for kind in plan.hooks}
+        plan.hooks = {kind: list(pyruntime.plan.hooks.hooks(config, kind)) for kind in plan.hooks}
         if plan.hooks["createContainer"] and context.namespaces.get("pid"):
             context.warnings.append(
                 "through a createContainer hook, the processes of the pid namespace that is joined reach the host, if"

@@ -1,5 +1,6 @@
 """The plan of exec: one more process in a running container (runc's verb; no clause)."""
 
+import pyruntime
 from pyruntime.plan import process
 from pyruntime.plan.plan import Plan
 from pyruntime.plan.step import Step
@@ -17,22 +18,16 @@ def compile_exec(context: "Context", group: "CgroupPlan") -> Plan:
     container's first process, not here. Raises Error as compile_plan does.
     """
     if context.config.get("annotations"):
-        from pyruntime.plan import annotations
-
-        annotations.read(context)
+        pyruntime.plan.annotations.read(context)
     configured = context.config.get("process") or {}
     plan = Plan(group)
     plan.build = [Step("here", "", "config-linux.md#namespaces")]
     if configured.get("terminal"):
-        from pyruntime.plan import devices
-
-        plan.build += devices.console(context, mounted=False)
+        plan.build += pyruntime.plan.devices.console(context, mounted=False)
     add_process(context, plan)
     if "execCPUAffinity" in configured:
-        from pyruntime.plan import scheduling
-
-        plan.affinity = list(scheduling.exec_affinity(configured, "initial"))
-        plan.process[:0] = scheduling.exec_affinity(configured, "final")
+        plan.affinity = list(pyruntime.plan.scheduling.exec_affinity(configured, "initial"))
+        plan.process[:0] = pyruntime.plan.scheduling.exec_affinity(configured, "final")
     plan.warnings = context.warnings
     return plan
 
@@ -46,14 +41,8 @@ def add_process(context: "Context", plan: Plan) -> None:
     plan.process = list(process.identity(context, configured))
     plan.execute = list(process.execution(configured))
     if configured.get("apparmorProfile") or configured.get("selinuxLabel"):
-        from pyruntime.plan.labels import labels
-
-        plan.labels = list(labels(context, configured))
+        plan.labels = list(pyruntime.plan.labels.labels(context, configured))
     if context.landlock:
-        from pyruntime.plan.landlock import landlock
-
-        plan.landlock = list(landlock(context))
+        plan.landlock = list(pyruntime.plan.landlock.landlock(context))
     if (context.config.get("linux") or {}).get("seccomp"):
-        from pyruntime.plan.seccomp import seccomp
-
-        plan.filter = list(seccomp(context))
+        plan.filter = list(pyruntime.plan.seccomp.seccomp(context))

@@ -10,7 +10,15 @@ from pyruntime.spec.rules import mount_options as named
 ATTRIBUTE, RECURSIVE, SUPERBLOCK, PROPAGATION, BEHAVIOUR = range(5)
 
 # Behaviours: options for the runtime, which are not passed to the kernel.
-BIND, RBIND, REMOUNT, COPY_UP, IDMAP, RIDMAP, COPY_SYMLINK, SOURCE_NOFOLLOW, NOFOLLOW = (1 << bit for bit in range(9))
+BIND = 1 << 0
+RBIND = 1 << 1
+REMOUNT = 1 << 2
+COPY_UP = 1 << 3
+IDMAP = 1 << 4
+RIDMAP = 1 << 5
+COPY_SYMLINK = 1 << 6
+SOURCE_NOFOLLOW = 1 << 7
+NOFOLLOW = 1 << 8
 
 
 def _bit(prefix: str, name: str) -> int:

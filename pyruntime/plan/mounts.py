@@ -1,5 +1,6 @@
 """The configured mounts and the default filesystems (config.md#mounts, config-linux.md#default-filesystems)."""
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base.errors import Error
 from pyruntime.plan import mount_options
@@ -56,9 +57,9 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
     elif is_bind(mount):
         yield _bind(context, pointer, mount, destination, options)
     elif fstype in ("cgroup", "cgroup2"):
-        from pyruntime.plan.cgroup.mounts import expand
-
-        yield from expand(index, mount, destination, context.config, context.facts.cgroup, context.cgroup)
+        yield from pyruntime.plan.cgroup.mounts.expand(
+            index, mount, destination, context.config, context.facts.cgroup, context.cgroup
+        )
     else:
         yield from _filesystem(context, pointer, mount, destination, options, late)
 
@@ -168,9 +169,7 @@ def label_option(context: "Context", fstype: str, data: "list[str]") -> "list[st
     """Return the option that carries linux.mountLabel, if there is one."""
     if not (context.config.get("linux") or {}).get("mountLabel"):
         return []
-    from pyruntime.plan.labels import mount_label
-
-    return mount_label(context, fstype, data)
+    return pyruntime.plan.labels.mount_label(context, fstype, data)
 
 
 def _filesystem(
@@ -201,11 +200,9 @@ def _filesystem(
     data = options.data + label_option(context, fstype, options.data)
     if data:
         args["data"] = data
-    if (context.config.get("linux") or {}).get("mountLabel"):
-        from pyruntime.plan.labels import root_label
-
-        if label := root_label(context, fstype):
-            args["label"] = label
+    labelled = (context.config.get("linux") or {}).get("mountLabel")
+    if labelled and (label := pyruntime.plan.labels.root_label(context, fstype)):
+        args["label"] = label
     source = mount.get("source") or fstype
     yield Step("mount", pointer, CLAUSE, path=destination, fstype=fstype, source=source, **args)
 

@@ -1,5 +1,6 @@
 """The container's process: identity, limits, privileges (config.md#process, #posix-process, #linux-process, #user)."""
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.plan import capabilities
 from pyruntime.plan.step import Step
@@ -61,11 +62,8 @@ def host_side(process: "Process") -> "Iterator[Step]":
             soft=limit["soft"],
             hard=limit["hard"],
         )
-    if "scheduler" in process:
-        from pyruntime.plan.scheduling import is_inherited, scheduler
-
-        if not is_inherited(process["scheduler"]):
-            yield scheduler(process)
+    if "scheduler" in process and not pyruntime.plan.scheduling.is_inherited(process["scheduler"]):
+        yield pyruntime.plan.scheduling.scheduler(process)
 
 
 def identity(context: "Context", process: "Process") -> "Iterator[Step]":
@@ -86,9 +84,7 @@ def identity(context: "Context", process: "Process") -> "Iterator[Step]":
         yield Step("terminal", "/process/terminal", "config.md#process", **_console_size(process))
     linux = context.config.get("linux") or {}
     if not _SCHEDULING_OF_LINUX.isdisjoint(linux) or not _SCHEDULING.isdisjoint(process):
-        from pyruntime.plan.scheduling import scheduling
-
-        yield from scheduling(context.config)
+        yield from pyruntime.plan.scheduling.scheduling(context.config)
     yield Step("stdio", _at(process, "user"), USER_CLAUSE, uid=user["uid"], made=terminal)
     yield Step("chdir", "/process/cwd", "config.md#process", path=process["cwd"], tolerant=True)
     if "umask" in user:
@@ -158,13 +154,9 @@ def _kept(context: "Context") -> int:
     """Return the capabilities that init keeps permitted beyond the configured sets, for the filter and Landlock."""
     kept = 0
     if (context.config.get("linux") or {}).get("seccomp"):
-        from pyruntime.plan import seccomp
-
-        kept = seccomp.keeps(context)
+        kept = pyruntime.plan.seccomp.keeps(context)
     if context.landlock:
-        from pyruntime.plan import landlock
-
-        kept |= landlock.keeps(context)
+        kept |= pyruntime.plan.landlock.keeps(context)
     return kept & context.available_capabilities
 
 

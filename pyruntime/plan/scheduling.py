@@ -1,5 +1,6 @@
 """Scheduling of the process: scheduler, I/O priority, personality, memory policy (config.md#linux-process)."""
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.plan.step import Step
 
@@ -86,10 +87,8 @@ def scheduler(process: "Process") -> Step:
     chosen = process["scheduler"]
     flags = 0
     if chosen.get("flags"):
-        from pyruntime.spec.rules.scheduler import FLAGS
-
         for flag in chosen["flags"]:
-            flags |= FLAGS[flag]
+            flags |= pyruntime.spec.rules.scheduler.FLAGS[flag]
     return Step(
         "sched_setattr",
         "/process/scheduler",

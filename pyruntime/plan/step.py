@@ -1,5 +1,7 @@
 """A step: one action, with the element of config.json that asks for it and the clause that requires it."""
 
+import pyruntime
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -28,16 +30,14 @@ class Step:
 
         Not for init, which imports nothing: it names a step by its place in the plan (protocol/messages.py).
         """
-        from pyruntime.plan.step_text import step_text
-
-        return step_text(self.op, self.args)
+        return pyruntime.plan.step_text.step_text(self.op, self.args)
 
     def for_a_log(self) -> str:
         """The same without what must not be in a log: the environment of a program, the name of a session keyring."""
-        from pyruntime.plan.step_text import step_text
-
         secret = "name" if self.op == "keyring" else "env"
-        return step_text(self.op, {name: value for name, value in self.args.items() if name != secret})
+        return pyruntime.plan.step_text.step_text(
+            self.op, {name: value for name, value in self.args.items() if name != secret}
+        )
 
     def __repr__(self) -> str:
         return f"Step({self.op}, {self.args}, {self.pointer!r}, {self.clause!r})"

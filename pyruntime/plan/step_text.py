@@ -1,5 +1,6 @@
 """The text of a step, as a call: flags by name, modes in octal, devices as major:minor."""
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.plan import capabilities
@@ -105,18 +106,22 @@ def _landlock(kind: str) -> "Callable[[object], str]":
     """Return the function that names the bits of the argument `kind`: "handled_fs", "allowed_net", "scoped"."""
 
     def text(value: object) -> str:
-        from pyruntime.spec.rules import landlock
-
-        table = landlock.SCOPED if kind == "scoped" else landlock.FS if kind.endswith("fs") else landlock.NET
+        table = (
+            pyruntime.spec.rules.landlock.SCOPED
+            if kind == "scoped"
+            else pyruntime.spec.rules.landlock.FS
+            if kind.endswith("fs")
+            else pyruntime.spec.rules.landlock.NET
+        )
         return ",".join(name for name, (bit, _) in table.items() if isinstance(value, int) and value & bit)
 
     return text
 
 
 def _scheduler_flags(value: object) -> str:
-    from pyruntime.spec.rules.scheduler import FLAGS
-
-    return _bits({bit: name.removeprefix("SCHED_FLAG_").lower() for name, bit in FLAGS.items()})(value)
+    return _bits(
+        {bit: name.removeprefix("SCHED_FLAG_").lower() for name, bit in pyruntime.spec.rules.scheduler.FLAGS.items()}
+    )(value)
 
 
 def _mode(value: object) -> str:

@@ -3,6 +3,7 @@
 import errno
 import sys
 
+import pyruntime
 from pyruntime._stub import ffi, lib
 from pyruntime.base import jsonio, log
 from pyruntime.base import lean_os as os
@@ -197,9 +198,7 @@ def step_error(step: "Step", error: int, call: str, text: str) -> Error:
     if call == "fsopen" and error == errno.ENODEV and fstype:
         refused.advice = f"the kernel has no filesystem {fstype!r}, nor a module for it (/proc/filesystems)"
     if call == "fsconfig" and "Unknown parameter '" in text:
-        from pyruntime.spec.rules.mount_options import nearest
-
-        meant = nearest(text.split("'")[1])
+        meant = pyruntime.spec.rules.mount_options.nearest(text.split("'")[1])
         refused.advice = f"did you mean {meant!r}?" if meant else refused.advice
     if call == "fsconfig" and "Invalid gid '" in text:
         refused.advice = "the id must be mapped (/linux/gidMappings): leave out gid=, or map it"

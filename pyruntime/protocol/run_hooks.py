@@ -3,6 +3,7 @@
 import select
 import time
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import jsonio, log
 from pyruntime.base import lean_os as os
@@ -55,13 +56,11 @@ def run_one(
     """
     if files is None and state.get("annotations"):
         # Only on the host: init passes `files`, and cannot import.
-        from pyruntime.protocol import hook_output
-
-        files = hook_output.open_files(state)
+        files = pyruntime.protocol.hook_output.open_files(state)
         try:
             return run_one(step, state, files, inherited)
         finally:
-            hook_output.close(files)
+            pyruntime.protocol.hook_output.close(files)
     path, timeout = step.args["path"], step.args["timeout"]
     doing = f"{step.args['kind']} hook {path} failed"
     # Files instead of pipes: a hook that does not read stdin, or a daemon of it that keeps stdout, cannot block us.

@@ -4,6 +4,7 @@ It uses the program: `pyruntime run`, started by posix_spawn(3), makes each cont
 copied, and the caller may have threads. No module here imports the runtime's engine.
 """
 
+import pyruntime
 from pyruntime.sandbox.result import (
     OutOfMemory,
     OutputLimit,
@@ -14,5 +15,7 @@ from pyruntime.sandbox.result import (
     Usage,
 )
 from pyruntime.sandbox.sandbox import Sandbox
+
+pyruntime.load_lazily(__name__)
 
 __all__ = ["OutOfMemory", "OutputLimit", "ProgramFailed", "Result", "Sandbox", "SandboxError", "Timeout", "Usage"]

@@ -1,5 +1,6 @@
 """The directory in which a process keeps its sandboxes, and the removal of those of processes that have ended."""
 
+import atexit
 import contextlib
 import fcntl
 import os
@@ -10,6 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import pyruntime
 from pyruntime.sandbox.result import SandboxError
 
 # The variables that the runtime gets: those by which it reaches the user's systemd.
@@ -25,8 +27,6 @@ def environment() -> "dict[str, str]":
 
 def package() -> Path:
     """Return the directory of the installed package."""
-    import pyruntime
-
     return Path(next(iter(pyruntime.__path__)))
 
 
@@ -94,8 +94,6 @@ def directory() -> Path:
             if _Place.held >= 0:
                 os.close(_Place.held)
             _Place.pid, _Place.path, _Place.held = pid, path, held
-            import atexit
-
             atexit.register(_leave, pid, path)
             _sweep(base, path)
         return _Place.path

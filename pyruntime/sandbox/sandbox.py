@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
+import pyruntime
 from pyruntime.sandbox import arguments, place
 from pyruntime.sandbox import root as roots
 from pyruntime.sandbox.maker import Maker
@@ -72,9 +73,7 @@ class Sandbox(Maker, Runner):
             raise ValueError(f'limits: expected "require" or "best-effort", not {limits!r:.80}')
         image_env: dict[str, str] = {}
         if image is not None:
-            from pyruntime.sandbox.image import unpacked
-
-            where, image_env = unpacked(image)
+            where, image_env = pyruntime.sandbox.image.unpacked(image)
         else:
             where = roots.find("/" if root is None else root)
         most = arguments.size("output_limit", output_limit, 0)
@@ -153,15 +152,11 @@ class Sandbox(Maker, Runner):
 
     def open_async(self) -> "AsyncSession":
         """Return the same for asyncio, to be used with `async with`."""
-        from pyruntime.sandbox.aio import AsyncSession
-
-        return AsyncSession(self.open)
+        return pyruntime.sandbox.aio.AsyncSession(self.open)
 
     def pool(self, size: int) -> "Pool":
         """Return a pool that keeps `size` containers ready. To be used with `with`, or closed."""
-        from pyruntime.sandbox.pool import Pool
-
-        return Pool(self, arguments.count("size", size, 1, 1000))
+        return pyruntime.sandbox.pool.Pool(self, arguments.count("size", size, 1, 1000))
 
 
 def _network(value: object) -> str:
@@ -184,9 +179,7 @@ def _hostname(value: object) -> str:
 
 def _filter(value: object) -> "dict[str, Any] | None":
     if value == "default":
-        from pyruntime.sandbox.seccomp import profile
-
-        return profile()
+        return pyruntime.sandbox.seccomp.profile()
     if value is None or isinstance(value, dict):
         return value
     raise ValueError(f'seccomp: expected "default", a profile as a dict, or None, not {value!r:.80}')

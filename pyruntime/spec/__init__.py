@@ -4,9 +4,12 @@ Compiled checks and plain functions accept a valid document. The modules that ex
 check has failed. A document that these functions return needs no further checking of types, ranges or enums.
 """
 
+import pyruntime
 from pyruntime.base.errors import Error, InvalidConfig
 from pyruntime.spec import _checks, rules
 from pyruntime.spec.load import parse, read
+
+pyruntime.load_lazily(__name__)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,24 +114,22 @@ def _check(
     if not error.problems:
         return
     if schema == "config":
-        from pyruntime.spec.notes import misspelt
-
         template = {"process": "/process", "resources": "/linux/resources"}.get(definition, "")
         for problem in error.problems:
-            problem.advice = problem.advice or misspelt(value, problem.pointer, template)
+            problem.advice = problem.advice or pyruntime.spec.notes.misspelt(value, problem.pointer, template)
     raise error
 
 
 def _findings(value: object, schema: str, definition: str, ruleset: "rules.Rules") -> "Iterator[Error]":
     """Yield what schema and rules find in a document that breaks the schema."""
     try:
-        from pyruntime.spec import schema_errors
+        findings = pyruntime.spec.schema_errors.findings
     except ImportError as error:
         advice = "install jsonschema: with it, every finding is listed"
         yield Error("it breaks the schema", f"the details need {error.name}", advice=advice)
         return
     refused = []
-    for problem in schema_errors.findings(schema, definition, value):
+    for problem in findings(schema, definition, value):
         refused.append(f"{problem.pointer}/")
         yield problem
     # Findings of a rule inside a part that the schema refuses repeat the schema's, or are wrong.

@@ -1,5 +1,6 @@
 """Finds out where and why a document is not JSON: line, column and reason. Imported only after a failure."""
 
+import json  # here also for the scanner, which looks for json.decoder in sys.modules
 import re
 
 from pyruntime.base import json_pointer as pointer
@@ -100,8 +101,6 @@ def explain(data: bytes, name: str, error: BaseException, scan: "Callable[[str, 
 
 def _syntax_error(text: str, scan: "Callable[[str, int], object]") -> BaseException:
     """Return the exception that the scanner raises when json.decoder is imported."""
-    import json.decoder  # noqa: F401  # the scanner looks for it in sys.modules
-
     try:
         scan(text, len(text) - len(text.lstrip(_SPACE)))
     except Exception as error:
@@ -163,14 +162,10 @@ def _trailing_comma(text: str, offset: int, said: str) -> "int | None":
 
 
 def _unquoted(token: str) -> str:
-    import json
-
     return str(json.loads(token))
 
 
 def _shown(key: str) -> str:
-    import json
-
     return json.dumps(key if len(key) <= _LONGEST_NAME else key[:_LONGEST_NAME] + "…", ensure_ascii=False)
 
 

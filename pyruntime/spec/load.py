@@ -1,7 +1,14 @@
 """JSON documents of users, read strictly (glossary.md#json): a file gives one value, or one error with its place."""
 
+from _json import make_scanner
+
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # More than any caller sends (a request to containerd ends at 16 MiB) and few enough bytes for a bomb to stay small.
 LIMIT = 16 * 1024 * 1024
@@ -66,17 +73,10 @@ class _Settings:
     parse_constant = staticmethod(_constant)
 
 
-def _scan(text: str, start: int) -> "tuple[object, int]":
-    """Scan one value; the first call puts the C scanner in the place of this function (as in pyruntime/base/jsonio.py).
-
-    The C scanner is imported without its package json, whose import takes longer than all other work here. For a syntax
-    error it raises json.decoder.JSONDecodeError, or SystemError if that module is not imported.
-    """
-    global _scan
-    from _json import make_scanner
-
-    _scan = make_scanner(_Settings)  # type: ignore[arg-type,assignment]  # the stub wants the settings to be a scanner
-    return _scan(text, start)
+# Scans one value: takes the text and the offset where it begins, and returns the value with the offset of its end.
+# The C scanner is imported without its package json, whose import takes longer than all other work here. For a syntax
+# error it raises json.decoder.JSONDecodeError, or SystemError if that module is not imported.
+scan: "Callable[[str, int], tuple[object, int]]" = make_scanner(_Settings)  # type: ignore[arg-type]  # as in jsonio
 
 
 def read(
@@ -141,19 +141,15 @@ def parse(data: bytes, name: str) -> object:
         text = data.decode()
         # Only an escape can make a surrogate, and callers escape little but <, > and &.
         if "\\u" in text and ("\\ud" in text or "\\uD" in text):
-            from pyruntime.spec import json_syntax
-
-            json_syntax.refuse_surrogates(text)
-        value, end = _scan(text, 0 if text[:1] == "{" else len(text) - len(text.lstrip(_SPACE)))
+            pyruntime.spec.json_syntax.refuse_surrogates(text)
+        value, end = scan(text, 0 if text[:1] == "{" else len(text) - len(text.lstrip(_SPACE)))
         if text[end:] and text[end:].strip(_SPACE):
             raise ValueError
         # A document with fewer brackets cannot be deeper, and those that callers write have fewer. str.count is slower.
         if text.split("{", _FEW)[_FEW:] or text.split("[", _FEW)[_FEW:]:
             _limit_depth(value)
     except (ValueError, StopIteration, RecursionError, SystemError, _DuplicateName, _NotANumber, _TooDeep) as error:
-        from pyruntime.spec import json_syntax
-
-        raise json_syntax.explain(data, name, error, scan, _DEEPEST) from None
+        raise pyruntime.spec.json_syntax.explain(data, name, error, scan, _DEEPEST) from None
     return value
 
 
@@ -170,8 +166,3 @@ def _limit_depth(value: object) -> None:
         if not level:
             return
     raise _TooDeep
-
-
-def scan(text: str, start: int) -> "tuple[object, int]":
-    """Scan one value from `text[start]` on, as `parse` does; return it and the offset of its end."""
-    return _scan(text, start)

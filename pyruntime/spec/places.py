@@ -1,5 +1,6 @@
 """Finds the line and column of each JSON pointer in the text of a document."""
 
+import json
 import re
 
 from pyruntime.base import json_pointer as pointer
@@ -67,6 +68,4 @@ class _Lines:
 
 
 def _unquoted(token: str) -> str:
-    import json
-
     return str(json.loads(token))

@@ -1,5 +1,7 @@
 """Finds all violations of the schema in a document: an Error for each. Imported only after a check has failed."""
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -71,8 +73,6 @@ def _is_integer(checker: object, instance: object) -> bool:
 
 def _pattern(validator: Any, pattern: str, instance: object, node: Schema) -> "Iterator[Any]":
     """`pattern` with ECMA's `$`, the very end, where Python's also matches before a last newline."""
-    import re
-
     if isinstance(instance, str) and not re.search(pattern.replace("$", r"\Z"), instance):
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
@@ -173,8 +173,6 @@ def _expected(nodes: "list[Schema]") -> str:
 
 def shown(value: object) -> str:
     """Return `value` in a few words."""
-    import json
-
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

@@ -12,6 +12,7 @@ import posix
 import sys
 import time
 
+import pyruntime
 from pyruntime.base.errors import CannotLoad
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ class _Files:
     @classmethod
     def find_spec(cls, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         """Set the search path, replace this finder by the finder of files, and call that."""
-        from _launcher import library  # type: ignore[import-not-found]
+        from _launcher import library  # type: ignore[import-not-found]  # late: no other interpreter has it
 
         standard: str = library()
         sys.path[:0] = [standard, f"{standard}/lib-dynload"]
@@ -123,9 +124,7 @@ def prepare() -> "list[object]":
     importlib._find_and_load = _find_and_load  # type: ignore[attr-defined]
     for name in _HOT.split():
         _find_and_load(f"pyruntime.{name}", __import__)
-    from pyruntime.startup.rehearsal import rehearse
-
-    rehearse()
+    pyruntime.startup.rehearsal.rehearse()
     # The environment and the streams are those of the build.
     posix.environ.clear()
     for number, name in enumerate(("stdin", "stdout", "stderr")):
@@ -155,6 +154,4 @@ def program(words: "list[str]", origin: str, packages: str) -> None:
     sys.argv, sys.executable = words, origin
     sys.path.append(packages)
     sys.modules["pyruntime"].__path__[:] = [f"{packages}/pyruntime"]
-    from pyruntime.cli.main import program
-
-    program()
+    pyruntime.cli.main.program()

@@ -15,8 +15,10 @@ One file, although it is long: every verb needs nearly all of it, and loading an
 
 import errno
 import fcntl
+import time
 from _stat import S_ISREG
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import jsonio
 from pyruntime.base import lean_os as os
@@ -102,9 +104,7 @@ class Container:
 
     def _forget(self) -> None:
         if self.noted:
-            from pyruntime.store import lock_holder
-
-            lock_holder.forget(self.fd)
+            pyruntime.store.lock_holder.forget(self.fd)
             self.noted = False
 
     def __enter__(self) -> "Container":
@@ -125,13 +125,11 @@ class Container:
         Raises Error also where the file that says so cannot be written.
         """
         self.lock()
-        from pyruntime.store import lock_holder
-
         self.noted = True
         try:
-            lock_holder.note(self.fd)
+            pyruntime.store.lock_holder.note(self.fd)
         except OSError as error:
-            raise _unwritable("write", f"{self.path}/{lock_holder.NOTE}", error) from None
+            raise _unwritable("write", f"{self.path}/{pyruntime.store.lock_holder.NOTE}", error) from None
 
     def try_lock(self) -> bool:
         """Take the lock if it is free; return whether it was."""
@@ -146,8 +144,6 @@ class Container:
 
         If the container was deleted meanwhile, this returns as well: its lock protects nothing any more.
         """
-        import time
-
         deadline = time.monotonic() + seconds
         while not self.try_lock() and os.fstat(self.fd).st_nlink:
             if time.monotonic() > deadline:
@@ -347,15 +343,13 @@ class Container:
                 os.unlink(name, dir_fd=self.fd)
             except IsADirectoryError:
                 if name != NOTIFY_DIRECTORY:
-                    import subprocess
+                    import subprocess  # late: only after a `restore` that was killed
 
                     words = ["umount", "--lazy", f"{self.path}/{name}"]
                     subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
                     os.rmdir(name, dir_fd=self.fd)
                     continue
-                from pyruntime.store.remove_tree import remove
-
-                remove(name, self.fd)
+                pyruntime.store.remove_tree.remove(name, self.fd)
         os.rmdir(self.path)
 
 
@@ -371,9 +365,7 @@ def _paused(state: "StateFile") -> bool:
         return True
     if not any(_has_groups(directory) for directory in own.values()):
         return False
-    from pyruntime.cgroup import freezer
-
-    return freezer.holds(paths, state["pid"])
+    return pyruntime.cgroup.freezer.holds(paths, state["pid"])
 
 
 def _freezes(directory: str, file: str, thawed: bytes) -> bool:

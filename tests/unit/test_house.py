@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import pyruntime
+
 PROJECT = Path(__file__).parents[2]
 FEW = 10  # files that a folder of engine/ may have
 LONG = 400  # lines
@@ -25,7 +27,7 @@ def test_imports_are_found_wherever_they_stand(house):
     found = {*house["imports"]()}
     assert len(found) > 500
     assert ("operations.run", "operations.create") in found  # at the top of a module
-    assert ("base.errors", "base.json_pointer") in found  # in a function
+    assert ("base.errors", "base.json_pointer") in found  # by its full name, in a function
     assert ("plan.context", "plan.facts") in found  # for type checkers
     assert ("spec", "spec.rules") in found  # a module of a package
 
@@ -46,9 +48,28 @@ def test_no_call_in_c_leads_up_or_sideways(house):
     assert house["wrong_calls"]() == []
 
 
-def test_an_import_in_a_function_is_late_for_something(house):
+def test_what_is_loaded_late_is_late_for_something(house):
     """It saves nothing where the module is loaded already."""
     assert house["late_for_nothing"]() == []
+
+
+def test_each_import_in_a_function_has_its_reason(house):
+    """What is the package's own needs none: it is called by its full name, and loaded when that is first used."""
+    found = [*house["late_imports"]()]
+    assert found
+    assert [place for place, comment in found if not comment.startswith("late: ")] == []
+
+
+def test_each_folder_loads_its_modules_when_they_are_first_used():
+    for path in (PROJECT / "pyruntime").rglob("*/__init__.py"):
+        assert "\npyruntime.load_lazily(__name__)\n" in path.read_text() or path.parent.name == "pyruntime", path
+
+
+def test_type_checkers_are_told_of_what_is_called_by_its_full_name(house):
+    """They follow imports alone, and would take anything for the type of what they have not read."""
+    lines = (PROJECT / "pyruntime/__init__.pyi").read_text().splitlines()
+    told = [line.removeprefix("import ") for line in lines if line.startswith("import ")]
+    assert told == house["by_full_name"]()
 
 
 def test_long_files_say_why(house):
@@ -64,6 +85,8 @@ def test_within_the_package_its_public_names_are_not_used(house):
             if line.strip().startswith("from pyruntime import "):
                 names = {word.partition(" ")[0] for word in line.partition(" import ")[2].split(", ")}
                 assert names <= {"SPEC_VERSION", "__version__", "_constants", "spec"}, (name, line)
+    for name, full in house["full_names"]():
+        assert full.split(".")[1] not in pyruntime._PUBLIC, (name, full)
 
 
 def test_no_module_is_called_like_one_of_the_standard_library(house):

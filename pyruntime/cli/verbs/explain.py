@@ -3,8 +3,10 @@
 Any other word is searched for in all clauses and properties.
 """
 
+from difflib import get_close_matches
 from textwrap import wrap
 
+import pyruntime
 from pyruntime import SPEC_VERSION
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
@@ -110,9 +112,11 @@ def _quoted(clause: "Clause", folder: str, by: int) -> "list[str]":
     """Return the specification's own sentences, marked as quoted; nothing without a folder."""
     if not folder:
         return []
-    from pyruntime.spec.clauses import sentences
-
-    return [line for said in sentences.quote(folder, clause["covers"]) for line in _indented(said, by, "> ")]
+    return [
+        line
+        for said in pyruntime.spec.clauses.sentences.quote(folder, clause["covers"])
+        for line in _indented(said, by, "> ")
+    ]
 
 
 # ---- A word ----
@@ -120,15 +124,15 @@ def _quoted(clause: "Clause", folder: str, by: int) -> "list[str]":
 
 def explain_word(word: str) -> str:
     """Return the properties, sections and clauses that a word is found in. Raises Error where there are none."""
-    from pyruntime.plan.capabilities import NUMBERS
-    from pyruntime.spec.clauses.search import search
-
-    lines, found = [word], search(word)
-    capability = word.upper() if word.upper() in NUMBERS else f"CAP_{word.upper()}"
-    if capability in NUMBERS:
-        lines = [capability, f"  capability {NUMBERS[capability]} of Linux, described in capabilities(7)"]
-        found = search("capabilities")
-        found.clauses += search("capability").clauses
+    lines, found = [word], pyruntime.spec.clauses.search.search(word)
+    capability = word.upper() if word.upper() in pyruntime.plan.capabilities.NUMBERS else f"CAP_{word.upper()}"
+    if capability in pyruntime.plan.capabilities.NUMBERS:
+        lines = [
+            capability,
+            f"  capability {pyruntime.plan.capabilities.NUMBERS[capability]} of Linux, described in capabilities(7)",
+        ]
+        found = pyruntime.spec.clauses.search.search("capabilities")
+        found.clauses += pyruntime.spec.clauses.search.search("capability").clauses
     if not found:
         raise _unknown("clause", word, [*clauses.catalogue(), *clauses.properties()])
     catalogue = clauses.catalogue()
@@ -232,8 +236,6 @@ def _matches(template: str, pointer: str) -> bool:
 
 
 def _unknown(kind: str, name: str, names: "list[str]") -> Error:
-    from difflib import get_close_matches
-
     near = get_close_matches(name, names, 3, 0.5)
     advice = f"did you mean {' or '.join(near)}?" if near else ""
     if kind == "property":

@@ -118,7 +118,7 @@ def _summary(plan: "Plan") -> str:
 
 def difference(old: "Plan", new: "Plan", old_name: str, new_name: str) -> str:
     """Return the steps that differ between two plans, as a unified diff without line numbers; "" where none does."""
-    from difflib import unified_diff
+    from difflib import unified_diff  # late: only for --diff
 
     before, after = _lines(old), _lines(new)
     found = unified_diff(before, after, printable(old_name), printable(new_name), n=1, lineterm="")

@@ -1,5 +1,9 @@
 """`sandbox COMMAND`: run a program that is not trusted (docs/sandbox.md)."""
 
+import json
+import stat
+import sys
+
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cli.output import STDERR, write
@@ -25,8 +29,6 @@ def main(line: "CommandLine") -> int:
         timeout = _number("timeout", options["timeout"]) if options["timeout"] else None
         cwd = options["cwd"] or None
         if options["json"]:
-            import sys
-
             given = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
             result = box.run(line.arguments, input=given, timeout=timeout, cwd=cwd)
             write(_as_json(result) + "\n")
@@ -49,8 +51,6 @@ def main(line: "CommandLine") -> int:
 
 def _check_streams() -> None:
     """Raise ValueError if the program would get a directory of the host: from there it could open what lies below."""
-    import stat
-
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             raise ValueError(f"{name}: it is a directory, and the program could open the files below it")
@@ -103,8 +103,6 @@ def _sandbox(options: "dict[str, Any]") -> Sandbox:
 
 def _as_json(result: Result) -> str:
     """Return the result; bytes that are no UTF-8 as U+FFFD."""
-    import json
-
     return json.dumps(
         {
             "end": result.end,

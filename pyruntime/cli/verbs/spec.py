@@ -1,5 +1,6 @@
 """`spec`: write a config.json to start from."""
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.base.jsonio import dumps
@@ -20,16 +21,14 @@ def main(line: "CommandLine") -> int:
     path = os.path.join(bundle, "config.json")
     program = ""
     if line.options["rootfs-from"]:
-        from pyruntime.host import busybox
-
-        program = busybox.find(line.options["rootfs-from"])
+        program = pyruntime.host.busybox.find(line.options["rootfs-from"])
         rootfs = os.path.join(bundle, config["root"]["path"])
         if os.path.lexists(rootfs):
             raise Error(f"cannot make {rootfs}", "it is there already", advice="remove it, or leave out --rootfs-from")
     _write_new(path, dumps(config, indent="\t") + "\n")
     if program:
         try:
-            busybox.make_rootfs(rootfs, program)
+            pyruntime.host.busybox.make_rootfs(rootfs, program)
         except Error:
             os.unlink(path)
             raise

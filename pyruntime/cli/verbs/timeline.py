@@ -1,5 +1,6 @@
 """`timeline FILE`: print what a trace of --trace holds, as text or as a picture."""
 
+import pyruntime
 from pyruntime.cli.output import write
 from pyruntime.cli.trace_file import read
 
@@ -15,9 +16,7 @@ def main(line: "CommandLine") -> int:
     """Print the trace in the file named by the argument; "-" is standard input. Raises Error when it is none."""
     bars = read(line.arguments[0])
     if line.options["svg"]:
-        from pyruntime.cli.timeline_svg import picture
-
-        write(picture(bars))
+        write(pyruntime.cli.timeline_svg.picture(bars))
     else:
         write(as_text(bars))
     return 0

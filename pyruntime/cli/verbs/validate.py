@@ -2,6 +2,7 @@
 
 import re
 
+import pyruntime
 from pyruntime import SPEC_VERSION
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error, InvalidConfig
@@ -115,10 +116,10 @@ def _report(path: str, *, process: bool) -> Report:
 
 def _check_in_bundle(document: "Any", name: str, bundle: str) -> None:
     """Raise InvalidConfig for what is wrong with the document in this bundle alone."""
-    from pyruntime.spec.rules.mounts import container_path, through_root
-
-    destinations = [container_path(mount["destination"]) for mount in document.get("mounts") or ()]
-    found = list(through_root(destinations, f"{bundle}/{document['root']['path']}"))
+    destinations = [
+        pyruntime.spec.rules.mounts.container_path(mount["destination"]) for mount in document.get("mounts") or ()
+    ]
+    found = list(pyruntime.spec.rules.mounts.through_root(destinations, f"{bundle}/{document['root']['path']}"))
     if found:
         raise InvalidConfig(f"{name} is not valid", found)
 
@@ -137,16 +138,12 @@ def _standard_input() -> bytes:
 
 
 def _notes(document: "Any", bundle: str, *, process: bool) -> "list[Error]":
-    from pyruntime.spec.notes import config_notes, process_notes
-
     if process:
-        return list(process_notes(document))
-    found = list(config_notes(document))
+        return list(pyruntime.spec.notes.process_notes(document))
+    found = list(pyruntime.spec.notes.config_notes(document))
     # Of a document from standard input nobody knows where its bundle is.
     if bundle:
-        from pyruntime.host.bundle import bundle_notes
-
-        found += bundle_notes(bundle, document)
+        found += pyruntime.host.bundle.bundle_notes(bundle, document)
     return found
 
 
@@ -154,10 +151,8 @@ def _placed(found: "list[Error]", name: str, data: bytes) -> "list[tuple[Error, 
     """Return each finding with its line and column, and write them into it."""
     if not found:
         return []
-    from pyruntime.spec.places import nearest, places
-
-    table = places(data.decode())
-    placed = [(what, nearest(table, what.pointer)) for what in found]
+    table = pyruntime.spec.places.places(data.decode())
+    placed = [(what, pyruntime.spec.places.nearest(table, what.pointer)) for what in found]
     for what, (line, column) in placed:
         what.place = f"{name}:{line}:{column}"
     return placed

@@ -5,6 +5,7 @@ at /run/notify in the container. The runtime passes READY=1 on to the service ma
 has opened (sd_listen_fds(3)) become the container's descriptors from 3 on.
 """
 
+import _socket
 import select
 
 from pyruntime._stub import lib
@@ -78,8 +79,6 @@ class Relay:
 
     def __init__(self, container: "Container", pid: int) -> None:
         """Bind the socket of the container whose init is `pid`. Raises Error."""
-        import _socket
-
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         # A socket's address holds only 107 bytes of path.
         address = f"/proc/self/fd/{container.fd}/{NOTIFY_DIRECTORY}/{_SOCKET}"
@@ -127,8 +126,6 @@ def _tell(ready: bytes, main_pid: int) -> None:
 
     Raises OSError.
     """
-    import _socket
-
     host = os.environb[b"NOTIFY_SOCKET"]
     client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     barrier, theirs = os.pipe()

@@ -3,6 +3,7 @@
 import errno
 import select
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
@@ -75,14 +76,12 @@ class Child:
 
     def make_room(self) -> None:
         """Raise the container's limit of processes while this process, which counts for it, exists. Raises Error."""
-        from pyruntime.cgroup import room
-
         if self._loan is not None:
             # Another process of the container has used up the limit meanwhile.
             self._repay()
-            room.refuse_full(self._cgroup, 1)
+            pyruntime.cgroup.room.refuse_full(self._cgroup, 1)
         # Before Linux 6.17 two more processes open the procfs of a pid namespace that a container joins (procfs.c).
-        self._loan = room.lend(self._cgroup, 2 if self.crosses else 1, PATIENCE, check_signals)
+        self._loan = pyruntime.cgroup.room.lend(self._cgroup, 2 if self.crosses else 1, PATIENCE, check_signals)
 
     def _repay(self) -> None:
         if self._loan is not None:

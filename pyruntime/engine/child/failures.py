@@ -2,6 +2,7 @@
 
 from errno import EACCES, EINVAL
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
@@ -89,11 +90,9 @@ def _died(status: int, plan: "Plan") -> Error:
         return Error(doing, f"it exited with status {os.waitstatus_to_exitcode(status)}")
     number = os.WTERMSIG(status)
     if number == _KILL:
-        from pyruntime.cgroup import oom
-
         for step in plan.cgroup.steps:
             paths = {controller: "".join(place) for controller, place in plan.cgroup.groups.items()}
-            if step.pointer.startswith("/linux/resources/memory/") and oom.kills(paths):
+            if step.pointer.startswith("/linux/resources/memory/") and pyruntime.cgroup.oom.kills(paths):
                 return Error(
                     doing,
                     "its memory limit is too low for it: the kernel killed it",
@@ -120,20 +119,15 @@ def ended_early(status: int, config: "Config", paths: "dict[str, str]") -> Error
     elif status:
         early.reason = f"it exited with status {os.waitstatus_to_exitcode(status)}"
     memory = (linux.get("resources") or {}).get("memory") or {}
-    if number in (0, _KILL) and memory:
-        from pyruntime.cgroup import oom
-
-        if oom.kills(paths):
-            early.reason = "its memory limit is too low for it: the kernel killed it"
-            early.pointer, early.clause = "/linux/resources/memory", "config-linux.md#memory"
-            return early
+    if number in (0, _KILL) and memory and pyruntime.cgroup.oom.kills(paths):
+        early.reason = "its memory limit is too low for it: the kernel killed it"
+        early.pointer, early.clause = "/linux/resources/memory", "config-linux.md#memory"
+        return early
     if number == _KILL or "seccomp" not in linux:
         return early
-    from pyruntime.spec.notes import without_execve
-
     early.pointer, early.clause = "/linux/seccomp", "config-linux.md#seccomp"
     early.reason = ": ".join(filter(None, ["the seccomp filter stopped it", early.reason]))
-    for note in without_execve(linux["seccomp"]):
+    for note in pyruntime.spec.notes.without_execve(linux["seccomp"]):
         early.pointer, early.value, early.advice = note.pointer, note.value, note.advice
         early.reason = "the seccomp filter forbids execve"
     return early

@@ -1,7 +1,9 @@
 """Files of the host that the child needs, opened by the host: root filesystem, bind sources, namespaces."""
 
 import errno
+import fcntl
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
@@ -66,8 +68,6 @@ def _clones_mounts(facts: "Facts") -> bool:
     """
     if not facts.in_user_namespace or not facts.holds("CAP_SYS_ADMIN"):
         return facts.holds("CAP_SYS_ADMIN")
-    import fcntl
-
     mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.close(os.call(fcntl.ioctl, mounts, _NS_GET_USERNS))
@@ -126,11 +126,9 @@ class HostFiles:
             elif step.op == "bind" and step.args["source"] not in groups:
                 self._bind(step, arrays, privileged)
             if "uid_mappings" in step.args:
-                from pyruntime.engine.child import idmapped_mounts
-
                 maps = self._maps(step)
                 if id(step) in arrays.trees:
-                    idmapped_mounts.apply(step, arrays.trees[id(step)], maps)
+                    pyruntime.engine.child.idmapped_mounts.apply(step, arrays.trees[id(step)], maps)
                 else:
                     arrays.maps[id(step)] = maps
 
@@ -150,13 +148,13 @@ class HostFiles:
 
     def _maps(self, step: "Step") -> int:
         """Return a user namespace with the owners' maps of an idmapped mount: one for all mounts with the same maps."""
-        from pyruntime.engine.child import idmapped_mounts
-
         maps = repr((step.args["uid_mappings"], step.args["gid_mappings"]))
         if maps not in self._user_namespaces:
             joined = next((fd for fd, kind in self.joins if kind == lib.CLONE_NEWUSER), -1)
             implied = not step.args["uid_mappings"]
-            self._user_namespaces[maps] = joined if implied else self.own(idmapped_mounts.user_namespace(step))
+            self._user_namespaces[maps] = (
+                joined if implied else self.own(pyruntime.engine.child.idmapped_mounts.user_namespace(step))
+            )
         return self._user_namespaces[maps]
 
     def _rootfs(self, step: "Step", arrays: "StepArrays", bundle: str, privileged: bool) -> str:
@@ -264,6 +262,4 @@ def _changes(step: "Step", kind: str) -> bool:
     """Tell whether `step` sets something in the namespace of type `kind`."""
     if step.op != "sysctl":
         return kind == "uts" and step.op in ("hostname", "domainname")
-    from pyruntime.spec.rules import sysctl
-
-    return sysctl.namespace_of(step.args["path"].replace("/", ".")) == kind
+    return pyruntime.spec.rules.sysctl.namespace_of(step.args["path"].replace("/", ".")) == kind

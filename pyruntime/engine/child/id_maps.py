@@ -53,8 +53,8 @@ def _write_file(path: str, text: str) -> None:
 
 
 def _write_by_helper(pid: int, step: "Step") -> None:
-    import shutil
-    import subprocess
+    import shutil  # late: root needs no helper
+    import subprocess  # late: as above
 
     name = "newuidmap" if step.op == "uid_map" else "newgidmap"
     helper = shutil.which(name)

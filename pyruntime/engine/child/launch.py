@@ -2,6 +2,7 @@
 
 import errno
 
+import pyruntime
 from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -56,27 +57,21 @@ def spawn(request: "Request", undo: "Undo") -> Child:
     network = _network(plan, host_files)
     attach = _clone(child, request, spawn, stub)
     if spawn.cgroup >= 0 and not child.has_begun():
-        from pyruntime.engine.child import again
-
-        again.prepare(child, request, spawn)
+        pyruntime.engine.child.again.prepare(child, request, spawn)
         _clone(child, request, spawn, stub)
     host_files.close()
     if network >= 0:
         host_files.own(network)
     if attach:
-        from pyruntime.cgroup import systemd
-
-        systemd.attach(request.cgroup, child.pid, request.beside)
+        pyruntime.cgroup.systemd.attach(request.cgroup, child.pid, request.beside)
     first = child.pid
     _accompany(child, request, spawn)
     if attach and child.pid != first:
-        systemd.attach(request.cgroup, child.pid, request.beside)
+        pyruntime.cgroup.systemd.attach(request.cgroup, child.pid, request.beside)
     if plan.net_devices:
-        from pyruntime.engine.network import devices as net_devices
-
         if network < 0:
             network = host_files.own(os.open(f"/proc/{child.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-        net_devices.move(plan.net_devices, network, undo)
+        pyruntime.engine.network.devices.move(plan.net_devices, network, undo)
         messages.send(child.sync, messages.GO)
     return child
 
@@ -90,9 +85,7 @@ def _clone(child: Child, request: "Request", spawn: "Any", stub: "Any") -> bool:
     attach = False
     pid = lib.pyr_spawn(spawn, stub, pidfd)
     if request.beside and -pid in _NO_PLACE:
-        from pyruntime.cgroup.beside import beside
-
-        cgroup = request.cgroup = beside(cgroup, request.beside)
+        cgroup = request.cgroup = pyruntime.cgroup.beside.beside(cgroup, request.beside)
         spawn.cgroup = cgroup.fd
         pid = lib.pyr_spawn(spawn, stub, pidfd)
     if log.events is not None and pid != 0:
@@ -108,13 +101,9 @@ def _clone(child: Child, request: "Request", spawn: "Any", stub: "Any") -> bool:
         assert request.orders is not None
         request.orders.main(request.orders)
     if pid < 0:
-        from pyruntime.engine.child import failures
-
         if pid == -errno.EAGAIN and spawn.cgroup >= 0:
-            from pyruntime.cgroup import room
-
-            room.refuse_full(cgroup, 0)
-        raise failures.clone_error(-pid, spawn.clone_flags, cgroup.paths.get(UNIFIED, ""))
+            pyruntime.cgroup.room.refuse_full(cgroup, 0)
+        raise pyruntime.engine.child.failures.clone_error(-pid, spawn.clone_flags, cgroup.paths.get(UNIFIED, ""))
     child.pid, child.pidfd = pid, pidfd[0]
     return attach
 
@@ -123,9 +112,7 @@ def _network(plan: "Plan", host_files: "HostFiles") -> int:
     """Return a descriptor of the network namespace that is joined, if devices move into it; otherwise -1."""
     if not plan.net_devices:
         return -1
-    from pyruntime.engine.network import devices as net_devices
-
-    return net_devices.joined(host_files)
+    return pyruntime.engine.network.devices.joined(host_files)
 
 
 def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, Any]":
@@ -208,11 +195,9 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
             flags |= lib.SPAWN_AT_ONCE
     else:
         # Init cannot import: what it needs is loaded before the clone.
-        from pyruntime.init import main as init
-
         if log.events is not None:
-            from pyruntime.plan import step_text  # noqa: F401  # the text of its events
-        orders.main = init.main
+            from pyruntime.plan import step_text  # noqa: F401  # late: the text of its events
+        orders.main = pyruntime.init.main.main
         orders.enter, orders.labels, orders.process = arrays.array(plan.enter), arrays.array(plan.labels), process
         orders.execution, orders.sync, orders.late = execution, sync, bool(child.late)
         orders.crosses, orders.stub = child.crosses, arrays.stub(request.console)
@@ -258,18 +243,14 @@ def _accompany(child: Child, request: "Request", spawn: "Any") -> None:
     plan = request.plan
     if spawn.flags & lib.SPAWN_MAPS:
         expect(child, plan, bytes([lib.MESSAGE_MAPS]))
-        from pyruntime.engine.child import id_maps
-
-        id_maps.write(child.pid, plan.maps)
+        pyruntime.engine.child.id_maps.write(child.pid, plan.maps)
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_EXEC and spawn.flags & lib.SPAWN_LATE:
         # Before processes of the container can see it: a child that they made it fork would stay outside of the groups.
         expect(child, plan, messages.WAITS)
         _join_groups(child, request)
         if request.resctrl:
-            from pyruntime.engine import intel_rdt
-
-            intel_rdt.join(request.resctrl, child.pid)
+            pyruntime.engine.intel_rdt.join(request.resctrl, child.pid)
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_VIA:
         go_on(child, plan)
@@ -304,9 +285,7 @@ def _join_groups(child: Child, request: "Request") -> None:
     except Error as error:
         if not request.beside or error.errno not in _NO_PLACE:
             raise
-        from pyruntime.cgroup.beside import beside
-
-        request.cgroup = beside(request.cgroup, request.beside)
+        request.cgroup = pyruntime.cgroup.beside.beside(request.cgroup, request.beside)
         child.late = f"{request.cgroup.unified}/cgroup.procs"
         child.join_late()
 
@@ -356,13 +335,11 @@ def expect_execution(child: Child, request: "Request", config: "Config") -> None
 
 def _why_not(child: Child, request: "Request", message: bytes, config: "Config") -> Error:
     """Return the Error for a program that was not executed, from the child's message."""
-    from pyruntime.engine.child import failures, program
-
     if not message:
-        return failures.ended_early(child.end(), config, request.cgroup.paths)
-    error = failures.failure(message, request.plan)
+        return pyruntime.engine.child.failures.ended_early(child.end(), config, request.cgroup.paths)
+    error = pyruntime.engine.child.failures.failure(message, request.plan)
     if error.step == "execve":
-        program.explain(error, child.hear()[1:], config)
+        pyruntime.engine.child.program.explain(error, child.hear()[1:], config)
     return error
 
 
@@ -392,6 +369,8 @@ def _pass_listener(child: Child, plan: "Plan", seccomp: "Filter") -> None:
 
 def _failure(child: Child, plan: "Plan", message: bytes) -> Error:
     """Return the Error that `message` of the child tells of, or its death where there is no message."""
-    from pyruntime.engine.child import failures
-
-    return failures.failure(message, plan) if message else failures.died(child.end(), plan, filtered=child.crosses)
+    return (
+        pyruntime.engine.child.failures.failure(message, plan)
+        if message
+        else pyruntime.engine.child.failures.died(child.end(), plan, filtered=child.crosses)
+    )

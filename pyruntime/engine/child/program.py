@@ -2,6 +2,7 @@
 
 import errno
 
+import pyruntime
 from pyruntime.base import lean_os as os
 
 TYPE_CHECKING = False
@@ -40,9 +41,7 @@ def explain(error: "Error", head: bytes, config: "Config | None") -> None:
     config  the container's configuration, or None
     """
     if error.errno == errno.EPERM and config is not None:
-        from pyruntime.spec.notes import without_execve
-
-        for note in without_execve((config.get("linux") or {}).get("seccomp") or {}):
+        for note in pyruntime.spec.notes.without_execve((config.get("linux") or {}).get("seccomp") or {}):
             error.reason, error.advice = "the seccomp filter forbids it", note.advice
             error.pointer, error.value, error.clause = note.pointer, note.value, note.clause
         return

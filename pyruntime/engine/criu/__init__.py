@@ -1,1 +1,5 @@
 """Checkpoint and restore by CRIU."""
+
+import pyruntime
+
+pyruntime.load_lazily(__name__)

@@ -2,6 +2,7 @@
 
 import _stat as stat
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 
@@ -46,22 +47,19 @@ def cgroup_binds(config: "Config", paths: "dict[str, str]") -> "list[tuple[str, 
     entries = [(index, mount) for index, mount in enumerate(config.get("mounts") or ()) if mount.get("type") in _CGROUP]
     if not entries:
         return []
-    from pyruntime.host import cgroups
-    from pyruntime.plan.cgroup.cgroup import CgroupPlan
-    from pyruntime.plan.cgroup.mounts import expand
-    from pyruntime.spec.rules.mounts import container_path, is_bind
-
-    host = cgroups.detect()
+    host = pyruntime.host.cgroups.detect()
     roots = {**host.mounts, "": host.unified}
     groups = {name: (roots[name], paths[name].removeprefix(roots[name])) for name in roots if name in paths}
     # A container that runs in the caller's groups has no group of its own.
     groups = {name: groups.get(name, (root, "")) for name, root in roots.items() if root}
-    plan = CgroupPlan(host.mode, "", groups, [], [], False)
+    plan = pyruntime.plan.cgroup.cgroup.CgroupPlan(host.mode, "", groups, [], [], False)
     return [
         (step.args["path"], step.args["source"])
         for index, mount in entries
-        if not is_bind(mount)
-        for step in expand(index, mount, container_path(mount["destination"]), config, host, plan)
+        if not pyruntime.spec.rules.mounts.is_bind(mount)
+        for step in pyruntime.plan.cgroup.mounts.expand(
+            index, mount, pyruntime.spec.rules.mounts.container_path(mount["destination"]), config, host, plan
+        )
         if step.op == "bind"
     ]
 
@@ -71,9 +69,11 @@ def _bound_devices(config: "Config") -> "list[str]":
     linux = config.get("linux") or {}
     if not any(entry["type"] == "user" for entry in linux.get("namespaces") or ()):
         return []
-    from pyruntime.plan.devices import DEFAULT_DEVICES
-
-    return [*dict.fromkeys([*DEFAULT_DEVICES, *(device["path"] for device in linux.get("devices") or ())])]
+    return [
+        *dict.fromkeys(
+            [*pyruntime.plan.devices.DEFAULT_DEVICES, *(device["path"] for device in linux.get("devices") or ())]
+        )
+    ]
 
 
 def external_namespaces(config: "Config") -> "list[tuple[str, str]]":
@@ -108,28 +108,24 @@ def namespace_key(name: str) -> str:
 
 def save_streams(options: "CriuOptions", pid: int) -> None:
     """Save beside the images what stdin, stdout and stderr of process `pid` are, as runc does. Raises Error."""
-    from pyruntime.base.jsonio import dumps
-
     try:
         names = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         with open(os.open(f"{options.images}/{_STREAMS}", flags, 0o644), "w") as file:
-            file.write(dumps(names))
+            file.write(pyruntime.base.jsonio.dumps(names))
     except OSError as error:
         raise Error(f"cannot write {options.images}/{_STREAMS}", errno=error.errno or 0) from None
 
 
 def streams(options: "CriuOptions") -> "list[str]":
     """Return what `save_streams` has saved. Raises Error if there is no such file: then there are no images either."""
-    from pyruntime.base.jsonio import loads
-
     path = f"{options.images}/{_STREAMS}"
     try:
         # The directory may be anybody's: no FIFO is waited for.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ValueError("it is not a regular file")
-            names: Any = loads(file.read(_MOST_OF_STREAMS))
+            names: Any = pyruntime.base.jsonio.loads(file.read(_MOST_OF_STREAMS))
     except (OSError, ValueError) as error:
         raise Error(f"cannot read {path}", str(error), advice="is --image-path what checkpoint was given?") from None
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

@@ -1,5 +1,7 @@
 """CRIU, the program that writes a container's processes into images and makes them again (criu(8)), as runc uses it."""
 
+import socket
+
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -31,8 +33,6 @@ class Service:
 
         Its own output, if it has any, is not the container's.
         """
-        import socket
-
         self.doing = doing
         # CRIU gets our pid from the socket, and finds our descriptors in /proc.
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -107,8 +107,6 @@ class Service:
 
     def _receive(self) -> "tuple[Message, int]":
         """Return the next response, and the descriptor that came with it or -1. Raises Error."""
-        import socket
-
         try:
             wire, fds, flags, _ = socket.recv_fds(self.socket, _LONGEST, 4, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:

@@ -243,8 +243,8 @@ class _Socket:
 def _library() -> "tuple[Any, Any, Any]":
     """Return pyroute2's namespace functions, its socket class, and the exception for what the kernel refuses."""
     try:
-        from pyroute2 import IPRoute, netns
-        from pyroute2.netlink.exceptions import NetlinkError
+        from pyroute2 import IPRoute, netns  # late: it may be missing
+        from pyroute2.netlink.exceptions import NetlinkError  # late: as above
     except ImportError:
         raise Error(
             "cannot move network devices",

@@ -3,6 +3,7 @@
 Imported only for a configuration that has a profile (config-linux.md#seccomp).
 """
 
+import pyruntime
 from pyruntime import __version__
 from pyruntime._stub import ffi, lib
 from pyruntime.base import jsonio
@@ -137,7 +138,7 @@ def prepare(step: "Step", config: "Config", root: str, listener: int) -> Filter:
 def _compiler() -> "ModuleType":
     """Return the module that compiles profiles. Raises Error when libseccomp cannot be loaded."""
     try:
-        from pyruntime.engine.seccomp import compiler as seccomp_compiler
+        return pyruntime.engine.seccomp.compiler
     except ImportError as error:
         raise Error(
             "cannot load libseccomp",
@@ -146,7 +147,6 @@ def _compiler() -> "ModuleType":
             clause=CLAUSE,
             advice="install libseccomp 2.5 or newer (Debian: libseccomp2)",
         ) from None
-    return seccomp_compiler
 
 
 def _flags(step: "Step") -> int:

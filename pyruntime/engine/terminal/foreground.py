@@ -11,6 +11,7 @@ or a hook, must give it an empty signal mask.
 import errno
 import sys
 
+import pyruntime
 from pyruntime._stub import ffi, lib
 from pyruntime.base import jsonio, log
 from pyruntime.base import lean_os as os
@@ -133,7 +134,7 @@ def ended() -> "Ended | None":
     """Return what has ended if this process was executed after waiting for a program; warn as `follow` does."""
     if "_launcher" not in sys.builtin_module_names:
         return None
-    from _launcher import ended  # type: ignore[import-not-found]
+    from _launcher import ended  # type: ignore[import-not-found]  # late: no other interpreter has it
 
     told = ended()
     if told is None:
@@ -226,7 +227,7 @@ def _can_leave() -> bool:
 
 def _leave(waiting: "Any", directory: int, exits: "bool | None", paths: "dict[str, str]", filtered: bool) -> None:
     """Execute pyruntime again to wait; return if that is not possible, and this process has to wait itself."""
-    from _launcher import wait
+    from _launcher import wait  # late: as above
 
     wait(
         waiting.pid, waiting.pidfd, waiting.master, waiting.held, directory, not exits, jsonio.dumps([paths, filtered])
@@ -239,9 +240,7 @@ def _warn(status: int, output_error: int, terminal_error: int, paths: "dict[str,
         if number:
             log.warning(f"cannot {what}: {os.strerror(number)}")
     if status == _KILLED:
-        from pyruntime.cgroup import oom
-
-        oom.warn(paths)
+        pyruntime.cgroup.oom.warn(paths)
     if status == _FILTERED and filtered:
         log.warning(
             f"exit status {status} means SIGSYS: the seccomp filter has killed a process for a call that it does "

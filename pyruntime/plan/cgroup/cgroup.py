@@ -1,5 +1,6 @@
 """The container's control groups: where they are and what is written into them (config-linux.md#control-groups)."""
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.base.json_pointer import join
 from pyruntime.plan.cgroup import device_rules
@@ -122,9 +123,7 @@ def compile_cgroup(
     limits: list[Step] = []
     enable: list[str] = []
     if any(value for name, value in resources.items() if name != "devices"):
-        from pyruntime.plan.cgroup import limits as cgroup_limits
-
-        limits, enable = cgroup_limits.compile_limits(resources, host)
+        limits, enable = pyruntime.plan.cgroup.limits.compile_limits(resources, host)
 
     ordered = device_rules.rules(config)
     if "devices" in host.mounts:
@@ -144,9 +143,7 @@ def compile_cgroup(
     required = bool(configured or limits)
     unit = None
     if systemd:
-        from pyruntime.plan.cgroup.systemd import compile_unit
-
-        unit, path = compile_unit(config, host, container_id, limits, rootless)
+        unit, path = pyruntime.plan.cgroup.systemd.compile_unit(config, host, container_id, limits, rootless)
         groups, shown, required = {UNIFIED: (host.unified, path + unit.subgroup)}, configured or unit.name, True
     pointer = POINTER if configured else ""
     plan = CgroupPlan(host.mode, shown, groups, steps, enable, required, pointer, unit)
@@ -197,9 +194,7 @@ def compile_update(resources: "Resources", host: "CgroupHost", paths: dict[str, 
     if resources.get("devices"):
         ordered = device_rules.rules({"linux": {"resources": resources}})
         steps = device_rules.v1_steps(ordered) if "devices" in host.mounts else [device_rules.filter_step(ordered)]
-    from pyruntime.plan.cgroup import limits as cgroup_limits
-
-    limits, enable = cgroup_limits.compile_limits(resources, host)
+    limits, enable = pyruntime.plan.cgroup.limits.compile_limits(resources, host)
     groups = {controller: (directory, "") for controller, directory in paths.items()}
     return CgroupPlan(host.mode, next(iter(paths.values()), ""), groups, steps + limits, enable, True)
 
@@ -276,23 +271,21 @@ def _delegate(config: "Config", host: "CgroupHost", steps: list[Step]) -> Step |
     goes by `steps`, otherwise to the container's root.
     Raises Error where the host has version 1: there a group cannot be given away safely.
     """
-    from pyruntime.spec.rules import annotations
-
-    path = annotations.group(config, annotations.DELEGATE)
+    path = pyruntime.spec.rules.annotations.group(config, pyruntime.spec.rules.annotations.DELEGATE)
     if not path:
         return None
-    pointer = join("/annotations", annotations.DELEGATE)
+    pointer = join("/annotations", pyruntime.spec.rules.annotations.DELEGATE)
     if host.mode != "v2":
         raise Error(
-            f"annotation {annotations.DELEGATE}",
+            f"annotation {pyruntime.spec.rules.annotations.DELEGATE}",
             f"it needs a host with cgroup v2 only; this one is {host.mode}",
             pointer=pointer,
-            clause=annotations.CLAUSE,
+            clause=pyruntime.spec.rules.annotations.CLAUSE,
         )
     owner = next((step.args["uid"] for step in steps if step.op == "chown_cgroup"), None)
     if owner is None:
         owner = _on_host(0, (config.get("linux") or {}).get("uidMappings") or ())
-    return Step("delegate_cgroup", pointer, annotations.CLAUSE, path=path, uid=owner)
+    return Step("delegate_cgroup", pointer, pyruntime.spec.rules.annotations.CLAUSE, path=path, uid=owner)
 
 
 def _on_host(uid: int, mappings: "Sequence[IDMapping]") -> int:

@@ -96,7 +96,7 @@ def weight_from_shares(shares: int) -> int:
     A quadratic in log2(shares), the exponent of ten, chosen by runc and crun so that the three fixed points agree:
     2 -> 1, 1024 -> 100, 262144 -> 10000.
     """
-    import math
+    import math  # late: it is not linked into the program, and v1 does not need it
 
     if shares <= 2:
         return 1

@@ -6,6 +6,7 @@ A value of 0 leaves the kernel's default where it can mean nothing else (memory 
 runc send 0 for "not set". pids.limit, swappiness, burst and idle take 0 as a value.
 """
 
+import pyruntime
 from pyruntime.base.json_pointer import join
 from pyruntime.plan.cgroup.section import RESOURCES, Limits, not_enabled, or_max
 from pyruntime.plan.step import Step
@@ -119,21 +120,15 @@ def _unified(files: "dict[str, str]", limits: Limits) -> None:
 
 
 def _memory(section: "Memory", limits: Limits) -> None:
-    from pyruntime.plan.cgroup.memory import memory
-
-    memory(section, limits)
+    pyruntime.plan.cgroup.memory.memory(section, limits)
 
 
 def _block_io(section: "BlockIO", limits: Limits) -> None:
-    from pyruntime.plan.cgroup.block_io import block_io
-
-    block_io(section, limits)
+    pyruntime.plan.cgroup.block_io.block_io(section, limits)
 
 
 def _cpu(section: "CPU", limits: Limits) -> None:
-    from pyruntime.plan.cgroup.cpu import cpu
-
-    cpu(section, limits)
+    pyruntime.plan.cgroup.cpu.cpu(section, limits)
 
 
 # In the order in which they are written. `unified` is last, because it overrides the others.

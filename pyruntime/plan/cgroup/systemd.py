@@ -1,5 +1,6 @@
 """The systemd unit that holds a container's cgroup: its name, slice and properties (systemd.resource-control(5))."""
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.base.json_pointer import join
 from pyruntime.plan.step import Step
@@ -54,11 +55,13 @@ class SystemdUnit:
         properties = [[name, signature, value] for name, signature, value in self.properties]
         steps = [Step("start_unit", pointer, CLAUSE, name=self.name, slice=self.slice, properties=properties)]
         if self.subgroup:
-            from pyruntime.spec.rules import annotations
-
             path = self.name + self.subgroup
-            pointer = join("/annotations", annotations.SUBGROUP)
-            steps.append(Step("mkdir_cgroup", pointer, annotations.CLAUSE, path=path, controllers=["unified"]))
+            pointer = join("/annotations", pyruntime.spec.rules.annotations.SUBGROUP)
+            steps.append(
+                Step(
+                    "mkdir_cgroup", pointer, pyruntime.spec.rules.annotations.CLAUSE, path=path, controllers=["unified"]
+                )
+            )
         return steps
 
 
@@ -103,9 +106,7 @@ def compile_unit(
     ]
     subgroup = ""
     if config.get("annotations"):
-        from pyruntime.spec.rules import annotations
-
-        subgroup = annotations.group(config, annotations.SUBGROUP)
+        subgroup = pyruntime.spec.rules.annotations.group(config, pyruntime.spec.rules.annotations.SUBGROUP)
     return SystemdUnit(unit, slice_, properties, user=rootless, subgroup=subgroup), path
 
 
@@ -237,10 +238,8 @@ def _annotated(annotations: "dict[str, str]") -> "list[Property]":
         pointer = join("/annotations", key)
         if not (name.isascii() and name.isalnum()):
             raise _annotation_error(f"{name[:_SHOWN]!r} is not the name of a systemd property", pointer)
-        from pyruntime.plan.cgroup import gvariant
-
         try:
-            signature, value = gvariant.parse(text)
+            signature, value = pyruntime.plan.cgroup.gvariant.parse(text)
         except ValueError as error:
             raise _annotation_error(str(error), pointer) from error
         if _parts_lines(value):

@@ -22,9 +22,12 @@ generate/conformance.py writes both.
 import os
 import sys
 
+import pyruntime
 from pyruntime import SPEC_VERSION
 from pyruntime.base.errors import Error
 from pyruntime.base.jsonio import loads
+
+pyruntime.load_lazily(__name__)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,6 +4,10 @@ A rule gets a document that its schema accepts and that has a property which the
 types. The pointers it reports start at `at`, the pointer of the part it is given.
 """
 
+import pyruntime
+
+pyruntime.load_lazily(__name__)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,6 +3,7 @@
 Other runtimes ignore annotations that they do not implement.
 """
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.base.json_pointer import join
 
@@ -45,9 +46,7 @@ def annotations(config: "Config") -> "Iterator[Error]":
     """A known annotation has a value that makes sense."""
     for name, text in config["annotations"].items():
         if name == LANDLOCK:
-            from pyruntime.spec.rules import landlock
-
-            yield from landlock.check(text)
+            yield from pyruntime.spec.rules.landlock.check(text)
             continue
         reason = _CHECKS[name](text) if name in _CHECKS else _PROTECTION.get(name, "")
         if reason:

@@ -8,6 +8,7 @@
 A handled access is forbidden unless a rule allows it. The names are those of landlock(7), in lower case.
 """
 
+import pyruntime
 from pyruntime.base.errors import Error
 
 TYPE_CHECKING = False
@@ -51,9 +52,7 @@ _LAST_PORT = 65535
 
 def parse(text: str) -> "dict[str, Any]":
     """Return the annotation's value, which `check` accepts. Raises Error for what is not JSON."""
-    from pyruntime.spec import load
-
-    document: Any = load.parse(text.encode("utf-8", "surrogatepass"), f"annotation {ANNOTATION}")
+    document: Any = pyruntime.spec.load.parse(text.encode("utf-8", "surrogatepass"), f"annotation {ANNOTATION}")
     return document  # type: ignore[no-any-return]
 
 

@@ -1,5 +1,6 @@
 """The options of mounts (config.md#linux-mount-options): which a bind mount takes, and what crun's take as value."""
 
+import pyruntime
 from pyruntime.base.errors import Error
 from pyruntime.spec.rules.mounts import container_path, is_bind
 from pyruntime.spec.rules.users import overlaps
@@ -91,9 +92,7 @@ def nearest(word: str) -> str:
     """Return the option of mounts for which `word` is probably a typing error, "" if there is none."""
     if word in KNOWN or "=" in word:
         return ""
-    from difflib import get_close_matches  # only for a note, or for an error
-
-    return next(iter(get_close_matches(word, sorted(KNOWN), 1, 0.85)), "")
+    return pyruntime.base.similar.nearest(word, KNOWN, 0.85)
 
 
 def is_userland(option: str) -> bool:

@@ -324,7 +324,9 @@ def test_a_syntax_error_is_told_as_well_where_nobody_has_loaded_the_decoder_of_t
     told = []
     for loaded in (True, False):
         if not loaded:
-            monkeypatch.delitem(sys.modules, "json.decoder")
+            for name in ("json", "json.decoder", "pyruntime.spec.json_syntax"):
+                monkeypatch.delitem(sys.modules, name)
+            monkeypatch.delattr(pyruntime.spec, "json_syntax")
         with pytest.raises(Error) as caught:
             load.parse(b' \n{"a" 1}', "it")
         told.append(str(caught.value))
