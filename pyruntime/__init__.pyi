@@ -26,17 +26,17 @@ import pyruntime.cli.error_text
 import pyruntime.cli.main
 import pyruntime.cli.output
 import pyruntime.cli.timeline_svg
+import pyruntime.engine.affinity
 import pyruntime.engine.caller.console_socket
 import pyruntime.engine.caller.notify_socket
 import pyruntime.engine.caller.pid_file
 import pyruntime.engine.caller.pidfd_socket
 import pyruntime.engine.caller.preserved_fds
 import pyruntime.engine.caller.report
-import pyruntime.engine.child.affinity
+import pyruntime.engine.child.again
 import pyruntime.engine.child.failures
 import pyruntime.engine.child.id_maps
 import pyruntime.engine.child.idmapped_mounts
-import pyruntime.engine.child.launch
 import pyruntime.engine.child.program
 import pyruntime.engine.intel_rdt
 import pyruntime.engine.network.devices
@@ -96,6 +96,7 @@ import pyruntime.spec.schema_errors
 import pyruntime.startup.rehearsal
 import pyruntime.store.lock_holder
 import pyruntime.store.remove_tree
+import pyruntime.store.unwritable
 from pyruntime.base.errors import Error as Error
 from pyruntime.base.errors import InvalidConfig as InvalidConfig
 from pyruntime.engine.caller.exec_options import ExecOptions as ExecOptions

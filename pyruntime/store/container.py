@@ -411,9 +411,7 @@ class Unknown(Error):
 
 
 def _unwritable(doing: str, path: str, error: OSError) -> Error:
-    from pyruntime.store.unwritable import unwritable
-
-    return unwritable(doing, path, error)
+    return pyruntime.store.unwritable.unwritable(doing, path, error)
 
 
 def _unknown(container_id: str) -> Unknown:

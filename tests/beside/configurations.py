@@ -3,6 +3,7 @@
 from variation import CREATE, EXEC, WAIT, Variation
 
 from changes import (
+    LIMITS,
     bind,
     capable,
     inherit,
@@ -61,24 +62,6 @@ def seccomp_rule(action, *names, **more):
     return {"names": list(names), "action": action, **more}
 
 
-LIMITS = (
-    "AS",
-    "CORE",
-    "CPU",
-    "DATA",
-    "FSIZE",
-    "LOCKS",
-    "MEMLOCK",
-    "MSGQUEUE",
-    "NICE",
-    "NOFILE",
-    "NPROC",
-    "RSS",
-    "RTPRIO",
-    "RTTIME",
-    "SIGPENDING",
-    "STACK",
-)
 UNLIMITED = (1 << 64) - 1
 OUT = bind("BUNDLE/rootfs/out", "/out")
 

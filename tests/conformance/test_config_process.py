@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from containers import until
 
-from changes import bind, capable, linux, mapped, process, user, without, writable
+from changes import LIMITS, bind, capable, linux, mapped, process, user, without, writable
 from terminals import read_until, take_terminal
 
 PROCESS = pytest.mark.clause("config.md#process")
@@ -451,26 +451,8 @@ def test_a_limit_of_descriptors_above_the_kernels_own_is_an_error_that_names_it(
 @POSIX
 @pytest.mark.clause("config.md#posix-process/rlimit-getrlimit")
 def test_every_name_of_a_limit_is_known(inside):
-    names = [
-        "AS",
-        "CORE",
-        "CPU",
-        "DATA",
-        "FSIZE",
-        "LOCKS",
-        "MEMLOCK",
-        "MSGQUEUE",
-        "NICE",
-        "NOFILE",
-        "NPROC",
-        "RSS",
-        "RTPRIO",
-        "RTTIME",
-        "SIGPENDING",
-        "STACK",
-    ]
     limits = []
-    for name in names:
+    for name in LIMITS:
         number = getattr(resource, f"RLIMIT_{name}", {"LOCKS": 10}.get(name, -1))
         hard = resource.getrlimit(number)[1]
         value = 2**64 - 1 if hard == -1 else hard

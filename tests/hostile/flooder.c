@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "newcomers.h"
+
 enum { FIRST = 3, LAST = 10 }; /* where the sockets may be */
 
 static int taken(int process, int number) {
@@ -16,13 +18,10 @@ static int taken(int process, int number) {
 
 int main(int count, char **words) {
     int seen = open(words[count - 1], O_WRONLY | O_APPEND);
-    for (int next = getpid() + 1;;) {
-        int process = (int)syscall(SYS_pidfd_open, next, 0);
-        if (process < 0)
-            continue;
-        next++;
+    for (int last = getpid();;) {
+        int process = next_newcomer(&last);
         if (fork() > 0) {
-            next++; /* the child's */
+            last++; /* the child's */
             close(process);
             continue;
         }

@@ -84,6 +84,19 @@ def snapshot(directory: Path) -> dict[str, tuple]:
     return found
 
 
+def attacker(name: str):
+    """Return a fixture: the program of NAME.c, which runs in every root filesystem."""
+
+    @pytest.fixture(scope="session")
+    def compiled(tmp_path_factory):
+        program = tmp_path_factory.mktemp(name) / name
+        source = Path(__file__).with_name(f"{name}.c")
+        subprocess.run(["gcc", "-O2", "-static", "-o", program, source], check=True)
+        return program
+
+    return compiled
+
+
 @pytest.fixture
 def keeper():
     """The pid of a process that keeps a mount namespace, private towards ours and shared inside."""

@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "newcomers.h"
+
 static FILE *notes;
 
 static void caught(int pid, const char *way) {
@@ -52,15 +54,5 @@ int main(int argc, char **argv) {
     notes = fopen(argv[argc - 1], "a");
     if (!notes)
         return 1;
-    /* Pids are given in their order: the next ones to come are known, and listing the directory would take longer. */
-    enum { AHEAD = 24 };
-    for (int last = getpid();;)
-        for (int pid = last + 1; pid <= last + AHEAD; pid++) {
-            char path[64];
-            snprintf(path, sizeof path, "/proc/%d", pid);
-            while (access(path, F_OK) == 0) {
-                last = pid;
-                try(pid);
-            }
-        }
+    look_at_newcomers(try);
 }

@@ -8,15 +8,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "newcomers.h"
+
 enum { FIRST = 3, LAST = 8 }; /* where the socket may be */
 
 int main(int count, char **words) {
     int seen = open(words[count - 1], O_WRONLY | O_APPEND);
-    for (int next = getpid() + 1;;) {
-        int process = (int)syscall(SYS_pidfd_open, next, 0);
-        if (process < 0)
-            continue;
-        next++;
+    for (int last = getpid();;) {
+        int process = next_newcomer(&last);
         for (int number = FIRST; number < LAST; number++) {
             int descriptor = (int)syscall(SYS_pidfd_getfd, process, number, 0);
             if (descriptor < 0)

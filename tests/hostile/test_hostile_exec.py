@@ -10,13 +10,11 @@ from pathlib import Path
 
 import killing
 import pytest
+from host import attacker
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 TIMEOUT = 30
-LURKER = Path(__file__).with_name("lurker.c")
-WATCHER = Path(__file__).with_name("watcher.c")
-SPEAKER = Path(__file__).with_name("speaker.c")
 EVERYTHING = [f"CAP_{name}" for name in ("SYS_ADMIN", "SYS_CHROOT", "MKNOD", "DAC_OVERRIDE", "CHOWN", "FOWNER", "KILL")]
 
 
@@ -81,12 +79,7 @@ def until(true):
 # ---- Processes that lie in wait ----
 
 
-@pytest.fixture(scope="session")
-def lurker(tmp_path_factory):
-    """A program that tries to get into every process that comes up."""
-    program = tmp_path_factory.mktemp("lurker") / "lurker"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, LURKER], check=True)
-    return program
+lurker = attacker("lurker")
 
 
 def user_namespace(config):
@@ -120,12 +113,7 @@ def test_nobody_gets_into_the_process_before_its_program(runtime, box, lurker, c
     assert [line for line in caught if "exe=/bin/busybox" not in line] == []
 
 
-@pytest.fixture(scope="session")
-def watcher(tmp_path_factory):
-    """A program that looks at all of every process that comes up, with CAP_SYS_PTRACE."""
-    program = tmp_path_factory.mktemp("watcher") / "watcher"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, WATCHER], check=True)
-    return program
+watcher = attacker("watcher")
 
 
 def traces_others(config):
@@ -179,12 +167,7 @@ def test_a_process_of_exec_holds_nothing_of_the_host_once_it_can_be_seen(runtime
     assert len(sockets) <= 1
 
 
-@pytest.fixture(scope="session")
-def speaker(tmp_path_factory):
-    """A program that speaks in the name of every process that comes up, with CAP_SYS_PTRACE."""
-    program = tmp_path_factory.mktemp("speaker") / "speaker"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, SPEAKER], check=True)
-    return program
+speaker = attacker("speaker")
 
 
 @pytest.mark.parametrize("message", ["P{pid}", "C", "R", 'F{{"errno": "x"}}'])

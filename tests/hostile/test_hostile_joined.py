@@ -11,13 +11,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from host import attacker
 from test_hostile_exec import TIMEOUT, Box, box, traces_others, until, watcher  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-FAKER = Path(__file__).with_name("faker.c")
-FLOODER = Path(__file__).with_name("flooder.c")
-DRIVER = Path(__file__).with_name("driver.c")
 HOOK = [{"path": "/bin/true"}]
 FSCONFIG, SET_FD, EINVAL = 431, 5, 22
 
@@ -154,12 +152,7 @@ def test_what_joins_needs_room_for_its_own_processes_alone(runtime, bundle, box,
     assert runtime("run", "-b", bundle(join), runtime.id(), preexec_fn=KERNELS[kernel]).stdout == "cat\n"
 
 
-@pytest.fixture(scope="session")
-def faker(tmp_path_factory):
-    """A program that sends a filesystem context of its own in the name of every process that comes up."""
-    program = tmp_path_factory.mktemp("faker") / "faker"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, FAKER], check=True)
-    return program
+faker = attacker("faker")
 
 
 REFUSALS = {
@@ -195,12 +188,7 @@ def test_no_other_filesystem_takes_the_place_of_the_procfs(runtime, bundle, box,
     assert REFUSALS[kind] in done.stderr
 
 
-@pytest.fixture(scope="session")
-def flooder(tmp_path_factory):
-    """A program that sends without end in the name of every process that comes up, with CAP_SYS_PTRACE."""
-    program = tmp_path_factory.mktemp("flooder") / "flooder"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, FLOODER], check=True)
-    return program
+flooder = attacker("flooder")
 
 
 def test_start_ends_although_somebody_sends_without_end_in_the_name_of_init(runtime, bundle, box, flooder):  # noqa: F811
@@ -300,12 +288,7 @@ REFUSED = ["capset 0", f"mount -{FORBIDDEN}", "sethostname -1"]
 on_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the attack is written for x86_64")
 
 
-@pytest.fixture(scope="session")
-def driver(tmp_path_factory):
-    """A program that makes system calls in the name of another process, with CAP_SYS_PTRACE."""
-    program = tmp_path_factory.mktemp("driver") / "driver"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, DRIVER], check=True)
-    return program
+driver = attacker("driver")
 
 
 def only_traces(config):

@@ -8,22 +8,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from host import attacker
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 TIMEOUT = 30
-CATCHER = Path(__file__).with_name("catcher.c")
 ROUNDS = 12
 MOST_ROUNDS = 1000
 USER = 5
 
 
-@pytest.fixture(scope="session")
-def catcher(tmp_path_factory):
-    """A program that stops every new process of its pid namespace."""
-    program = tmp_path_factory.mktemp("catcher") / "catcher"
-    subprocess.run(["gcc", "-O2", "-static", "-o", program, CATCHER], check=True)
-    return program
+catcher = attacker("catcher")
 
 
 class Caught:

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "newcomers.h"
+
 static FILE *notes;
 static const char *marker;
 
@@ -109,15 +111,5 @@ int main(int argc, char **argv) {
     marker = argc > 2 ? argv[1] : NULL;
     if (!notes)
         return 1;
-    /* Pids are given in their order: the next ones to come are known. */
-    enum { AHEAD = 24 };
-    for (int last = getpid();;)
-        for (int pid = last + 1; pid <= last + AHEAD; pid++) {
-            char path[64];
-            snprintf(path, sizeof path, "/proc/%d", pid);
-            while (access(path, F_OK) == 0) {
-                last = pid;
-                look(pid);
-            }
-        }
+    look_at_newcomers(look);
 }

@@ -1,5 +1,25 @@
 """Changes of a configuration, to be combined: each function returns one."""
 
+# The resources of process.rlimits, without RLIMIT_ (config.md#posix-process).
+LIMITS = (
+    "AS",
+    "CORE",
+    "CPU",
+    "DATA",
+    "FSIZE",
+    "LOCKS",
+    "MEMLOCK",
+    "MSGQUEUE",
+    "NICE",
+    "NOFILE",
+    "NPROC",
+    "RSS",
+    "RTPRIO",
+    "RTTIME",
+    "SIGPENDING",
+    "STACK",
+)
+
 
 def process(**values):
     """Set properties of /process."""

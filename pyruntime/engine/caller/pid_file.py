@@ -1,5 +1,6 @@
 """The file of --pid-file: the pid of the new process, for the caller."""
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
@@ -30,9 +31,7 @@ def write_pid_file(path: str, pid: int, undo: "Undo") -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        from pyruntime.store.unwritable import unwritable
-
-        raise unwritable("write the pid file", path, error) from None
+        raise pyruntime.store.unwritable.unwritable("write the pid file", path, error) from None
     undo.push(remove_pid_file, path)
     if log.events is not None:
         log.events.done(f"write the pid to {path}")

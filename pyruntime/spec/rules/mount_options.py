@@ -18,7 +18,7 @@ CLAUSE = "config.md#linux-mount-options"
 # Attribute of a mount -> MOUNT_ATTR_* to set, and to clear (mount_setattr(2)); each also exists with an "r" before it,
 # for the mounts below. relatime is what the kernel does when neither noatime nor strictatime is asked for, so
 # "norelatime" alone changes nothing.
-ATTRIBUTES = {
+ATTRIBUTES: "dict[str, tuple[str, str]]" = {
     "ro": ("RDONLY", "RDONLY"),
     "rw": ("", "RDONLY"),
     "nosuid": ("NOSUID", "NOSUID"),
@@ -39,7 +39,7 @@ ATTRIBUTES = {
     "symfollow": ("", "NOSYMFOLLOW"),
 }
 # Flag of a superblock -> MS_* to set, and to clear (mount(2)).
-SUPERBLOCK = {
+SUPERBLOCK: "dict[str, tuple[str, str]]" = {
     "sync": ("SYNCHRONOUS", "SYNCHRONOUS"),
     "async": ("", "SYNCHRONOUS"),
     "dirsync": ("DIRSYNC", "DIRSYNC"),
@@ -54,9 +54,14 @@ SUPERBLOCK = {
     "defaults": ("", ""),
 }
 # Propagation -> MS_* (mount_namespaces(7)); each also exists with an "r" before it, for the mounts below.
-PROPAGATION = {"shared": "SHARED", "slave": "SLAVE", "private": "PRIVATE", "unbindable": "UNBINDABLE"}
+PROPAGATION: "dict[str, str]" = {
+    "shared": "SHARED",
+    "slave": "SLAVE",
+    "private": "PRIVATE",
+    "unbindable": "UNBINDABLE",
+}
 # Options for the runtime, which are not passed to the kernel -> behaviours of plan/mount_options.py.
-BEHAVIOURS = {
+BEHAVIOURS: "dict[str, tuple[str, ...]]" = {
     "bind": ("BIND",),
     "rbind": ("BIND", "RBIND"),
     "remount": ("REMOUNT",),

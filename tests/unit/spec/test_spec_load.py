@@ -326,7 +326,7 @@ def test_a_syntax_error_is_told_as_well_where_nobody_has_loaded_the_decoder_of_t
         if not loaded:
             for name in ("json", "json.decoder", "pyruntime.spec.json_syntax"):
                 monkeypatch.delitem(sys.modules, name)
-            monkeypatch.delattr(pyruntime.spec, "json_syntax")
+            monkeypatch.delattr(spec, "json_syntax")
         with pytest.raises(Error) as caught:
             load.parse(b' \n{"a" 1}', "it")
         told.append(str(caught.value))
