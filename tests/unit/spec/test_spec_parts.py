@@ -120,12 +120,13 @@ def test_a_bundle_is_named_without_its_last_slashes_and_a_descriptor_is_not(tmp_
 
 
 def test_without_jsonschema_it_is_said_that_the_schema_is_broken_and_what_would_tell_more(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyruntime.spec.schema_errors", None)
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    monkeypatch.delitem(sys.modules, "pyruntime.spec.schema_errors", raising=False)
     monkeypatch.delattr(spec, "schema_errors", raising=False)
     with pytest.raises(InvalidConfig) as caught:
         spec.check_config({})
     (problem,) = caught.value.problems
-    assert str(caught.value).startswith("config.json is not valid: 1 error\n  it breaks the schema: the details need ")
+    assert str(caught.value).startswith("config.json is not valid: 1 error\n  it breaks the schema: the details need jsonschema")
     assert problem.advice == "install jsonschema: with it, every finding is listed"
 
 
