@@ -126,7 +126,9 @@ def test_without_jsonschema_it_is_said_that_the_schema_is_broken_and_what_would_
     with pytest.raises(InvalidConfig) as caught:
         spec.check_config({})
     (problem,) = caught.value.problems
-    assert str(caught.value).startswith("config.json is not valid: 1 error\n  it breaks the schema: the details need jsonschema")
+    assert str(caught.value).startswith(
+        "config.json is not valid: 1 error\n  it breaks the schema: the details need jsonschema"
+    )
     assert problem.advice == "install jsonschema: with it, every finding is listed"
 
 
