@@ -353,7 +353,8 @@ class Container:
         os.rmdir(self.path)
 
 
-# Hierarchy -> the file of its freezer, and the content of that while nothing is frozen.
+# Hierarchy -> the file of its freezer, and the content of that while nothing is frozen. What follows is in
+# cgroup/freezer.py, too: `state` would load that, and what it imports, for each container that is not frozen.
 _FREEZERS = {"": ("cgroup.freeze", b"0"), "freezer": ("freezer.state", b"THAWED")}
 
 
