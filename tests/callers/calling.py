@@ -86,6 +86,7 @@ class Caller:
             if terminal:
                 need("script")
                 command = ["script", "-qec", shlex.join(command), "/dev/null"]
+            if terminal and "input" not in options:
                 # An input that does not end: script(1) types a NUL where its input ends.
                 reading, writing = os.pipe()
                 closed.callback(os.close, reading)
