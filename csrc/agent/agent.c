@@ -338,7 +338,9 @@ static void reap(void) {
             };
             send_answer(programs[i].answer, &answer, -1);
             close(programs[i].answer);
-            if (programs[i].last)
+            /* After SIGKILL the caller closes the socket when it has read how often the kernel killed for lack of memory:
+             * the cgroup that counts may go with this process. */
+            if (programs[i].last && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
                 _exit(0);
             programs[i] = (struct program){0};
             break;
