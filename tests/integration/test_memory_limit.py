@@ -48,11 +48,12 @@ def test_a_container_runs_under_512_kib(containers, namespace):
 
 @pytest.mark.parametrize("namespace", [True, False], ids=["own cgroup namespace", "host's cgroup namespace"])
 def test_a_created_container_is_in_the_group_that_limits_it(containers, namespace):
-    container = containers.create(limited(LITTLE, namespace), script="exec sleep 1000")
+    little = cgroup.TIGHT - 4096
+    container = containers.create(limited(little, namespace), script="exec sleep 1000")
     groups = container.cgroups()
     group = groups.get("memory", groups.get(""))
     (file,) = [name for name in ("memory.limit_in_bytes", "memory.max") if (group / name).exists()]
-    assert int((group / file).read_text()) == LITTLE
+    assert int((group / file).read_text()) == little
     assert str(container.pid) in (group / "cgroup.procs").read_text().split()
     assert str(group).endswith(membership(container.proc("cgroup").read_text()))
     container.start()
