@@ -48,12 +48,11 @@ def test_a_container_runs_under_512_kib(containers, namespace):
 
 @pytest.mark.parametrize("namespace", [True, False], ids=["own cgroup namespace", "host's cgroup namespace"])
 def test_a_created_container_is_in_the_group_that_limits_it(containers, namespace):
-    little = cgroup.TIGHT - 4096
-    container = containers.create(limited(little, namespace), script="exec sleep 1000")
+    container = containers.create(limited(LITTLE, namespace), script="exec sleep 1000")
     groups = container.cgroups()
     group = groups.get("memory", groups.get(""))
     (file,) = [name for name in ("memory.limit_in_bytes", "memory.max") if (group / name).exists()]
-    assert int((group / file).read_text()) == little
+    assert int((group / file).read_text()) == LITTLE
     assert str(container.pid) in (group / "cgroup.procs").read_text().split()
     assert str(group).endswith(membership(container.proc("cgroup").read_text()))
     container.start()
