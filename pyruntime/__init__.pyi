@@ -69,6 +69,7 @@ import pyruntime.plan.hooks
 import pyruntime.plan.intel_rdt
 import pyruntime.plan.labels
 import pyruntime.plan.landlock
+import pyruntime.plan.mount_options
 import pyruntime.plan.net_devices
 import pyruntime.plan.scheduling
 import pyruntime.plan.seccomp

@@ -1,22 +1,18 @@
 """`checkpoint`: CRIU writes a container's processes into images (runc's verb; no clause)."""
 
 import fcntl
-import stat
 
-from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.cgroup.files import UNIFIED
-from pyruntime.engine.criu import external, rpc, swrk
+from pyruntime.engine.criu import external, places, rpc, swrk
 from pyruntime.engine.criu.options import make_directories
 from pyruntime.operations.delete import destroy
 from pyruntime.store import container as containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pyruntime.engine.criu.options import CriuOptions
     from pyruntime.engine.criu.rpc import Message
     from pyruntime.spec.json_types import Config, StateFile
@@ -54,6 +50,9 @@ def checkpoint(root: str, container_id: str, options: "CriuOptions", *, before: 
             if step == "status-ready" and options.status_fd >= 0:
                 os.write(options.status_fd, b"\0")
                 os.close(options.status_fd)
+            elif step == "post-dump" and _mounts(config, state) != request["ext_mnt"]:
+                # The processes still stand still, so this is what CRIU has seen.
+                raise Error(_DOING, "the container has moved its mounts meanwhile")
 
         swrk.run(rpc.PRE_DUMP if before else rpc.DUMP, _DOING, "dump.log", options, request, notified)
         if not before and "leave-running" not in options.flags:
@@ -87,61 +86,9 @@ def _of_container(config: "Config", state: "StateFile", before: bool) -> "Messag
     if freezer:
         request["freeze_cgroup"] = freezer
     if not before:
-        request["ext_mnt"] = [
-            {"key": place, "val": destination}
-            for destination, place in _places(
-                pid,
-                [
-                    *external.external_mounts(config, _masked_files(config, pid)),
-                    *external.cgroup_binds(config, groups),
-                ],
-                external.on_links(config),
-            )
-        ]
+        request["ext_mnt"] = _mounts(config, state)
     return request
 
 
-def _places(pid: int, mounts: "list[tuple[str, str]]", on_links: "set[str]") -> "Iterator[tuple[str, str]]":
-    """Yield each destination of `mounts`, and where in the container of process `pid` its mount is.
-
-    on_links  destinations whose mount lies on a link itself
-
-    A link of the image on the way leads to a place in the container. CRIU looks for the mount there, and keeps it under
-    the name of the configuration, by which `restore` tells its source.
-    """
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    resolve = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
-    try:
-        for destination, _ in mounts:
-            flags = os.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if destination in on_links else 0)
-            place = lib.pyr_openat2(root, os.fsencode(destination), flags, 0, resolve)
-            if place < 0:
-                yield destination, destination
-                continue
-            try:
-                yield destination, os.readlink(f"/proc/self/fd/{place}")
-            finally:
-                os.close(place)
-    finally:
-        os.close(root)
-
-
-def _masked_files(config: "Config", pid: int) -> "list[str]":
-    """Return the masked paths that are files: the host's null device is mounted over them."""
-    paths = (config.get("linux") or {}).get("maskedPaths") or ()
-    if not paths:
-        return []
-    files = []
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for path in paths:
-            # A link in the container leads to a place in the container.
-            resolve = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
-            place = lib.pyr_openat2(root, os.fsencode(path), os.O_PATH | os.O_CLOEXEC, 0, resolve)
-            if place >= 0:
-                if stat.S_ISCHR(os.fstat(place).st_mode):
-                    files.append(path)
-                os.close(place)
-    finally:
-        os.close(root)
-    return files
+def _mounts(config: "Config", state: "StateFile") -> "list[Message]":
+    return places.find(state["pid"], config, cgroups.open(state["cgroup"]).paths, _DOING)

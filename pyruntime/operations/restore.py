@@ -169,7 +169,7 @@ class _Restoration:
             rst_sibling=True,
             root=os.path.realpath(mountpoint),
             ext_mnt=[
-                {"key": destination, "val": os.path.join(self.options.bundle, source)}
+                external.pair(destination, os.path.join(self.options.bundle, source), _DOING)
                 for destination, source in [
                     *external.external_mounts(self.config, masked),
                     *external.cgroup_binds(self.config, self.cgroup.paths),

@@ -1,4 +1,4 @@
-"""checkpoint and restore of hostile root filesystems: no link in them leads to a place of the host."""
+"""checkpoint and restore of hostile root filesystems: no link or name in them leads to a place of the host."""
 
 import os
 import stat
@@ -102,3 +102,83 @@ def test_restore_waits_for_no_fifo_in_the_directory_of_the_images(runtime, bundl
     os.mkfifo(images / "descriptors.json")
     done = runtime("restore", "--image-path", images, "-b", bundle(), runtime.id(), check=False, timeout=60)
     assert done.returncode == 1 and "descriptors.json: it is not a regular file" in done.stderr
+
+
+def volumes(tmp_path, first, second):
+    """Return a function that adds a read-only volume at the path `first`, and one that can be written at `second`."""
+
+    def change(config):
+        config["process"]["args"] = ["sleep", "1000"]
+        config["root"]["readonly"] = False
+        for path, name, options in ((first, "one", ["bind", "ro", "nosuid"]), (second, "two", ["bind"])):
+            (tmp_path / name).mkdir()
+            mount = {"destination": path, "type": "bind", "source": str(tmp_path / name), "options": options}
+            config["mounts"].append(mount)
+
+    return change
+
+
+def started(runtime, place):
+    container = runtime.id()
+    null = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.run(runtime.command("run", "-d", "-b", place, container), check=True, timeout=60, **null)
+    return container
+
+
+def test_no_name_of_the_image_is_read_as_two_by_criu(runtime, bundle, criu, tmp_path):
+    """CRIU takes "]:" for the end of a path, so the rest of it would be what is mounted (CVE-2026-119101)."""
+    place = bundle(volumes(tmp_path, "/way", "/two"), own=True)
+    (place / "rootfs/run]:").mkdir()
+    (place / "rootfs/run]:/etc").mkdir()
+    (place / "rootfs/way").symlink_to("/run]:/etc")
+    container = started(runtime, place)
+    words = ("checkpoint", "--image-path", tmp_path / "images", container)
+    done = runtime(*words, env=criu.environment, check=False)
+    assert done.returncode == 1 and "/run]:/etc" in done.stderr
+    assert runtime("state", container).returncode == 0
+
+
+@pytest.mark.parametrize(("destination", "source"), [("/a]:/b", "/srv"), ("/a", "/srv/a]:/etc")])
+def test_no_name_of_the_configuration_is_read_as_two_by_criu(
+    runtime, bundle, criu, images, tmp_path, destination, source
+):
+    (tmp_path / source[1:]).mkdir(parents=True)
+    mount = {"destination": destination, "source": f"{tmp_path}{source}", "options": ["bind"]}
+    place = bundle(lambda config: config["mounts"].append(mount))
+    container = runtime.id()
+    words = ("restore", "-d", "--image-path", images, "-b", place, container)
+    done = runtime(*words, env=criu.environment, check=False)
+    assert done.returncode == 1 and "]:" in done.stderr
+    assert not (runtime.root / container).exists()
+
+
+def test_two_mounts_at_one_place_are_not_taken_for_each_other(runtime, bundle, criu, tmp_path):
+    """The image leads both to one place, where the upper one can be written: it would get the source of either."""
+    place = bundle(volumes(tmp_path, "/one", "/two"), own=True)
+    (place / "rootfs/both").mkdir()
+    for name in ("one", "two"):
+        (place / "rootfs" / name).symlink_to("/both")
+    words = ("checkpoint", "--image-path", tmp_path / "images", started(runtime, place))
+    done = runtime(*words, env=criu.environment, check=False)
+    assert done.returncode == 1 and "'/both'" in done.stderr
+
+
+def test_a_mount_whose_directory_was_renamed_is_not_taken_for_another_one(runtime, bundle, criu, tmp_path):
+    """Otherwise the read-only source would be where the container can write after `restore`."""
+    container = started(runtime, bundle(volumes(tmp_path, "/a/volume", "/b/volume"), own=True))
+    words = ("checkpoint", "--leave-running", "--image-path", tmp_path / "images", container)
+    runtime(*words, env=criu.environment)
+    asked = {entry["key"]: entry["val"] for entry in criu.options(rpc.DUMP)["ext_mnt"]}
+    assert asked["/a/volume"] == "/a/volume" and asked["/b/volume"] == "/b/volume"
+    runtime("exec", container, "sh", "-c", "mv /a /c && mv /b /a && mv /c /b && touch /a/volume/written")
+    done = runtime(*words, env=criu.environment, check=False)
+    assert done.returncode == 1 and "not the mount of '/a/volume': no ro, nosuid" in done.stderr
+
+
+def test_a_mount_that_is_moved_during_the_checkpoint_is_noticed(runtime, bundle, criu, tmp_path):
+    container = started(runtime, bundle(volumes(tmp_path, "/a/volume", "/b/volume"), own=True))
+    words = runtime.command("exec", container, "sh", "-c", "mv /b /c && ln -s /c /b")
+    (criu.place / "meanwhile").write_text(subprocess.list2cmdline(words))
+    done = runtime("checkpoint", "--image-path", tmp_path / "images", container, env=criu.environment, check=False)
+    assert done.returncode == 1 and "has moved its mounts meanwhile" in done.stderr
+    assert runtime("state", container).returncode == 0

@@ -2,7 +2,8 @@
 
 $FAKE_CRIU/mode says how: "fail", "die", "old", "poor" (no features) or "hang" (it writes to the FIFO
 $FAKE_CRIU/hanging, and waits until nobody listens); anything else is success. A restored container is a process that
-sleeps, a child of whoever asks; with $FAKE_CRIU/terminal it has a terminal.
+sleeps, a child of whoever asks; with $FAKE_CRIU/terminal it has a terminal. The script $FAKE_CRIU/meanwhile is run
+during a dump.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import os
 import pty
 import signal
 import socket
+import subprocess
 import sys
 import termios
 from pathlib import Path
@@ -91,6 +93,10 @@ def serve(connection):
                 (PLACE / "hanging").write_text("hanging")
                 connection.recv(65536)
                 return
+            if kind == rpc.DUMP:
+                if (PLACE / "meanwhile").exists():
+                    subprocess.run(["sh", PLACE / "meanwhile"], check=True)
+                notify(connection, "post-dump")
             parts = restore(connection) if kind == rpc.RESTORE else {}
         answer(connection, kind, **parts)
 

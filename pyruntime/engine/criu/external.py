@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.engine.criu.options import CriuOptions
+    from pyruntime.engine.criu.rpc import Message
     from pyruntime.spec.json_types import Config
 
 _CGROUP = ("cgroup", "cgroup2")
@@ -26,9 +27,22 @@ def external_mounts(config: "Config", masked_files: "list[str]") -> "list[tuple[
     mounts = [
         (mount["destination"], mount.get("source") or "")
         for mount in config.get("mounts") or ()
-        if mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
+        if pyruntime.spec.rules.mounts.is_bind(mount) and "remount" not in (mount.get("options") or ())
     ]
     return mounts + [(path, "/dev/null") for path in masked_files] + [(path, path) for path in _bound_devices(config)]
+
+
+def pair(key: str, value: str, doing: str) -> "Message":
+    """Return the name of a mount and what CRIU is told about it. Raises Error for what CRIU would read otherwise.
+
+    doing  for errors: "cannot checkpoint the container"
+
+    CRIU writes both as "mnt[KEY]:VALUE", and takes the first "]:" for the end of the key (CVE-2026-119614).
+    """
+    for text in (key, value):
+        if "]:" in text:
+            raise Error(doing, f'CRIU misreads the path of a mount with "]:" in it: {text!r}')
+    return {"key": key, "val": value}
 
 
 def on_links(config: "Config") -> "set[str]":
