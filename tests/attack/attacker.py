@@ -46,7 +46,7 @@ class Attacker:
         self.scenario = scenario
         self.kind = kind
         self.name = f"{scenario.verb} ({kind})"
-        self._injector = Injector(tools, place.path)
+        self._injector = Injector(tools, place.path, place.environment)
         self._ids = (f"{session}-{number}" for number in itertools.count())
         self._container = ""
         self._uses = 0
@@ -67,6 +67,8 @@ class Attacker:
             self._prepare_container()
             outcome = self._run(None)
             self._judge(outcome)
+            if outcome.status != 0:
+                raise AssertionError(f"{self.name}: undisturbed, status {outcome.status}: {self._errors.read_text()}")
             reports.append(self._reported())
             self._end_container()
         # What is kept for all containers, as a compiled filter, is there from now on.

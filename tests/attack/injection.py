@@ -85,9 +85,15 @@ class Outcome:
 
 
 class Injector:
-    """Runs commands below the tracer; `folder` has what `build` made, `place` is for files of its own."""
+    """Runs commands below the tracer.
 
-    def __init__(self, folder: Path, place: Path) -> None:
+    folder       has what `build` made
+    place        for files of its own
+    environment  the commands' own
+    """
+
+    def __init__(self, folder: Path, place: Path, environment: dict[str, str]) -> None:
+        self._environment = environment
         self._program = str(folder / "injector")
         self._report = place / "outcome"
 
@@ -104,7 +110,7 @@ class Injector:
         attached = ["-p", str(also)] if also else []
         words = [self._program, str(self._report), str(PATIENCE), where, action, *attached, "--", *command]
         actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in streams.items()]
-        pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions)
+        pid = os.posix_spawn(words[0], words, self._environment, file_actions=actions)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status != 0:
             raise RuntimeError(f"the injector ended with {status}: {words}")

@@ -28,13 +28,17 @@ VERSION = {"major_number": 2, "minor_number": 6} if MODE == "old" else {"major_n
 
 def answer(connection, kind, descriptors=(), **parts):
     wire = rpc.encode({"success": True, **parts, "type": kind}, rpc.RESPONSE)
-    socket.send_fds(connection, [wire], list(descriptors))
+    try:
+        socket.send_fds(connection, [wire], list(descriptors))
+    except BrokenPipeError:  # the runtime has given up
+        sys.exit(1)
 
 
 def notify(connection, script, pid=0, descriptors=()):
     """Tell of a step, and give up where it is not well."""
     answer(connection, rpc.NOTIFY, descriptors, notify={"script": script, "pid": pid})
-    if not rpc.decode(connection.recv(65536), rpc.REQUEST)["notify_success"]:
+    wire = connection.recv(65536)
+    if not wire or not rpc.decode(wire, rpc.REQUEST)["notify_success"]:
         if pid:
             os.kill(pid, signal.SIGKILL)
         sys.exit(1)
