@@ -21,7 +21,7 @@ import interpreter  # noqa: E402
 import program  # noqa: E402
 
 # The first process of a sandbox, in the package: pyruntime/sandbox.
-AGENT = "csrc/agent/agent.c"
+AGENT = "csrc/sandbox/agent.c"
 SCHEMAS = "spec-fixtures/schema"
 
 

@@ -69,7 +69,7 @@ import pyruntime.plan.hooks
 import pyruntime.plan.intel_rdt
 import pyruntime.plan.labels
 import pyruntime.plan.landlock
-import pyruntime.plan.mount_options
+import pyruntime.plan.mount_flags
 import pyruntime.plan.net_devices
 import pyruntime.plan.scheduling
 import pyruntime.plan.seccomp
@@ -83,8 +83,8 @@ import pyruntime.sandbox.seccomp
 import pyruntime.spec.clauses.search
 import pyruntime.spec.clauses.sentences
 import pyruntime.spec.json_syntax
+import pyruntime.spec.likely_mistakes
 import pyruntime.spec.load
-import pyruntime.spec.notes
 import pyruntime.spec.places
 import pyruntime.spec.rules.annotations
 import pyruntime.spec.rules.landlock

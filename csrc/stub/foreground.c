@@ -11,7 +11,7 @@
 
 #include "python_calls.h"
 #include "signals.h"
-#include "terminal.h"
+#include "terminal_relay.h"
 
 /* Starts to relay the terminal, if there is one. Returns 0 or -errno. */
 int pyr_open_foreground(struct foreground *foreground) {

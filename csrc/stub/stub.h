@@ -128,6 +128,8 @@ int do_mkdir(struct stub *stub, const struct step *step);
 int do_symlink(struct stub *stub, const struct step *step);
 int do_mknod(struct stub *stub, const struct step *step);
 int device_tree(struct stub *stub, int filesystem);
+
+/* console.c */
 int do_console(struct stub *stub, const struct step *step);
 
 /* no_pivot.c */

@@ -2,6 +2,9 @@
 
 A container that may write to its groups can freeze itself, at any depth, in both versions. A process frozen by v1 does
 not even receive SIGKILL (cgroup-v1/freezer-subsystem.rst); with v2 it does (cgroup-v2.rst).
+
+The status that `state` and `list` show comes from `pyruntime/store/container.py`, which asks here if there are groups
+below the container's own.
 """
 
 import errno

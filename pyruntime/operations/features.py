@@ -7,7 +7,7 @@ the specification defines by the host are read from the host: supportedFlags, an
 import pyruntime
 from pyruntime import SPEC_VERSION, __version__
 from pyruntime._stub import lib
-from pyruntime.plan import annotations, capabilities, hooks, mount_options, namespaces, scheduling, seccomp
+from pyruntime.plan import annotations, capabilities, hooks, mount_flags, namespaces, scheduling, seccomp
 from pyruntime.plan.cgroup import systemd
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def features() -> "dict[str, Any]":
         "ociVersionMin": OLDEST_SPEC,
         "ociVersionMax": SPEC_VERSION,
         "hooks": list(hooks.KINDS),
-        "mountOptions": sorted(mount_options.TABLE),
+        "mountOptions": sorted(mount_flags.TABLE),
         "linux": _linux(),
         "annotations": _versions(),
         "potentiallyUnsafeConfigAnnotations": list(UNSAFE_ANNOTATIONS),

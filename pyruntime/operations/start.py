@@ -176,7 +176,7 @@ def _has_executed(container: "Container", state: "StateFile") -> bool:
         return executed
     # It has ended and been reaped. Under a filter that forbids execve(2) it cannot have executed anything.
     return not any(
-        pyruntime.spec.notes.without_execve((container.read_config().get("linux") or {}).get("seccomp") or {})
+        pyruntime.spec.likely_mistakes.without_execve((container.read_config().get("linux") or {}).get("seccomp") or {})
     )
 
 

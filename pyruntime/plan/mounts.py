@@ -3,7 +3,7 @@
 import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base.errors import Error
-from pyruntime.plan import mount_options
+from pyruntime.plan import mount_flags
 from pyruntime.plan.step import Step
 from pyruntime.spec.rules.mount_options import maps_of
 from pyruntime.spec.rules.mounts import container_path, is_bind, through_root
@@ -49,10 +49,10 @@ def mounts(context: "Context") -> "Iterator[Step]":
 def _mount(context: "Context", index: int, mount: "Mount", destination: str, late: "list[Step]") -> "Iterator[Step]":
     pointer = f"/mounts/{index}"
     fstype = mount.get("type") or ""
-    options = mount_options.MountOptions(mount.get("options") or [])
+    options = mount_flags.MountOptions(mount.get("options") or [])
     if not context.facts.mount_setattr:
         _refuse_newer(pointer, mount, options)
-    if options.behaviour & mount_options.REMOUNT:
+    if options.behaviour & mount_flags.REMOUNT:
         yield _remount(pointer, destination, options, is_bind(mount))
     elif is_bind(mount):
         yield _bind(context, pointer, mount, destination, options)
@@ -64,9 +64,9 @@ def _mount(context: "Context", index: int, mount: "Mount", destination: str, lat
         yield from _filesystem(context, pointer, mount, destination, options, late)
 
 
-def _refuse_newer(pointer: str, mount: "Mount", options: mount_options.MountOptions) -> None:
+def _refuse_newer(pointer: str, mount: "Mount", options: mount_flags.MountOptions) -> None:
     """Raise Error for options that need mount_setattr(2) if the kernel lacks it; for the others mount(2) is used."""
-    if mount.get("uidMappings") or options.behaviour & mount_options.IDMAP:
+    if mount.get("uidMappings") or options.behaviour & mount_flags.IDMAP:
         what, name = "map the owners of the mount", "uidMappings" if mount.get("uidMappings") else "options"
     elif options.rec_set | options.rec_clr:
         what, name = "change the attributes of the mounts below", "options"
@@ -80,7 +80,7 @@ def _refuse_newer(pointer: str, mount: "Mount", options: mount_options.MountOpti
     )
 
 
-def _common(options: mount_options.MountOptions) -> "dict[str, int]":
+def _common(options: mount_flags.MountOptions) -> "dict[str, int]":
     """Return the arguments that every kind of mount takes from its options, without those that are empty."""
     args = {
         "attr_set": options.attr_set,
@@ -93,7 +93,7 @@ def _common(options: mount_options.MountOptions) -> "dict[str, int]":
     return {name: value for name, value in args.items() if value}
 
 
-def _idmap(context: "Context", mount: "Mount", options: mount_options.MountOptions) -> "dict[str, Any]":
+def _idmap(context: "Context", mount: "Mount", options: mount_flags.MountOptions) -> "dict[str, Any]":
     """Return the arguments of an idmapped mount: its own maps, otherwise those of the container's user namespace.
 
     Empty maps stand for those of a user namespace that is joined, which only the kernel knows.
@@ -103,27 +103,27 @@ def _idmap(context: "Context", mount: "Mount", options: mount_options.MountOptio
     own: tuple[Any, Any] = mount.get("uidMappings"), mount.get("gidMappings")
     if options.maps:
         own = maps_of(options.maps, context.config)
-    if not options.behaviour & mount_options.IDMAP and not own[0]:
+    if not options.behaviour & mount_flags.IDMAP and not own[0]:
         return {}
     linux = context.config.get("linux") or {}
     uid, gid = own if own[0] else (linux.get("uidMappings"), linux.get("gidMappings"))
     if context.namespaces.get("user") and not own[0]:
         uid = gid = []
-    depth = lib.STEP_IDMAP_RECURSIVE if options.behaviour & mount_options.RIDMAP else lib.STEP_IDMAP
+    depth = lib.STEP_IDMAP_RECURSIVE if options.behaviour & mount_flags.RIDMAP else lib.STEP_IDMAP
     return {"idmap_flags": depth, "uid_mappings": uid, "gid_mappings": gid}
 
 
 # Behaviour -> the flag of the step.
 _BIND_FLAGS = {
-    mount_options.RBIND: lib.STEP_RECURSIVE,
-    mount_options.COPY_SYMLINK: lib.STEP_COPY_SYMLINK,
-    mount_options.SOURCE_NOFOLLOW: lib.STEP_SOURCE_NOFOLLOW,
-    mount_options.NOFOLLOW: lib.STEP_NOFOLLOW,
+    mount_flags.RBIND: lib.STEP_RECURSIVE,
+    mount_flags.COPY_SYMLINK: lib.STEP_COPY_SYMLINK,
+    mount_flags.SOURCE_NOFOLLOW: lib.STEP_SOURCE_NOFOLLOW,
+    mount_flags.NOFOLLOW: lib.STEP_NOFOLLOW,
 }
 
 
 def _bind(
-    context: "Context", pointer: str, mount: "Mount", destination: str, options: mount_options.MountOptions
+    context: "Context", pointer: str, mount: "Mount", destination: str, options: mount_flags.MountOptions
 ) -> Step:
     source = mount["source"]
     if options.data or options.sb_flags & ~lib.MS_SILENT:
@@ -131,7 +131,7 @@ def _bind(
         names = [
             name
             for name in mount["options"]
-            if mount_options.TABLE.get(name, (0,))[0] == mount_options.SUPERBLOCK or name in options.data
+            if mount_flags.TABLE.get(name, (0,))[0] == mount_flags.SUPERBLOCK or name in options.data
         ]
         context.warnings.append(
             f"options without effect on a bind mount: {', '.join(names)} ({pointer}/options, {CLAUSE})"
@@ -157,7 +157,7 @@ def _bind(
     return Step("bind", pointer, CLAUSE, path=destination, source=source, **args, **idmap)
 
 
-def _remount(pointer: str, destination: str, options: mount_options.MountOptions, bind: bool) -> Step:
+def _remount(pointer: str, destination: str, options: mount_flags.MountOptions, bind: bool) -> Step:
     args = _common(options)
     sb_flags = options.sb_flags | (lib.MS_BIND if bind else options.attr_set & lib.MOUNT_ATTR_RDONLY)
     if sb_flags:
@@ -177,7 +177,7 @@ def _filesystem(
     pointer: str,
     mount: "Mount",
     destination: str,
-    options: mount_options.MountOptions,
+    options: mount_flags.MountOptions,
     late: "list[Step]",
 ) -> "Iterator[Step]":
     fstype = mount["type"]
@@ -191,7 +191,7 @@ def _filesystem(
     args: dict[str, Any] = dict(_common(options))
     if options.sb_flags | readonly:
         args["sb_flags"] = options.sb_flags | (lib.MS_RDONLY if readonly else 0)
-    if options.behaviour & mount_options.COPY_UP:
+    if options.behaviour & mount_flags.COPY_UP:
         args["flags"] = lib.STEP_COPY_UP
     idmap = _idmap(context, mount, options)
     if idmap:

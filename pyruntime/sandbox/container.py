@@ -1,4 +1,4 @@
-"""One container of a sandbox on the caller's side: the program that runs it, and the agent inside (csrc/agent)."""
+"""One container of a sandbox on the caller's side: the program that runs it, and the agent inside (csrc/sandbox)."""
 
 import array
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any
 from pyruntime.sandbox import place
 from pyruntime.sandbox.result import SandboxError
 
-# struct request and struct answer of csrc/agent/agent.c.
+# struct request and struct answer of csrc/sandbox/agent.c.
 _REQUEST = struct.Struct("=IIiiII")
 _ANSWER = struct.Struct("=IiiIQQQ")
 SPAWN, OPEN, KILL, WATCH = 1, 2, 3, 4

@@ -116,7 +116,7 @@ def _check(
     if schema == "config":
         template = {"process": "/process", "resources": "/linux/resources"}.get(definition, "")
         for problem in error.problems:
-            problem.advice = problem.advice or pyruntime.spec.notes.misspelt(value, problem.pointer, template)
+            problem.advice = problem.advice or pyruntime.spec.likely_mistakes.misspelt(value, problem.pointer, template)
     raise error
 
 

@@ -23,7 +23,7 @@ from pyruntime._stub import lib
 from pyruntime.base import jsonio
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.store import process, state_json
+from pyruntime.store import process, state_shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -401,7 +401,7 @@ def _parse_state(path: str, container_id: str, content: bytes, of_any_version: b
         raise Error(doing, "it is damaged: not a state of pyruntime", advice=advice)
     if state["version"] != VERSION and not of_any_version:
         raise Error(doing, f"it has version {state['version']}, this pyruntime reads {VERSION}", advice=advice)
-    wrong = state_json.misfit(state)
+    wrong = state_shape.misfit(state)
     if wrong:
         raise Error(doing, f"it is damaged: {wrong} is missing or wrong", advice=advice)
     return state  # type: ignore[return-value]

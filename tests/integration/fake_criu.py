@@ -28,10 +28,7 @@ VERSION = {"major_number": 2, "minor_number": 6} if MODE == "old" else {"major_n
 
 def answer(connection, kind, descriptors=(), **parts):
     wire = rpc.encode({"success": True, **parts, "type": kind}, rpc.RESPONSE)
-    try:
-        socket.send_fds(connection, [wire], list(descriptors))
-    except BrokenPipeError:  # the runtime has given up
-        sys.exit(1)
+    socket.send_fds(connection, [wire], list(descriptors))
 
 
 def notify(connection, script, pid=0, descriptors=()):
@@ -108,4 +105,7 @@ def serve(connection):
 if __name__ == "__main__":
     assert sys.argv[1] == "swrk", sys.argv
     with socket.socket(fileno=int(sys.argv[2])) as served:
-        serve(served)
+        try:
+            serve(served)
+        except ConnectionError:  # the runtime has given up
+            sys.exit(1)

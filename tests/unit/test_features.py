@@ -11,7 +11,7 @@ from pyruntime import SPEC_VERSION
 from pyruntime.base.errors import InvalidConfig
 from pyruntime.cli.main import main
 from pyruntime.operations.features import features
-from pyruntime.plan import capabilities, mount_options
+from pyruntime.plan import capabilities, mount_flags
 from pyruntime.spec import check_config
 from pyruntime.spec.default_config import default_config
 
@@ -115,8 +115,8 @@ def test_every_hook_that_is_named_is_accepted(found):
 
 @pytest.mark.clause("features.md#mount-options/recognized", "features.md#mount-options/no-filesystem-options")
 def test_mount_options_are_those_that_are_not_passed_on_as_data(found):
-    assert mount_options.MountOptions(found["mountOptions"]).data == []
-    assert mount_options.MountOptions(["size=1k", "unheard-of"]).data == ["size=1k", "unheard-of"]
+    assert mount_flags.MountOptions(found["mountOptions"]).data == []
+    assert mount_flags.MountOptions(["size=1k", "unheard-of"]).data == ["size=1k", "unheard-of"]
     assert found["mountOptions"] == sorted(set(found["mountOptions"]))
 
 

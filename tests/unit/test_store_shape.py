@@ -8,7 +8,7 @@ import pytest
 from pyruntime.base.errors import Error
 from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.state_document import new_state
-from pyruntime.store import container, state_json
+from pyruntime.store import container, state_shape
 
 CONFIG = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"args": ["sh"], "cwd": "/"}}
 HOOK = {"path": "/bin/true", "args": ["true"], "env": ["A=b"], "timeout": 1}
@@ -28,21 +28,21 @@ def stored(**changes):
 
 
 def test_the_states_that_create_writes_fit():
-    assert state_json.misfit(stored()) == ""
-    assert state_json.misfit(stored(**FULL)) == ""
+    assert state_shape.misfit(stored()) == ""
+    assert state_shape.misfit(stored(**FULL)) == ""
 
 
-@pytest.mark.parametrize("name", sorted(state_json._MEMBERS))
+@pytest.mark.parametrize("name", sorted(state_shape._MEMBERS))
 def test_a_member_of_another_type_does_not_fit(name):
     for value in (b"", object(), 1.5, [1], {"x": 1}, 2**64):
-        assert state_json.misfit(stored(**{name: value})) == name
+        assert state_shape.misfit(stored(**{name: value})) == name
 
 
-@pytest.mark.parametrize("name", sorted(state_json._MEMBERS))
+@pytest.mark.parametrize("name", sorted(state_shape._MEMBERS))
 def test_what_older_versions_did_not_write_may_be_missing_and_nothing_else(name):
     state = stored()
     del state[name]
-    assert state_json.misfit(state) == ("" if name in ("root_mount", "intel_rdt", "keyring") else name)
+    assert state_shape.misfit(state) == ("" if name in ("root_mount", "intel_rdt", "keyring") else name)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_older_versions_did_not_write_may_be_missing_and_nothing_else(name)
     ],
 )
 def test_what_no_verb_could_use_does_not_fit(name, value):
-    assert state_json.misfit(stored(**{name: value})) == name
+    assert state_shape.misfit(stored(**{name: value})) == name
 
 
 def test_the_error_names_the_member_and_the_way_out(tmp_path):

@@ -139,8 +139,8 @@ def _standard_input() -> bytes:
 
 def _notes(document: "Any", bundle: str, *, process: bool) -> "list[Error]":
     if process:
-        return list(pyruntime.spec.notes.process_notes(document))
-    found = list(pyruntime.spec.notes.config_notes(document))
+        return list(pyruntime.spec.likely_mistakes.process_notes(document))
+    found = list(pyruntime.spec.likely_mistakes.config_notes(document))
     # Of a document from standard input nobody knows where its bundle is.
     if bundle:
         found += pyruntime.host.bundle.bundle_notes(bundle, document)

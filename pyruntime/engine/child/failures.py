@@ -127,7 +127,7 @@ def ended_early(status: int, config: "Config", paths: "dict[str, str]") -> Error
         return early
     early.pointer, early.clause = "/linux/seccomp", "config-linux.md#seccomp"
     early.reason = ": ".join(filter(None, ["the seccomp filter stopped it", early.reason]))
-    for note in pyruntime.spec.notes.without_execve(linux["seccomp"]):
+    for note in pyruntime.spec.likely_mistakes.without_execve(linux["seccomp"]):
         early.pointer, early.value, early.advice = note.pointer, note.value, note.advice
         early.reason = "the seccomp filter forbids execve"
     return early

@@ -41,7 +41,7 @@ def explain(error: "Error", head: bytes, config: "Config | None") -> None:
     config  the container's configuration, or None
     """
     if error.errno == errno.EPERM and config is not None:
-        for note in pyruntime.spec.notes.without_execve((config.get("linux") or {}).get("seccomp") or {}):
+        for note in pyruntime.spec.likely_mistakes.without_execve((config.get("linux") or {}).get("seccomp") or {}):
             error.reason, error.advice = "the seccomp filter forbids it", note.advice
             error.pointer, error.value, error.clause = note.pointer, note.value, note.clause
         return

@@ -59,7 +59,7 @@ def _attributes(config: "Config") -> "Iterator[tuple[str, int]]":
     """Yield the destination of each bind mount, and the bits of _ATTRIBUTES that its last entry asks for."""
     for mount in config.get("mounts") or ():
         if pyruntime.spec.rules.mounts.is_bind(mount):
-            options = pyruntime.plan.mount_options.MountOptions(list(mount.get("options") or ()))
+            options = pyruntime.plan.mount_flags.MountOptions(list(mount.get("options") or ()))
             yield mount["destination"], (options.attr_set | options.rec_set) & sum(_ATTRIBUTES)
 
 

@@ -2,7 +2,7 @@
 
 from pyruntime._stub import lib
 from pyruntime.base.errors import Error
-from pyruntime.plan import mount_options
+from pyruntime.plan import mount_flags
 from pyruntime.plan.cgroup.cgroup import UNIFIED
 from pyruntime.plan.step import Step
 
@@ -31,7 +31,7 @@ def expand(
     Raises Error for options that such a mount does not take, and for cgroup2 on a host without it.
     """
     pointer = f"/mounts/{index}"
-    options = mount_options.MountOptions(mount.get("options") or [])
+    options = mount_flags.MountOptions(mount.get("options") or [])
     options.fold()
     linux = config.get("linux") or {}
     namespaces: dict[str, str] = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
@@ -59,7 +59,7 @@ def _unified(
     pointer: str,
     mount: "Mount",
     destination: str,
-    options: mount_options.MountOptions,
+    options: mount_flags.MountOptions,
     namespaces: "dict[str, str]",
     host: "CgroupHost",
     plan: "CgroupPlan",
@@ -83,7 +83,7 @@ def _unified(
 def _hierarchies(
     pointer: str,
     destination: str,
-    options: mount_options.MountOptions,
+    options: mount_flags.MountOptions,
     namespaced: bool,
     host: "CgroupHost",
     plan: "CgroupPlan",
@@ -141,6 +141,6 @@ def _hierarchies(
         yield Step("setattr", pointer, CLAUSE, path=destination, attr_set=readonly)
 
 
-def _propagation(options: mount_options.MountOptions) -> "dict[str, object]":
+def _propagation(options: mount_flags.MountOptions) -> "dict[str, object]":
     args = {"propagation": options.propagation, "rec_propagation": options.rec_propagation}
     return {name: value for name, value in args.items() if value}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CLAUSE = "config.md#linux-mount-options"
 
-# The four tables of options. plan/mount_options.py makes bits of the names.
+# The four tables of options. plan/mount_flags.py makes bits of the names.
 
 # Attribute of a mount -> MOUNT_ATTR_* to set, and to clear (mount_setattr(2)); each also exists with an "r" before it,
 # for the mounts below. relatime is what the kernel does when neither noatime nor strictatime is asked for, so
@@ -60,7 +60,7 @@ PROPAGATION: "dict[str, str]" = {
     "private": "PRIVATE",
     "unbindable": "UNBINDABLE",
 }
-# Options for the runtime, which are not passed to the kernel -> behaviours of plan/mount_options.py.
+# Options for the runtime, which are not passed to the kernel -> behaviours of plan/mount_flags.py.
 BEHAVIOURS: "dict[str, tuple[str, ...]]" = {
     "bind": ("BIND",),
     "rbind": ("BIND", "RBIND"),

@@ -15,7 +15,7 @@ from pyruntime.engine.child.step_array import OPERATIONS
 from pyruntime.plan.capabilities import NAMES
 from pyruntime.plan.create import compile_plan
 from pyruntime.plan.facts import CgroupHost
-from pyruntime.plan.mount_options import TABLE
+from pyruntime.plan.mount_flags import TABLE
 from pyruntime.spec import check_config
 
 BASE = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}}

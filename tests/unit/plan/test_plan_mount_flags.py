@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from clauses import CLAUSES
 from pyruntime._stub import lib
-from pyruntime.plan import mount_options
-from pyruntime.plan.mount_options import MountOptions
+from pyruntime.plan import mount_flags
+from pyruntime.plan.mount_flags import MountOptions
 from pyruntime.spec.rules.mount_options import KNOWN
 
 # Every option that the specification lists for Linux.
@@ -78,13 +78,13 @@ SPEC = [
 
 
 def test_the_rules_know_the_same_options():
-    assert {*mount_options.TABLE} == KNOWN
+    assert {*mount_flags.TABLE} == KNOWN
 
 
 @pytest.mark.parametrize("option", SPEC)
 @pytest.mark.clause("config.md#linux-mount-options/levels")
 def test_every_option_of_the_specification_is_known(option):
-    assert option in mount_options.TABLE
+    assert option in mount_flags.TABLE
     assert MountOptions([option]).data == []
 
 
@@ -202,9 +202,9 @@ def test_propagation(option, flag):
 def test_rbind_is_bind_too_and_ridmap_idmap():
     assert MountOptions(["idmap", "ridmap"]).data == []
     assert MountOptions(["idmap", "ridmap"]).sb_flags == 0
-    assert MountOptions(["rbind"]).behaviour & mount_options.BIND
-    assert MountOptions(["ridmap"]).behaviour & mount_options.IDMAP
-    assert not MountOptions(["bind"]).behaviour & mount_options.RBIND
+    assert MountOptions(["rbind"]).behaviour & mount_flags.BIND
+    assert MountOptions(["ridmap"]).behaviour & mount_flags.IDMAP
+    assert not MountOptions(["bind"]).behaviour & mount_flags.RBIND
 
 
 @pytest.mark.clause("config.md#linux-mount-options/unknown-is-data")

@@ -1,4 +1,4 @@
-/* The host's side of a container's terminal: terminal.c. */
+/* The host's side of a container's terminal: terminal_relay.c. */
 #ifndef PYRUNTIME_TERMINAL_H
 #define PYRUNTIME_TERMINAL_H
 

@@ -4,7 +4,7 @@
  * direction nor the signals. A thread may outlive the relay while its read or write blocks. Therefore the last of the
  * three that use a terminal's data frees it.
  */
-#include "terminal.h"
+#include "terminal_relay.h"
 
 #include <errno.h>
 #include <fcntl.h>
