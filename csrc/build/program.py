@@ -23,9 +23,9 @@ STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 # What csrc/launcher/arena.c answers in the place of the C library.
 ANSWERED = ("malloc", "calloc", "realloc", "free", "pthread_self", "pthread_getattr_np")
 WRAPPED = [f"-Wl,--wrap={name}" for name in ANSWERED]
-# In bytes: a large page; the alignment of segments, on any processor; the first part of the snapshot's arena, which is
-# seldom used (the attributes of libpython's types). The large page behind it holds what most verbs use.
-LARGE_PAGE, BOUNDARY, COLD = 2 << 20, 64 << 10, 512 << 10
+# In bytes: the alignment of segments, on any processor; the first part of the snapshot's arena, which is seldom used
+# (the attributes of libpython's types). The large page behind it holds what most verbs use.
+BOUNDARY, COLD = 64 << 10, 512 << 10
 # The modules that hot verbs use and that some builds of CPython have as files.
 FILES = ("_json", "fcntl", "select")
 
@@ -125,7 +125,7 @@ def _base(target: Path) -> int:
     """
     loads = elf.File(target).segments_of(elf.LOAD)
     last = max(loads, key=lambda load: load.in_memory)
-    return loads[0].address + ((-COLD - last.address - last.in_memory) % LARGE_PAGE & -BOUNDARY)
+    return loads[0].address + ((-COLD - last.address - last.in_memory) % snapshot.LARGE_PAGE & -BOUNDARY)
 
 
 def _extensions_of_the_interpreter() -> list[Extension]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import elf
 
+LARGE_PAGE = 2 << 20  # bytes
+
 # personality(2). Who may not ask for it builds where addresses are random: that is a container's filter.
 ADDR_COMPAT_LAYOUT = 0x0200000
 
@@ -80,7 +82,9 @@ def with_snapshot(file: elf.File, parts: list[tuple[int, bytes]]) -> bytes:
     for one in [segment, *inside]:
         one.offset += moved
         one.write(whole)
-    segment.in_file = segment.in_memory = end - segment.address
+    segment.in_file = end - segment.address
+    # Without more calls the kernel also maps zeros behind the arena, for a large page (csrc/launcher/arena.c).
+    segment.in_memory = (end + -end % LARGE_PAGE) + LARGE_PAGE - segment.address
     segment.write(whole)
     for section in sections:
         section.offset = segment.offset + section.address - segment.address

@@ -141,6 +141,7 @@ int __wrap_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes) {
 
 /* ---- In a process that continues from the snapshot ---- */
 
+/* The kernel maps memory for one large page behind the arena (csrc/build/snapshot.py). */
 #define LARGE_PAGE (2UL << 20)
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -156,19 +157,14 @@ static bool given(char *memory) {
 }
 
 void arena_take_large_page(void) {
-    char *part = at_boundary(arena);
+    char *part = at_boundary(arena), *page = at_boundary((void *)arena_limit());
     if (part + LARGE_PAGE > limit)
         return;
-    char *memory = mmap(NULL, 2 * LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        return;
-    char *page = at_boundary(memory);
     (void)!madvise(page, LARGE_PAGE, MADV_HUGEPAGE);
-    if (given(page)) {
-        (void)!madvise(part, LARGE_PAGE, MADV_POPULATE_READ); /* saves page faults; since Linux 5.14 */
-        memcpy(page, part, LARGE_PAGE);
-        if (mremap(page, LARGE_PAGE, LARGE_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, part) != part)
-            fail_errno("mremap"); /* what was at `part` may be unmapped */
-    }
-    munmap(memory, 2 * LARGE_PAGE);
+    if (!given(page))
+        return;
+    (void)!madvise(part, LARGE_PAGE, MADV_POPULATE_READ); /* saves page faults; since Linux 5.14 */
+    memcpy(page, part, LARGE_PAGE);
+    if (mremap(page, LARGE_PAGE, LARGE_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, part) != part)
+        fail_errno("mremap"); /* what was at `part` may be unmapped */
 }

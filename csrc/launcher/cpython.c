@@ -5,7 +5,6 @@
    |-----------------------------------------|-------------------------------|--------------------|--------------------|
    | keys of thread-local storage            | _PyRuntime.gilstate.autoTSSkey| _PyRuntime.*TSSkey | _PyRuntime.*TSSkey |
    | the ids of this and the main thread     | thread_id, main_thread        | the same           | the same           |
-   | the kernel's id of the thread           | from 3.11 native_thread_id    | the same           | the same           |
    | the limit of the stack                  | counted                       | counted            | addresses          |
    | the reference count of immortal objects | -                             | 32 bits of ones    | 3 << 30            |
 
@@ -112,7 +111,7 @@ PyThreadState *cpython_leave(void) {
     state->thread_id = 0;
     _PyRuntime.main_thread = 0;
 #if PY_VERSION_HEX >= 0x030b0000
-    state->native_thread_id = 0;
+    state->native_thread_id = 0; /* it stays 0, because only debuggers of other processes read it */
 #endif
 #if PY_VERSION_HEX >= 0x030b0000
     /* Frames of functions that have returned left values there, such as addresses of the stack. */
@@ -258,9 +257,6 @@ void cpython_enter(PyThreadState *state) {
         fail("interpreter", "no thread-local storage");
     state->thread_id = PyThread_get_thread_ident();
     _PyRuntime.main_thread = state->thread_id;
-#if PY_VERSION_HEX >= 0x030b0000
-    state->native_thread_id = PyThread_get_thread_native_id();
-#endif
 #if PY_VERSION_HEX >= 0x030e0000
     limit_stack((_PyThreadStateImpl *)state);
 #endif

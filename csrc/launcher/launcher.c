@@ -104,6 +104,19 @@ static _Noreturn void run_interpreter(char **argv, const char *origin, const cha
 }
 #endif
 
+#ifdef SNAPSHOT
+/* Seal the program in place, or execute a sealed copy of it. */
+static void seal(char **argv, const char *origin, const char *packages) {
+    /* O_CLOEXEC: the next program must not inherit it. */
+    int program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (program < 0)
+        fail_errno("open /proc/self/exe");
+    if (!seal_in_place(program, origin, packages))
+        execute(sealed_copy(program, "pyruntime", origin), argv);
+    close(program);
+}
+#endif
+
 int main(int argc, char **argv) {
     char origin[PATH_MAX], packages[PATH_MAX];
     bool inside = false;
@@ -120,18 +133,12 @@ int main(int argc, char **argv) {
     bool begins = true;
 #endif
     if (begins) {
-        /* O_CLOEXEC: the next program must not inherit it. */
-        int program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-        if (program < 0)
-            fail_errno("open /proc/self/exe");
-        bool sealed = find_origin(program, origin);
-        inside = !sealed && !stays_outside(argv);
+        inside = !find_origin(origin) && !stays_outside(argv);
         find_packages(origin, packages);
 #ifdef SNAPSHOT
-        if (inside && !seal_in_place(program, origin, packages))
-            execute(sealed_copy(program, "pyruntime", origin), argv);
+        if (inside)
+            seal(argv, origin, packages);
 #endif
-        close(program);
     }
 
     /* As in every Python program, a write to a pipe without a reader is an error that is handled; the signal would end the

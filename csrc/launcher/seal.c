@@ -106,10 +106,13 @@ int read_only_view(int file, const char *path, const char *beside) {
 #define PAGE_OF_FILE (1ULL << 61)
 #define PAGE_THERE (3ULL << 62)
 
+/* So many pages are copied without looking at them first. */
+#define FEW_PAGES 4
+
 /* Copy the pages that were written to from one private mapping of a file to another of the same bytes. */
 static void carry_over(char *to, const char *from, size_t length, size_t page) {
-    uint64_t entries[256];
-    int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    uint64_t entries[2048];
+    int map = length > FEW_PAGES * page ? open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) : -1;
     for (size_t done = 0; done < length;) {
         size_t count = (length - done) / page;
         if (count > sizeof entries / sizeof *entries)
@@ -264,25 +267,37 @@ _Noreturn void execute(int fd, char **argv) {
     fail_errno("execveat of the sealed copy");
 }
 
-bool find_origin(int self, char origin[PATH_MAX]) {
+/* Return whether `self` is a sealed copy, and fill `origin` with the path of its original. */
+static bool is_sealed_copy(int self, char origin[PATH_MAX]) {
     struct trailer trailer;
     struct stat info;
     int seals = fcntl(self, F_GET_SEALS);
-    if (seals >= 0 && (seals & SEALS) == SEALS) {
-        if (fstat(self, &info) == 0 && info.st_size > (off_t)sizeof trailer &&
-            pread(self, &trailer, sizeof trailer, info.st_size - sizeof trailer) == sizeof trailer &&
-            memcmp(trailer.magic, MAGIC, sizeof MAGIC) == 0 && trailer.path_length < PATH_MAX) {
-            off_t start = info.st_size - sizeof trailer - trailer.path_length;
-            if (pread(self, origin, trailer.path_length, start) == (ssize_t)trailer.path_length) {
-                origin[trailer.path_length] = '\0';
-                return true;
-            }
+    if (seals < 0 || (seals & SEALS) != SEALS)
+        return false;
+    if (fstat(self, &info) == 0 && info.st_size > (off_t)sizeof trailer &&
+        pread(self, &trailer, sizeof trailer, info.st_size - sizeof trailer) == sizeof trailer &&
+        memcmp(trailer.magic, MAGIC, sizeof MAGIC) == 0 && trailer.path_length < PATH_MAX) {
+        off_t start = info.st_size - sizeof trailer - trailer.path_length;
+        if (pread(self, origin, trailer.path_length, start) == (ssize_t)trailer.path_length) {
+            origin[trailer.path_length] = '\0';
+            return true;
         }
-        fail("sealed copy", "it does not name its original");
     }
+    fail("sealed copy", "it does not name its original");
+}
+
+bool find_origin(char origin[PATH_MAX]) {
+    static const char memfd[] = "/memfd:"; /* how the kernel's path of each memfd begins */
     ssize_t length = readlink("/proc/self/exe", origin, PATH_MAX - 1);
     if (length < 0)
         fail_errno("readlink /proc/self/exe");
     origin[length] = '\0';
-    return false;
+    if (strncmp(origin, memfd, sizeof memfd - 1) != 0)
+        return false;
+    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (self < 0)
+        fail_errno("open /proc/self/exe");
+    bool sealed = is_sealed_copy(self, origin);
+    close(self);
+    return sealed;
 }

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 /* Fill `origin` with the path of the installed program; return whether the running one is a sealed copy of it. */
-bool find_origin(int self, char origin[PATH_MAX]);
+bool find_origin(char origin[PATH_MAX]);
 
 /* Return a descriptor of `file`, whose path is `path`, in an overlay that nobody can make writable, or -1.
 

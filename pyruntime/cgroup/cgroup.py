@@ -32,7 +32,7 @@ class Cgroup:
     """The groups of one container, one in each hierarchy.
 
     paths  controller -> directory, several controllers may share one; "" is the unified hierarchy
-    made   directories that are made for this container and removed with it, parents before children
+    made   directories that are made for this container and not removed yet, parents before children
     plan   what is to be written, or None for groups that open() returned
     unit   the systemd unit that the group belongs to: {"name": str, "user": bool}, or None
     """
@@ -323,9 +323,12 @@ class Cgroup:
             try:
                 os.rmdir(directory)
             except FileNotFoundError:
-                continue
+                pass
             except OSError:
                 return False
+            self.made.remove(directory)
+            if log.events is not None:
+                log.events.done(f"rmdir {directory}")
         return True
 
     def remove(self, timeout: float = 10.0) -> None:

@@ -48,7 +48,9 @@ def delete(root: str, container_id: str, force: bool) -> None:
                 # Its create or start runs, and may wait for a hook: the answer need not.
                 state = container.read()
                 _refuse_unless_stopped(container_id, state, container.status(state))
-            container.lock()
+                container.lock()
+            elif container.is_deleted():
+                raise containers.unknown(container_id)
         elif not _lock_by_force(container):
             return
         try:
@@ -119,11 +121,7 @@ def _lock_by_force(container: "Container") -> bool:
                     "a process that has its lock does not end",
                     clause=_CLAUSE,
                 )
-    try:
-        container.lock()
-    except containers.Unknown:
-        return False
-    return True
+    return not container.is_deleted()
 
 
 def _destroy_damaged(container: "Container", damaged: Error) -> None:
@@ -148,12 +146,14 @@ def destroy(container: "Container", state: "StateFile | None") -> None:
         cgroup = cgroups.open(state["cgroup"]) if state["cgroup"] else None
         _end_init(state, cgroup)
         if cgroup is not None:
+            # Somebody else made these groups, and they stay.
+            others = {*cgroup.paths.values()} - {*cgroup.made} if cgroup.unit is None else set()
             if not cgroup.remove_empty() and cgroup.pids():
                 cgroup.kill_all(_KILL)
                 cgroup.wait_empty(_PATIENCE)
             cgroup.remove()
-            if cgroup.unit is None and {*cgroup.paths.values()} - {*cgroup.made} and cgroup.frozen:
-                # Somebody else made the groups, and they stay: frozen, they would refuse the next container.
+            if others and cgroup.frozen:
+                # Frozen, they would refuse the next container.
                 cgroup.thaw()
         mounted = state.get("root_mount")
         if mounted:

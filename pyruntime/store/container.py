@@ -116,8 +116,8 @@ class Container:
     def lock(self) -> None:
         """Take the lock; wait while another process has it. Raises Error if the container was deleted meanwhile."""
         os.call(fcntl.flock, self.fd, fcntl.LOCK_EX)
-        if os.fstat(self.fd).st_nlink == 0:
-            raise _unknown(self.container_id)
+        if self.is_deleted():
+            raise unknown(self.container_id)
 
     def hold(self) -> None:
         """Take the lock for work that may take long because of hooks: `delete --force` may kill it (lock_holder.py).
@@ -131,6 +131,10 @@ class Container:
         except OSError as error:
             raise _unwritable("write", f"{self.path}/{pyruntime.store.lock_holder.NOTE}", error) from None
 
+    def is_deleted(self) -> bool:
+        """Tell whether the directory has been removed, so that its lock protects nothing any more."""
+        return os.fstat(self.fd).st_nlink == 0
+
     def try_lock(self) -> bool:
         """Take the lock if it is free; return whether it was."""
         try:
@@ -142,10 +146,10 @@ class Container:
     def lock_within(self, seconds: float) -> bool:
         """Take the lock, waiting at most `seconds`; return False if another process still has it.
 
-        If the container was deleted meanwhile, this returns as well: its lock protects nothing any more.
+        If the container was deleted meanwhile, this returns as well.
         """
         deadline = time.monotonic() + seconds
-        while not self.try_lock() and os.fstat(self.fd).st_nlink:
+        while not self.try_lock() and not self.is_deleted():
             if time.monotonic() > deadline:
                 return False
             time.sleep(_PAUSE)
@@ -338,6 +342,21 @@ class Container:
             raise _unwritable("remove", self.path, error) from None
 
     def _remove(self) -> None:
+        # Most containers have no other files.
+        for name in (_STATE, _GATE, _CONFIG, _FIRST):
+            try:
+                os.unlink(name, dir_fd=self.fd)
+            except (FileNotFoundError, IsADirectoryError):
+                pass
+        try:
+            os.rmdir(self.path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            self._remove_others()
+            os.rmdir(self.path)
+
+    def _remove_others(self) -> None:
         for name in os.listdir(self.fd):
             try:
                 os.unlink(name, dir_fd=self.fd)
@@ -350,7 +369,6 @@ class Container:
                     os.rmdir(name, dir_fd=self.fd)
                     continue
                 pyruntime.store.remove_tree.remove(name, self.fd)
-        os.rmdir(self.path)
 
 
 # Hierarchy -> the file of its freezer, and the content of that while nothing is frozen. What follows is in
@@ -415,8 +433,23 @@ def _unwritable(doing: str, path: str, error: OSError) -> Error:
     return pyruntime.store.unwritable.unwritable(doing, path, error)
 
 
-def _unknown(container_id: str) -> Unknown:
+def unknown(container_id: str) -> Unknown:
+    """Return the error for a container that does not exist, or not any more."""
     return Unknown(f"container {container_id!r} does not exist", clause="runtime.md#state")
+
+
+def _make(root: str, path: str) -> None:
+    """Make the directory `path` in `root`, and `root` if it is missing."""
+    try:
+        os.mkdir(path, 0o700)
+        return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    try:
+        os.makedirs(root, 0o711, exist_ok=True)
+    except OSError as error:
+        raise _unwritable("make the state root", root, error) from None
+    os.mkdir(path, 0o700)
 
 
 def create(root: str, container_id: str) -> Container:
@@ -427,11 +460,7 @@ def create(root: str, container_id: str) -> Container:
     check_id(container_id)
     path = f"{root}/{container_id}"
     try:
-        os.makedirs(root, 0o711, exist_ok=True)
-    except OSError as error:
-        raise _unwritable("make the state root", root, error) from None
-    try:
-        os.mkdir(path, 0o700)
+        _make(root, path)
         try:
             fd = os.open(path, _OPEN)
         except OSError:
@@ -469,7 +498,7 @@ def open_container(root: str, container_id: str, *, to_read: bool = False) -> Co
     try:
         fd = os.open(path, _OPEN)
     except (FileNotFoundError, NotADirectoryError):
-        raise _unknown(container_id) from None
+        raise unknown(container_id) from None
     except OSError as error:
         raise Error(f"cannot open {path}", errno=error.errno or 0) from None
     container = Container(path, container_id, fd)

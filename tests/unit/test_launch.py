@@ -10,6 +10,7 @@ from pyruntime.base.errors import Error
 from pyruntime.cgroup.cgroup import Cgroup
 from pyruntime.engine.child import again, launch
 from pyruntime.engine.child import child as child_module
+from pyruntime.engine.child.host_files import HostFiles
 from pyruntime.protocol import messages
 
 
@@ -72,3 +73,17 @@ def test_a_process_that_ended_by_itself_is_not_made_again():
     with pytest.raises(Error, match="exited with status 3"):
         again.prepare(child, request, None)
     assert (child.pid, child.pidfd) == (0, -1)
+
+
+def test_exactly_the_owned_descriptors_are_closed():
+    fds = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) for _ in range(9)]
+    foreign = {fds[2], fds[5]}
+    files = HostFiles()
+    for fd in reversed(fds):
+        if fd not in foreign:
+            files.own(fd)
+    files.close()
+    files.close()  # nothing is left
+    assert {fd for fd in fds if os.path.exists(f"/proc/self/fd/{fd}")} == foreign
+    for fd in foreign:
+        os.close(fd)

@@ -102,9 +102,17 @@ class HostFiles:
         return memory
 
     def close(self) -> None:
-        """Close everything."""
-        while self._fds:
-            os.close(self._fds.pop())
+        """Close everything: descriptors whose numbers follow each other with one call (close_range(2))."""
+        fds = sorted(self._fds)
+        self._fds.clear()
+        while fds:
+            last = first = fds.pop()
+            while fds and fds[-1] == first - 1:
+                first = fds.pop()
+            if first == last:
+                os.close(first)
+            else:
+                lib.pyr_close_range(first, last, 0)
 
     def open(self, plan: "Plan", arrays: "StepArrays", facts: "Facts", bundle: str) -> None:
         """Open what the steps of `plan` name, into `arrays`.
