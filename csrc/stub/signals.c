@@ -44,10 +44,17 @@ int pyr_ignored_signals(uint64_t *set) {
     return 0;
 }
 
-/* Return the signals that are held back and have come. */
-uint64_t pyr_pending_signals(void) {
+/* Returns a signal that asks this process to end, is held back and has come; 0 without one. `run` and `exec` hold these
+ * back, so a wait of theirs that nobody else ends has to look for them. */
+int pyr_signal_to_end(void) {
+    static const int to_end[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     sigset_t pending;
-    return sigpending(&pending) < 0 ? 0 : to_bits(&pending);
+    if (sigpending(&pending) < 0)
+        return 0;
+    for (size_t i = 0; i < sizeof to_end / sizeof *to_end; i++)
+        if (sigismember(&pending, to_end[i]) == 1)
+            return to_end[i];
+    return 0;
 }
 
 int pyr_default_signal(int number) { return signal(number, SIG_DFL) == SIG_ERR ? -errno : 0; }

@@ -9,7 +9,7 @@ int reset_signals(void);
 /* cdef: from here on the text is also read by cffi. */
 
 int pyr_ignored_signals(uint64_t *set);
-uint64_t pyr_pending_signals(void);
+int pyr_signal_to_end(void);
 int pyr_default_signal(int number);
 int pyr_block_signals(uint64_t set, uint64_t *before);
 int pyr_set_signal_mask(uint64_t set);

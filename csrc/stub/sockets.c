@@ -1,8 +1,11 @@
 /* Unix sockets: between host and child, for the start gate, and to pass descriptors. */
 #include "sockets.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/un.h>
 
+#include "signals.h"
 #include "stub.h"
 
 /* Each function returns a descriptor or 0, or -errno. */
@@ -32,6 +35,14 @@ int pyr_listen(const char *path) {
     return result;
 }
 
+enum { PATIENCE = 1 }; /* seconds after which a wait looks for signals that ask to end it */
+
+static int set_send_timeout(int sock, int seconds) {
+    struct timeval time = {.tv_sec = seconds};
+    return setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+}
+
+/* Waits as long as the listener's queue is full, but not after a signal that asks to end: then it fails with EINTR. */
 /* Upholds config-linux.md#seccomp/listener-socket. */
 int pyr_connect(const char *path) {
     struct sockaddr_un address;
@@ -39,13 +50,15 @@ int pyr_connect(const char *path) {
     if (error < 0)
         return error;
     cleanup_close int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (sock < 0)
+    if (sock < 0 || set_send_timeout(sock, PATIENCE) < 0)
         return -errno;
     int connected;
     do
         connected = connect(sock, (struct sockaddr *)&address, sizeof address);
-    while (connected < 0 && errno == EINTR);
+    while (connected < 0 && (errno == EINTR || (errno == EAGAIN && !pyr_signal_to_end())));
     if (connected < 0)
+        return errno == EAGAIN ? -EINTR : -errno;
+    if (set_send_timeout(sock, 0) < 0)
         return -errno;
     int result = sock;
     sock = -1;

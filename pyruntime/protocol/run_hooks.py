@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _OUTPUT_LIMIT = 4096
 _KILL = 9
+_PATIENCE = 1.0  # seconds after which a wait looks for signals
+_FOR_EVER = float("inf")
+_EARLY = ("prestart", "createRuntime")  # the kinds that run while `create` can be given up
 
 # Variables of a service manager (sd_listen_fds(3)) for the runtime: hooks do not get the sockets that they describe.
 _OURS = frozenset(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
@@ -77,7 +80,7 @@ def run_one(
             where = "in the container" if step.args["kind"] == "startContainer" else "on the host"
             reason = f"it cannot be executed {where}"
             raise Error(doing, reason, pointer=step.pointer, clause=step.clause, errno=error.errno or 0) from None
-        status = _wait(pid, timeout)
+        status = _wait(pid, timeout, doing, step.args["kind"] in _EARLY)
         if status != 0:
             raise Error(
                 doing,
@@ -120,18 +123,24 @@ def _spawn(step: "Step", inherited: "list[str] | None", stdin: int, stdout: int,
     )
 
 
-def _wait(pid: int, timeout: int | None) -> int | None:
-    """Return the exit status of child `pid` (negative: the signal that ended it), None after `timeout` seconds."""
+def _wait(pid: int, timeout: int | None, doing: str, early: bool) -> int | None:
+    """Return the exit status of child `pid` (negative: the signal that ended it), None after `timeout` seconds.
+
+    early  the container is still being made, and can be given up. Raises Error when a blocked signal asks for that
+    """
     pidfd = lib.pyr_pidfd_open(pid)
     try:
-        if timeout is not None and pidfd >= 0:
-            deadline = time.monotonic() + timeout
+        if (timeout is not None or early) and pidfd >= 0:
+            deadline = time.monotonic() + (_FOR_EVER if timeout is None else timeout)
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            while not os.call(poll.poll, max(0.0, min(deadline - time.monotonic(), 86400.0)) * 1000):
-                if time.monotonic() >= deadline:
+            while not os.call(poll.poll, max(0.0, min(deadline - time.monotonic(), _PATIENCE)) * 1000):
+                number = lib.pyr_signal_to_end() if early else 0
+                if number or time.monotonic() >= deadline:
                     os.killpg(pid, _KILL)
                     os.waitpid(pid, 0)
+                    if number:
+                        raise Error(doing, f"signal {number} came")
                     return None
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:

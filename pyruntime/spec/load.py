@@ -29,6 +29,7 @@ _KINDS = {
     0o020000: "a character device",
     0o010000: "a FIFO",
 }
+_PATIENCE = 1000  # milliseconds after which a wait looks for signals
 _STREAMS = (0o140000, 0o020000, 0o010000)
 _SPACE = " \t\r\n"
 
@@ -99,9 +100,8 @@ def read(
     """
     name = name or path
     doing = f"cannot read {name}"
-    waits = 0 if streams else os.O_NONBLOCK
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | waits, dir_fd=dir_fd)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, dir_fd=dir_fd)
     except OSError as error:
         raise Error(doing, errno=error.errno or 0, clause=clause) from None
     except ValueError as error:
@@ -111,12 +111,16 @@ def read(
         kind = status.st_mode & _TYPE_MASK
         if kind != _REGULAR and not (streams and kind in _STREAMS):
             raise Error(doing, f"it is {_KINDS.get(kind, 'not a regular file')}, not a regular file", clause=clause)
+        if kind != _REGULAR:
+            _await(fd, doing, clause)
         data = os.read(fd, min(status.st_size, LIMIT) + 1)
         if (
             len(data) != status.st_size or kind != _REGULAR
         ):  # the file is changing, or its filesystem does not tell sizes
             chunk = data
             while chunk and len(data) <= LIMIT:
+                if kind != _REGULAR:
+                    _await(fd, doing, clause)
                 chunk = os.read(fd, LIMIT + 1 - len(data))
                 data += chunk
     except OSError as error:
@@ -126,6 +130,20 @@ def read(
     if len(data) > LIMIT:
         raise Error(doing, f"it is larger than {LIMIT // 1024 // 1024} MiB", clause=clause)
     return data
+
+
+def _await(fd: int, doing: str, clause: str) -> None:
+    """Wait until `fd` can be read. Raises Error when a signal that is blocked asks to end: `exec` reads FIFOs, too."""
+    import select  # late: only for what is no regular file
+
+    from pyruntime._stub import lib  # late: as above, and `validate` needs no stub
+
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while not os.call(poll.poll, _PATIENCE):
+        number = lib.pyr_signal_to_end()
+        if number:
+            raise Error(doing, f"signal {number} came", clause=clause)
 
 
 def parse(data: bytes, name: str) -> object:

@@ -1,13 +1,17 @@
-"""A caller whose limits stop the runtime half-way, or who takes a container's id while another one ends."""
+"""A caller whose limits stop the runtime half-way, who takes a container's id, or lets the runtime wait for ever."""
 
+import errno
 import fcntl
+import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from containers import until
 from test_hostile_crash import cgroups, processes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -116,3 +120,90 @@ def test_run_does_not_delete_another_container_that_has_got_the_id(runtime, bund
         assert running.wait(20) == 128 + signal.SIGKILL
     assert '"status": "created"' in runtime("state", name).stdout
     assert Path(f"/proc/{pid.read_text()}").exists()
+
+
+# ---- What others make the runtime wait for ----
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """The path of a socket on which somebody listens whose queue is full: who connects has to wait."""
+    path = tmp_path / "busy"
+    queue = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        full = False
+        while not full:
+            queue.append(socket.socket(socket.AF_UNIX))
+            queue[-1].setblocking(False)
+            full = queue[-1].connect_ex(str(path)) == errno.EAGAIN
+        yield path
+    for waiting in queue:
+        waiting.close()
+
+
+def is_given_up(runtime, words, waits):
+    """Send SIGTERM to the verb as soon as it `waits`; return what it says."""
+    command = runtime.command(*words)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as verb:
+        try:
+            until(lambda: verb.poll() is not None or waits(verb.pid), "its wait")
+            verb.send_signal(signal.SIGTERM)
+            said = verb.communicate(timeout=30)[1]
+        finally:
+            verb.kill()
+    assert verb.returncode in (1, 255), said
+    return said
+
+
+def sleeps_in(*calls):
+    """A function that tells whether a process waits in one of these functions of the kernel."""
+    return lambda pid: Path(f"/proc/{pid}/wchan").read_text() in calls
+
+
+SOCKETS = {
+    "the terminal": ["--tty", "--detach", "--console-socket"],
+    "the pidfd": ["--pidfd-socket"],
+}
+
+
+@pytest.mark.parametrize("kind", SOCKETS)
+def test_exec_that_waits_for_a_socket_answers_to_sigterm(runtime, bundle, busy, kind):
+    name = runtime.id()
+    runtime("run", "-d", "-b", bundle(lambda config: config["process"].update(args=["sleep", "1000"])), name)
+    words = ("exec", *SOCKETS[kind], busy, name, "true")
+    assert "EINTR" in is_given_up(runtime, words, sleeps_in("unix_wait_for_peer"))
+    assert len(json.loads(runtime("ps", "--format", "json", name).stdout)) == 1
+
+
+def test_run_that_waits_for_the_seccomp_agent_answers_to_sigterm(runtime, bundle, busy):
+    def change(config):
+        calls = [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]
+        seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(busy), "syscalls": calls}
+        config["linux"]["seccomp"] = seccomp
+
+    name = runtime.id()
+    assert "EINTR" in is_given_up(runtime, ("run", "-b", bundle(change), name), sleeps_in("unix_wait_for_peer"))
+    assert not (runtime.root / name).exists()
+
+
+def test_exec_that_waits_for_a_fifo_answers_to_sigterm(runtime, bundle, tmp_path):
+    name = runtime.id()
+    runtime("run", "-d", "-b", bundle(lambda config: config["process"].update(args=["sleep", "1000"])), name)
+    os.mkfifo(tmp_path / "process.json")
+    words = ("exec", "--process", tmp_path / "process.json", name)
+
+    # It blocks signals before it opens the file, and waits for nothing else.
+    assert "signal 15 came" in is_given_up(runtime, words, lambda pid: "poll" in Path(f"/proc/{pid}/wchan").read_text())
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime"])
+def test_run_that_waits_for_a_hook_answers_to_sigterm(runtime, bundle, tmp_path, kind):
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 1000"]}
+    place = bundle(lambda config: config.update(hooks={kind: [hook]}))
+    name = runtime.id()
+    assert "signal 15 came" in is_given_up(runtime, ("run", "-b", place, name), lambda _: (tmp_path / "pid").exists())
+    assert not (runtime.root / name).exists()
+    assert cgroups(name) == [] and processes(name) == []
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()

@@ -21,9 +21,6 @@ _KILL = 9
 _LAST_PATIENCE = 5000  # milliseconds in which a killed process ends, unless it is frozen
 PATIENCE = 1000  # milliseconds after which the host checks whether a message can still come
 
-# Pending signals that end the wait for a process: SIGHUP, SIGINT, SIGQUIT, SIGTERM. They are blocked meanwhile.
-_IMPATIENT = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14
-
 
 class Child:
     """Init, or a process of exec, on the host's side.
@@ -201,7 +198,6 @@ def ends(pidfd: int, milliseconds: int) -> bool:
 
 def check_signals() -> None:
     """Raise Error if a pending signal asks to end the wait for the container's process."""
-    pending = lib.pyr_pending_signals() & _IMPATIENT
-    if pending:
-        number = int(pending & -pending).bit_length()
+    number = lib.pyr_signal_to_end()
+    if number:
         raise Error("given up waiting for the container's process", f"signal {number} came")
