@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "stub.h"
 #include "syscalls.h"
@@ -36,6 +38,40 @@ int pyr_close_range(unsigned first, unsigned last, int at_exec) {
             close((int)fd);
     }
     return 0;
+}
+
+/* Traces process `pid`. A child that it makes with CLONE_PTRACE is traced by this process from its birth: it stops before
+ * its first instruction, and nobody else can trace it. If this process ends, the kernel kills both. */
+int pyr_hold_children(int pid) { return answer(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_EXITKILL)); }
+
+/* Returns whether the traced process `pid` is stopped, or -errno; and the signal for which it is, 0 at the beginning of a
+ * child. */
+static int stopped(int pid, long *number) {
+    siginfo_t stop = {0};
+    if (waitid(P_PID, (id_t)pid, &stop, WSTOPPED | WNOHANG | __WALL) < 0)
+        return -errno;
+    *number = stop.si_status >> 8 ? 0 : stop.si_status; /* PTRACE_EVENT_STOP is above the signal */
+    return stop.si_pid != 0;
+}
+
+/* Ends the trace of such a child. Returns 1, or 0 if it has not stopped within a second, or -errno. */
+int pyr_let_go(int pid) {
+    enum { PAUSE = 50000 /* nanoseconds */, PAUSES = 20000 };
+    for (int i = 0; i < PAUSES; i++) {
+        long number;
+        int stop = stopped(pid, &number);
+        if (stop)
+            return stop > 0 && ptrace(PTRACE_DETACH, pid, 0, number) < 0 ? -errno : stop;
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE}, NULL);
+    }
+    return 0;
+}
+
+/* Lets the traced process `pid` go on if a signal has stopped it. */
+int pyr_go_on(int pid) {
+    long number;
+    int stop = stopped(pid, &number);
+    return stop > 0 ? answer(ptrace(PTRACE_CONT, pid, 0, number)) : stop;
 }
 
 int pyr_pidfd_open(int pid) { return answer(syscall(SYS_pidfd_open, pid, 0)); }

@@ -290,6 +290,8 @@ static void pass_through(struct spawn *spawn, struct stub *stub) {
             _exit(1);
         return;
     }
+    if (spawn->flags & SPAWN_LATE)
+        flags |= CLONE_PTRACE;
     pid_t pid = clone_sibling(spawn->sync, flags);
     if (pid < 0)
         die(spawn->sync, -1, "clone3", "");

@@ -32,9 +32,10 @@ class Child:
     crosses     another process continues its work when it has no resource of the host any more: see pyr_cross
     alone       it is the intermediate process, which no process of the container can see: only its messages are
                 accepted, and it may ask for room
+    held        this process traces it, and a signal would stop it
     """
 
-    __slots__ = ("_cgroup", "_loan", "alone", "crosses", "late", "pid", "pidfd", "steps", "sync")
+    __slots__ = ("_cgroup", "_loan", "alone", "crosses", "held", "late", "pid", "pidfd", "steps", "sync")
 
     def __init__(self, sync: int, cgroup: "Cgroup") -> None:
         self.sync = sync
@@ -43,6 +44,7 @@ class Child:
         self.late = ""
         self.steps: list[Step] = []
         self.crosses = False
+        self.held = False
         self.alone = False
         self._cgroup = cgroup
         self._loan: Loan | None = None  # the container's raised limit, until the intermediate process has ended
@@ -70,6 +72,25 @@ class Child:
         except OSError as error:
             doing, clause = "cannot join the container's cgroup", "config-linux.md#control-groups"
             raise Error(doing, clause=clause, step=f"write({path})", errno=error.errno or 0) from None
+
+    def hold_next(self) -> bool:
+        """Hold the process that the intermediate process makes at its first instruction; return whether that works.
+
+        What a fork needs of memory is the group's in which it is done. So the process is made outside of the group that
+        limits its memory, and joins it while it can do nothing and nobody else can trace it (ptrace(2)).
+        """
+        self.held = lib.pyr_hold_children(self.pid) == 0
+        return self.held
+
+    def let_go(self) -> None:
+        """Let the process that is held go on. Raises Error."""
+        while not (done := lib.pyr_let_go(self.pid)):
+            check_signals()
+            if ends(self.pidfd, 0):
+                return  # who waits for its next message says how it ended
+        self.held = False
+        if done < 0:
+            raise Error("the container's process failed", step="ptrace", errno=-done)
 
     def make_room(self) -> None:
         """Raise the container's limit of processes while this process, which counts for it, exists. Raises Error."""
@@ -109,6 +130,8 @@ class Child:
                     _check_sender(self.sync, self.pid)
                 return messages.read(self.sync)
             except BlockingIOError:
+                if self.held:
+                    lib.pyr_go_on(self.pid)
                 if self.is_gone() or (executes and process.has_executed(self.pid)):
                     return b""
 
@@ -137,6 +160,8 @@ class Child:
         self.alone = False
         # It has nothing left to do, unless it is frozen first.
         while self.pidfd >= 0 and not ends(self.pidfd, PATIENCE):
+            if self.held:
+                lib.pyr_go_on(self.pid)
             check_signals()
         reap(self.pid)
         os.close(self.pidfd)

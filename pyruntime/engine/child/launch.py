@@ -248,12 +248,16 @@ def _accompany(child: Child, request: "Request", spawn: "Any") -> None:
     if spawn.flags & lib.SPAWN_EXEC and spawn.flags & lib.SPAWN_LATE:
         # Before processes of the container can see it: a child that they made it fork would stay outside of the groups.
         expect(child, plan, messages.WAITS)
-        _join_groups(child, request)
         if request.resctrl:
             pyruntime.engine.intel_rdt.join(request.resctrl, child.pid)
+        if not child.late or not child.hold_next():
+            _join_groups(child, request)
         messages.send(child.sync, messages.GO)
     if spawn.flags & lib.SPAWN_VIA:
         go_on(child, plan)
+    if child.held:
+        _join_groups(child, request)
+        child.let_go()
     if spawn.flags & lib.SPAWN_TELL:
         expect(child, plan, messages.BEGUN)
 
