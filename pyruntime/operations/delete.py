@@ -73,13 +73,17 @@ def delete(root: str, container_id: str, force: bool) -> None:
 
 def _refuse_unless_stopped(container_id: str, state: "StateFile | None", status: str) -> None:
     """Raise Error unless the container of this status has ended, or is killed and ends now."""
-    if status == "stopped" or (state is not None and status in ("created", "running") and _is_ending(state)):
+    if status == "stopped":
+        return
+    if state is not None and status in ("created", "running", "paused") and _is_ending(state, status == "paused"):
         return
     raise Error(f"cannot delete container {container_id!r}", f"it is {status}, not stopped", clause=_CLAUSE)
 
 
-def _is_ending(state: "StateFile") -> bool:
+def _is_ending(state: "StateFile", paused: bool) -> bool:
     """Tell whether init has been killed; if so, wait for its end, which may take long on a busy machine.
+
+    paused  it is frozen: in the freezer of v2 it ends all the same, in that of v1 only when it is thawed
 
     Between the signal and the end it may look alive, and after it has closed its descriptors it may look started.
     """
@@ -87,9 +91,11 @@ def _is_ending(state: "StateFile") -> bool:
     if pidfd < 0:
         return True
     try:
-        return not process.alive(state["pid"], state["start_time"]) or _has_ended(
-            pidfd, _PATIENCE if process.is_killed(state["pid"]) else _MOMENT
-        )
+        if not process.alive(state["pid"], state["start_time"]):
+            return True
+        if process.is_killed(state["pid"]):
+            return _has_ended(pidfd, _USUALLY if paused else _PATIENCE)
+        return not paused and _has_ended(pidfd, _MOMENT)
     finally:
         os.close(pidfd)
 
