@@ -446,6 +446,15 @@ def unlisted(measured, variation):
     return {path: values for path, values in found if not any(line.covers(variation, path) for line in LINES)}
 
 
+def assert_listed(measured, variation):
+    """Fail the test if a difference has no line; the message has what the runtimes say."""
+    found = unlisted(measured, variation)
+    lines = [", ".join(measured[variation]), *(f"{path}: {values}" for path, values in found.items())]
+    for runtime, values in measured[variation].items():
+        lines += [f"{runtime} {path} {value}" for path, value in values.items() if path.startswith("says: ") and value]
+    assert not found, "\n".join(lines)
+
+
 def examples(measured):
     """Return what shows each line: [(line, variation, path, values)], without those that nothing shows."""
     shown = []

@@ -41,6 +41,15 @@ def host_mounts(tmp_path_factory):
 
 
 @pytest.fixture
+def folder(tmp_path):
+    """A directory of the host with a file and a subdirectory."""
+    path = tmp_path / "folder"
+    (path / "sub").mkdir(parents=True)
+    (path / "file").write_text("content\n")
+    return path
+
+
+@pytest.fixture
 def inside(containers):
     """inside(script, *changes) runs a shell script in a container and returns what it prints."""
     return containers.inside

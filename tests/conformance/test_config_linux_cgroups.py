@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from containers import until
+from containers import group_below, until
 
 from changes import capable, linux, mapped, process, user
 
@@ -37,18 +37,9 @@ def resources(**values):
     return lambda config: config["linux"]["resources"].update(values)
 
 
-def own(pid, controller):
-    """Return the group of process `pid` below the hierarchy's mount point."""
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, names, path = line.split(":", 2)
-        if controller in names.split(","):
-            return path
-    raise AssertionError(f"no controller {controller}")
-
-
 def value(container, controller, name):
     """Return the content of a control file of the container's group."""
-    return (ROOT / controller / own(container.pid, controller).lstrip("/") / name).read_text().strip()
+    return (ROOT / controller / group_below(container.pid, controller).lstrip("/") / name).read_text().strip()
 
 
 # ---- Where ----
@@ -59,7 +50,7 @@ def value(container, controller, name):
 def test_an_absolute_path_is_below_the_mount_point_of_every_hierarchy(containers, group):
     container = containers.start(linux(cgroupsPath=f"{group}/sub"))
     for controller in ("memory", "pids", "cpu", "devices", "freezer"):
-        assert own(container.pid, controller) == f"{group}/sub"
+        assert group_below(container.pid, controller) == f"{group}/sub"
         assert str(container.pid) in (ROOT / controller / group.lstrip("/") / "sub/cgroup.procs").read_text().split()
 
 
@@ -116,18 +107,18 @@ def test_a_group_that_was_there_is_left_as_it_was(containers, group):
 def test_a_relative_path_is_the_same_place_each_time(containers, group):
     name = group.lstrip("/")
     one = containers.start(linux(cgroupsPath=name))
-    places = {controller: own(one.pid, controller) for controller in ("memory", "pids")}
+    places = {controller: group_below(one.pid, controller) for controller in ("memory", "pids")}
     one.delete("--force")
     other = containers.start(linux(cgroupsPath=name))
-    assert {controller: own(other.pid, controller) for controller in ("memory", "pids")} == places
+    assert {controller: group_below(other.pid, controller) for controller in ("memory", "pids")} == places
     assert all(place.endswith(group) for place in places.values())
 
 
 @PATH
 def test_without_a_path_each_container_has_a_group_of_its_own(containers):
     one, other = containers.start(), containers.start()
-    assert own(one.pid, "pids") != own(other.pid, "pids")
-    assert own(one.pid, "pids") != own("self", "pids")
+    assert group_below(one.pid, "pids") != group_below(other.pid, "pids")
+    assert group_below(one.pid, "pids") != group_below("self", "pids")
 
 
 @PATH
@@ -143,7 +134,7 @@ def test_a_group_that_is_there_already_is_used(containers, group):
     place.mkdir()
     (place / "pids.max").write_text("77")
     container = containers.start(linux(cgroupsPath=group))
-    assert own(container.pid, "pids") == group
+    assert group_below(container.pid, "pids") == group
     container.delete("--force")
     if place.exists():
         place.rmdir()
@@ -180,7 +171,7 @@ def test_processes_of_the_container_stay_in_its_groups(containers):
     children = until(
         lambda: Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split(), "the child"
     )
-    assert own(children[0], "memory") == own(container.pid, "memory")
+    assert group_below(children[0], "memory") == group_below(container.pid, "memory")
 
 
 @CGROUPS
@@ -395,7 +386,7 @@ def test_huge_pages_are_limited_used_and_reserved(containers):
     if "hugetlb" not in (ROOT / "unified/cgroup.controllers").read_text().split():
         pytest.skip("the unified hierarchy has no hugetlb")
     container = containers.start(resources(hugepageLimits=[{"pageSize": "2MB", "limit": 4 << 20}]))
-    place = ROOT / "unified" / own(container.pid, "").lstrip("/")
+    place = ROOT / "unified" / group_below(container.pid, "").lstrip("/")
     for name in ("hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"):
         assert (place / name).read_text() == f"{4 << 20}\n"
 

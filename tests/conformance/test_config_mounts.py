@@ -12,15 +12,6 @@ pytestmark = pytest.mark.clause("config.md#mounts")
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A directory of the host with a file and a subdirectory."""
-    path = tmp_path / "folder"
-    (path / "sub").mkdir(parents=True)
-    (path / "file").write_text("content\n")
-    return path
-
-
-@pytest.fixture
 def submounted(folder):
     """The same, with a tmpfs mounted on the subdirectory."""
     subprocess.run(["mount", "-t", "tmpfs", "below", folder / "sub"], check=True)

@@ -23,6 +23,17 @@ def dev(host):
     return place
 
 
+@pytest.fixture
+def with_console(dev):
+    """A change of the configuration: a terminal, and `dev` at /dev."""
+
+    def change(config) -> None:
+        shared_dev(config, dev)
+        config["process"]["terminal"] = True
+
+    return change
+
+
 TARGETS = {
     "a file of the host": "{outside}/file",
     "a file of the host by climbing": "../../../../../../../..{outside}/file",
@@ -34,39 +45,27 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_console_is_not_mounted_through_a_link(host, dev, target):
+def test_the_console_is_not_mounted_through_a_link(host, dev, with_console, target):
     """CVE-2025-52565."""
     (dev / "console").symlink_to(TARGETS[target].format(outside=host.outside))
 
-    def change(config) -> None:
-        shared_dev(config, dev)
-        config["process"]["terminal"] = True
-
-    result = host.attack(None, change)
+    result = host.attack(None, with_console)
     assert result.returncode == 1
     assert "/dev/console is a symbolic link" in result.stderr
 
 
-def test_a_console_that_is_missing_is_made(host, dev):
-    def change(config) -> None:
-        shared_dev(config, dev)
-        config["process"]["terminal"] = True
-
-    assert "/dev/console" in host.attack(None, change, "cat /proc/mounts").stdout
+def test_a_console_that_is_missing_is_made(host, with_console):
+    assert "/dev/console" in host.attack(None, with_console, "cat /proc/mounts").stdout
 
 
-def test_the_console_is_not_mounted_through_a_place_that_turns_into_a_link(host, dev, swapping):
+def test_the_console_is_not_mounted_through_a_place_that_turns_into_a_link(host, dev, with_console, swapping):
     """CVE-2025-52565 as a race."""
     (dev / "console").write_text("")
     (dev / "other").symlink_to(host.outside / "file")
     swapping(dev / "console", dev / "other")
 
-    def change(config) -> None:
-        shared_dev(config, dev)
-        config["process"]["terminal"] = True
-
     for _ in range(ROUNDS):
-        assert host.attack(None, change, "true").returncode in (0, 1)
+        assert host.attack(None, with_console, "true").returncode in (0, 1)
 
 
 def test_masking_does_not_use_a_null_device_that_turns_into_a_link(host, dev, swapping):

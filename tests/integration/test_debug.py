@@ -3,13 +3,9 @@
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
-import _cffi_backend
 import pytest
-
-import pyruntime
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -229,26 +225,18 @@ status = main(sys.argv[4:])
 sys.setprofile(None)
 import posix
 text = " ".join([*called, "/", *sys.modules])
-posix.write(posix.open(sys.argv[1], posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC), text.encode())
+posix.write(posix.open(sys.argv[1], posix.O_WRONLY | posix.O_CREAT), text.encode())
 posix._exit(status)
 """
 
 
 @pytest.fixture
-def profiled(runtime, tmp_path):
-    """A function that carries out a verb and returns the functions called of the log, and the modules loaded."""
-    paths = [str(Path(module.__file__).parents[up]) for module, up in ((_cffi_backend, 0), (pyruntime, 1))]
-    plain, record = runtime.command, tmp_path / "record"
-    interpreter = [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(record), *paths]
+def profiled(interpreted):
+    """profiled(*words) carries out a verb and returns the functions called of the log, and the modules loaded."""
 
     def run(*words):
-        runtime.command = lambda *words: [*interpreter, *plain(*words)[1:]]
-        try:
-            runtime(*words)
-        finally:
-            runtime.command = plain
-        called, _, modules = record.read_text().partition(" / ")
-        return set(called.split()), set(modules.split())
+        called, _, modules = interpreted(PROGRAM, *words).partition(" / ")
+        return {*called.split()}, {*modules.split()}
 
     return run
 

@@ -15,10 +15,8 @@ def sleeper(config):
 
 
 @pytest.fixture
-def running(runtime, bundle):
-    container = runtime.id()
-    runtime("run", "-d", "-b", bundle(sleeper), container)
-    return container
+def running(in_background):
+    return in_background(sleeper)
 
 
 def test_stats_have_runcs_form(runtime, running):

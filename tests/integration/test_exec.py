@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from containers import group_below
 
 import bundle as bundles
 from pyruntime.store import process as processes
@@ -664,25 +665,17 @@ def test_one_process_more_is_what_a_limit_has_to_allow(box, options):
     assert "its limit is 1" in done.stderr or "EAGAIN" in done.stderr
 
 
-def group_of(pid, controller):
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, names, path = line.split(":", 2)
-        if controller in names.split(","):
-            return path
-    raise AssertionError(f"no group of {controller}")
-
-
 def test_it_can_be_put_into_a_cgroup_below_the_containers(box):
     inside = box()
-    pids = group_of(inside.pid, "pids") if Path("/sys/fs/cgroup/pids").is_dir() else None
+    pids = group_below(inside.pid, "pids") if Path("/sys/fs/cgroup/pids").is_dir() else None
     controller, base = (
-        ("pids", f"/sys/fs/cgroup/pids{pids}") if pids else ("", f"/sys/fs/cgroup{group_of(inside.pid, '')}")
+        ("pids", f"/sys/fs/cgroup/pids{pids}") if pids else ("", f"/sys/fs/cgroup{group_below(inside.pid, '')}")
     )
     Path(base, "below").mkdir()
     with inside.going(["--cgroup", f"{controller}:below" if controller else "below"]) as pid:
-        assert group_of(pid, controller) == group_of(inside.pid, controller) + "/below"
+        assert group_below(pid, controller) == group_below(inside.pid, controller) + "/below"
         if controller:
-            assert group_of(pid, "memory") == group_of(inside.pid, "memory")
+            assert group_below(pid, "memory") == group_below(inside.pid, "memory")
 
 
 # ---- Filters ----

@@ -1,13 +1,8 @@
 """What the hot verbs import while they do their work on a real container: counted, because imports are their time."""
 
 import os
-import sys
-from pathlib import Path
 
-import _cffi_backend
 import pytest
-
-import pyruntime
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -36,22 +31,9 @@ posix._exit(status)
 
 
 @pytest.fixture
-def imported(runtime, tmp_path):
-    """A function that carries out a verb, which must succeed, and returns the modules it has imported."""
-    paths = [str(Path(module.__file__).parents[up]) for module, up in ((_cffi_backend, 0), (pyruntime, 1))]
-    plain, record = runtime.command, tmp_path / "modules"
-    interpreter = [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(record), *paths]
-
-    def run(*words):
-        record.unlink(missing_ok=True)
-        runtime.command = lambda *words: [*interpreter, *plain(*words)[1:]]
-        try:
-            runtime(*words)
-        finally:
-            runtime.command = plain
-        return set(record.read_text().split())
-
-    return run
+def imported(interpreted):
+    """imported(*words) carries out a verb, which must succeed, and returns the modules it has imported."""
+    return lambda *words: {*interpreted(PROGRAM, *words).split()}
 
 
 def foreign(modules):

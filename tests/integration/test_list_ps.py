@@ -17,10 +17,8 @@ def sleeper(config):
 
 
 @pytest.fixture
-def running(runtime, bundle):
-    container = runtime.id()
-    runtime("run", "-d", "-b", bundle(sleeper), container)
-    return container
+def running(in_background):
+    return in_background(sleeper)
 
 
 def test_list_prints_a_table(runtime, running):

@@ -19,10 +19,8 @@ def limited(config):
 
 
 @pytest.fixture
-def running(runtime, bundle):
-    container = runtime.id()
-    runtime("run", "-d", "-b", bundle(limited), container)
-    return container
+def running(in_background):
+    return in_background(limited)
 
 
 class Limits:

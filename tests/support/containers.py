@@ -27,6 +27,18 @@ def group_of(pid):
     return CGROUPS / Path(f"/proc/{pid}/cgroup").read_text().split("::")[1].strip().lstrip("/")
 
 
+def group_below(pid, controller):
+    """Return the cgroup of process `pid` in the hierarchy of a controller, as a path below the hierarchy's root.
+
+    controller  "" is the unified hierarchy
+    """
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return path
+    raise AssertionError(f"no hierarchy of {controller!r}")
+
+
 class Container:
     """A created container, made by `containers`."""
 
