@@ -21,7 +21,7 @@ OWN = [LAUNCHER / name for name in ("launcher.c", "fail.c", "places.c", "seal.c"
 FULL_RELRO = ["-Wl,-z,relro,-z,now"]
 STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 # What csrc/launcher/arena.c answers in the place of the C library.
-ANSWERED = ("malloc", "calloc", "realloc", "free", "pthread_self", "pthread_getattr_np")
+ANSWERED = ("malloc", "calloc", "realloc", "free", "pthread_self", "pthread_getattr_np", "_PyCode_New")
 WRAPPED = [f"-Wl,--wrap={name}" for name in ANSWERED]
 # In bytes: the alignment of segments, on any processor; the first part of the snapshot's arena, which is seldom used
 # (the attributes of libpython's types). The large page behind it holds what most verbs use.

@@ -44,9 +44,22 @@ static void add_gap(char *begin, char *end) {
     gaps[0] = (struct gap){begin, end};
 }
 
-void arena_begin(void) {
+/* The memory of groups, and which piece is the next of one. */
+#define GROUPS 8
+static struct gap groups[GROUPS];
+static size_t group_count;
+static struct {
+    size_t group, units;
+} next;
+
+void arena_begin(const size_t *sizes, size_t count) {
+    char *begin = arena;
+    for (group_count = 0; group_count < count && group_count < GROUPS; group_count++) {
+        groups[group_count] = (struct gap){begin, begin + sizes[group_count] / UNIT * UNIT};
+        begin = groups[group_count].end;
+    }
     /* The last piece ends behind its gap, because of the head. */
-    add_gap(arena, arena + sizeof arena - UNIT);
+    add_gap(begin, arena + sizeof arena - UNIT);
     recording = true;
 }
 
@@ -66,30 +79,46 @@ bool arena_holds(const void *memory) { return (const char *)memory > arena && (c
 
 static size_t *size_of(void *memory) { return (size_t *)memory - 1; }
 
+/* Return a new piece of `size` bytes, its head included, from a gap; NULL if it is too small. */
+static void *cut(struct gap *gap, size_t size) {
+    if (size > (size_t)(gap->end - gap->begin))
+        return NULL;
+    char *memory = gap->begin + UNIT;
+    gap->begin += size;
+    if (limit < gap->begin + UNIT)
+        limit = gap->begin + UNIT;
+    return memory;
+}
+
 /* Return a new piece of `size` bytes, its head included, or NULL if the arena is full. */
 static void *take(size_t size) {
-    for (struct gap *gap = gaps; gap < gaps + gap_count; gap++) {
-        if (size > (size_t)(gap->end - gap->begin))
-            continue;
-        char *memory = gap->begin + UNIT;
-        gap->begin += size;
-        if (limit < gap->begin + UNIT)
-            limit = gap->begin + UNIT;
-        return memory;
-    }
-    return NULL;
+    void *memory = NULL;
+    for (struct gap *gap = gaps; !memory && gap < gaps + gap_count; gap++)
+        memory = cut(gap, size);
+    return memory;
+}
+
+static size_t units_of(size_t size) { return (sizeof(size_t) + size + UNIT - 1) / UNIT; }
+
+void arena_next_in_group(size_t group, size_t size) {
+    next.group = group <= group_count ? group : 0;
+    next.units = units_of(size);
 }
 
 void *__wrap_malloc(size_t size) {
     if (!recording)
         return __real_malloc(size);
-    size_t units = (sizeof(size_t) + size + UNIT - 1) / UNIT;
-    void *memory = units < SPARE ? spare[units] : NULL;
-    if (memory) {
+    size_t units = units_of(size);
+    void *memory = NULL;
+    if (next.group && units == next.units) {
+        memory = cut(&groups[next.group - 1], units * UNIT);
+        next.group = 0;
+    } else if (units < SPARE && (memory = spare[units])) {
         spare[units] = *(void **)memory;
-    } else if ((memory = take(units * UNIT))) {
-        *size_of(memory) = units * UNIT - sizeof(size_t);
+        return memory;
     }
+    if (memory || (memory = take(units * UNIT)))
+        *size_of(memory) = units * UNIT - sizeof(size_t);
     return memory;
 }
 

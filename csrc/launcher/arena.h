@@ -3,11 +3,18 @@
 #define PYRUNTIME_ARENA_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* From here on, until `arena_end`, malloc, calloc and realloc return memory of the arena. */
-void arena_begin(void);
+/* From here on, until `arena_end`, malloc, calloc and realloc return memory of the arena.
+
+   sizes, count  how much of its beginning is kept for groups of pieces, in bytes (arena_next_in_group) */
+void arena_begin(const size_t *sizes, size_t count);
 void arena_end(void);
+
+/* The next piece of exactly `size` bytes comes from what is kept for a group of pieces, 1 being the first, if there is
+   room. */
+void arena_next_in_group(size_t group, size_t size);
 
 /* Return whether `memory` is a piece of the arena. */
 bool arena_holds(const void *memory);

@@ -13,8 +13,12 @@
 #include "cpython.h"
 
 #include <internal/pycore_ceval.h>
+#include <internal/pycore_code.h>
 #if PY_VERSION_HEX >= 0x030c0000
 #include <internal/pycore_dict.h>
+#endif
+#if PY_VERSION_HEX >= 0x030c0000
+#include <internal/pycore_function.h>
 #endif
 #include <internal/pycore_interp.h>
 #include <internal/pycore_pymem.h>
@@ -106,6 +110,22 @@ void cpython_add_frozen(const struct _frozen *modules) {
 #endif
 }
 
+#if PY_VERSION_HEX >= 0x030b0000
+/* CPython writes to code that runs: it counts until it specializes an instruction, and 3.13 keeps which way each branch
+   went. Therefore code that hot verbs run lies together, in groups, which csrc/build/freeze.py has put into the flags. */
+#define GROUP_SHIFT 28
+#define GROUP_MASK (7 << GROUP_SHIFT)
+
+PyCodeObject *__real__PyCode_New(struct _PyCodeConstructor *parts);
+PyCodeObject *__wrap__PyCode_New(struct _PyCodeConstructor *parts) {
+    size_t group = (size_t)(parts->flags & GROUP_MASK) >> GROUP_SHIFT;
+    parts->flags &= ~GROUP_MASK;
+    if (group)
+        arena_next_in_group(group, _PyObject_VAR_SIZE(&PyCode_Type, PyBytes_GET_SIZE(parts->code) / sizeof(_Py_CODEUNIT)));
+    return __real__PyCode_New(parts);
+}
+#endif
+
 PyThreadState *cpython_leave(void) {
     PyThreadState *state = PyEval_SaveThread();
     state->thread_id = 0;
@@ -195,6 +215,21 @@ static void visit_parts(PyObject *object) {
     }
 }
 
+/* Computes what CPython would otherwise compute, and write, when it first needs it: the hash of a string, and versions,
+   which it compares to use what it has cached. */
+static void complete(PyObject *object) {
+    if (PyUnicode_CheckExact(object))
+        (void)PyObject_Hash(object);
+    else if (PyType_Check(object))
+        (void)PyUnstable_Type_AssignVersionTag((PyTypeObject *)object);
+    else if (PyFunction_Check(object))
+        (void)_PyFunction_GetVersionForCurrentState((PyFunctionObject *)object);
+#if PY_VERSION_HEX < 0x030e0000
+    else if (PyDict_Check(object))
+        (void)_PyDictKeys_GetVersionForCurrentState(PyInterpreterState_Get(), ((PyDictObject *)object)->ma_keys);
+#endif
+}
+
 void cpython_make_immortal(PyObject *objects) {
     size_t size = FOUND * sizeof *walk.found;
     walk.found = pages(2 * size);
@@ -206,8 +241,10 @@ void cpython_make_immortal(PyObject *objects) {
     while (walk.left)
         visit_parts(walk.waiting[--walk.left]);
     for (size_t place = 0; place < FOUND; place++)
-        if (walk.found[place] && walk.found[place] != objects)
+        if (walk.found[place] && walk.found[place] != objects) {
             walk.found[place]->ob_refcnt = FOREVER;
+            complete(walk.found[place]);
+        }
     munmap(walk.found, 2 * size);
     memset(&walk, 0, sizeof walk);
 }

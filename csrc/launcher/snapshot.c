@@ -35,7 +35,8 @@
 #include "waiter.h"
 
 /* From the build: FROZEN, the modules of the package; EXTENSIONS(use), the names of the extension modules that are linked
-   in and of their functions; EXTENSION_DATA(use), what begins and ends the data of those that are no objects. */
+   in and of their functions; EXTENSION_DATA(use), what begins and ends the data of those that are no objects;
+   CODE_GROUPS, the sizes of the groups of code. */
 #include "modules.h"
 
 static PyThreadState *present;
@@ -156,7 +157,8 @@ static void write_to(const char *path) {
 }
 
 _Noreturn void snapshot_take(const char *path, const char *library) {
-    arena_begin();
+    static const size_t groups[] = {CODE_GROUPS};
+    arena_begin(groups, sizeof groups / sizeof *groups);
     cpython_begin();
     add_modules();
     start(library);
