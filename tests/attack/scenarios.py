@@ -146,7 +146,7 @@ class Place:
 
     def __init__(self, path: Path, runtime: Path, tools: Path) -> None:
         path.mkdir(parents=True)
-        # Root of a user namespace is nobody special here.
+        # Root of a user namespace has no special rights here.
         for folder in (path, *path.parents[:-1]):
             folder.chmod(folder.stat().st_mode | 0o111)
         self.path = path

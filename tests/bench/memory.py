@@ -26,7 +26,7 @@ def peak(words: "list[str]") -> float:
         (line,) = (line for line in done.stderr.splitlines() if "Maximum resident" in line)
         return int(line.split()[-1])
 
-    # busybox 1.35 multiplies by 4, as if the kernel counted pages: a program that knows its own size tells.
+    # busybox 1.35 multiplies by 4, as if the kernel counted pages: a program that reads its own size shows whether.
     status = subprocess.run([starter, "cat", "/proc/self/status"], check=True, capture_output=True, text=True).stdout
     (own,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     factor = 4 if report([starter, "cat", "/proc/self/status"]) > 2 * own else 1

@@ -21,7 +21,7 @@ GROUPS = ("mounts", "mount points", "descriptors", "dev", "root", "hidden")
 # What is about the whole container, and in no document: the exit status of each call, what the runtime has left in the
 # root filesystem, which processes have run.
 OF_ALL = ("status", "left", "runs")
-# What is said is nobody's business but the reader's.
+# Messages are shown to the reader, and not compared.
 SAYS = "says"
 
 

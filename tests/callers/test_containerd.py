@@ -223,7 +223,7 @@ def _parent(pid: int) -> int:
         return next(int(line.split()[1]) for line in file if line.startswith("PPid:"))
 
 
-# It remembers what it has read, until it may end.
+# It keeps the word that it has read, and writes it when the file /io/end is there.
 REMEMBERS = "read word </io/word; touch /io/ready; until [ -e /io/end ]; do sleep 0.1; done; echo $word >/io/remembered"
 
 

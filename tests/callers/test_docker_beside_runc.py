@@ -52,7 +52,7 @@ def test_the_exit_status_of_what_cannot_be(docker, files, words):
     runc, pyruntime = _both(docker, "--volume", f"{files}:/files", *words)
     assert pyruntime.returncode == runc.returncode
     assert pyruntime.returncode in (125, 126, 127)
-    # What dockerd itself adds to the message hangs on words in it.
+    # What dockerd itself adds to the message depends on words in it.
     hint = "Are you trying to mount a directory onto a file"
     assert (hint in pyruntime.stderr) == (hint in runc.stderr)
 

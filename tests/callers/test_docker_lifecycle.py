@@ -75,7 +75,7 @@ def test_a_health_check(docker):
 
 
 def test_stats_are_those_of_the_container(docker, busy):
-    # dockerd asks in turns of its own, and has nothing to say before the first.
+    # dockerd reads statistics at intervals, and has none before the first.
     until(lambda: docker("stats", "--no-stream", "--format", "{{.PIDs}}", busy).stdout == "1\n", "its one process")
 
 

@@ -78,7 +78,7 @@ def test_parents_that_were_made_are_removed_or_left_empty(containers, group):
 
 @PATH
 def test_a_group_that_was_there_is_left_as_it_was(containers, group):
-    """Paused and killed: the next container would find it frozen."""
+    """A group that stayed frozen would refuse the next container."""
     places = [ROOT / controller / group.lstrip("/") for controller in ("freezer", "unified")]
     for place in places:
         place.mkdir()
@@ -193,7 +193,7 @@ def test_the_memory_limit_is_set(containers):
 
 @MEMORY
 def test_the_memory_limit_holds(containers):
-    # The program dies of it, not the runtime: 64 MiB in the shell's memory, or on a tmpfs, which counts too.
+    # The limit ends the program, not the runtime: 64 MiB in the shell's memory, or on a tmpfs, which is charged too.
     changes = (
         resources(memory={"limit": 16 << 20}),
         lambda config: config["mounts"].append(
@@ -232,7 +232,7 @@ def test_other_limits_of_memory(containers, limits, file, expected):
 )
 @pytest.mark.clause("runtime.md#lifecycle/environment-error")
 def test_what_this_kernel_no_longer_limits_is_an_error(containers, group, limits, file):
-    # Linux 5.11 and 6.12 have taken them away: one is refused by the kernel, another is taken and has no effect.
+    # Linux 5.11 and 6.12 removed these limits: the kernel refuses one, and accepts the other without effect.
     ((name, asked),) = limits.items()
     place = ROOT / "memory" / group.lstrip("/")
     place.mkdir()
@@ -252,7 +252,7 @@ def test_what_this_kernel_no_longer_limits_is_an_error(containers, group, limits
 @MEMORY
 @pytest.mark.parametrize(("limit", "swap"), [(64 << 20, 96 << 20), (64 << 20, -1), (-1, None)])
 def test_a_group_that_had_lower_limits_gets_the_containers(containers, group, limit, swap):
-    # The kernel wants memory within memory and swap together at every moment.
+    # The kernel never allows a memory limit above the limit of memory and swap together.
     place = ROOT / "memory" / group.lstrip("/")
     place.mkdir()
     unlimited = (place / "memory.limit_in_bytes").read_text().strip()
@@ -311,7 +311,7 @@ def test_parents_that_are_made_for_the_container_have_its_real_time_too(containe
 
 @CPU
 def test_a_group_that_had_a_quota_gets_a_shorter_period(containers, group):
-    # With the old quota the period would ask for more than the parent has.
+    # With the former quota, the new period would exceed what the parent has.
     parent = ROOT / "cpu" / group.lstrip("/")
     place = parent / "sub"
     place.mkdir(parents=True)

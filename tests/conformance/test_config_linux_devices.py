@@ -297,7 +297,7 @@ def test_a_device_that_cannot_be_is_an_error(containers, change):
 @pytest.mark.parametrize("kind", ["c", "b", "u"])
 @pytest.mark.clause("config-linux.md#devices/available")
 def test_devices_in_a_user_namespace_have_the_configured_owner_and_mode(inside, kind):
-    """The kernel lets only the host make them, also those that the host itself has no node of."""
+    """The kernel allows only the host to make device nodes, also for devices of which the host has no node."""
     made = device("/dev/deep/mine", kind, 1, 5, fileMode=0o640, uid=7, gid=8)
     kernels = {"c": "character special file", "b": "block special file", "u": "character special file"}
     found = inside("stat -c '%F %t:%T %a %u %g' /dev/deep/mine", mapped(), made)

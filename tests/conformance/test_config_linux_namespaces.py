@@ -118,7 +118,7 @@ def test_a_new_cgroup_namespace_has_the_containers_groups_as_roots(inside):
 
 def test_with_an_inherited_cgroup_namespace_the_hosts_paths_show(containers):
     container = containers.start(inherit("cgroup"))
-    assert containers.runtime.root.name  # the container lives below a root of its own
+    assert containers.runtime.root.name  # the test has a --root of its own
     assert f"/pyruntime-{container.id}" in container.proc("cgroup").read_text()
 
 

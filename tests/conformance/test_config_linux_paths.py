@@ -30,7 +30,7 @@ def test_a_masked_directory_cannot_be_written(inside, folder):
 
 @MASKED
 def test_what_masks_a_directory_can_hold_nothing(mounted, folder):
-    # Read-only as a mount and as a filesystem, and without room: whoever may remount it has still no place to write.
+    # Read-only as a mount and as a filesystem, and without room: a process that may remount it still cannot write.
     found = mounted("/home", bind(folder, "/home"), linux(maskedPaths=["/home"]))
     assert "ro" in found.options
     assert {"ro", "nr_inodes=1"} <= found.super_options

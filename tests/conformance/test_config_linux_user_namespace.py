@@ -100,7 +100,7 @@ def test_every_other_namespace_belongs_to_the_user_namespace(inside):
 
 @MAPPINGS
 def test_default_devices_are_there_in_a_user_namespace(inside):
-    # The kernel lets nobody but the initial user namespace make them.
+    # The kernel allows device nodes to be made in the initial user namespace only.
     script = (
         "for name in null zero full random urandom tty; do test -c /dev/$name && echo $name; done; echo x > /dev/null"
     )
@@ -135,7 +135,7 @@ def clock(text):
 )
 @pytest.mark.clause("config-linux.md#namespaces")
 def test_a_joined_namespace_that_does_not_map_id_0_is_an_error_at_its_place(containers, uids, gids, kind):
-    """Nobody could build the container in it: the kernel says EINVAL."""
+    """The container cannot be built in it: the kernel returns EINVAL."""
     with user_namespace(*([entry(first, 100000 + first, 10)] for first, _ in (uids, gids))) as path:
         said = containers.refused(namespace("user", path))
     assert "/linux/namespaces/" in said
@@ -215,7 +215,7 @@ def test_an_unknown_clock_is_an_error(containers):
 
 @OFFSETS
 def test_an_offset_that_the_kernel_refuses_is_an_error(containers):
-    # The clock would be before its start.
+    # The offset would make the clock negative.
     said = containers.refused(namespace("time"), linux(timeOffsets={"monotonic": {"secs": -(10**10)}}))
     assert "/linux/timeOffsets" in said
 

@@ -353,7 +353,7 @@ def test_what_an_earlier_mount_covers_is_not_bound(inside, tmp_path, nested, mor
 
 
 def test_a_source_in_the_root_filesystem_never_leads_out_of_it(inside, tmp_path):
-    """A link of the image may say what it likes: it is the container's."""
+    """A link of the image, wherever it leads, is resolved in the container's root."""
 
     def there(config):
         root = tmp_path / "bundle1/rootfs"

@@ -1,4 +1,4 @@
-"""Each mount option, by what it does and by what the kernel says of it (config.md#linux-mount-options)."""
+"""Each mount option: its effect, and what the kernel shows of it (config.md#linux-mount-options)."""
 
 import os
 import subprocess
@@ -193,7 +193,7 @@ def test_nosuid_ignores_set_user_id_bits(inside):
     script = "cp /bin/busybox /home/id; chmod 4755 /home/id; su -s /bin/sh nobody -c '/home/id -u'"
     rights = capable("SETUID", "SETGID"), process(noNewPrivileges=False)
     assert inside(script, *rights, mount("/home", "tmpfs", "tmpfs", "nosuid")) == "65534"
-    # busybox gives up what it is not configured to keep, so the kernel's answer is asked for.
+    # busybox may drop the privilege by itself, so the mount table is read instead.
     found = inside("grep -c nosuid /proc/self/mounts", *rights, mount("/home", "tmpfs", "tmpfs", "suid"))
     assert int(found) >= 1
 
@@ -222,7 +222,7 @@ def test_of_contradicting_recursive_options_the_last_one_holds(inside, tree, opt
     assert expected in found["/home/sub"]
 
 
-# tmpfs refuses what it does not know, so what is accepted did not reach it.
+# tmpfs refuses unknown options, so an option that is accepted was not passed to it.
 @each(
     [
         *("defaults", "async", "noiversion", "nolazytime", "loud"),

@@ -385,7 +385,7 @@ def test_capabilities_in_a_user_namespace(inside):
 def test_a_user_that_the_user_namespace_does_not_have_is_an_error_before_anything_is_made(
     containers, name, value, place
 ):
-    # A terminal's change of owner would be the first to fail.
+    # The change of the terminal's owner would fail first.
     said = containers.refused(mapped(size=5), user(**{name: value}), process(terminal=True))
     assert place in said
     assert f"linux.{'uid' if name == 'uid' else 'gid'}Mappings" in said

@@ -105,7 +105,7 @@ def test_the_flags_of_the_scheduler(containers):
 
 @SCHEDULING
 def test_the_priority_of_a_real_time_policy(containers):
-    # Where the kernel shares out real time among groups, the container's needs some.
+    # If the kernel divides real time among groups, the container's group needs a budget.
     grouped = Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists()
     budget = [resources(cpu={"realtimeRuntime": 1000})] if grouped else []
     container = containers.create(process(scheduler={"policy": "SCHED_FIFO", "priority": 7}), *budget)
@@ -181,7 +181,7 @@ def test_cpus_of_exec(containers):
     listed = "grep Cpus_allowed_list /proc/self/status"
     done = container.exec("sh", "-c", listed)
     assert done.stdout.split()[1] == "0"
-    # The process of the container itself is not meant.
+    # The container's first process keeps its CPUs.
     allowed = container.proc("status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
     assert allowed == open("/proc/self/status").read().partition("Cpus_allowed_list:")[2].split()[0]
 

@@ -27,7 +27,7 @@ TRAP = "trap 'exit 0' TERM USR1 HUP; echo > /dev/shm/ready; while :; do usleep 1
 
 
 def trapping(containers, *changes):
-    """Return a running container that ends well at SIGTERM, SIGUSR1 and SIGHUP, once it does."""
+    """Return a running container whose traps are set: SIGTERM, SIGUSR1 and SIGHUP end it with status 0."""
     container = containers.start(*changes, script=TRAP)
     until(lambda: container.path("/dev/shm/ready").exists(), "the trap")
     return container

@@ -61,9 +61,9 @@ def mounts(pid: "int | str") -> list[str]:
 
 
 def check_mounts(before: list[str], after: list[str]) -> None:
-    """Nothing has come, and of what belongs to the system nothing has gone.
+    """Fail the test if there is a new mount, or if a mount of the system is gone.
 
-    Elsewhere a mount may go from here because its place was removed on the machine, which has nothing to do with us.
+    Other mounts can disappear because something else on the machine removed the directory that they are on.
     """
     assert [line for line in after if line not in before] == []
     gone = [line.split()[4] for line in before if line not in after]

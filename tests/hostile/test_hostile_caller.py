@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
     ids=["descriptors", "size of files"],
 )
 def test_a_limit_of_the_caller_leaves_nothing_behind(runtime, bundle, subtests, limit, values):
-    """Too few descriptors, or files that must not grow: whatever the runtime gets to, what it made is gone again."""
+    """Too few descriptors, or files that must not grow: at whatever step the runtime fails, it removes what it made."""
     place = bundle(lambda config: config["process"].update(args=["true"], rlimits=[]))
     ends = set()
     kind = getattr(resource, limit)
@@ -97,7 +97,7 @@ def _smallest(program, kind) -> int:
 
 
 def test_run_does_not_delete_another_container_that_has_got_the_id(runtime, bundle):
-    """It is stopped while its container is deleted and the id taken again, and goes on only then."""
+    """`run` is stopped until its container is deleted and the id is taken again. Then it continues."""
     place = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
     name = runtime.id()
     pid = place / "pid"

@@ -1,4 +1,4 @@
-"""Configurations and callers that would hand a container something of the host."""
+"""Configurations and callers that would give a container access to something of the host."""
 # ruff: noqa: B023, F401, F811
 # Fixtures are imported from host.py, and lambdas are called at once.
 

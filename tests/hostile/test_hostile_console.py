@@ -89,7 +89,7 @@ FALSE_SYSCTL = "sys/net/ipv4/ip_default_ttl"
 
 
 def test_sysctls_are_not_written_to_a_false_proc(host, subtests):
-    """CVE-2025-52881: the container's /proc is a directory of somebody's, with a link in the place of a parameter."""
+    """CVE-2025-52881: the container's /proc is an ordinary directory, with a link in place of a kernel parameter."""
     for kind, name in (("a link", "link"), ("a file", "file")):
         with subtests.test(kind=kind):
             false = host.outside.with_name(f"proc-{name}")
@@ -117,7 +117,7 @@ def test_sysctls_are_not_written_to_a_false_proc(host, subtests):
                 )
 
             result = host.attack(None, privileged, script)
-            # Either it is said that there is no procfs, or the true one has been written to.
+            # Either the error says that there is no procfs, or the real one was written to.
             assert result.returncode == 1 or result.stdout == "99\n", (result.stdout, result.stderr)
             if kind == "a file":
                 assert (false / FALSE_SYSCTL).read_text() == "false"

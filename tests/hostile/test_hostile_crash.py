@@ -1,4 +1,4 @@
-"""The runtime killed between any two system calls: `state` tells the truth, and `delete --force` leaves nothing."""
+"""The runtime killed between any two system calls: `state` is correct, and `delete --force` leaves nothing."""
 # ruff: noqa: B023, F401, F811
 # Fixtures are imported from host.py, and lambdas are called at once.
 
@@ -66,7 +66,7 @@ def alive(pid: int) -> bool:
 
 
 def check_state(host, name: str) -> None:
-    """What `state` says is true: of a container that is not there, of one that waits, runs or has ended."""
+    """`state` is correct for a container that is missing, waits, runs or has ended."""
     result = host.runtime("state", name, check=False)
     if result.returncode != 0:
         assert "does not exist" in result.stderr, result.stderr
@@ -168,7 +168,7 @@ def freeze(pid: int) -> None:
 
 @pytest.mark.parametrize("hold", [lambda pid: os.kill(pid, signal.SIGSTOP), freeze], ids=["stopped", "frozen"])
 def test_delete_by_force_ends_an_init_that_its_killed_creator_left(host, bundle, hold):
-    """Until init is complete it has the container's lock too, and it does not notice that its creator has ended."""
+    """Until init is complete it has the container's lock too; stopped or frozen, it does not exit with its creator."""
     fifo = host.outside.with_name("fifo")
     os.mkfifo(fifo)
     script = f'sed "s/.*\\"pid\\": *\\([0-9]*\\).*/\\1/" > {fifo}; read line < {fifo}'

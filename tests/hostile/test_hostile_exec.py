@@ -47,7 +47,7 @@ class Box:
                 check=True,
             )
             voice.close()
-            # The script says when it has laid its snares.
+            # The script prints a line when its attack is prepared.
             assert said.readline() == "ready\n"
         self.pid = json.loads(runtime("state", self.id).stdout)["pid"]
 
@@ -59,7 +59,7 @@ class Box:
         return done
 
     def alive(self):
-        """exec still works."""
+        """Fail the test unless exec still works."""
         assert self("/bin/busybox", "echo", "alive").stdout == "alive\n"
 
 
@@ -86,14 +86,14 @@ def user_namespace(config):
     config["linux"]["namespaces"].append({"type": "user"})
     entry = {"containerID": 0, "hostID": 100000, "size": 65536}
     config["linux"].update(uidMappings=[entry], gidMappings=[dict(entry)])
-    # There it holds every capability, CAP_SYS_PTRACE too; it is worth nothing outside of its namespace.
+    # There it has every capability, CAP_SYS_PTRACE too; they have no effect outside of its user namespace.
     for names in config["process"]["capabilities"].values():
         names[:] = [*EVERYTHING, "CAP_SYS_PTRACE"]
 
 
 @pytest.mark.parametrize("change", [None, user_namespace], ids=["root", "user namespace"])
 def test_nobody_gets_into_the_process_before_its_program(runtime, box, lurker, change):
-    """CVE-2016-9962: ptrace and /proc/PID of every new process, in a loop as tight as can be."""
+    """CVE-2016-9962: ptrace and /proc/PID of every new process, in a busy loop."""
 
     def damage(rootfs):
         shutil.copy(lurker, rootfs / "bin/lurker")
@@ -104,7 +104,7 @@ def test_nobody_gets_into_the_process_before_its_program(runtime, box, lurker, c
     for number in range(24):
         done = inside("/bin/busybox", "true", options=["--user", "0:0"] if number % 2 else [])
         assert done.returncode in (0, 137), done.stderr
-    # A program that is there for longer shows that the lurker does lie in wait.
+    # A program that runs longer is found: this shows that the attack would work.
     command = runtime.command("exec", inside.id, "/bin/busybox", "cat")
     with subprocess.Popen(command, stdin=subprocess.PIPE) as victim:
         until(lambda: "exe=/bin/busybox" in (inside.rootfs / "caught").read_text())
@@ -172,9 +172,10 @@ speaker = attacker("speaker")
 
 @pytest.mark.parametrize("message", ["P{pid}", "C", "R", 'F{{"errno": "x"}}'])
 def test_a_message_in_the_name_of_the_process_harms_nobody(box, speaker, message):
-    """Its pid is another's: the host would end that one. There is no room: the host would free it of its limits.
+    """A false message has another process's pid, which the host would end, or says that a limit leaves no room, which
+    the host would then raise.
 
-    The speaker must be quick. tests/unit/test_child_messages.py says the same without a race.
+    The speaker must win a race. tests/unit/test_child_messages.py tests the same without a race.
     """
 
     def damage(rootfs):
@@ -242,7 +243,7 @@ def test_the_hosts_program_is_never_writable_from_inside(sealed, box, pyruntime,
 
 def test_what_runs_in_the_container_is_no_file_of_the_host(sealed, box):
     """While exec is held up inside, the file behind /proc/PID/exe is looked at from outside."""
-    # A FIFO in the place of the program's directory cannot hold it; the freezer can.
+    # A FIFO in place of the program's directory cannot stop exec there; the freezer can.
     inside = box()
     inside.runtime("pause", inside.id)
     command = inside.runtime.command("exec", "--ignore-paused", inside.id, "/bin/busybox", "true")
@@ -418,7 +419,7 @@ def test_a_list_of_users_that_is_none_keeps_nobody_waiting(box, kind):
 
 @pytest.mark.parametrize("namespaces", ["all", "only a mount namespace"])
 def test_a_container_that_dies_meanwhile_leaves_a_clean_error_and_no_process(runtime, bundle, namespaces):
-    """Killed at one moment after the other of a whole exec."""
+    """The container is killed at many moments, from the beginning to the end of an exec."""
 
     def change(config):
         config["process"]["args"] = ["sleep", "1000"]

@@ -1,4 +1,4 @@
-"""Containers that join another one's pid namespace, whose processes lie in wait with CAP_SYS_PTRACE."""
+"""Containers that join another one's pid namespace, whose processes try to trace them with CAP_SYS_PTRACE."""
 
 import ctypes
 import json
@@ -321,7 +321,7 @@ def test_what_joins_waits_for_start_with_its_filter_and_no_other_capability(
     driver,
     no_new_privileges,
 ):
-    """A process of the namespace may trace it, and has all the time until `start`."""
+    """A process of the namespace may trace it, at any time until `start`."""
     inside = box(change=only_traces, damage=lambda rootfs: shutil.copy(driver, rootfs / "bin/driver"))
     place, name = bundle(joining(inside, refusing("mount"), no_new_privileges)), runtime.id()
     with open(place / "said", "wb") as said:

@@ -1,4 +1,4 @@
-"""A container that is after another one's keys: it can neither join their keyring, nor reach into it, nor make it."""
+"""A container that attacks another one's keys: it can neither join their keyring, nor read from it, nor make it."""
 
 import os
 import shutil
@@ -42,13 +42,13 @@ def test_the_keys_of_another_container_cannot_be_had(container, runtime):
     tried = container(other, "take", serial, f"_ses.{victim}", victim, f"_ses.{victim}.")
     until(lambda: "END" in tried.read_text(), "the attack")
     assert tried.read_text() == "END\n"
-    # Who is to have it has it.
+    # The container that owns the key still has it.
     assert runtime("exec", victim, "/bin/thief", "look").stdout == "found\n"
 
 
 def test_a_keyring_cannot_be_made_for_a_container_to_come(container, runtime, tmp_path):
     victim, first = runtime.id(), runtime.id()
-    # It leaves the key in the keyring of the other's name, if that is all there is to it.
+    # If the name were enough, the key would now be in the keyring of the other container.
     planted = container(first, "take", "0", f"_ses.{victim}")
     until(lambda: "END" in planted.read_text(), "the attack")
     found = container(victim, "look")

@@ -133,7 +133,7 @@ def tight(config):
 
 @pytest.mark.parametrize("change", [None, crowded, tight], ids=["", "crowded", "tight"])
 def test_the_process_is_in_the_containers_groups(containers, catcher, way, change):
-    """Its children would be outside for good."""
+    """Otherwise children of it would never be in them."""
     changes, options = way
     container = containers.create(*changes, *filter(None, [change]), script="exec sleep 1000")
     container.start()
@@ -183,7 +183,7 @@ def limited(config):
 
 
 def test_the_process_has_its_limits(containers, catcher, way):
-    """A child of it would not have them for good."""
+    """Otherwise a child of it would never have them."""
     changes, options = way
     container = containers.create(*changes, limited, script="exec sleep 1000")
     container.start()

@@ -168,7 +168,7 @@ def test_a_bind_mount_of_what_is_above_the_root_brings_no_procfs_without_masks(h
 
 @pytest.mark.parametrize("cover", ["sysfs", "a directory", "tmpfs"])
 def test_masks_hold_in_what_covers_sysfs(host, cover):
-    """As with runc, /sys is not as /proc: anything may be mounted over it, and is masked like the first."""
+    """As with runc, /sys is not treated like /proc: anything may be mounted over it, and is masked as well."""
     way = "/sys" if cover == "sysfs" else "/way/sys"
     result = host.attack(
         linked(way="/"), mounted({"destination": way, **COVERS[cover]}, masked=["/sys/firmware"]), LOOK
@@ -285,7 +285,7 @@ def test_no_decoy_takes_the_place_of_proc_while_it_is_masked(host, swapping, dec
 
     def configure(config) -> None:
         config["root"]["readonly"] = False
-        # /proc/version stands for what is worth hiding; the decoy has none.
+        # /proc/version stands for any file that is to be hidden; the decoy does not have it.
         config["linux"]["maskedPaths"] = ["/proc/version", "/proc/./version"]
         config["process"]["args"] = ["sh", "-c", "cat /proc/version /decoy/version 2> /dev/null; true"]
         config["mounts"].append(proc("/other/proc"))

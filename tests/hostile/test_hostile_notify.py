@@ -64,7 +64,7 @@ def container(tmp_path):
 def test_a_link_that_the_container_puts_in_the_sockets_place_changes_nothing_on_the_host(
     container, tmp_path, monkeypatch
 ):
-    """Between the making of the socket and whatever is done to its path, the container may be quick."""
+    """The container may replace the socket between bind(2) and the next call that uses the path."""
     target = tmp_path / "file"
     target.touch(0o600)
     place = tmp_path / "container/notify/notify.sock"

@@ -23,7 +23,7 @@ def breaker(tmp_path_factory):
 
 @pytest.fixture
 def attack(runtime, bundle, breaker):
-    """A function that lets a container have a go at a link, and returns what it was able to do.
+    """A function that has a container attack a link, and returns what succeeded.
 
     The container has all capabilities, those of the host's user namespace, and sees the host's processes.
     """

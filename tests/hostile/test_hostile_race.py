@@ -83,7 +83,7 @@ def test_a_place_that_turns_into_a_link_leads_nowhere_outside(host, swapping, ki
 
 def test_procfs_is_where_it_is_masked_although_its_place_turns_into_a_link(host, swapping):
     def configure(config) -> None:
-        # /proc/version stands for what is worth hiding.
+        # /proc/version stands for any file that is to be hidden.
         config["linux"]["maskedPaths"] = ["/proc/version"]
         config["process"]["args"] = ["sh", "-c", "cat /proc/version /link/version /tmp/version 2> /dev/null"]
 
@@ -137,7 +137,7 @@ def test_a_root_filesystem_that_turns_into_a_link_is_mounted_over_no_other_direc
     ends = [host.runtime("run", "-b", bundle, host.runtime.id(), check=False) for _ in range(5 * ROUNDS)]
     assert {done.returncode for done in ends} == {0, 1}
     assert not [done.stderr for done in ends if "EBADF" in done.stderr]
-    # Where delete met the link, its own mount is left, under one of the two names.
+    # If delete found the link there, its own mount is left, under one of the two names.
     names = {str(bundle / "rootfs"), str(bundle / "link")}
     while names & {line.split()[4] for line in host.mounts()}:
         words = [f"--mount=/proc/{host.keeper}/ns/mnt", "umount", "--lazy", "--no-canonicalize", bundle / "rootfs"]

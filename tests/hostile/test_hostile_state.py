@@ -88,7 +88,7 @@ def test_a_state_file_that_is_none_is_an_error_at_once(runtime, foreign, make):
 
 
 def test_the_groups_that_a_stranger_names_are_not_looked_at(runtime, foreign, tmp_path):
-    """A FIFO would stop the caller, and a device would be opened with the rights of root."""
+    """A FIFO would block the caller, and a device would be opened with the rights of root."""
     name, _ = foreign
     os.mkfifo(tmp_path / "cgroup.freeze")
     place = runtime.root / name / "state.json"

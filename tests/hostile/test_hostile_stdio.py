@@ -1,4 +1,4 @@
-"""Whom the standard streams belong to: what the runtime did not make keeps its owner, unless it is a pipe or socket."""
+"""Owners of the standard streams: one that the runtime did not make keeps its owner, unless it is a pipe or socket."""
 
 import json
 import os

@@ -32,7 +32,7 @@ def answer(connection, kind, descriptors=(), **parts):
 
 
 def notify(connection, script, pid=0, descriptors=()):
-    """Tell of a step, and give up where it is not well."""
+    """Notify the runtime of a step; exit if it does not answer with success."""
     answer(connection, rpc.NOTIFY, descriptors, notify={"script": script, "pid": pid})
     wire = connection.recv(65536)
     if not wire or not rpc.decode(wire, rpc.REQUEST)["notify_success"]:

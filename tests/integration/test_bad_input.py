@@ -105,7 +105,7 @@ def test_what_cannot_be_is_an_error_at_its_place_and_leaves_nothing(containers, 
 
 @pytest.mark.parametrize("verb", [("create",), ("run", "-d")], ids=["create", "run"])
 def test_a_console_socket_that_closes_early_is_an_error_and_leaves_nothing(containers, tmp_path, verb):
-    """A hook holds the container back until the socket is closed, and the terminal that was sent with it."""
+    """A hook delays the container until the socket is closed, and the terminal that was sent with it."""
     ready, go = tmp_path / "ready", tmp_path / "go"
     script = f"touch {ready}; until [ -e {go} ]; do sleep 0.01; done"
     hook = {"path": "/bin/sh", "args": ["sh", "-c", script]}

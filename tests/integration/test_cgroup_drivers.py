@@ -643,7 +643,7 @@ def test_without_the_kernels_list_three_files_change_their_owner(name, monkeypat
 
 @pytest.mark.clause("config-linux.md#memory/check-before-update")
 def test_a_limit_below_the_usage_is_refused_where_that_is_asked_for(tmp_path):
-    # Files that play those of a group: no hierarchy here has the controller and no processes beside.
+    # Files in place of a group's: no hierarchy here has the controller and no processes beside.
     host = CgroupHost("v2", {}, str(tmp_path), {"": "/"}, frozenset(["memory"]))
 
     def change(limit, **more):

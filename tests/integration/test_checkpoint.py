@@ -63,7 +63,7 @@ def test_a_round_trip_or_an_error_with_the_log(runtime, running, tmp_path):
 
 
 def test_a_process_of_exec_joins_the_time_namespace_that_criu_makes(runtime, running, tmp_path):
-    """Otherwise a second checkpoint fails, and takes the container with it."""
+    """Otherwise a second checkpoint fails and ends the container."""
     if not criu_works():
         pytest.skip("CRIU does not work with this kernel")
     container, path = running

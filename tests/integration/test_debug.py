@@ -56,7 +56,7 @@ def test_run_tells_what_host_stub_init_and_hooks_do(runtime, path, tmp_path, for
     assert host != child
     whats = [what for _, _, what in found]
     for step in plan_of(runtime, path):
-        if step["op"] != "execve":  # who executes it cannot tell any more
+        if step["op"] != "execve":  # after execve the process writes no events
             assert any(what.startswith(f"{step['op']}(") and step["clause"] in what for what in whats), step
     assert any("/linux/resources/pids/limit" in what for what in whats)
     for kind in KINDS:

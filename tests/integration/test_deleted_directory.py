@@ -64,7 +64,7 @@ def test_a_container_lives_its_whole_life(call, runtime, bundle, wrapper):
     name = runtime.id()
     steps = [("create", "-b", path, name), ("start", name), ("exec", name, "true"), ("state", name), ("list",)]
     if wrapper is DELETED:
-        steps.append(("ps", name))  # ps(1) itself wants /proc/stat
+        steps.append(("ps", name))  # ps(1) itself needs /proc/stat
     steps += [("pause", name), ("resume", name), ("events", "--stats", name), ("delete", "--force", name)]
     for words in steps:
         done = call(*words, wrapper=wrapper)

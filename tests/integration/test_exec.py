@@ -48,7 +48,7 @@ class Box:
         return self.runtime("exec", *options, self.id, *words, **how)
 
     def said(self, script, *options):
-        """Return what a shell says that runs `script`."""
+        """Return what `script` prints in a shell."""
         return self("sh", "-c", script, options=options).stdout.strip()
 
     def refused(self, *words, options=(), status=FAILED):
@@ -58,7 +58,7 @@ class Box:
         return done.stderr
 
     def detached(self, *words, options=()):
-        """Return the pid of a process that goes on by itself."""
+        """Return the pid of a process that runs in the background."""
         place = self.runtime.root.parent / "pid"
         self(*words, options=["--detach", "--pid-file", place, *options])
         return int(place.read_text())
@@ -67,14 +67,14 @@ class Box:
     def going(self, options=(), command=("cat",), **how):
         """Have a process run meanwhile; gives its pid.
 
-        Not detached: whoever adopts it then may take a second to wait for it, and the container's end waits for that.
+        Not detached: the process that then adopts it may reap it a second late, and the container ends only after that.
         """
         place = self.runtime.root.parent / "pid"
         words = self.command(*command, options=["--pid-file", place, *options])
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **how) as started:
             started.stdin.write(b"x")
             started.stdin.flush()
-            # What comes back says that the program runs.
+            # Its output shows that the program runs.
             assert started.stdout.read(1) == b"x"
             yield int(place.read_text())
             started.stdin.close()
@@ -241,7 +241,7 @@ def test_a_terminal_needs_somebody_who_takes_it(box, options, said):
 
 
 def test_a_console_socket_that_closes_early_is_an_error_and_leaves_nothing(box, tmp_path):
-    """In a paused container the process stands still from its first moment until the socket is closed."""
+    """In a paused container the process is frozen from its first moment until the socket is closed."""
     inside = box()
     inside.runtime("pause", inside.id)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -416,7 +416,7 @@ def test_no_new_privs_is_only_ever_switched_on(box, configured):
 
 
 def test_the_process_of_a_file(box, tmp_path):
-    """It is all there is: nothing comes from the container's own process."""
+    """Everything comes from the file, and nothing from the container's own process."""
     file = process_file(
         tmp_path,
         args=["sh", "-c", "id -u; id -g; id -G; pwd; umask; echo $A$COLOUR; ulimit -n; cat /proc/self/oom_score_adj"],
@@ -477,7 +477,7 @@ def test_a_file_that_is_not_a_process_is_an_error(box, tmp_path, content, said):
 
 
 def test_more_than_the_containers_own_bounds_can_be_asked_for(box, tmp_path):
-    """As with runc: exec is the host's word, not the container's."""
+    """As with runc: the host's caller decides about exec, so the container's limits do not bind it."""
     limit = [{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 10}]
     inside = box(process(capabilities={}, rlimits=limit))
     names = ["CAP_NET_RAW"]
@@ -547,7 +547,7 @@ def test_preserved_descriptors_and_no_others_reach_the_program(box, tmp_path):
 
 
 def test_home_is_that_of_the_user(box):
-    """As with runc and crun, whose callers leave it to them; the container's own list of users tells."""
+    """As with runc and crun: if the caller sets no HOME, it is taken from the container's /etc/passwd."""
     inside = box(process(env=["PATH=/bin"]))
     assert inside.said("echo $HOME") == "/root"
     assert inside.said("echo $HOME", "--user", "65534:65534") == "/home"
@@ -750,7 +750,7 @@ def test_exec_into_a_container_that_waits_for_start(box):
 def test_exec_into_a_stopped_container_is_refused(box):
     inside = box(process(args=["true"]), create=True)
     inside.runtime("start", inside.id)
-    # Asked once: the process may end between two questions, and even between this one and the next line.
+    # Read once: the process may end between two reads, and even before the next line.
     pid = inside.pid
     try:
         pidfd = os.pidfd_open(pid) if pid else -1

@@ -1,6 +1,6 @@
-"""The resctrl file system, played by a directory: groups made, compared, entered, removed.
+"""The resctrl file system, with a directory in its place: groups made, compared, entered, removed.
 
-Where the verbs themselves are run, a cgroup hierarchy plays it as well: there, too, a new directory has a file `tasks`.
+Where the verbs themselves are run, a cgroup hierarchy stands in for it: there, too, a new directory has a file `tasks`.
 """
 
 import json
@@ -246,7 +246,7 @@ def test_a_host_without_resctrl_refuses_the_container(runtime, bundle):
 
 SYSTEMD = Path("/sys/fs/cgroup/systemd")
 # Runs a command that takes the directory $1 for where resctrl is mounted: what it reads as its own mountinfo says so.
-# The hierarchy that plays it is not mounted for the command, so that it puts nothing else into it.
+# The hierarchy in its place is not mounted for the command, so that it puts nothing else into it.
 PRETENDING = """
 grep -v /cgroup/systemd /proc/self/mountinfo > "$2"
 echo "1 1 0:1 / $1 rw - resctrl resctrl rw" >> "$2"

@@ -71,7 +71,7 @@ def test_another_signal_is_for_init_alone(runtime, family):
 
 @pytest.mark.parametrize("verbs", [["create"], ["run", "--detach"]], ids=["created", "running"])
 def test_a_container_is_deleted_right_after_sigkill(runtime, bundle, verbs):
-    """A busy machine takes its time to end a process; until then a created one closes its gate and looks started."""
+    """Ending takes time on a busy machine; until then a created container closes its gate and looks started."""
     path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
     for _ in range(20):
         container = runtime.id()

@@ -113,7 +113,7 @@ def test_a_host_without_the_module_refuses_the_label(runtime, bundle, module, se
     assert not (runtime.root / container).exists()
 
 
-# Runs the command line in an interpreter that takes the host for one with both modules.
+# Runs the command line in an interpreter to which the host appears to have both modules.
 PRETEND = """
 import sys
 sys.path[:0] = sys.argv[1:3]

@@ -21,7 +21,7 @@ def ip(*words, check=True):
 
 
 class Host:
-    """A network namespace that plays the host's: `runtime` runs in it."""
+    """A network namespace in place of the host's: `runtime` runs in it."""
 
     def __init__(self, name):
         self.name = name

@@ -118,7 +118,7 @@ def test_dockers_profile_decides_as_with_runc(bundle, runtime, programs, tmp_pat
         profile = json.loads(DOCKER.read_text())["linux"]["seccomp"]
         filtered(profile, "probe", *docker_calls(), noNewPrivileges=no_new_privileges)(config)
         config["root"]["path"] = str(programs)
-        # runc 1.1 knows no newer version.
+        # runc 1.1 supports no newer version.
         config["ociVersion"] = "1.0.2"
 
     path, container = bundle(change), runtime.id()

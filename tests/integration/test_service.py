@@ -23,13 +23,13 @@ def manager(tmp_path):
 
 
 def notifying(config):
-    # busybox has no tool for datagrams to Unix sockets: the test itself speaks for the container.
+    # busybox has no tool for datagrams to Unix sockets: the test sends them in place of the container.
     config["process"]["args"] = ["sh", "-c", "echo $NOTIFY_SOCKET; ls $NOTIFY_SOCKET; exec sleep 1000"]
     config["root"]["readonly"] = False
 
 
 def answer(manager):
-    """Take one message, and let go of the descriptor that came with it: so the barrier ends."""
+    """Receive one message, and close the descriptor that came with it, which ends the barrier."""
     message, descriptors, _, _ = socket.recv_fds(manager, 4096, 1)
     for fd in descriptors:
         os.close(fd)
@@ -37,7 +37,7 @@ def answer(manager):
 
 
 def say(runtime, container, text):
-    """Say `text` on the container's socket, from outside."""
+    """Send `text` to the container's socket, from outside."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         directory = os.open(runtime.root / container / "notify", os.O_PATH)
         sock.sendto(text, f"/proc/self/fd/{directory}/notify.sock")

@@ -48,7 +48,7 @@ def _with(config, change, words, verb):
 
 
 def _elf(machine, loader=b""):
-    """A file for `machine` (e_machine) that says of itself that it is a program, with this PT_INTERP."""
+    """A file whose ELF header says that it is a program for `machine` (e_machine), with this PT_INTERP."""
     head = bytearray(64 + 56)
     head[:7] = b"\x7fELF\2\1\1"
     head[16:20] = (2).to_bytes(2, "little") + machine.to_bytes(2, "little")

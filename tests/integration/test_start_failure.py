@@ -1,4 +1,4 @@
-"""A start that fails: the program shows to be none only when the kernel executes it."""
+"""A start that fails: only execve(2) shows that the file is no program."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def test_a_start_container_hook_that_fails_is_shown_as_it_stands_in_the_configur
 
 @pytest.mark.parametrize("words", [[], ["--detach"]], ids=" ".join)
 def test_a_start_container_hook_may_take_longer_than_a_look_at_init(runtime, bundle, words):
-    """The host looks now and then whether it makes sense to wait; PATIENCE is the time between two looks."""
+    """The host checks at intervals whether a message can still come; PATIENCE is the interval."""
     seconds = str(1.5 * PATIENCE / 1000)
     hook = {"path": "/bin/sleep", "args": ["sleep", seconds]}
 

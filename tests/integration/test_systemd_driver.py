@@ -53,7 +53,7 @@ def _start(directory, group):
             shutil.copy(UNITS / name, directory)
     target = "[Unit]\nDefaultDependencies=no\nWants=dbus.socket\nAfter=dbus.socket\n"
     (directory / "test.target").write_text(target)
-    # Ends with us, whatever ends us: what it keeps of the unified hierarchy is then free for others.
+    # It ends with this process, however that ends. Others can then use the controllers that it had.
     ends = ["setpriv", "--pdeathsig", "KILL"]
     command = [*ends, "unshare", "-C", "-m", "-p", "-u", "-i", "--fork", "--kill-child", "sh", "-euc", BOOT, "sh"]
     join = f'echo 0 > "{group}/cgroup.procs"; exec "$@"'

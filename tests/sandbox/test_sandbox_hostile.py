@@ -1,4 +1,4 @@
-"""Programs that mean harm: each ends in bounded time with a result, and nothing of it is left."""
+"""Malicious programs: each ends in bounded time with a result, and nothing of it is left."""
 
 import contextlib
 import os
@@ -97,7 +97,7 @@ PROGRAMS = {
 
 
 def time_for(ends):
-    """Return the seconds after which a program is killed: only where that is a right end it may meet it."""
+    """Return the seconds after which a program is killed: few only where that is a correct end."""
     return 2 if "timeout" in ends else PATIENCE
 
 

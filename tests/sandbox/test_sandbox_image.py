@@ -126,7 +126,7 @@ def test_what_is_compressed_with_zstd_says_what_is_missing(layout, monkeypatch):
 
 def test_a_whiteout_hides_nothing_of_its_own_layer(layout):
     first = layer(("a/old", b"1"), ("b/old", b"2"), ("c/d/old", b"3"))
-    # Whatever stands first.
+    # In either order.
     second = layer(("a/new", b""), (".wh.a", b""), ("b", None), ("b/x", b""), (".wh.b", b""), ("c/d/new", b""))
     third = layer(("c/d/newer", b""), ("c/.wh..wh..opq", b""), ("f", b""), (".wh.f", b""))
     root, _ = images.unpacked(layout(first, second, third))

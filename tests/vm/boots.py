@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from image import RELEASE  # which knows where the next module is
+from image import RELEASE  # which adds the folder of the next module to the path
 from machine import PROJECT, Boot
 from machines import Machine
 

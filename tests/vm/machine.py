@@ -97,7 +97,7 @@ def run(boot: Boot, image: Path, work: Path) -> Iterator[dict[str, Any]]:
             lines = _run(*words) if "kvm" in accelerator else _emulate(*words)
             first = next(lines, None)
             if first is None:
-                continue  # KVM brought the machine not as far as its tests
+                continue  # with KVM the machine did not get to its tests
             yield first
             yield from lines
             return

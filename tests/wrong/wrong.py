@@ -49,7 +49,7 @@ COMMON = {"linux", "none", "other", "with", "without", "resources"}  # words of 
 LAST_FITTING, LAST_OTHERS = 150, 150  # the same for what has survived those
 
 
-# A wrong runtime may forget every wall: what it runs then must not find the host. Nothing can be written but WORK,
+# A wrong runtime may isolate nothing: what it runs must not reach the host. Nothing can be written but WORK,
 # which is $0, and what the namespaces of its own have. The shell stays as the first process, which adopts orphans and
 # waits for them: pytest would not, and their cgroups could not be removed.
 CAGE = """

@@ -119,7 +119,7 @@ class Node:
     def ask(self, path: str, method: str = "GET") -> str:
         """Ask the kubelet's API, return the answer. Raises OSError."""
         request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", method=method)
-        # It has signed its certificate itself.
+        # Its certificate is self-signed.
         with urllib.request.urlopen(request, timeout=60, context=ssl._create_unverified_context()) as answer:
             return answer.read().decode()
 
