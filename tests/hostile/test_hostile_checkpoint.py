@@ -75,6 +75,24 @@ def test_a_link_in_the_directory_of_the_images_is_not_written_through(runtime, b
     assert runtime("state", container).returncode == 0
 
 
+@pytest.mark.parametrize("mode", ["", "fail"])
+def test_no_log_is_written_through_a_link_in_the_directory_of_the_images(runtime, bundle, criu, images, tmp_path, mode):
+    """The images may be from elsewhere, and CRIU opens its log by name."""
+    criu.answers(mode)
+    (tmp_path / "file").write_text("of the host")
+    for name in ("restore.log", "dump.log"):
+        (images / name).symlink_to(tmp_path / "file")
+    container = runtime.id()
+    place = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    words = ("restore", "-d", "--image-path", images, "-b", place, container)
+    restored = runtime(*words, env=criu.environment, check=False)
+    second = started(runtime, place)
+    runtime("checkpoint", "--image-path", images, second, env=criu.environment, check=False)
+    assert (tmp_path / "file").read_text() == "of the host"
+    assert restored.returncode == (1 if mode else 0)
+    assert all((images / name).is_file() and not (images / name).is_symlink() for name in ("restore.log", "dump.log"))
+
+
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_delete_after_a_killed_restore_leaves_the_root_filesystem_as_it_is(
     runtime, bundle, criu, images, tmp_path, force

@@ -402,6 +402,7 @@ PASSWD = {
     "a terminal": "ln -s /dev/pts/ptmx /etc/passwd",
     "endless": "ln -s /dev/zero /etc/passwd",
     "a line without an end": "head -c 3000000 /dev/zero > /etc/passwd",
+    "huge": "dd if=/dev/zero of=/etc/passwd bs=1 count=0 seek=1099511627776 2> /dev/null",
     "not text": "printf 'root:x:0:0::/\\377\\376:\\n' > /etc/passwd",
 }
 

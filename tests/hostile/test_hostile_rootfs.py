@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import stat
+import subprocess
 
 import pytest
 from host import SECRET, host, keeper
@@ -188,6 +189,27 @@ def test_a_device_is_not_taken_from_the_root_filesystem(host, subtests):
         with subtests.test(kind=kind):
             result = host.attack(lambda rootfs: replace(rootfs / "dev/null", make), no_dev)
             assert result.returncode == 1 and "/dev/null" in result.stderr
+
+
+@pytest.mark.parametrize("user_namespace", [False, True])
+def test_no_file_is_taken_for_the_null_device_of_the_streams(host, user_namespace):
+    """Its stdin is the host's null device, in whose place the container gets its own: never a file of that name."""
+
+    def change(config) -> None:
+        bind(host.outside / "file", "/bound")(config)
+        config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/dev")]
+        config["process"]["user"] = {"uid": 1000, "gid": 1000}
+        if user_namespace:
+            ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
+            config["linux"].update(uidMappings=ids, gidMappings=ids)
+            config["linux"]["namespaces"].append({"type": "user"})
+
+    def damage(rootfs) -> None:
+        replace(rootfs / "dev/null", link("/bound"))
+
+    result = host.attack(damage, change, "readlink /proc/self/fd/0", stdin=subprocess.DEVNULL)
+    # That the file has its owner is checked by `host`.
+    assert result.returncode == 1 or result.stdout == "/dev/null\n"
 
 
 def test_masking_does_not_use_the_null_device_of_the_root_filesystem(host):

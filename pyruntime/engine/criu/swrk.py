@@ -166,6 +166,7 @@ def run(
             opened.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             request[name] = opened[-1]
         request["log_file"] = log_file
+        _remove(path)
         with Service(doing, descriptors) as service:
             if started is not None:
                 started(service.pid, request)
@@ -181,6 +182,14 @@ def run(
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def _remove(path: str) -> None:
+    """Remove the log of an earlier request: CRIU would write through a link, and the images may be a stranger's."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _errors(path: str) -> str:
