@@ -175,7 +175,8 @@ class Attacker:
             if word in said:
                 self._find("internal error", said[-600:])
                 break
-        # A killed process prints nothing, and a killed thread ends its process. A signal that ends a program is a status.
+        # A killed process prints nothing, and a killed thread ends its process. A signal that ends a program is a
+        # status.
         if outcome.status is None or killed:
             return
         if os.WIFSIGNALED(outcome.status):
