@@ -12,7 +12,8 @@ from pathlib import Path
 
 import elf
 
-LARGE_PAGE = 2 << 20  # bytes
+# In bytes: a large page, and the memory for objects that the program finds behind the arena (csrc/launcher/arena.h).
+LARGE_PAGE, ROOM = 2 << 20, 1 << 20
 
 # personality(2). Who may not ask for it builds where addresses are random: that is a container's filter.
 ADDR_COMPAT_LAYOUT = 0x0200000
@@ -83,8 +84,9 @@ def with_snapshot(file: elf.File, parts: list[tuple[int, bytes]]) -> bytes:
         one.offset += moved
         one.write(whole)
     segment.in_file = end - segment.address
-    # Without more calls the kernel also maps zeros behind the arena, for a large page (csrc/launcher/arena.c).
-    segment.in_memory = (end + -end % LARGE_PAGE) + LARGE_PAGE - segment.address
+    # Without more calls the kernel also maps zeros behind the arena: for objects, and for a large page.
+    room = end + ROOM
+    segment.in_memory = (room + -room % LARGE_PAGE) + LARGE_PAGE - segment.address
     segment.write(whole)
     for section in sections:
         section.offset = segment.offset + section.address - segment.address

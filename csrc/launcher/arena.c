@@ -170,7 +170,7 @@ int __wrap_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes) {
 
 /* ---- In a process that continues from the snapshot ---- */
 
-/* The kernel maps memory for one large page behind the arena (csrc/build/snapshot.py). */
+/* The kernel maps memory for one large page behind the arena and ARENA_ROOM (csrc/build/snapshot.py). */
 #define LARGE_PAGE (2UL << 20)
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -186,7 +186,7 @@ static bool given(char *memory) {
 }
 
 void arena_take_large_page(void) {
-    char *part = at_boundary(arena), *page = at_boundary((void *)arena_limit());
+    char *part = at_boundary(arena), *page = at_boundary((void *)(arena_limit() + ARENA_ROOM));
     if (part + LARGE_PAGE > limit)
         return;
     (void)!madvise(page, LARGE_PAGE, MADV_HUGEPAGE);

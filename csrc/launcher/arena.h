@@ -25,6 +25,9 @@ uintptr_t arena_begins(void);
 /* Return the address at which the arena's used part ends, at the end of a page. */
 uintptr_t arena_limit(void);
 
+/* The kernel maps zeros behind `arena_limit` (csrc/build/snapshot.py). So much of them is for new objects. */
+#define ARENA_ROOM (1UL << 20)
+
 /* Copy the part of the arena that most verbs use into one large page (transparent huge page), in its place. One page
    fault and one copy then replace hundreds of page faults. If the kernel gives no large page, nothing changes. COLD in
    csrc/build/program.py decides where the part begins. Ends the program if the copy cannot be put in its place. */

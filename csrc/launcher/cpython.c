@@ -48,14 +48,21 @@ static void *pages(size_t size) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* The memory that Python has from mmap(2); the last entry is empty. If the table is full, a piece is not recorded. */
+/* The memory that Python has from mmap(2); there is room for two more extents and an empty one. If the table is full, a
+   piece is not recorded. */
 #define EXTENTS 64
-static struct extent mapped[EXTENTS + 2];
+static struct extent mapped[EXTENTS + 3];
 static size_t mapped_count;
 
-/* CPython allocates the stack of its frames with this function. */
+/* CPython allocates the stack of its frames and the arenas of its objects with this function. The first arena is memory
+   that the kernel has mapped with the program. */
 static void *map(void *context, size_t size) {
+    static bool given;
     (void)context;
+    if (!given && size <= ARENA_ROOM) {
+        given = true;
+        return (void *)arena_limit();
+    }
     void *memory = pages(size);
     if (memory && mapped_count < EXTENTS)
         mapped[mapped_count++] = (struct extent){(uintptr_t)memory, (uintptr_t)memory + size};
@@ -74,10 +81,16 @@ static void unmap(void *context, void *memory, size_t size) {
     munmap(memory, size);
 }
 
+static struct extent whole_pages(void *memory, size_t size) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)memory;
+    return (struct extent){(begin + page - 1) & -page, (begin + size) & -page};
+}
+
 /* The caller holds the GIL, so nothing is allocated meanwhile. */
 const struct extent *python_memory(void) {
-    mapped[mapped_count] = (struct extent){arena_begins(), arena_limit()};
-    mapped[mapped_count + 1] = (struct extent){0};
+    mapped[mapped_count] = (struct extent){arena_begins(), arena_limit() + ARENA_ROOM};
+    mapped[mapped_count + 1] = whole_pages(&_PyRuntime, sizeof _PyRuntime); /* the interpreter's state */
+    mapped[mapped_count + 2] = (struct extent){0};
     return mapped;
 }
 
