@@ -63,6 +63,7 @@ SOURCES = [
     "process.c",
     "execute.c",
     "detach.c",
+    "mapped_files.c",
     "sockets.c",
     "devices_bpf.c",
 ]

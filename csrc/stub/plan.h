@@ -173,6 +173,7 @@ enum spawn_flag {
                                  SPAWN_EXEC the intermediate process, into all groups that only the host can join */
     SPAWN_AT_ONCE = 1024,     /* the host itself starts it, and nobody comes to the gate */
     SPAWN_TELL = 2048,        /* init says MESSAGE_BEGUN, because no other message comes soon */
+    SPAWN_COPY_FILES = 4096,  /* processes of the container could open the files that are mapped: mapped_files.c */
     SPAWN_CROSS = 64          /* with SPAWN_VIA: the intermediate process goes on as init, as far as pyr_cross */
 };
 

@@ -17,6 +17,7 @@
 
 #include "detach.h"
 #include "init.h"
+#include "mapped_files.h"
 #include "messages.h"
 #include "sockets.h"
 #include "stub.h"
@@ -149,11 +150,13 @@ static void set_time_offsets(const struct spawn *spawn, int file) {
         die(spawn->sync, -1, "write", "/proc/self/timens_offsets");
 }
 
-/* Opens the host's procfs, before a mount namespace is joined that may have another one at /proc. */
+/* Opens the host's procfs, before a mount namespace is joined that may have another one at /proc; uses it once. */
 static void open_proc(const struct spawn *spawn, struct stub *stub) {
     stub->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (stub->proc < 0)
         die(spawn->sync, -1, "open", "/proc");
+    if (spawn->flags & SPAWN_COPY_FILES && copy_mapped_files(stub) < 0)
+        die(spawn->sync, -1, stub->call, "a copy of the libraries in memory");
 }
 
 /* "0" means the writing thread. The kernel moves it without the lock that delays every fork on the machine, which a pid

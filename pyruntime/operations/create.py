@@ -18,6 +18,7 @@ from pyruntime.engine.state_document import new_state, now, state_document
 from pyruntime.host.facts import facts
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
+from pyruntime.plan.process import opens_mapped_files
 from pyruntime.protocol import limits, messages
 from pyruntime.protocol.orders import Orders
 from pyruntime.spec import read_config
@@ -337,6 +338,7 @@ class Creation:
             console=self.console,
             preserve=self.options.preserve_fds,
             seccomp=self.seccomp,
+            copies=opens_mapped_files(self.config, self.config.get("process")),
         )
         self.child = launch.spawn(request, self.undo)
         self.late = bool(self.child.late)

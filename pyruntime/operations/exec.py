@@ -21,6 +21,7 @@ from pyruntime.plan.context import Context
 from pyruntime.plan.exec import compile_exec
 from pyruntime.plan.facts import CgroupHost
 from pyruntime.plan.namespaces import TYPES
+from pyruntime.plan.process import opens_mapped_files
 from pyruntime.plan.step import Step
 from pyruntime.protocol import limits, messages
 from pyruntime.spec import check_process, load_process
@@ -163,6 +164,7 @@ class _Execution:
             seccomp=seccomp,
             beside=0 if self.options.cgroups else state["pid"],
             resctrl=state.get("intel_rdt"),
+            copies=opens_mapped_files(config, process) or opens_mapped_files(config, own),
         )
         child = launch.spawn(request, self.undo)
         ready = launch.expect(child, plan, messages.READY)

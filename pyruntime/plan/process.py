@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyruntime.plan.context import Context
-    from pyruntime.spec.json_types import Process, User
+    from pyruntime.spec.json_types import Config, Process, User
 
 LINUX_CLAUSE = "config.md#linux-process"
 USER_CLAUSE = "config.md#posix-platform-user"
@@ -164,6 +164,23 @@ def _console_size(process: "Process") -> "dict[str, int]":
     # Upholds config.md#process/console-size-ignored.
     size = process.get("consoleSize")
     return {"rows": size["height"], "columns": size["width"]} if size else {}
+
+
+def opens_mapped_files(config: "Config", process: "Process | None") -> bool:
+    """Tell whether processes of the container may open the files that others have mapped (proc(5), map_files).
+
+    process  one of them: its capabilities count
+    It takes two capabilities outside of every user namespace. If the pid namespace is another container's, its
+    processes may have them.
+    """
+    namespaces = (config.get("linux") or {}).get("namespaces") or ()
+    if any(namespace["type"] == "user" for namespace in namespaces):
+        return False
+    if any(namespace["type"] == "pid" and namespace.get("path") for namespace in namespaces):
+        return True
+    sets: dict[str, list[str]] = (process or {}).get("capabilities") or {}  # type: ignore[assignment]
+    names = {name.upper() for values in sets.values() for name in values}
+    return "CAP_SYS_PTRACE" in names and not names.isdisjoint(("CAP_CHECKPOINT_RESTORE", "CAP_SYS_ADMIN"))
 
 
 # Set of capabilities -> the sets that limit it in the kernel (capabilities(7)). A set is reduced before it limits.

@@ -151,6 +151,8 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
     # Without a final affinity, that of exec is left to the kernel (config.md#linux-process).
     if not plan.affinity:
         flags |= lib.SPAWN_ALL_CPUS
+    if request.copies:
+        flags |= lib.SPAWN_COPY_FILES
     if made & lib.CLONE_NEWCGROUP:
         flags |= lib.SPAWN_CGROUP
     if made & lib.CLONE_NEWUSER:

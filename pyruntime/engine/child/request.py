@@ -22,6 +22,7 @@ class Request:
     seccomp   the filter to load before the program, or None
     beside    pid of a process whose group it joins if the kernel refuses it in the container's own; 0 for none
     resctrl   the container's groups of resctrl, for a process of exec; None without
+    copies    it has copies of the libraries in memory, because processes of the container could open the files
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class Request:
         "beside",
         "cgroup",
         "console",
+        "copies",
         "host_files",
         "orders",
         "plan",
@@ -50,6 +52,7 @@ class Request:
         seccomp: "Filter | None" = None,
         beside: int = 0,
         resctrl: "dict[str, Any] | None" = None,
+        copies: bool = False,
     ) -> None:
         self.plan = plan
         self.arrays = arrays
@@ -61,3 +64,4 @@ class Request:
         self.seccomp = seccomp
         self.beside = beside
         self.resctrl = resctrl
+        self.copies = copies
