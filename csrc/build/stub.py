@@ -29,6 +29,7 @@ HEADERS = [
     "landlock.h",
     "execute.h",
     "sockets.h",
+    "status.h",
     "devices_bpf.h",
 ]
 SOURCES = [
@@ -65,6 +66,7 @@ SOURCES = [
     "detach.c",
     "mapped_files.c",
     "sockets.c",
+    "status.c",
     "devices_bpf.c",
 ]
 

@@ -9,6 +9,7 @@ below the container's own.
 
 import errno
 
+from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.cgroup import v1, v2, walk
@@ -98,16 +99,8 @@ def let_die(paths: "dict[str, str]") -> bool:
 
 
 def _own(directory: str, version: str) -> bool:
-    try:
-        fd = os.open(f"{directory}/{_FILE[version]}", _OPEN)
-    except OSError:
-        return False  # the group is removed, or it is a unified hierarchy before Linux 5.2
-    try:
-        return os.read(fd, 16).strip() != _THAWED[version]
-    except OSError:
-        return False  # removed meanwhile
-    finally:
-        os.close(fd)
+    groups = (directory, "") if version == UNIFIED else ("", directory)
+    return bool(lib.pyr_freezers(*map(os.fsencode, groups)) & lib.PYR_FROZEN)
 
 
 def _has_groups(directory: str) -> bool:

@@ -7,8 +7,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.spec.json_types import StateFile
 
-_SPEC = ("ociVersion", "id", "status", "pid", "bundle", "annotations")
-_MORE = ("rootfs", "created")
 _NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -17,12 +15,14 @@ def spec_state(state: "StateFile", status: str) -> "dict[str, object]":
 
     Upholds runtime.md#state/pid.
     """
-    stored: dict[str, object] = dict(state)
-    document = {name: stored[name] for name in _SPEC}
-    document["status"] = status
-    if status == "stopped":
-        document["pid"] = 0
-    return document
+    return {
+        "ociVersion": state["ociVersion"],
+        "id": state["id"],
+        "status": status,
+        "pid": 0 if status == "stopped" else state["pid"],
+        "bundle": state["bundle"],
+        "annotations": state["annotations"],
+    }
 
 
 def state(root: str, container_id: str) -> "dict[str, object]":
@@ -47,9 +47,8 @@ def state_of(container: containers.Container) -> "dict[str, object]":
         empty = {"ociVersion": SPEC_VERSION, "id": container.container_id, "status": status, "pid": 0, "bundle": ""}
         return {**empty, "annotations": {}, "rootfs": "", "created": _NEVER, "owner": ""}
     document = spec_state(stored, status)
-    more: dict[str, object] = dict(stored)
-    document.update((name, more[name]) for name in _MORE)
+    document["rootfs"] = stored["rootfs"]
     # Empty while the container is being created; Go cannot parse an empty time.
-    document["created"] = document["created"] or _NEVER
+    document["created"] = stored["created"] or _NEVER
     document["owner"] = ""  # as with runc; only `list` looks up the owner
     return document

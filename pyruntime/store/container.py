@@ -16,13 +16,12 @@ One file, although it is long: every verb needs nearly all of it, and loading an
 import errno
 import fcntl
 import time
-from _stat import S_ISREG
 
 import pyruntime
-from pyruntime._stub import lib
+from pyruntime._stub import ffi, lib
 from pyruntime.base import jsonio
 from pyruntime.base import lean_os as os
-from pyruntime.base.errors import Error
+from pyruntime.base.errors import Error, refused
 from pyruntime.store import process, state_shape
 
 TYPE_CHECKING = False
@@ -40,8 +39,9 @@ _OF_IDS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
 _PAUSE = 0.01  # seconds between two attempts to take the lock
 _ID_LIMIT = 1024
 _NAME_LIMIT = 255
-# A state file of another user may be a FIFO, a link, or a file without an end.
-_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_USUAL = 4096  # bytes of a state file
+_TEXT = ffi.typeof("char[]")
+_FROZEN = lib.PYR_FROZEN
 _MOST_OF_A_STRANGER = 1 << 20  # bytes
 
 
@@ -238,20 +238,21 @@ class Container:
 
     def _content(self, name: str) -> bytes:
         """Return the content of the file `name`. Raises OSError; Error if it is no file that this runtime writes."""
-        fd = os.open(name, _TO_READ, dir_fd=self.fd)
-        try:
-            status = os.fstat(fd)
-            if not S_ISREG(status.st_mode):
+        room = _USUAL
+        while True:
+            text = ffi.new(_TEXT, room)
+            size = lib.pyr_read_file(self.fd, name.encode(), text, room)
+            if size == -errno.ENOTSUP:
                 raise Error(f"cannot read {self.path}/{name}", "it is not a regular file")
-            if self.of_stranger and status.st_size > _MOST_OF_A_STRANGER:
-                reason = f"it has {status.st_size} bytes; of another user's at most {_MOST_OF_A_STRANGER} are read"
+            if size < 0:
+                raise refused("open", name, OSError(-size, ""))
+            if size <= room:
+                content: bytes = ffi.unpack(text, size)
+                return content
+            if self.of_stranger and size > _MOST_OF_A_STRANGER:
+                reason = f"it has {size} bytes; of another user's at most {_MOST_OF_A_STRANGER} are read"
                 raise Error(f"cannot read {self.path}/{name}", reason)
-            content = b""
-            while (left := status.st_size - len(content)) and (chunk := os.read(fd, left)):
-                content += chunk
-            return content
-        finally:
-            os.close(fd)
+            room = size
 
     def keep_config(self, document: bytes) -> None:
         """Store the configuration of create: later changes of the bundle have no effect (runtime.md#lifecycle).
@@ -371,41 +372,15 @@ class Container:
                 pyruntime.store.remove_tree.remove(name, self.fd)
 
 
-# Hierarchy -> the file of its freezer, and the content of that while nothing is frozen. What follows is in
-# cgroup/freezer.py, too: `state` would load that, and what it imports, for each container that is not frozen.
-_FREEZERS = {"": ("cgroup.freeze", b"0"), "freezer": ("freezer.state", b"THAWED")}
-
-
 def _paused(state: "StateFile") -> bool:
     """Tell whether init is frozen, by a group of the container or by a group that the container made below."""
-    paths = state["cgroup"].get("paths") or {}
-    own = {name: paths[name] for name in _FREEZERS if paths.get(name)}
-    if any(_freezes(directory, *_FREEZERS[name]) for name, directory in own.items()):
-        return True
-    if not any(_has_groups(directory) for directory in own.values()):
+    paths = state["cgroup"].get("paths")
+    if not paths:
         return False
-    return pyruntime.cgroup.freezer.holds(paths, state["pid"])
-
-
-def _freezes(directory: str, file: str, thawed: bytes) -> bool:
-    try:
-        fd = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False  # a unified hierarchy has no freezer before Linux 5.2
-    try:
-        return os.read(fd, 16).strip() != thawed
-    except OSError:
-        return False  # removed meanwhile
-    finally:
-        os.close(fd)
-
-
-def _has_groups(directory: str) -> bool:
-    """Tell whether there are groups below: a directory has a link for each, besides its name and its own "."."""
-    try:
-        return os.stat(directory).st_nlink > 2
-    except OSError:
-        return False  # removed meanwhile
+    found = lib.pyr_freezers(os.fsencode(paths.get("", "")), os.fsencode(paths.get("freezer", "")))
+    if found & _FROZEN:
+        return True
+    return bool(found) and pyruntime.cgroup.freezer.holds(paths, state["pid"])
 
 
 def _parse_state(path: str, container_id: str, content: bytes, of_any_version: bool) -> "StateFile":
@@ -469,10 +444,10 @@ def create(root: str, container_id: str) -> Container:
     except FileExistsError:
         raise Error(f"container {container_id!r} exists already", clause="runtime.md#create") from None
     except OSError as error:
-        refused = _unwritable("make", path, error)
+        failure = _unwritable("make", path, error)
         if error.errno == errno.EACCES:
-            refused.advice = "choose a directory of your own with --root"
-        raise refused from None
+            failure.advice = "choose a directory of your own with --root"
+        raise failure from None
     container = Container(path, container_id, fd)
     try:
         container.hold()

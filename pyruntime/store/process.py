@@ -1,33 +1,36 @@
 """Checks by the start time that a pid still belongs to the same process, because pids are reused (proc(5))."""
 
-from pyruntime.base import lean_os as os
+import errno
+
+from pyruntime._stub import ffi, lib
+from pyruntime.base.errors import refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Flags of a process in the kernel, <linux/sched.h>.
 NEVER_EXECUTED = 0x40  # PF_FORKNOEXEC
 ENDING = 0x4 | 0x400  # PF_EXITING, PF_SIGNALED
-_SIGNALED = 0x400
-_SIGKILL = 1 << 8
+_PROCESS = ffi.typeof("struct pyr_process *")
 
 
-def _stat_fields(pid: int) -> "list[bytes] | None":
-    """Return the fields of /proc/PID/stat from the state on (field 3), None when there is no such process."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        # The command name may itself contain ") "; the last one ends it.
-        return os.read(fd, 4096).rpartition(b") ")[2].split()
-    except ProcessLookupError:
-        return None
-    finally:
-        os.close(fd)
+def _process(pid: int) -> "Any":
+    """Return the struct pyr_process of process `pid`, None when there is no such process. Raises Error."""
+    process = ffi.new(_PROCESS)
+    return process if _exists(pid, lib.pyr_process(pid, process)) else None
+
+
+def _exists(pid: int, answer: int) -> bool:
+    if answer < 0 and answer != -errno.ESRCH:
+        raise refused("open", f"/proc/{pid}/stat", OSError(-answer, ""))
+    return answer >= 0
 
 
 def is_killed(pid: int) -> bool:
     """Tell whether process `pid` is about to end: SIGKILL is pending for it, or it is exiting already (proc(5))."""
-    fields = _stat_fields(pid)
-    return not fields or bool(_flags(fields) & ENDING)
+    process = _process(pid)
+    return process is None or bool(process.flags & ENDING)
 
 
 def has_executed(pid: int, started: int | None = None) -> bool | None:
@@ -35,22 +38,22 @@ def has_executed(pid: int, started: int | None = None) -> bool | None:
 
     started  its start time, to be given if another process can reap it, so that the pid can be reused
     """
-    fields = _stat_fields(pid)
-    if not fields or started not in (None, int(fields[19])):
+    process = _process(pid)
+    if process is None or started not in (None, process.start_time):
         return None
-    return not int(fields[6]) & NEVER_EXECUTED
+    return not process.flags & NEVER_EXECUTED
 
 
 def wait_status(pid: int) -> int:
     """Return the wait status of process `pid`, which has ended (waitpid(2)); 0 if the kernel does not show it."""
-    fields = _stat_fields(pid)
-    return int(fields[49]) if fields and len(fields) > 49 else 0
+    process = _process(pid)
+    return int(process.wait_status) if process is not None else 0
 
 
 def start_time(pid: int) -> int:
     """Return when process `pid` started, in clock ticks since boot; 0 when it does not exist."""
-    fields = _stat_fields(pid)
-    return int(fields[19]) if fields else 0
+    process = _process(pid)
+    return int(process.start_time) if process is not None else 0
 
 
 def flags(pid: int, started: int) -> int:
@@ -58,13 +61,8 @@ def flags(pid: int, started: int) -> int:
 
     One for which SIGKILL is pending has a flag of ENDING already.
     """
-    fields = _stat_fields(pid) if pid > 0 else None
-    return _flags(fields) if fields and int(fields[19]) == started and fields[0] not in (b"Z", b"X") else -1
-
-
-def _flags(fields: "list[bytes]") -> int:
-    # The kernel adds SIGKILL to the pending signals of each thread when it ends a process by any signal.
-    return int(fields[6]) | (_SIGNALED if int(fields[28]) & _SIGKILL else 0)
+    answer = lib.pyr_process_flags(pid, started) if pid > 0 else -errno.ESRCH
+    return answer if _exists(pid, answer) else -1
 
 
 def alive(pid: int, started: int) -> bool:

@@ -4,7 +4,8 @@ from pyruntime.base import lean_os as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 _LAST_PID = 4194304  # PID_MAX_LIMIT, proc(5)
 _INT64 = 2**63
@@ -12,92 +13,90 @@ _INT64 = 2**63
 
 def misfit(state: "dict[str, object]") -> str:
     """Return the name of the first member of `state` that is missing or wrong, "" if there is none."""
-    for name, fits in _MEMBERS.items():
+    for name, types, fits in _MEMBERS:
         if name not in state:
-            if name not in _LATER:
-                return name
-        elif not fits(state[name]):
+            if name in _LATER:
+                continue
+            return name
+        value = state[name]
+        if type(value) not in types or (fits is not None and not fits(value)):
             return name
     return ""
 
 
-def _is_text(value: object) -> bool:
-    return type(value) is str
-
-
 def _is_path(value: object) -> bool:
     """Tell whether `value` can be given to the kernel as a path; it may be empty if there is none."""
-    if type(value) is not str or "\0" in value:
+    return type(value) is str and _are_paths((value,))
+
+
+def _are_paths(values: "Iterable[object]") -> bool:
+    """Tell whether each of `values` can be given to the kernel as a path: all of them in one look."""
+    try:
+        text = "".join(values)  # type: ignore[arg-type]
+    except TypeError:  # not a text
         return False
-    if value.isascii():
+    if "\0" in text:
+        return False
+    if text.isascii():
         return True
     try:
-        os.fsencode(value)
+        os.fsencode(text)
     except UnicodeEncodeError:  # half of a character
         return False
     return True
 
 
-def _is_bool(value: object) -> bool:
-    return value is True or value is False
+def _is_list_of_paths(value: object) -> bool:
+    return type(value) is list and _are_paths(value)
 
 
-def _is_keyring(value: object) -> bool:
-    """Tell whether `value` is a name, or a boolean as in older files."""
-    return _is_text(value) or _is_bool(value)
+def _is_pid(value: int) -> bool:
+    return 0 <= value <= _LAST_PID
 
 
-def _is_pid(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _LAST_PID
+def _is_number(value: int) -> bool:
+    return -_INT64 <= value < _INT64
 
 
-def _is_number(value: object) -> bool:
-    return type(value) is int and -_INT64 <= value < _INT64
+def _are_numbers(values: object) -> bool:
+    return type(values) is list and all(type(value) is int and _is_number(value) for value in values)
 
 
-def _are(fits: "Callable[[object], bool]", values: object) -> bool:
-    return type(values) is list and all(map(fits, values))
+def _are_annotations(value: "Any") -> bool:
+    return not value or all(type(text) is str for text in value.values())
 
 
-def _is_mapping_to(fits: "Callable[[object], bool]", value: object) -> bool:
-    return type(value) is dict and all(map(fits, value.values()))
-
-
-def _are_annotations(value: object) -> bool:
-    return _is_mapping_to(_is_text, value)
-
-
-def _is_cgroup(value: object) -> bool:
+def _is_cgroup(value: "Any") -> bool:
     """See Cgroup.record; empty until there is a group."""
-    if type(value) is not dict or not value:
-        return value == {}
-    unit = value.get("unit", {"name": "", "user": False})
+    if not value:
+        return True
+    paths = value.get("paths")
     return (
-        _is_mapping_to(_is_path, value.get("paths"))
-        and _are(_is_path, value.get("made"))
-        and type(unit) is dict
-        and _is_path(unit.get("name"))
-        and _is_bool(unit.get("user"))
+        type(paths) is dict
+        and _are_paths(paths.values())
+        and _is_list_of_paths(value.get("made"))
+        and ("unit" not in value or _is_unit(value["unit"]))
     )
 
 
-def _is_intel_rdt(value: object) -> bool:
+def _is_unit(value: object) -> bool:
+    return type(value) is dict and _is_path(value.get("name")) and type(value.get("user")) is bool
+
+
+def _is_intel_rdt(value: "Any") -> bool:
     """See IntelRdt.record; empty if the container has no group."""
-    if type(value) is not dict or not value:
-        return value == {}
-    return all(_are(_is_path, value.get(name)) for name in ("tasks", "remove"))
+    return not value or all(_is_list_of_paths(value.get(name)) for name in ("tasks", "remove"))
 
 
-def _is_root_mount(value: object) -> bool:
+def _is_root_mount(value: "Any") -> bool:
     """See RootMount of spec/json_types.py; null if there is none."""
-    if type(value) is not dict:
-        return value is None
-    paths, numbers = ("path", "namespace"), ("inode", "below")
+    if value is None:
+        return True
     root = value.get("root", [0, 0])  # older states do not have it
     return (
-        all(_is_path(value.get(name)) for name in paths)
-        and all(_is_number(value.get(name)) for name in numbers)
-        and _are(_is_number, root)
+        all(_is_path(value.get(name)) for name in ("path", "namespace"))
+        and _are_numbers([value.get(name) for name in ("inode", "below")])
+        and _are_numbers(root)
         and len(root) == 2
     )
 
@@ -106,33 +105,34 @@ def _is_hook(value: object) -> bool:
     return (
         type(value) is dict
         and _is_path(value.get("path"))
-        and all(_are(_is_path, value[name]) for name in ("args", "env") if name in value)
-        and _is_number(value.get("timeout", 1))
+        and all(_is_list_of_paths(value[name]) for name in ("args", "env") if name in value)
+        and _are_numbers([value.get("timeout", 1)])
     )
 
 
-def _are_hooks(value: object) -> bool:
-    return type(value) is dict and all(_are(_is_hook, hooks) for hooks in value.values())
+def _are_hooks(value: "Any") -> bool:
+    return all(type(hooks) is list and all(map(_is_hook, hooks)) for hooks in value.values())
 
 
-_MEMBERS: "dict[str, Callable[[object], bool]]" = {
-    "ociVersion": _is_text,
-    "id": _is_text,
-    "status": _is_text,
-    "pid": _is_pid,
-    "bundle": _is_path,
-    "annotations": _are_annotations,
-    "start_time": _is_number,
-    "created": _is_text,
-    "rootfs": _is_path,
-    "owner": _is_number,
-    "process": _is_bool,
-    "cgroup": _is_cgroup,
-    "hooks": _are_hooks,
-    "root_mount": _is_root_mount,
-    "intel_rdt": _is_intel_rdt,
-    "keyring": _is_keyring,
-}
+# Members with their types, and whether a value of these fits; None if each does.
+_MEMBERS: "tuple[tuple[str, tuple[type, ...], Callable[[Any], bool] | None], ...]" = (
+    ("ociVersion", (str,), None),
+    ("id", (str,), None),
+    ("status", (str,), None),
+    ("pid", (int,), _is_pid),
+    ("bundle", (str,), _is_path),
+    ("annotations", (dict,), _are_annotations),
+    ("start_time", (int,), _is_number),
+    ("created", (str,), None),
+    ("rootfs", (str,), _is_path),
+    ("owner", (int,), _is_number),
+    ("process", (bool,), None),
+    ("cgroup", (dict,), _is_cgroup),
+    ("hooks", (dict,), _are_hooks),
+    ("root_mount", (type(None), dict), _is_root_mount),
+    ("intel_rdt", (dict,), _is_intel_rdt),
+    ("keyring", (str, bool), None),  # a boolean in older files
+)
 
 # Members that were added later; the code that reads them handles their absence.
 _LATER = frozenset(["root_mount", "intel_rdt", "keyring"])

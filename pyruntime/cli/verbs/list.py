@@ -12,15 +12,8 @@ if TYPE_CHECKING:
     from pyruntime.base.errors import Error
     from pyruntime.cli.parse import CommandLine
 
-# Title and name in the state.
-_COLUMNS = (
-    ("ID", "id"),
-    ("PID", "pid"),
-    ("STATUS", "status"),
-    ("BUNDLE", "bundle"),
-    ("CREATED", "created"),
-    ("OWNER", "owner"),
-)
+_TITLES = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+_MEMBERS = ("id", "pid", "status", "bundle", "created", "owner")
 _ORDER = ("ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner")
 
 # As runc's table: a column is so wide at least, and so much wider than its longest word.
@@ -36,8 +29,7 @@ def main(line: "CommandLine") -> int:
     elif line.options["format"] == "json":
         write(dumps([_ordered(document) for document in found], compact=True) + "\n")
     else:
-        rows = ([printable(str(document[name])) for _, name in _COLUMNS] for document in found)
-        write(_table([[title for title, _ in _COLUMNS], *rows]))
+        write(_table([_TITLES, *map(_row, found)]))
     return 0
 
 
@@ -50,8 +42,16 @@ def _ordered(document: "dict[str, object]") -> "dict[str, object]":
     return {name: document.get(name, "") for name in _ORDER if name != "annotations" or document.get(name)}
 
 
+def _row(document: "dict[str, object]") -> "list[str]":
+    words = [str(document[name]) for name in _MEMBERS]
+    return words if "".join(words).isprintable() else [printable(word) for word in words]
+
+
 def _table(rows: "list[list[str]]") -> str:
     """Return the rows with their columns aligned; the last one is as wide as it is."""
-    widths = [max(_NARROWEST, *(len(row[index]) + _GAP for row in rows)) for index in range(len(_COLUMNS) - 1)]
-    lines = ["".join(word.ljust(width) for word, width in zip(row, [*widths, 0], strict=True)) for row in rows]
-    return "".join(f"{text}\n" for text in lines)
+    *columns, last = map(list, zip(*rows, strict=True))
+    for column in columns:
+        width = max(_NARROWEST, max(map(len, column)) + _GAP)
+        column[:] = [word.ljust(width) for word in column]
+    lines = map("".join, zip(*columns, last, strict=True))
+    return "".join([f"{line}\n" for line in lines])
