@@ -32,7 +32,10 @@ static int copy_status(struct stub *stub, int fd, const struct stat *status) {
 }
 
 static int copy_file(struct stub *stub, int from, int to, const char *name, const struct stat *status) {
-    cleanup_close int in = openat(stub->proc, fd_path(from).text, O_RDONLY | O_CLOEXEC);
+    /* It does not wait for a lease (fcntl(2)), which a process that shares the root filesystem could take on each file. */
+    cleanup_close int in = openat(stub->proc, fd_path(from).text, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (in < 0 && errno == EWOULDBLOCK)
+        snprintf(stub->text, sizeof stub->text, "tmpcopyup: a process has a lease on %.300s", name);
     if (in < 0)
         return failed(stub, "openat");
     cleanup_close int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

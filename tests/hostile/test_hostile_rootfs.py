@@ -2,9 +2,11 @@
 # ruff: noqa: B023, F401, F811
 # Fixtures are imported from host.py, and lambdas are called at once.
 
+import fcntl
 import os
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -261,6 +263,26 @@ def copy_up(*options):
     return lambda config: config["mounts"].append(
         {"destination": "/tree", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", *options]}
     )
+
+
+def test_copying_up_waits_for_no_lease(host):
+    """Whoever shares the root filesystem could hold up `create` for each file as long as fs.lease-break-time."""
+    leased = []
+
+    def damage(rootfs) -> None:
+        (rootfs / "tree").mkdir()
+        (rootfs / "tree/file").write_text("x")
+        leased.append(os.open(rootfs / "tree/file", os.O_RDWR))
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        fcntl.fcntl(leased[0], fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+    try:
+        result = host.attack(damage, copy_up())
+    finally:
+        os.close(leased[0])
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+    assert result.returncode != 0
+    assert "a process has a lease on file" in result.stderr
 
 
 def test_copying_up_follows_no_link_and_opens_no_device(host):
