@@ -19,7 +19,7 @@ _ALLOWED = """
     futex_wait futex_waitv futex_wake futimesat get_mempolicy get_robust_list getcpu getcwd getdents getdents64
     getegid geteuid getgid getgroups getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom
     getresgid getresuid getrlimit getrusage getsid getsockname getsockopt gettid gettimeofday getuid getxattr
-    inotify_add_watch inotify_init inotify_init1 inotify_rm_watch ioctl ioprio_get ioprio_set kill landlock_add_rule
+    inotify_add_watch inotify_init inotify_init1 inotify_rm_watch ioctl ioprio_get kill landlock_add_rule
     landlock_create_ruleset landlock_restrict_self lchown lgetxattr link linkat listen listxattr llistxattr
     lremovexattr lseek lsetxattr lstat madvise map_shadow_stack mbind membarrier memfd_create mincore mkdir mkdirat
     mknod mknodat mlock mlock2 mlockall mmap mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend
@@ -29,9 +29,9 @@ _ALLOWED = """
     recvmmsg recvmsg removexattr rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending
     rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo
     sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler
-    sched_rr_get_interval sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield select
+    sched_rr_get_interval sched_setaffinity sched_setparam sched_yield select
     semctl semget semop semtimedop sendfile sendmmsg sendmsg sendto set_mempolicy set_robust_list set_tid_address
-    setfsgid setfsuid setgid setgroups setitimer setpgid setpriority setregid setresgid setresuid setreuid setrlimit
+    setfsgid setfsuid setgid setgroups setitimer setpgid setregid setresgid setresuid setreuid setrlimit
     setsid setsockopt setuid setxattr shmat shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4 socketpair
     splice stat statfs statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time timer_create
     timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime times
@@ -43,6 +43,9 @@ _ALLOWED = """
 _NAMESPACES = 0x7E020000
 _ENOSYS = 38
 _PERSONALITIES = (0x0, 0x8, 0xFFFFFFFF)
+_SCHED_OTHER = 0
+# The first arguments that name the caller, its thread or its process group, if the second one is 0.
+_OWN = {"setpriority": (0, 1), "ioprio_set": (1, 2)}
 # Of socket(2): AF_UNIX, AF_INET, AF_INET6; AF_NETLINK only for NETLINK_ROUTE, by which libraries list interfaces.
 _FAMILIES = (1, 2, 10)
 _NETLINK, _ROUTE = 16, 0
@@ -63,6 +66,12 @@ def profile() -> "dict[str, Any]":
         {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
         # Limits of the calling process alone, not those of the sandbox's first process.
         _when("prlimit64", (0, 0)),
+        # The same for priorities: programs of its user could give that process so little time that it starts and ends
+        # none. What is not the caller's own may become ordinary, as the C library asks for threads.
+        _when("sched_setattr", (0, 0)),
+        _when("sched_setscheduler", (0, 0)),
+        _when("sched_setscheduler", (1, _SCHED_OTHER)),
+        *(_when(name, (0, which), (1, 0)) for name, kinds in _OWN.items() for which in kinds),
         *(_when("personality", (0, value)) for value in _PERSONALITIES),
         *(_when("socket", (0, family)) for family in _FAMILIES),
         _when("socket", (0, _NETLINK), (2, _ROUTE)),
