@@ -172,7 +172,7 @@ enum spawn_flag {
     SPAWN_LATE = 512,         /* the host moves init into the group that limits its memory once it is ready; with
                                  SPAWN_EXEC the intermediate process, into all groups that only the host can join */
     SPAWN_AT_ONCE = 1024,     /* the host itself starts it, and nobody comes to the gate */
-    SPAWN_TELL = 2048,        /* init says MESSAGE_BEGUN, because no other message comes soon */
+    SPAWN_TELL = 2048,        /* the process says MESSAGE_BEGUN before all else, or when it is in its group */
     SPAWN_COPY_FILES = 4096,  /* processes of the container could open the files that are mapped: mapped_files.c */
     SPAWN_CROSS = 64          /* with SPAWN_VIA: the intermediate process goes on as init, as far as pyr_cross */
 };
@@ -213,7 +213,7 @@ struct spawn {
 
 /* Messages from the child to the host. */
 enum message {
-    MESSAGE_BEGUN = 'B',      /* init runs, and is in its group of cgroup v2 */
+    MESSAGE_BEGUN = 'B',      /* the process runs, and is in its group of cgroup v2 */
     MESSAGE_MAPS = 'U',       /* in its user namespace, waits for the maps */
     MESSAGE_PID = 'P',        /* the intermediate process tells who is in the new namespaces: init's pid, or its own */
     MESSAGE_CROWDED = 'C',    /* the intermediate process cannot clone: the container has too many processes */

@@ -336,7 +336,7 @@ int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd) {
     }
     close(spawn->host_sync);
     clear_command_line();
-    if (spawn->flags & SPAWN_TELL && spawn->cgroup >= 0)
+    if (spawn->flags & SPAWN_TELL && (via || spawn->cgroup >= 0))
         tell_begun(spawn);
     if (via)
         pass_through(spawn, stub);

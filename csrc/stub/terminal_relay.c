@@ -187,7 +187,8 @@ static void *copy_output(void *argument) {
         atomic_store(&terminal->output_error, -result);
     hang_up(terminal);
     atomic_store(&terminal->drained, true);
-    pthread_kill(terminal->main, SIGCHLD);
+    if (pthread_kill(terminal->main, SIGCHLD) != 0) /* a filter may forbid it; every other thread blocks the signal */
+        kill(getpid(), SIGCHLD);
     release(terminal);
     return NULL;
 }

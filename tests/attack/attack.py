@@ -1,6 +1,7 @@
 """`make attack`: every scenario at every point, or at as many as there is time for. See docs/testing.md.
 
-python3 tests/attack/attack.py [--only PATTERN] [--share N] [--seconds N] [--jobs N] [--seed N]
+python3 tests/attack/attack.py [--only PATTERN] [--points PATTERN] [--share N] [--times N] [--seconds N] [--jobs N]
+                               [--seed N]
 """
 
 import argparse
@@ -40,7 +41,7 @@ def sweep(folder: Path, runtime: Path, tools: Path, scenario: Scenario, kind: st
         for index, point in enumerate(shuffled(attacker.points, options.seed))
         if index % options.share == 0 and fnmatch.fnmatch(str(point), options.points)
     ]
-    for point in points[: options.sample]:
+    for point in points[: options.sample] * options.times:
         if time.monotonic() > end:
             break
         found = attacker.attack(point)
@@ -62,6 +63,7 @@ def main() -> int:
     parser.add_argument("--only", default="*", help="scenarios, as `exec* (user)`")
     parser.add_argument("--points", default="*", help="points, as `EPERM at prctl*`")
     parser.add_argument("--share", type=int, default=1, help="every N-th point of each scenario")
+    parser.add_argument("--times", type=int, default=1, help="each of them so many times")
     parser.add_argument("--sample", type=int, help="the first N of them")
     parser.add_argument("--seconds", type=float, default=0, help="end each scenario after that time")
     parser.add_argument("--jobs", type=int, default=1, help="scenarios at once")

@@ -256,10 +256,18 @@ class Attacker:
 
 
 def _of_the_runtime(calls: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Return the calls without those of the dynamic linker before the program, which gives up its notes last."""
-    own = [call for call in calls if call[0] == 0]
-    linked = next(call for _, call, number in own if names().get(number) == "munmap")
-    return [entry for entry in calls if entry[0] != 0 or entry[1] > linked]
+    """Return the calls without those of the dynamic linker before the program, which gives up its notes last.
+
+    A `run` or `exec` that waits executes the program once more.
+    """
+    found, linking = [], True
+    for entry in calls:
+        process, _, number = entry
+        if process != 0 or not linking:
+            found.append(entry)
+        if process == 0 and names().get(number) in ("execve", "munmap"):
+            linking = names().get(number) == "execve"
+    return found
 
 
 def _runs(pid: int) -> bool:

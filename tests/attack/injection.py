@@ -16,10 +16,10 @@ ERRORS = ("EINTR", "ENOMEM", "EMFILE", "EIO", "ENOSPC", "EPERM", "ENOSYS")
 ACTIONS = ("kill", *ERRORS)
 
 # Calls for which an error means nothing: those that cannot fail (their pages in section 2 say so) or do not return,
-# and futex, after whose impossible errors the C library ends the process itself.
+# and futex and rseq, after whose impossible errors the C library ends the process itself.
 NO_ERROR = {
     *("getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "getpgrp", "umask", "sched_yield"),
-    *("exit", "exit_group", "rt_sigreturn", "set_tid_address", "alarm", "sync", "futex"),
+    *("exit", "exit_group", "rt_sigreturn", "set_tid_address", "alarm", "sync", "futex", "rseq"),
 }
 
 # Errors that mean that there is nothing to lose: without keyrings in the kernel, the container has none either.

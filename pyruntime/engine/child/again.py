@@ -6,7 +6,8 @@ it notes the count of the caller's group, because it has not looked up the other
 count of the other one (kernel/cgroup/cgroup.c, cgroup_css_set_fork and cgroup_post_fork; seen with Linux 6.18). So no
 process can be made from one group in another that was killed more or less often. The counts cannot be read.
 
-The process is then made in the caller's group, and joins its own by cgroup.procs.
+The process is then made in the caller's group, and joins its own by cgroup.procs. That is done only if the first one
+has sent no message: each sends one before it does anything, so that nothing is done twice.
 """
 
 from pyruntime._stub import ffi, lib

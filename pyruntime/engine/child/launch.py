@@ -169,7 +169,8 @@ def _spawn_request(request: "Request", child: Child, sync: int) -> "tuple[Any, A
         # No process there can see it as long as it has a resource of the host.
         flags |= lib.SPAWN_CROSS
         child.crosses = True
-    if not flags & (lib.SPAWN_MAPS | lib.SPAWN_VIA) and spawn.cgroup >= 0:
+    if not flags & lib.SPAWN_MAPS and spawn.cgroup >= 0:
+        # Without a message the process has done nothing, and another one may be made: again.py.
         flags |= lib.SPAWN_TELL
     execution = arrays.execution(plan, request.preserve, request.seccomp.raw if request.seccomp else None)
     steps = [*plan.process, *plan.landlock]
@@ -243,7 +244,10 @@ def _accompany(child: Child, request: "Request", spawn: "Any") -> None:
     Raises Error for a failure that the child reports.
     """
     plan = request.plan
-    if spawn.flags & lib.SPAWN_MAPS:
+    tells, maps = spawn.flags & lib.SPAWN_TELL, spawn.flags & lib.SPAWN_MAPS
+    if tells and not maps:
+        expect(child, plan, messages.BEGUN)
+    if maps:
         expect(child, plan, bytes([lib.MESSAGE_MAPS]))
         pyruntime.engine.child.id_maps.write(child.pid, plan.maps)
         messages.send(child.sync, messages.GO)
@@ -260,7 +264,8 @@ def _accompany(child: Child, request: "Request", spawn: "Any") -> None:
     if child.held:
         _join_groups(child, request)
         child.let_go()
-    if spawn.flags & lib.SPAWN_TELL:
+    if tells and maps:
+        # It was to be made in its group, and has joined it instead.
         expect(child, plan, messages.BEGUN)
 
 
