@@ -175,7 +175,7 @@ int do_bind(struct stub *stub, const struct step *step) {
         destination_of(stub, step, S_ISDIR(status.st_mode) ? WANT_DIRECTORY : WANT_FILE, &place);
     if (destination < 0 || check_kind(stub, &place, &status) < 0 || attach(stub, tree, step, destination) < 0)
         return -1;
-    return update_views(stub, step, &place, tree);
+    return update_views(stub, step, &place, tree) < 0 ? -1 : keep_for_changes(stub, step, tree);
 }
 
 /* Clones a path of the container, for example a cgroup hierarchy that an earlier step has mounted. */
@@ -202,7 +202,7 @@ int do_bind_inside(struct stub *stub, const struct step *step) {
 }
 
 int do_remount(struct stub *stub, const struct step *step) {
-    cleanup_close int mounted = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, true);
+    cleanup_close int mounted = mount_to_change(stub, step);
     if (mounted < 0)
         return -1;
     char data[4096];
@@ -220,7 +220,7 @@ int do_remount(struct stub *stub, const struct step *step) {
 }
 
 int do_setattr(struct stub *stub, const struct step *step) {
-    cleanup_close int mounted = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, true);
+    cleanup_close int mounted = mount_to_change(stub, step);
     bool later;
     return mounted < 0 ? -1 : set_attributes(stub, mounted, step, true, &later);
 }

@@ -249,5 +249,5 @@ int do_mount(struct stub *stub, const struct step *configured) {
     const struct step rest = without_fsmount(&step);
     if (!by_mount2 && attach(stub, mount, &rest, destination) < 0)
         return -1;
-    return update_views(stub, &step, &place, mount);
+    return update_views(stub, &step, &place, mount) < 0 ? -1 : keep_for_changes(stub, &step, mount);
 }

@@ -47,7 +47,7 @@ void await_host(int sync) {
 
 /* Runs the steps `from` to `to` of a list. If one fails, reports it and exits. */
 void run_steps(const struct spawn *spawn, struct stub *stub, enum list list, uint32_t from, uint32_t to) {
-    const struct step *steps = list == LIST_BUILD ? spawn->build : list == LIST_ENTER ? spawn->enter : spawn->process;
+    struct step *steps = list == LIST_BUILD ? spawn->build : list == LIST_ENTER ? spawn->enter : spawn->process;
     int done = pyr_run(stub, steps + from, to - from);
     if (done != (int)(to - from))
         die_at(spawn->sync, MESSAGE_STEP, list, (int)from + done, stub->call, stub->text);

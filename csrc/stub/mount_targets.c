@@ -139,6 +139,28 @@ int update_views(struct stub *stub, const struct step *step, const struct place 
     return 0;
 }
 
+/* Gives later steps that change a mount at the path of `step` a descriptor of `mount`. By then the path may lead to
+ * another mount, because a process that shares the root filesystem has renamed something. */
+int keep_for_changes(struct stub *stub, const struct step *step, int mount) {
+    for (uint32_t i = stub->step_index + 1; i < stub->step_count; i++) {
+        struct step *other = &stub->steps[i];
+        if ((other->op != OP_REMOUNT && other->op != OP_SETATTR) ||
+            strcmp(stub_string(stub, other->path), stub_string(stub, step->path)) != 0)
+            continue;
+        close_fd(&other->fd);
+        other->fd = fcntl(mount, F_DUPFD_CLOEXEC, 3);
+        if (other->fd < 0)
+            return failed(stub, "fcntl");
+    }
+    return 0;
+}
+
+/* Returns a descriptor, to be closed, of the mount that the step changes: that of an earlier step for the same path, or
+ * what is at the path. A link could lead to the mount of another entry. */
+int mount_to_change(struct stub *stub, const struct step *step) {
+    return step->fd >= 0 ? step->fd : resolve_without_links(stub, stub_string(stub, step->path));
+}
+
 /* Returns the view that contains `path`, and the rest of the path below it; NULL if there is none. */
 const struct view *view_above(const struct stub *stub, const char *path, const char **rest) {
     for (int i = 0; i < VIEWS; i++) {

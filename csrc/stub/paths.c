@@ -225,6 +225,12 @@ int resolve(struct stub *stub, const char *path, enum want want, bool follow) {
     return resolve_or_make(stub, path, want, follow, &made);
 }
 
+int resolve_without_links(struct stub *stub, const char *path) {
+    uint64_t confined = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
+    int fd = sys_openat2(stub->root, path, O_PATH | O_CLOEXEC, 0, confined);
+    return fd < 0 ? failed(stub, "openat2") : fd;
+}
+
 /* Returns a descriptor of the directory of `path` (made if missing), and the last name of `path`. */
 int resolve_parent(struct stub *stub, const char *path, char name[256]) {
     char parent[PATH_MAX];

@@ -105,7 +105,7 @@ struct step {
     uint32_t fstype;
     uint32_t data;            /* file systems: options "key=value", each ended by NUL, the last one empty */
     uint32_t label;           /* mount: SELinux label of the root, for a filesystem without an option for it */
-    int32_t fd;               /* detached tree made by the host, or a filesystem context, or -1 */
+    int32_t fd;               /* detached tree made by the host, a filesystem context, the mount to change, or -1 */
     int32_t userns;           /* user namespace whose maps an idmapped mount takes, or -1 */
     uint32_t mode;
     uint32_t uid;
@@ -134,7 +134,8 @@ struct view {
 struct stub {
     const char *arena;
     uint32_t arena_size;
-    const struct step *steps; /* those that pyr_run runs */
+    struct step *steps;       /* those that pyr_run runs */
+    uint32_t step_count, step_index; /* how many, and which of them runs */
     const struct step *wrong; /* the step that failed, where it is not the one that found out */
     int root;                 /* the new root's mount, once OP_ROOT made it */
     uint64_t root_mount;      /* its mount ID */
@@ -199,9 +200,9 @@ struct spawn {
     uint32_t task_count;
     struct step *build;       /* the steps of the root filesystem */
     uint32_t build_count;
-    const struct step *enter; /* of init, with `execution`: hidden paths, the new root, labels */
+    struct step *enter;       /* of init, with `execution`: hidden paths, the new root, labels */
     uint32_t enter_count;
-    const struct step *process; /* with `execution`: what the process becomes */
+    struct step *process;     /* with `execution`: what the process becomes */
     uint32_t process_count;
     struct execution *execution; /* what it executes then; NULL where Python's init goes on (pyruntime/init/main.py) */
     int gate;                 /* of init: the socket at which it waits for start; otherwise -1 */
@@ -253,7 +254,7 @@ struct message_step {
 
 int pyr_spawn(struct spawn *spawn, struct stub *stub, int *pidfd);
 int pyr_cross(int sync);
-int pyr_run(struct stub *stub, const struct step *steps, uint32_t count);
+int pyr_run(struct stub *stub, struct step *steps, uint32_t count);
 int pyr_device_filesystem(uint32_t mode, uint64_t dev, uint32_t uid, uint32_t gid);
 int pyr_clone_tree(int dirfd, const char *path, uint32_t flags);
 int pyr_write_attribute(int proc, const char *path, const char *text);

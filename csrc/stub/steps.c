@@ -30,11 +30,13 @@ static int (*const operations[])(struct stub *, const struct step *) = {
 };
 
 /* Returns `count` when all went well, otherwise the index of the step that failed, with errno and stub->call set. */
-int pyr_run(struct stub *stub, const struct step *steps, uint32_t count) {
+int pyr_run(struct stub *stub, struct step *steps, uint32_t count) {
     stub->steps = steps;
+    stub->step_count = count;
     stub->wrong = NULL;
     uint64_t begin = mark_begin(stub);
     for (uint32_t i = 0; i < count; i++) {
+        stub->step_index = i;
         stub->call = "";
         stub->text[0] = '\0';
         if (operations[steps[i].op](stub, &steps[i]) < 0 && !(steps[i].flags & STEP_OPTIONAL))

@@ -73,6 +73,7 @@ uint64_t mark(const struct stub *stub, uint32_t step, uint64_t begin);
 /* paths.c */
 enum want { WANT_EXISTING, WANT_DIRECTORY, WANT_FILE };
 int resolve(struct stub *stub, const char *path, enum want want, bool follow);
+int resolve_without_links(struct stub *stub, const char *path);
 int resolve_or_make(struct stub *stub, const char *path, enum want want, bool follow, bool *made);
 int resolve_parent(struct stub *stub, const char *path, char name[256]);
 
@@ -95,6 +96,8 @@ int check_destination(struct stub *stub, const struct step *step, int destinatio
 int destination_of(struct stub *stub, const struct step *step, enum want want, struct place *place);
 int check_source(struct stub *stub, const struct step *step, int tree, const struct stat *status);
 int update_views(struct stub *stub, const struct step *step, const struct place *place, int mount);
+int keep_for_changes(struct stub *stub, const struct step *step, int mount);
+int mount_to_change(struct stub *stub, const struct step *step);
 const struct view *view_above(const struct stub *stub, const char *path, const char **rest);
 
 /* filesystems.c */

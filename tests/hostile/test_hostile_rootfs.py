@@ -14,6 +14,8 @@ import subprocess
 import pytest
 from host import SECRET, host, keeper
 
+DATA = {"destination": "/data", "type": "tmpfs", "source": "tmpfs"}
+
 
 def replace(place, make) -> None:
     """Put what make(place) makes in the place of the file or directory there."""
@@ -113,6 +115,36 @@ def test_a_link_on_the_way_of_a_destination_leads_nowhere_outside(host, destinat
             )
             assert SECRET not in result.stdout
             assert result.returncode == 1 or "the bound file" in result.stdout
+
+
+@pytest.mark.parametrize(("destination", "damage"), [("/cache", ""), ("/way/data", "way")])
+def test_a_remount_changes_no_mount_that_only_a_link_names(host, destination, damage):
+    """The image leads an entry that makes something writable to another mount, which is to stay read-only."""
+
+    def mislead(rootfs):
+        (rootfs / "data").mkdir()
+        (rootfs / (damage or "cache")).symlink_to("/" if damage else "/data")
+
+    remount = {"destination": destination, "type": "none", "source": "none", "options": ["remount", "bind", "rw"]}
+    entries = [{**DATA, "options": ["ro"]}, remount]
+    result = host.attack(mislead, lambda config: config["mounts"].extend(entries), "touch /data/x && echo written")
+    assert "written" not in result.stdout
+    assert result.returncode == 1 and "ELOOP" in result.stderr and "/mounts/" in result.stderr
+
+
+def test_a_remount_of_an_own_mount_behind_a_link_works(host):
+    """The mount is the one of the entry before, wherever the link leads."""
+
+    def lead(rootfs):
+        (rootfs / "run").mkdir(exist_ok=True)
+        (rootfs / "var").mkdir(exist_ok=True)
+        replace(rootfs / "var/run", link("/run"))
+
+    entry = {**DATA, "destination": "/var/run/data"}
+    entries = [entry, {**entry, "options": ["remount", "ro"]}]
+    script = "touch /run/data/x || grep ' /run/data ' /proc/mounts"
+    result = host.attack(lead, lambda config: config["mounts"].extend(entries), script)
+    assert result.returncode == 0 and " ro," in result.stdout, result.stderr
 
 
 def test_a_directory_is_made_inside_where_a_link_names_one_outside(host):
