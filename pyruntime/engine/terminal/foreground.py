@@ -188,11 +188,10 @@ def follow(
     """
     hold_signals()
     held = _held_signals()
-    leaves = leave is not None and _can_leave()
     waiting = ffi.new("struct foreground *")
     waiting.pid, waiting.pidfd, waiting.master, waiting.held, waiting.status = pid, pidfd, master, held, -1
-    waiting.telling, waiting.patience = log.events is not None, _SHORT if leaves else -1
-    if leaves and master >= 0:
+    waiting.telling, waiting.patience = log.events is not None, -1 if leave is None else _SHORT
+    if leave is not None and master >= 0 and _can_leave():
         _leave(waiting, directory, leave, paths, filtered)
     _check("the terminal", lib.pyr_open_foreground(waiting))
     if log.events is not None:
@@ -201,7 +200,8 @@ def follow(
     try:
         while number := lib.pyr_wait_foreground(waiting):
             if number == -errno.EAGAIN:
-                _leave(waiting, directory, leave, paths, filtered)
+                if _can_leave():
+                    _leave(waiting, directory, leave, paths, filtered)
                 waiting.patience = -1
             elif number == -errno.ECHILD:
                 raise Error(f"cannot wait for process {pid}", "it is no child of ours", errno=errno.ECHILD)
