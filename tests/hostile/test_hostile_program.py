@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from containers import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -78,6 +79,13 @@ def links(pid, path):
     return found
 
 
+def waits_without_python(pid):
+    """Tell whether a `run` has executed its program once more, sealed it and waits for signals."""
+    sigtimedwait = {"x86_64": b"128", "aarch64": b"137"}[platform.machine()]
+    environment, call = (Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "syscall"))
+    return b"PYRUNTIME_WAITS=" in environment and call.split()[0] == sigtimedwait
+
+
 # A memfd is a file of nobody else's: owner, mode, times and flags of the copy itself may change.
 OF_THE_COPY = {"chmod", "chown", "utimes", "FS_IOC_SETFLAGS"}
 
@@ -94,6 +102,7 @@ def test_no_capability_makes_the_runtimes_program_writable(attack, sealed, bundl
             pid = runtime.pid
             if verb == "run":
                 assert runtime.stdout.readline() == b"up\n"
+                until(lambda: waits_without_python(pid), "the runtime that waits")
             else:
                 assert runtime.wait() == 0
                 pid = (place / "pid").read_text()
