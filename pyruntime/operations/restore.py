@@ -55,9 +55,12 @@ def _accompanied(container_id: str, options: "CreateOptions", images: "CriuOptio
     pid, master = foreground.with_terminal(options, restoration.make)
     pidfd = os.pidfd_open(pid)
     try:
-        if master >= 0:
+        if foreground.check_master(master):
             foreground.prepare(master)
         status = foreground.follow(pidfd, pid, master, restoration.state["cgroup"].get("paths") or {})
+    except Error:
+        delete_own(restoration.container, restoration.state)
+        raise
     finally:
         os.close(pidfd)
     delete_own(restoration.container, restoration.state)

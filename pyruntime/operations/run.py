@@ -58,7 +58,7 @@ def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) ->
     _made[:] = [creation]
     child = creation.child
     try:
-        if master >= 0:
+        if foreground.check_master(master):
             foreground.prepare(master)
         start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=True)
         if options.report_fd >= 0:

@@ -70,9 +70,9 @@ def accompany(options: "CreateOptions", subreaper: bool, live: "Callable[[], int
 
 
 def with_terminal(options: "CreateOptions", make: "Callable[[], Made]") -> "tuple[Made, int]":
-    """Call `make`, which makes a container; return its result and the terminal's master, -1 or less without one.
+    """Call `make`, which makes a container; return its result and the terminal's master.
 
-    Raises Error.
+    Without a terminal the master is -ENOMSG, and -errno if it cannot be received: `check_master`. Raises Error.
     """
     pair = ffi.new("int[2]")
     error = lib.pyr_socketpair(pair)
@@ -84,6 +84,13 @@ def with_terminal(options: "CreateOptions", make: "Callable[[], Made]") -> "tupl
         return make(), lib.pyr_recv_fd(ours)
     finally:
         os.close(ours)
+
+
+def check_master(master: int) -> bool:
+    """Tell whether there is a terminal. Raises Error if its master could not be received."""
+    if master < 0 and master != -errno.ENOMSG:
+        raise Error("cannot take the terminal", errno=-master)
+    return master >= 0
 
 
 def hold_signals() -> int:
