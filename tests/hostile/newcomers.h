@@ -1,6 +1,10 @@
 /* The processes that come up in the pid namespace of an attacker. Pids are given in their order, so the next ones to come
  * are known; listing /proc would take longer. */
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,16 +18,33 @@ static inline int next_newcomer(int *last) {
     return process;
 }
 
-/* Calls `look` again and again with each process that is there, by /proc, whatever pids were skipped before it. */
+/* The last pid that was given in this namespace, or 0. */
+static inline int newest_pid(int loadavg) {
+    char line[128];
+    ssize_t length = pread(loadavg, line, sizeof line - 1, 0);
+    if (length < 0)
+        return 0;
+    line[length] = '\0';
+    const char *field = strrchr(line, ' ');
+    return field ? atoi(field) : 0;
+}
+
+/* Calls `look` with each process that comes up, again and again until it has ended. One that has ended and that nobody
+ * reaps does not keep it from the next one; nor do those that came and went unseen. */
 static inline void look_at_newcomers(void (*look)(int pid)) {
-    enum { AHEAD = 24 };
-    for (int last = getpid();;)
-        for (int pid = last + 1; pid <= last + AHEAD; pid++) {
-            char path[64];
-            snprintf(path, sizeof path, "/proc/%d", pid);
-            while (access(path, F_OK) == 0) {
-                last = pid;
+    enum { BEHIND = 24 };
+    int loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+    for (int last = getpid();;) {
+        int newest = newest_pid(loadavg);
+        /* A pid is counted before its process can be found. */
+        for (int pid = newest - last > BEHIND ? newest - BEHIND : last + 1; pid <= newest + 1; pid++) {
+            struct pollfd process = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+            if (process.fd < 0)
+                continue;
+            last = pid;
+            while (poll(&process, 1, 0) == 0)
                 look(pid);
-            }
+            close(process.fd);
         }
+    }
 }

@@ -1,11 +1,15 @@
 """exec into containers that attack the process that joins them: exec ends with an error or with a safe process."""
 
+import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import killing
@@ -76,6 +80,21 @@ def until(true):
         os.sched_yield()
 
 
+@contextlib.contextmanager
+def held(program):
+    """Let whoever executes the file `program` wait in execve(2) until the function that this yields is called.
+
+    That is a write lease (fcntl(2), F_SETLEASE): the kernel asks its holder first, by SIGIO, and waits for the answer.
+    """
+    earlier = signal.signal(signal.SIGIO, lambda *_: None)
+    try:
+        with open(program, "rb") as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            yield lambda: fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    finally:
+        signal.signal(signal.SIGIO, earlier)
+
+
 # ---- Processes that lie in wait ----
 
 
@@ -138,17 +157,24 @@ def test_a_process_of_exec_holds_nothing_of_the_host_once_it_can_be_seen(runtime
 
     def damage(rootfs):
         shutil.copy(watcher, rootfs / "bin/watcher")
+        shutil.copy(rootfs / "bin/busybox", rootfs / "bin/busybox-held")
         (rootfs / "seen").write_text("")
 
-    inside = box("watcher /seen 2>&1 &\nread line < /proc/$!/stat", change=traces_others, damage=damage)
-    rounds = 0
-    before: list[str] = []
-    while rounds < 40 or (not before and rounds < 2000):
-        rounds += 1
-        inside("/bin/busybox", "true", options=WAYS_IN[way])
+    def before_its_program():
         seen = (inside.rootfs / "seen").read_text().splitlines()
-        before = [line for line in seen if "busybox" not in line.split()[0]]
-    assert before, "never seen before its program"
+        return [line for line in seen if "busybox" not in line.split()[0]]
+
+    inside = box("watcher /seen 2>&1 &\nread line < /proc/$!/stat", change=traces_others, damage=damage)
+    with held(inside.rootfs / "bin/busybox-held") as let_go, ThreadPoolExecutor() as pool:
+        done = pool.submit(inside, "/bin/busybox-held", "true", options=WAYS_IN[way])
+        try:
+            until(before_its_program)
+        finally:
+            let_go()
+        assert done.result().returncode == 0
+    for _ in range(40):
+        inside("/bin/busybox", "true", options=WAYS_IN[way])
+    before = before_its_program()
     # /etc/passwd is the container's, where HOME is looked up.
     own = re.compile(r"fd \d+ -> (pipe:|socket:|/dev/null|/dev/pts/|/seen|/dev/ptmx|/etc/passwd$)")
     for line in before:
