@@ -28,7 +28,7 @@ SOURCES := setup.py setup.cfg pyproject.toml $(shell find csrc pyruntime spec-fi
 .NOTPARALLEL:
 
 # Whoever names a Python gets that one, or is told why not.
-all: $(if $(filter-out file,$(origin PYTHON)),same-python) $(VENV)/built
+all: $(if $(filter-out file,$(origin PYTHON)),$(if $(wildcard $(VENV)/bin/python),same-python)) $(VENV)/built
 	@$(VENV)/bin/pyruntime --version | sed -n 's/^start: interpreter/note: pyruntime starts slower than it could/p'
 
 # The package as links to the sources, beside what was built once: an edit of Python is tried without a build.
@@ -135,20 +135,34 @@ prefix:
 
 # For others: into dist/, from the roots of tests/machines.
 wheels deb: machines-packages
-	$(PYTHON) packaging/$@.py
+	$(need-python)
+	"$(PYTHON)" packaging/$@.py
 
 clean:
 	rm -rf $(VENV) .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The recipe ends here if PYTHON names no Python that can be used.
+define need-python
+	@case "$(PYTHON)" in */*) path="$(PYTHON)";; *) path=$$(command -v "$(PYTHON)");; esac; \
+	if test -z "$$path"; then why="is not in PATH"; \
+	elif test ! -e "$$path"; then why="does not exist"; \
+	elif test -d "$$path"; then why="is a directory"; \
+	elif test ! -x "$$path"; then why="is not executable"; \
+	elif test "$$("$$path" -c 'import sys; print(sys.version_info >= (3, 10))' 2>/dev/null)" != True; then \
+		why="is no Python 3.10 or later"; \
+	else exit 0; fi; \
+	echo "PYTHON=$(PYTHON) $$why: name a Python 3.10 or later, as in  make PYTHON=/usr/bin/python3" >&2; exit 1
+endef
+
 same-python:
+	$(need-python)
 	@which='import sys; print(sys.base_prefix, *sys.version_info[:3])'; \
-	test ! -e $(VENV)/bin/python || test "$$($(VENV)/bin/python -c "$$which")" = "$$("$(PYTHON)" -c "$$which" 2>/dev/null)" || { \
+	test "$$($(VENV)/bin/python -c "$$which")" = "$$("$(PYTHON)" -c "$$which")" || { \
 		echo "$(VENV) has another Python than PYTHON=$(PYTHON): run  make clean  first" >&2; exit 1; }
 
 $(VENV)/bin/pip: | build-packages
-	@test "$$("$(PYTHON)" -c 'import sys; print(sys.version_info >= (3, 10))' 2>/dev/null)" = True || { \
-		echo "PYTHON=$(PYTHON) is no Python 3.10 or later: name one, as in  make PYTHON=/usr/bin/python3" >&2; exit 1; }
+	$(need-python)
 	@"$(PYTHON)" csrc/build/interpreter.py
 	"$(PYTHON)" -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet 'setuptools>=77' wheel 'cffi>=1.15'

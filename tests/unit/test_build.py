@@ -76,9 +76,33 @@ def make(folder, *words):
     return said
 
 
-@pytest.mark.parametrize("name", ["no-such-python", "/bin/false", "/bin/true", "/tmp", ""])
-def test_make_names_an_interpreter_that_is_none(tmp_path, name):
-    assert f"PYTHON={name} is no Python" in make(tmp_path, f"PYTHON={name}")
+def environment_of(folder):
+    """Make what `make` takes for an environment of another interpreter."""
+    other = folder / "with blank/.venv/bin/python"
+    other.parent.mkdir(parents=True)
+    other.write_text("#!/bin/sh\necho another\n")
+    other.chmod(0o755)
+
+
+NO_PYTHON = {
+    "": "is not in PATH",
+    "no-such-python": "is not in PATH",
+    "cat": "is no Python 3.10 or later",
+    "/nothing": "does not exist",
+    "/etc/passwd": "is not executable",
+    "/tmp": "is a directory",
+    "/bin/false": "is no Python 3.10 or later",
+    "/bin/true": "is no Python 3.10 or later",
+}
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("name", NO_PYTHON)
+def test_make_names_an_interpreter_that_is_none(tmp_path, name, built):
+    if built:
+        environment_of(tmp_path)
+    said = make(tmp_path, f"PYTHON={name}")
+    assert said == f"PYTHON={name} {NO_PYTHON[name]}: name a Python 3.10 or later, as in  make PYTHON=/usr/bin/python3"
 
 
 def test_make_names_what_is_missing_before_it_makes_an_environment(tmp_path):
@@ -92,10 +116,7 @@ def test_make_names_a_prefix_that_cannot_be_written_before_it_builds(tmp_path):
 
 
 def test_make_does_not_take_another_interpreter_than_the_one_that_is_named(tmp_path):
-    other = tmp_path / "with blank/.venv/bin/python"
-    other.parent.mkdir(parents=True)
-    other.write_text("#!/bin/sh\necho another\n")
-    other.chmod(0o755)
+    environment_of(tmp_path)
     said = make(tmp_path, f"PYTHON={sys.executable}")
     assert said == f".venv has another Python than PYTHON={sys.executable}: run  make clean  first"
 
