@@ -1,4 +1,4 @@
-/* Sends a filesystem context of its own over the socket of every process that comes up.
+/* Sends a filesystem context of its own over the socket of the first process that comes up and has one.
  *   faker tmpfs FILE    of that filesystem
  *   faker nested FILE   a procfs of a pid namespace of its own
  *   faker pipe FILE     no context at all
@@ -19,7 +19,7 @@
 
 enum { FIRST = 0, LAST = 10 }; /* where the socket may be */
 
-static void send_descriptor(int sock, int descriptor, int seen) {
+static int send_descriptor(int sock, int descriptor, int seen) {
     union {
         char buffer[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
@@ -32,8 +32,7 @@ static void send_descriptor(int sock, int descriptor, int seen) {
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-    if (sendmsg(sock, &message, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-        (void)!write(seen, "s", 1);
+    return sendmsg(sock, &message, MSG_DONTWAIT | MSG_NOSIGNAL) > 0 && write(seen, "s", 1) == 1;
 }
 
 /* In a nested pid namespace contexts are opened by its first process, which sends them to its parent: `pair`. */
@@ -64,17 +63,20 @@ int main(int count, char **words) {
     int false_one = context(words[1]);
     if (false_one < 0)
         return 1;
+    int last = newest_pid(open("/proc/loadavg", O_RDONLY)); /* after those of its own */
     write(1, "ready\n", 6);
-    for (int last = getpid();;) {
+    for (int sent = 0; !sent;) {
         int process = next_newcomer(&last);
         for (int round = 0; round < 50; round++)
             for (int number = FIRST; number < LAST; number++) {
                 int descriptor = (int)syscall(SYS_pidfd_getfd, process, number, 0);
                 if (descriptor < 0)
                     continue;
-                send_descriptor(descriptor, false_one, seen);
+                sent += send_descriptor(descriptor, false_one, seen);
                 close(descriptor);
             }
         close(process);
     }
+    for (;;)
+        pause();
 }

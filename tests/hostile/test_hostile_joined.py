@@ -1,13 +1,18 @@
 """Containers that join another one's pid namespace, whose processes try to trace them with CAP_SYS_PTRACE."""
 
+import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import platform
 import re
+import select
 import shutil
+import socket
 import struct
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,26 +22,69 @@ from test_hostile_exec import TIMEOUT, Box, box, traces_others, until, watcher  
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 HOOK = [{"path": "/bin/true"}]
-FSCONFIG, SET_FD, EINVAL = 431, 5, 22
+FSOPEN, FSCONFIG, SET_FD, EINVAL = 430, 431, 5, 22
+ALLOW, ERRNO, NOTIFY = 0x7FFF0000, 0x00050000, 0x7FC00000  # seccomp(2)
 
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def without_the_option() -> None:
-    """Make fsconfig(2) refuse the option of procfs that names a pid namespace, as Linux before 6.17 does."""
-    steps = [
-        (0x20, 0, 0, 0),  # the number of the call
-        (0x15, 0, 3, FSCONFIG),
-        (0x20, 0, 0, 24),  # its second argument
-        (0x15, 0, 1, SET_FD),
-        (0x06, 0, 0, 0x00050000 | EINVAL),
-        (0x06, 0, 0, 0x7FFF0000),
-    ]
+def _filter(steps, flags=0) -> int:
+    """Set a seccomp filter for this process and its children; return what seccomp(2) does."""
     code = b"".join(struct.pack("HBBI", *step) for step in steps)
     program = _Program(len(steps), code)
-    assert ctypes.CDLL(None).prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+    seccomp = {"x86_64": 317, "aarch64": 277}[platform.machine()]
+    result = ctypes.CDLL(None, use_errno=True).syscall(seccomp, 1, flags, ctypes.byref(program))
+    assert result >= 0, os.strerror(ctypes.get_errno())
+    return result
+
+
+def without_the_option() -> None:
+    """Make fsconfig(2) refuse the option of procfs that names a pid namespace, as Linux before 6.17 does."""
+    _filter(
+        [
+            (0x20, 0, 0, 0),  # the number of the call
+            (0x15, 0, 3, FSCONFIG),
+            (0x20, 0, 0, 24),  # its second argument
+            (0x15, 0, 1, SET_FD),
+            (0x06, 0, 0, ERRNO | EINVAL),
+            (0x06, 0, 0, ALLOW),
+        ]
+    )
+
+
+@contextlib.contextmanager
+def fsopen_waits(let_go):
+    """Let a process wait in fsopen(2) until `let_go`, which gets its pid, returns.
+
+    Yields a function that is to be called in the child that will be, or have as its children, that process.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    steps = [(0x20, 0, 0, 0), (0x15, 0, 1, FSOPEN), (0x06, 0, 0, NOTIFY), (0x06, 0, 0, ALLOW)]
+    new_listener, receive, answer, go_on = 8, 0xC0502100, 0xC0182101, 1  # seccomp_unotify(2)
+
+    def answers():
+        _, (listener,), _, _ = socket.recv_fds(ours, 1, 1)
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        with open(listener, "rb", buffering=0):
+            # It hangs up when all processes have ended.
+            while poll.poll()[0][1] & select.POLLIN:
+                call = bytearray(80)
+                with contextlib.suppress(FileNotFoundError):  # the process was killed meanwhile
+                    fcntl.ioctl(listener, receive, call)
+                    number, pid = struct.unpack_from("QI", call)
+                    let_go(pid)
+                    fcntl.ioctl(listener, answer, struct.pack("QqiI", number, 0, 0, go_on))
+
+    with ours, theirs, ThreadPoolExecutor() as pool:
+        ended = pool.submit(answers)
+        try:
+            yield lambda: socket.send_fds(theirs, [b"l"], [_filter(steps, new_listener)])
+        finally:
+            theirs.close()  # if the child never was
+        ended.result()
 
 
 class Neighbour:
@@ -177,13 +225,22 @@ def test_no_other_filesystem_takes_the_place_of_the_procfs(runtime, bundle, box,
 
     script = f"mkfifo /up; faker {kind} /sent > /up & read line < /up"
     inside = box(script, change=traces_others, damage=damage)
-    # Each fsopen(2) begins late, so that the false context is there before the helper has one.
-    late = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=fsopen", "-e", "inject=fsopen:delay_enter=100000"]
-    plain = runtime.command
-    runtime.command = lambda *words: [*late, *plain(*words)]
-    done = runtime("run", "-b", bundle(join), runtime.id(), check=False, preexec_fn=without_the_option, timeout=TIMEOUT)
-    runtime.command = plain
-    assert (inside.rootfs / "sent").read_bytes(), "nothing was sent"
+    sent = inside.rootfs / "sent"
+
+    def let_go(pid):
+        """The helper gets no context before the false one is there."""
+        if os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{inside.pid}/ns/pid"):
+            until(sent.read_bytes)
+
+    with fsopen_waits(let_go) as waits:
+
+        def prepare():
+            waits()
+            without_the_option()
+
+        place = bundle(join)
+        done = runtime("run", "-b", place, runtime.id(), check=False, preexec_fn=prepare, timeout=TIMEOUT)
+    assert sent.read_bytes(), "nothing was sent"
     assert (done.returncode, done.stdout) == (1, "")
     assert REFUSALS[kind] in done.stderr
 
