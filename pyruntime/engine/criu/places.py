@@ -34,13 +34,22 @@ def find(pid: int, config: "Config", groups: "dict[str, str]", doing: str) -> "l
 
     Raises Error where that is not so.
     """
-    files = _masked_files(config, pid)
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _find(root, config, groups, doing)
+    finally:
+        os.close(root)
+
+
+def _find(root: int, config: "Config", groups: "dict[str, str]", doing: str) -> "list[Message]":
+    """Do as `find`, below the root directory of the process, a descriptor."""
+    files = _masked_files(root, config)
     mounts = [*external.external_mounts(config, files), *external.cgroup_binds(config, groups)]
     on_links = external.on_links(config)
     attributes = dict(_attributes(config))
     named: dict[str, tuple[str, str]] = {}
     for destination, source in mounts:
-        place, flags = _look(pid, destination, destination in on_links)
+        place, flags = _look(root, destination, destination in on_links)
         other = named.setdefault(place, (destination, source))
         if other[1] != source:
             raise Error(
@@ -63,19 +72,14 @@ def _attributes(config: "Config") -> "Iterator[tuple[str, int]]":
             yield mount["destination"], (options.attr_set | options.rec_set) & sum(_ATTRIBUTES)
 
 
-def _look(pid: int, destination: str, on_link: bool) -> "tuple[str, int]":
+def _look(root: int, destination: str, on_link: bool) -> "tuple[str, int]":
     """Return where `destination` leads to in the container, and the attributes of the mount there.
 
     on_link  the mount lies on a link itself
 
     What cannot be found, because another mount lies over it, keeps its name, and is not checked.
     """
-    flags = os.O_PATH | os.O_CLOEXEC | (os.O_NOFOLLOW if on_link else 0)
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        place = lib.pyr_openat2(root, os.fsencode(destination), flags, 0, _RESOLVE)
-    finally:
-        os.close(root)
+    place = _open(root, destination, os.O_NOFOLLOW if on_link else 0)
     if place < 0:
         return destination, sum(_ATTRIBUTES)
     try:
@@ -84,21 +88,19 @@ def _look(pid: int, destination: str, on_link: bool) -> "tuple[str, int]":
         os.close(place)
 
 
-def _masked_files(config: "Config", pid: int) -> "list[str]":
+def _masked_files(root: int, config: "Config") -> "list[str]":
     """Return the masked paths that are files: the host's null device is mounted over them."""
-    paths = (config.get("linux") or {}).get("maskedPaths") or ()
-    if not paths:
-        return []
     files = []
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for path in paths:
-            # A link in the container leads to a place in the container.
-            place = lib.pyr_openat2(root, os.fsencode(path), os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE)
-            if place >= 0:
-                if stat.S_ISCHR(os.fstat(place).st_mode):
-                    files.append(path)
-                os.close(place)
-    finally:
-        os.close(root)
+    for path in (config.get("linux") or {}).get("maskedPaths") or ():
+        place = _open(root, path, 0)
+        if place >= 0:
+            if stat.S_ISCHR(os.fstat(place).st_mode):
+                files.append(path)
+            os.close(place)
     return files
+
+
+def _open(root: int, path: str, flags: int) -> int:
+    """Return a descriptor of the place in the container that `path` leads to, also through links, or -errno."""
+    found: int = lib.pyr_openat2(root, os.fsencode(path), os.O_PATH | os.O_CLOEXEC | flags, 0, _RESOLVE)
+    return found
