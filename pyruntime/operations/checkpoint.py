@@ -28,9 +28,8 @@ def checkpoint(root: str, container_id: str, options: "CriuOptions", *, before: 
     Raises Error if the container is not running, or if CRIU fails: then the container continues.
     """
     with containers.open_container(root, container_id) as container:
-        if container.is_being_created():
+        if not container.lock_unless_creating():
             raise _refused(container_id, "creating")
-        container.lock()
         state = container.read()
         status = container.status(state)
         if state is None or status not in ("running", "paused"):

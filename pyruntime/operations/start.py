@@ -38,7 +38,7 @@ def start(root: str, container_id: str, *, accompanied: bool = False) -> None:
     Upholds runtime.md#start/not-created.
     """
     with containers.open_container(root, container_id) as container:
-        if container.is_being_created():
+        if not container.lock_unless_creating():
             raise Error(f"cannot start container {container_id!r}", "it is creating, not created", clause=_CLAUSE)
         container.hold()
         state = container.read()

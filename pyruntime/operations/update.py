@@ -51,9 +51,8 @@ def update_container(root: str, container_id: str, resources: "Values", schemata
     error says which are not.
     """
     with containers.open_container(root, container_id) as container:
-        if container.is_being_created():
+        if not container.lock_unless_creating():
             raise Error(f"cannot update container {container_id!r}", "it is creating")
-        container.lock()
         state = container.read()
         status = container.status(state)
         if state is None or status not in ("created", "running", "paused"):

@@ -119,12 +119,22 @@ class Container:
         if self.is_deleted():
             raise unknown(self.container_id)
 
-    def hold(self) -> None:
-        """Take the lock for work that may take long because of hooks: `delete --force` may kill it (lock_holder.py).
+    def lock_unless_creating(self) -> bool:
+        """Do as `lock`, but return False, without the lock, while the container's `create` has it."""
+        if not self.try_lock():
+            state = self.read()
+            if state is not None and state["status"] == "creating":
+                return False
+            os.call(fcntl.flock, self.fd, fcntl.LOCK_EX)
+        if self.is_deleted():
+            raise unknown(self.container_id)
+        return True
 
-        Raises Error also where the file that says so cannot be written.
+    def hold(self) -> None:
+        """Let `delete --force` kill this process, which has the lock, while it waits for hooks (lock_holder.py).
+
+        Raises Error if the file that says so cannot be written.
         """
-        self.lock()
         self.noted = True
         try:
             pyruntime.store.lock_holder.note(self.fd)
@@ -154,13 +164,6 @@ class Container:
                 return False
             time.sleep(_PAUSE)
         return True
-
-    def is_being_created(self) -> bool:
-        """Tell whether its `create` still runs and has the lock; if not, this call may have taken the lock."""
-        if self.try_lock():
-            return False
-        state = self.read()
-        return state is not None and state["status"] == "creating"
 
     def write_file(self, name: str, content: bytes) -> None:
         """Write `content` to the file `name`, completely or not at all.
@@ -450,6 +453,7 @@ def create(root: str, container_id: str) -> Container:
         raise failure from None
     container = Container(path, container_id, fd)
     try:
+        container.lock()
         container.hold()
     except Error:
         # Not `remove`, which needs one more descriptor to list the directory.

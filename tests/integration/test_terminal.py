@@ -24,10 +24,11 @@ PROGRAM = """
 import _signal, fcntl, os, sys, termios
 sys.path.insert(0, sys.argv[1])
 from pyruntime.cli.main import occupy_standard_descriptors
-from pyruntime.engine.terminal.foreground import hold_signals, prepare, relay, release_signals, wait
+from pyruntime.engine.terminal.foreground import follow, hold_signals, prepare, release_signals
 how, ready, *command = sys.argv[2:]
 occupy_standard_descriptors()
 mask = hold_signals()
+master = -1
 if how == "relay":
     master, slave = os.openpty()
     prepare(master)
@@ -48,7 +49,7 @@ if how == "relay":
 if ready != "-":
     os.write(int(ready), b"%d\\n" % pid)
 pidfd = os.pidfd_open(pid)
-status = relay(master, pidfd, pid) if how == "relay" else wait(pidfd, pid)
+status = follow(pidfd, pid, master, {})
 release_signals(mask)
 os._exit(status)
 """
@@ -327,7 +328,7 @@ def test_our_terminal_is_restored_when_a_signal_ends_the_container(session, numb
 
 def test_our_terminal_is_restored_when_the_relay_fails(session):
     """The child is reaped by another function: that cannot happen in `run`, and is an error here."""
-    program = PROGRAM.replace("status = relay", "os.kill(pid, 9); os.waitpid(pid, 0); status = relay")
+    program = PROGRAM.replace("status = follow", "os.kill(pid, 9); os.waitpid(pid, 0); status = follow")
     at = session("relay", "sleep", "1000", program=program)
     assert at.status() == 1
     at.read_until(b"cannot wait for process")

@@ -94,7 +94,7 @@ def check_master(master: int) -> bool:
 
 
 def hold_signals() -> int:
-    """Block every signal that may be forwarded, until `wait`, `relay` or `release_signals`.
+    """Block every signal that may be forwarded, until `release_signals`; `follow` takes them meanwhile.
 
     Signals that were ignored at the start (nohup) stay ignored. Returns the mask to give to `release_signals`.
     """
@@ -152,21 +152,6 @@ def ended() -> "Ended | None":
     return Ended(status, output_error, terminal_error, directory)
 
 
-def wait(pidfd: int, pid: int) -> int:
-    """Forward signals to the container's init, our child `pid`, until it ends; return its exit status, 128+n for a
-    signal. `pidfd` stays the caller's."""
-    return follow(pidfd, pid, -1, {})
-
-
-def relay(master_fd: int, pidfd: int, pid: int) -> int:
-    """Do as `wait`, and relay the terminal whose master is `master_fd`: copy stdin to it and its output to stdout, and
-    give it the size of the caller's terminal, which is in raw mode until this returns.
-
-    Takes over `master_fd`, which was given to `prepare`. When nobody reads stdout any more, the terminal is closed.
-    """
-    return follow(pidfd, pid, master_fd, {})
-
-
 def prepare(master_fd: int) -> None:
     """Give the container's terminal the size of ours; to be called before the container's process starts."""
     _check("the terminal", lib.pyr_prepare_terminal(master_fd))
@@ -182,8 +167,15 @@ def follow(
     leave: "bool | None" = None,
     filtered: bool = False,
 ) -> int:
-    """Do as `relay` with the terminal's `master`, or as `wait` if that is below 0; print warnings about the end.
+    """Forward signals to the container's init, our child `pid`, until it ends; return its exit status, 128+n for a
+    signal. Print warnings about the end.
 
+    The caller has called `hold_signals`, and releases them.
+
+    pidfd      stays the caller's
+    master     the terminal's, which was given to `prepare`, or below 0. This takes it over and relays it: it copies
+               stdin to it and its output to stdout, and gives it the size of the caller's terminal, which is in raw
+               mode until this returns. When nobody reads stdout any more, the terminal is closed
     paths      controller -> directory of the container's group
     directory  a descriptor for the next execution of pyruntime, or -1
     leave      None: return when the program ends. Otherwise, if the program runs longer, this process executes
@@ -193,7 +185,6 @@ def follow(
 
     Raises Error if `pid` is no child of this process.
     """
-    hold_signals()
     held = _held_signals()
     waiting = ffi.new("struct foreground *")
     waiting.pid, waiting.pidfd, waiting.master, waiting.held, waiting.status = pid, pidfd, master, held, -1
