@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from pyruntime.engine.criu import mountpoints
+from pyruntime._stub import lib
+from pyruntime.base.errors import Error
+from pyruntime.engine.criu import inside, mountpoints
 
 
 @pytest.fixture
@@ -70,3 +72,18 @@ def test_a_file_is_bound_on_a_file(make, tmp_path):
     (tmp_path / "rootfs/opt").mkdir()
     make(bind("/data", source="given/file"))
     assert (tmp_path / "rootfs/opt/place").is_file()
+
+
+@pytest.mark.parametrize("path", ["none", "file/none", "circle", "../out", "/out", "x" * 256])
+def test_what_leads_nowhere_is_nothing(tmp_path, path):
+    (tmp_path / "file").write_text("")
+    os.symlink("circle", tmp_path / "circle")
+    root = os.open(tmp_path, os.O_PATH)
+    assert inside.find(root, path, 0, lib.RESOLVE_BENEATH) == -1
+    os.close(root)
+
+
+def test_what_cannot_be_looked_at_is_an_error():
+    """It would be taken for nothing, and a mount there would not be checked."""
+    with pytest.raises(Error, match=r"openat2\(place\) failed.*EBADF"):
+        inside.find(1_000_000, "place", 0, 0)

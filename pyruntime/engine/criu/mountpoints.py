@@ -5,6 +5,7 @@ import stat
 
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
+from pyruntime.engine.criu import inside
 from pyruntime.spec.rules.mounts import container_path, is_bind
 
 TYPE_CHECKING = False
@@ -71,8 +72,7 @@ def _resolved(rootfs: int, path: str, covered: "dict[str, Mount]") -> str:
 
 def _link(rootfs: int, path: str) -> str:
     """Return where the link `path` below `rootfs` points to; "" for anything else."""
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = lib.pyr_openat2(rootfs, os.fsencode(path[1:]), flags, 0, lib.RESOLVE_BENEATH)
+    fd = inside.find(rootfs, path[1:], os.O_NOFOLLOW, lib.RESOLVE_BENEATH)
     if fd < 0:
         return ""
     try:

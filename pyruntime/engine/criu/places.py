@@ -6,7 +6,7 @@ import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
-from pyruntime.engine.criu import external
+from pyruntime.engine.criu import external, inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _look(root: int, destination: str, on_link: bool) -> "tuple[str, int]":
 
     What cannot be found, because another mount lies over it, keeps its name, and is not checked.
     """
-    place = _open(root, destination, os.O_NOFOLLOW if on_link else 0)
+    place = inside.find(root, destination, os.O_NOFOLLOW if on_link else 0, _RESOLVE)
     if place < 0:
         return destination, sum(_ATTRIBUTES)
     try:
@@ -92,15 +92,9 @@ def _masked_files(root: int, config: "Config") -> "list[str]":
     """Return the masked paths that are files: the host's null device is mounted over them."""
     files = []
     for path in (config.get("linux") or {}).get("maskedPaths") or ():
-        place = _open(root, path, 0)
+        place = inside.find(root, path, 0, _RESOLVE)
         if place >= 0:
             if stat.S_ISCHR(os.fstat(place).st_mode):
                 files.append(path)
             os.close(place)
     return files
-
-
-def _open(root: int, path: str, flags: int) -> int:
-    """Return a descriptor of the place in the container that `path` leads to, also through links, or -errno."""
-    found: int = lib.pyr_openat2(root, os.fsencode(path), os.O_PATH | os.O_CLOEXEC | flags, 0, _RESOLVE)
-    return found
