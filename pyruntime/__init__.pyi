@@ -47,6 +47,7 @@ import pyruntime.host.bundle
 import pyruntime.host.busybox
 import pyruntime.host.cgroups
 import pyruntime.host.facts
+import pyruntime.host.programs
 import pyruntime.init.main
 import pyruntime.operations.delete
 import pyruntime.operations.state

@@ -43,21 +43,32 @@ def create(container_id: str, options: CreateOptions) -> int:
 
     Upholds runtime.md#lifecycle/environment-created, runtime.md#lifecycle/environment-error.
     """
-    creation = make(container_id, options)
+    creation = make(container_id, options, begin(container_id, options))
     creation.child.close()
     creation.container.close()
     return creation.child.pid
 
 
-def make(container_id: str, options: CreateOptions, *, at_once: bool = False) -> "Creation":
-    """Create the container as `create` does; the caller gets it locked, and must close `container` and `child`.
+def begin(container_id: str, options: CreateOptions) -> "tuple[Config, Plan, bytes]":
+    """Check what the caller gives, and `prepare`. Raises Error.
 
-    at_once  its init waits for the start message at the other end of `child.sync`, and not at the gate
+    `run` does this before it holds signals: no wait for the bundle's filesystem, however it is made, looks for them.
     """
     threads.check_single()
     containers.check_id(container_id)
     options.check_bundle()
-    prepared = config, plan, _ = prepare(container_id, options)
+    return prepare(container_id, options)
+
+
+def make(
+    container_id: str, options: CreateOptions, prepared: "tuple[Config, Plan, bytes]", *, at_once: bool = False
+) -> "Creation":
+    """Create the container as `create` does; the caller gets it locked, and must close `container` and `child`.
+
+    prepared  what `begin` has returned
+    at_once   its init waits for the start message at the other end of `child.sync`, and not at the gate
+    """
+    config, plan, _ = prepared
     for warning in plan.warnings:
         log.warning(warning)
     with Undo() as undo:

@@ -4,11 +4,11 @@ It only reads: nothing on the host is changed, and no container is made.
 """
 
 import ctypes
-import shutil
 
 import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
+from pyruntime.host import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Host:
 
     def find(self, program: str) -> str:
         """Return the path of a program, or ""."""
-        return shutil.which(program) or ""
+        return programs.find(program)
 
     def call(self, number: int, arguments: "tuple[int, ...]") -> int:
         """Return the errno of a system call that is made with arguments that it refuses."""

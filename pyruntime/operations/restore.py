@@ -15,6 +15,7 @@ from pyruntime.engine.criu import external, mountpoints, rpc, swrk
 from pyruntime.engine.criu.options import make_directories
 from pyruntime.engine.state_document import new_state, now, state_document
 from pyruntime.engine.terminal import foreground
+from pyruntime.host import programs
 from pyruntime.operations.create import prepare
 from pyruntime.operations.delete import delete_own
 from pyruntime.protocol import run_hooks
@@ -47,7 +48,8 @@ def restore(
         restoration.make()
         restoration.container.close()
         return 0
-    return foreground.accompany(options, subreaper, lambda: _accompanied(container_id, options, images))
+    foreground.check_console(options)
+    return foreground.accompany(subreaper, lambda: _accompanied(container_id, options, images))
 
 
 def _accompanied(container_id: str, options: "CreateOptions", images: "CriuOptions") -> int:
@@ -247,7 +249,8 @@ class _Restoration:
 def _bind(source: int, target: str) -> None:
     """Mount the directory of the descriptor `source`, because its path may lead to another one now."""
     os.mkdir(target, 0o755)
-    words = ["mount", "--no-canonicalize", "--rbind", "--make-rprivate", f"/proc/self/fd/{source}", target]
+    options = ["--no-canonicalize", "--rbind", "--make-rprivate"]
+    words = [programs.find("mount"), *options, f"/proc/self/fd/{source}", target]
     done = subprocess.run(words, stderr=subprocess.PIPE, check=False, pass_fds=[source])
     if done.returncode:
         os.rmdir(target)
@@ -255,7 +258,7 @@ def _bind(source: int, target: str) -> None:
 
 
 def _unbind(target: str) -> None:
-    subprocess.run(["umount", "--lazy", target], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run([programs.find("umount"), "--lazy", target], stderr=subprocess.DEVNULL, check=False)
     os.rmdir(target)
 
 

@@ -7,7 +7,7 @@ from pyruntime.base.errors import Error
 from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.engine.caller.options import CreateOptions
 from pyruntime.engine.terminal import foreground
-from pyruntime.operations.create import make
+from pyruntime.operations.create import begin, make
 from pyruntime.operations.delete import delete_own
 from pyruntime.operations.start import start_created
 from pyruntime.store.container import Container
@@ -15,7 +15,8 @@ from pyruntime.store.container import Container
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.operations.create import Creation
-    from pyruntime.spec.json_types import StateFile
+    from pyruntime.plan.plan import Plan
+    from pyruntime.spec.json_types import Config, StateFile
 
 
 def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, subreaper: bool = True) -> int:
@@ -32,7 +33,7 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
             options.report_fd, lambda: _accompanied(container_id, options, keep, subreaper)
         )
     if detach:
-        creation = make(container_id, options, at_once=True)
+        creation = make(container_id, options, begin(container_id, options), at_once=True)
         try:
             start_created(creation.container, creation.state, creation.child.take_sync(), accompanied=False)
         except BaseException:
@@ -45,16 +46,20 @@ def run(container_id: str, options: CreateOptions, *, detach: bool, keep: bool, 
 
 
 def _accompanied(container_id: str, options: CreateOptions, keep: bool, subreaper: bool) -> int:
-    return foreground.accompany(options, subreaper, lambda: _run_in_foreground(container_id, options, keep))
+    foreground.check_console(options)
+    prepared = begin(container_id, options)
+    return foreground.accompany(subreaper, lambda: _run_in_foreground(container_id, options, prepared, keep))
 
 
 # Keeps the last creation: freeing it would only take time and copy pages, because this process exits anyway.
 _made: "list[Creation]" = []
 
 
-def _run_in_foreground(container_id: str, options: CreateOptions, keep: bool) -> int:
+def _run_in_foreground(
+    container_id: str, options: CreateOptions, prepared: "tuple[Config, Plan, bytes]", keep: bool
+) -> int:
     """Create and start the container, wait for its end, and delete it unless `keep`; return its exit status."""
-    creation, master = foreground.with_terminal(options, lambda: make(container_id, options, at_once=True))
+    creation, master = foreground.with_terminal(options, lambda: make(container_id, options, prepared, at_once=True))
     _made[:] = [creation]
     child = creation.child
     try:

@@ -1,6 +1,7 @@
 """The start operation (runtime.md#start): the program of a created container is executed."""
 
 import select
+import time
 
 import pyruntime
 from pyruntime._stub import lib
@@ -211,7 +212,10 @@ def _plan(container: "Container", state: "StateFile") -> "Plan":
 
 
 def _await_end(state: "StateFile") -> None:
-    """Wait until init, which has failed, has ended: callers may delete the container at once, so it must be stopped."""
+    """Wait until init, which has failed, has ended: callers may delete the container at once, so it must be stopped.
+
+    Not if a signal made this process give up: then init has not failed.
+    """
     pidfd = lib.pyr_pidfd_open(state["pid"])
     if pidfd < 0:
         return
@@ -219,7 +223,9 @@ def _await_end(state: "StateFile") -> None:
         if process.alive(state["pid"], state["start_time"]):
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            os.call(poll.poll, _PATIENCE * 1000)
+            deadline = time.monotonic() + _PATIENCE
+            while not os.call(poll.poll, PATIENCE) and time.monotonic() < deadline and not lib.pyr_signal_to_end():
+                pass
     finally:
         os.close(pidfd)
 

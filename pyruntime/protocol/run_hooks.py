@@ -17,7 +17,8 @@ _OUTPUT_LIMIT = 4096
 _KILL = 9
 _PATIENCE = 1.0  # seconds after which a wait looks for signals
 _FOR_EVER = float("inf")
-_EARLY = ("prestart", "createRuntime")  # the kinds that run while `create` can be given up
+_IN_CONTAINER = ("createContainer", "startContainer")  # run by init, whose signals are not the caller's
+_TO_CLEAN_UP = 5.0  # seconds that a poststop hook gets after a signal that asks to end: it removes what others made
 
 # Variables of a service manager (sd_listen_fds(3)) for the runtime: hooks do not get the sockets that they describe.
 _OURS = frozenset(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
@@ -80,7 +81,7 @@ def run_one(
             where = "in the container" if step.args["kind"] == "startContainer" else "on the host"
             reason = f"it cannot be executed {where}"
             raise Error(doing, reason, pointer=step.pointer, clause=step.clause, errno=error.errno or 0) from None
-        status = _wait(pid, timeout, doing, step.args["kind"] in _EARLY)
+        status = _wait(pid, timeout, doing, step.args["kind"])
         if status != 0:
             raise Error(
                 doing,
@@ -123,20 +124,25 @@ def _spawn(step: "Step", inherited: "list[str] | None", stdin: int, stdout: int,
     )
 
 
-def _wait(pid: int, timeout: int | None, doing: str, early: bool) -> int | None:
+def _wait(pid: int, timeout: int | None, doing: str, kind: str) -> int | None:
     """Return the exit status of child `pid` (negative: the signal that ended it), None after `timeout` seconds.
 
-    early  the container is still being made, and can be given up. Raises Error when a blocked signal asks for that
+    Raises Error when a signal that this process has blocked asks to end.
     """
     pidfd = lib.pyr_pidfd_open(pid)
+    heeds = kind not in _IN_CONTAINER
+    number, grace = 0, _TO_CLEAN_UP if kind == "poststop" else 0.0
     try:
-        if (timeout is not None or early) and pidfd >= 0:
+        if (timeout is not None or heeds) and pidfd >= 0:
             deadline = time.monotonic() + (_FOR_EVER if timeout is None else timeout)
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
             while not os.call(poll.poll, max(0.0, min(deadline - time.monotonic(), _PATIENCE)) * 1000):
-                number = lib.pyr_signal_to_end() if early else 0
-                if number or time.monotonic() >= deadline:
+                if heeds and not number:
+                    number = lib.pyr_signal_to_end()
+                    if number:
+                        deadline = min(deadline, time.monotonic() + grace)
+                if time.monotonic() >= deadline:
                     os.killpg(pid, _KILL)
                     os.waitpid(pid, 0)
                     if number:

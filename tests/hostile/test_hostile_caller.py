@@ -1,5 +1,6 @@
 """A caller whose limits stop the runtime half-way, who takes a container's id, or lets the runtime wait for ever."""
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -149,7 +150,7 @@ def busy(tmp_path):
         waiting.close()
 
 
-def is_given_up(runtime, words, waits):
+def is_given_up(runtime, words, waits, statuses=frozenset({1, 255})):
     """Send SIGTERM to the verb as soon as it `waits`; return what it says."""
     command = runtime.command(*words)
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as verb:
@@ -159,7 +160,7 @@ def is_given_up(runtime, words, waits):
             said = verb.communicate(timeout=30)[1]
         finally:
             verb.kill()
-    assert verb.returncode in (1, 255), said
+    assert verb.returncode in statuses, said
     return said
 
 
@@ -204,12 +205,65 @@ def test_exec_that_waits_for_a_fifo_answers_to_sigterm(runtime, bundle, tmp_path
     assert "signal 15 came" in is_given_up(runtime, words, lambda pid: "poll" in Path(f"/proc/{pid}/wchan").read_text())
 
 
-@pytest.mark.parametrize("kind", ["prestart", "createRuntime"])
+@pytest.mark.parametrize(
+    "kind", ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+)
 def test_run_that_waits_for_a_hook_answers_to_sigterm(runtime, bundle, tmp_path, kind):
-    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 1000"]}
-    place = bundle(lambda config: config.update(hooks={kind: [hook]}))
+    """The hook itself ignores the signal."""
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"trap '' TERM; echo begun > {tmp_path}/hook; exec sleep 1000"]}
+    os.mkfifo(tmp_path / "hook")
+
+    def change(config):
+        config["hooks"] = {kind: [hook]}
+        config["process"]["args"] = ["true"] if kind == "poststop" else ["sleep", "1000"]
+        config["mounts"].append(
+            {"destination": f"{tmp_path}/hook", "source": f"{tmp_path}/hook", "options": ["bind"], "type": "none"}
+        )
+
     name = runtime.id()
-    assert "signal 15 came" in is_given_up(runtime, ("run", "-b", place, name), lambda _: (tmp_path / "pid").exists())
+    begun = os.open(tmp_path / "hook", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        said = is_given_up(runtime, ("run", "-b", bundle(change, own=True), name), lambda _: writes(begun), {0, 1})
+    finally:
+        os.close(begun)
+    assert "signal 15 came" in said
     assert not (runtime.root / name).exists()
     assert cgroups(name) == [] and processes(name) == []
-    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+def writes(fifo):
+    """Tell whether somebody has written to the FIFO of this descriptor."""
+    try:
+        return os.read(fifo, 100) != b""
+    except BlockingIOError:
+        return False
+
+
+@pytest.fixture
+def unanswered():
+    """A function: until the test ends, nobody can open the given file (fanotify(7))."""
+    library = ctypes.CDLL(None, use_errno=True)
+    content, add, open_permission, at_fdcwd = 0x4, 0x1, 0x10000, -100
+    group = library.fanotify_init(content, os.O_RDONLY)
+    assert group >= 0, os.strerror(ctypes.get_errno())
+
+    def mark(path):
+        if library.fanotify_mark(group, add, ctypes.c_uint64(open_permission), at_fdcwd, os.fsencode(path)) < 0:
+            pytest.skip("needs permission events of fanotify")
+
+    yield mark
+    os.close(group)
+
+
+def test_run_that_waits_for_the_filesystem_of_the_bundle_ends_with_sigterm(runtime, bundle, unanswered):
+    """As one of FUSE or the network whose server does not answer."""
+    place = bundle()
+    unanswered(place / "config.json")
+    command = runtime.command("run", "-b", place, runtime.id())
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as verb:
+        try:
+            until(lambda: "fanotify" in Path(f"/proc/{verb.pid}/wchan").read_text(), "its wait")
+            verb.send_signal(signal.SIGTERM)
+            assert verb.wait(20) == -signal.SIGTERM
+        finally:
+            verb.kill()

@@ -5,6 +5,7 @@ from pyruntime.base.errors import Error
 from pyruntime.base.jsonio import dumps
 from pyruntime.cli.output import write
 from pyruntime.cli.state_root import state_root
+from pyruntime.host import programs
 from pyruntime.operations.ps import processes
 
 TYPE_CHECKING = False
@@ -32,7 +33,8 @@ def _ps(options: "list[str]") -> str:
     reader, writer = os.pipe()
     streams = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, writer, 2)]
     try:
-        pid = os.posix_spawnp("ps", ["ps", *options], os.environ, file_actions=streams, setsigdef=_IGNORED)
+        path = programs.find("ps")
+        pid = os.posix_spawn(path, ["ps", *options], os.environ, file_actions=streams, setsigdef=_IGNORED)
     except OSError as error:
         os.close(reader)
         raise Error("cannot run ps", errno=error.errno or 0) from None

@@ -1,5 +1,6 @@
 """The maps of a new user namespace, by the host (user_namespaces(7), config-linux.md#user-namespace-mappings)."""
 
+import pyruntime
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
@@ -53,18 +54,41 @@ def _write_file(path: str, text: str) -> None:
 
 
 def _write_by_helper(pid: int, step: "Step") -> None:
-    import shutil  # late: root needs no helper
-    import subprocess  # late: as above
-
     name = "newuidmap" if step.op == "uid_map" else "newgidmap"
-    helper = shutil.which(name)
+    helper = pyruntime.host.programs.find(name)
     if not helper:
-        raise _refused(step, 0, f"{name} is not installed, and without it an ordinary user can map only its own id")
-    done = subprocess.run([helper, str(pid), *step.args["text"].split()], capture_output=True, text=True, check=False)
-    if done.returncode:
+        raise _refused(
+            step,
+            0,
+            f"{name} is not installed, and without it an ordinary user can map only its own id",
+            "it is looked for in the directories of $PATH that are absolute paths",
+        )
+    try:
+        status, said = pyruntime.host.programs.run(helper, [str(pid), *step.args["text"].split()])
+    except Error as error:
+        error.pointer, error.clause = step.pointer, step.clause
+        raise
+    if status:
         file = "/etc/subuid" if step.op == "uid_map" else "/etc/subgid"
         advice = f"a user maps only its own id, and those that {file} has for it"
-        raise _refused(step, 0, f"{name} said: {done.stderr.strip()}", advice)
+        how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
+        raise _refused(step, 0, f"{helper} said: {said}" if said else f"{helper} {how}", advice)
+    if _extents(_read_file(f"/proc/{pid}/{step.op}")) != _extents(step.args["text"]):
+        raise _refused(step, 0, f"{helper} succeeded, but did not write this mapping")
+
+
+def _extents(text: str) -> "list[list[str]]":
+    # The kernel keeps more than five in another order.
+    return sorted(line.split() for line in text.splitlines())
+
+
+def _read_file(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # The kernel gives each line whole: at most 340 of at most 33 bytes (user_namespaces(7)).
+        return os.read(fd, 1 << 14).decode()
+    finally:
+        os.close(fd)
 
 
 def _refused(step: "Step", error: int, reason: str, advice: str = "") -> Error:

@@ -7,6 +7,7 @@ from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
 from pyruntime.engine.criu import rpc
+from pyruntime.host import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Service:
         lib.pyr_close_range(3, 0xFFFFFFFF, 1)
         with theirs:
             try:
-                self.pid = os.posix_spawnp(
-                    "criu",
+                self.pid = os.posix_spawn(
+                    programs.find("criu"),
                     ["criu", "swrk", str(theirs.fileno())],
                     os.environ,
                     file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (theirs.fileno(), *descriptors)],

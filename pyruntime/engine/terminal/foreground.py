@@ -47,19 +47,23 @@ _LEFT_ALONE = _set("PIPE", "XFSZ", "TTIN", "TTOU", "KILL", "STOP")
 _EVERY = (1 << 64) - 1
 
 
-def accompany(options: "CreateOptions", subreaper: bool, live: "Callable[[], int]") -> int:
-    """Call `live`, which makes a container and waits for its end, with signals held for it; return what it returns.
-
-    subreaper  wait for processes that the container's own have left behind (prctl(2))
-
-    Raises Error if --console-socket is given: in the foreground this process relays the terminal.
-    """
+def check_console(options: "CreateOptions") -> None:
+    """Raise Error if --console-socket is given: in the foreground this process relays the terminal."""
     if options.console_socket:
         raise Error(
             "nobody would read the console socket",
             "in the foreground pyruntime itself is the terminal",
             advice="add --detach, or leave out --console-socket",
         )
+
+
+def accompany(subreaper: bool, live: "Callable[[], int]") -> int:
+    """Call `live`, which makes a container and waits for its end, with signals held for it; return what it returns.
+
+    subreaper  wait for processes that the container's own have left behind (prctl(2))
+
+    Raises Error.
+    """
     if subreaper:
         _check("prctl(PR_SET_CHILD_SUBREAPER)", lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0))
     mask = hold_signals()
