@@ -8,6 +8,7 @@ from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.cgroup.files import UNIFIED
 from pyruntime.engine.criu import external, places, rpc, swrk
 from pyruntime.engine.criu.options import make_directories
+from pyruntime.engine.terminal import foreground
 from pyruntime.operations.delete import destroy
 from pyruntime.store import container as containers
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.criu.options import CriuOptions
     from pyruntime.engine.criu.rpc import Message
     from pyruntime.spec.json_types import Config, StateFile
+    from pyruntime.store.container import Container
 
 _DOING = "cannot checkpoint the container"
 
@@ -25,37 +27,57 @@ def checkpoint(root: str, container_id: str, options: "CriuOptions", *, before: 
 
     before  write its memory only, and let it continue: a later checkpoint with `parent` has less to write
 
-    Raises Error if the container is not running, or if CRIU fails: then the container continues.
+    Raises Error if the container is not running, or if CRIU fails, or hangs and a signal asks this process to end: then
+    the container continues.
     """
     with containers.open_container(root, container_id) as container:
         if not container.lock_unless_creating():
             raise _refused(container_id, "creating")
-        state = container.read()
-        status = container.status(state)
-        if state is None or status not in ("running", "paused"):
-            raise _refused(container_id, status)
-        config = container.read_config()
-        request = options.request(config.get("annotations") or {})
-        lazy = "lazy-pages" in options.flags
-        if lazy and options.status_fd >= 0:
-            _check_writable(options.status_fd)
-        swrk.check(_DOING, *(["mem_track"] if before else []), *(["lazy_pages"] if lazy else []))
-        make_directories(options)
-        request.update(_of_container(config, state, before))
-        if not before:
-            external.save_streams(options, state["pid"])
+        mask = foreground.hold_signals()
+        try:
+            _checkpoint(container, options, before)
+        finally:
+            foreground.release_signals(mask)
 
-        def notified(step: str, _pid: int, _descriptor: int) -> None:
-            if step == "status-ready" and options.status_fd >= 0:
-                os.write(options.status_fd, b"\0")
-                os.close(options.status_fd)
-            elif step == "post-dump" and _mounts(config, state) != request["ext_mnt"]:
-                # The processes still stand still, so this is what CRIU has seen.
-                raise Error(_DOING, "the container has moved its mounts meanwhile")
 
+def _checkpoint(container: "Container", options: "CriuOptions", before: bool) -> None:
+    state = container.read()
+    status = container.status(state)
+    if state is None or status not in ("running", "paused"):
+        raise _refused(container.container_id, status)
+    config = container.read_config()
+    request = options.request(config.get("annotations") or {})
+    lazy = "lazy-pages" in options.flags
+    if lazy and options.status_fd >= 0:
+        _check_writable(options.status_fd)
+    swrk.check(_DOING, *(["mem_track"] if before else []), *(["lazy_pages"] if lazy else []))
+    make_directories(options)
+    request.update(_of_container(config, state, before))
+    if not before:
+        external.save_streams(options, state["pid"])
+
+    def notified(step: str, _pid: int, _descriptor: int) -> None:
+        if step == "status-ready" and options.status_fd >= 0:
+            os.write(options.status_fd, b"\0")
+            os.close(options.status_fd)
+        elif step == "post-dump" and _mounts(config, state) != request["ext_mnt"]:
+            # The processes still stand still, so this is what CRIU has seen.
+            raise Error(_DOING, "the container has moved its mounts meanwhile")
+
+    try:
         swrk.run(rpc.PRE_DUMP if before else rpc.DUMP, _DOING, "dump.log", options, request, notified)
-        if not before and "leave-running" not in options.flags:
-            destroy(container, state)
+    except Error:
+        _let_continue(state, status)
+        raise
+    if not before and "leave-running" not in options.flags:
+        destroy(container, state)
+
+
+def _let_continue(state: "StateFile", status: str) -> None:
+    """Thaw the container unless it was paused: a CRIU that was killed has left it frozen."""
+    cgroup = cgroups.open(state["cgroup"])
+    if status == "running" and cgroup.frozen:
+        cgroup.thaw()
 
 
 def _refused(container_id: str, status: str) -> Error:

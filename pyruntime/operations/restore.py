@@ -41,12 +41,17 @@ def restore(
 ) -> int:
     """Restore the container; return the exit status of its process (128+n for a signal), or 0 at once with `detach`.
 
-    Raises Error when it cannot be restored; then nothing of it is left.
+    Raises Error when it cannot be restored, or when CRIU hangs and a signal asks this process to end; then nothing of
+    it is left.
     """
     if detach:
-        restoration = _Restoration(container_id, options, images)
-        restoration.make()
-        restoration.container.close()
+        mask = foreground.hold_signals()
+        try:
+            restoration = _Restoration(container_id, options, images)
+            restoration.make()
+            restoration.container.close()
+        finally:
+            foreground.release_signals(mask)
         return 0
     foreground.check_console(options)
     return foreground.accompany(subreaper, lambda: _accompanied(container_id, options, images))

@@ -1,7 +1,8 @@
 """A stand-in for `criu swrk`: notes what it is asked in $FAKE_CRIU/requests, and answers as CRIU 3.17 would.
 
-$FAKE_CRIU/mode says how: "fail", "die", "old", "poor" (no features) or "hang" (it writes to the FIFO
-$FAKE_CRIU/hanging, and waits until nobody listens); anything else is success. A restored container is a process that
+$FAKE_CRIU/mode says how: "fail", "die", "old", "poor" (no features), "hang" (it writes to the FIFO
+$FAKE_CRIU/hanging, and waits until nobody listens) or "deaf" (it makes processes, writes their pids to that FIFO, and
+ends for nothing but SIGKILL, as they do); anything else is success. A restored container is a process that
 sleeps, a child of whoever asks; with $FAKE_CRIU/terminal it has a terminal. The script $FAKE_CRIU/meanwhile is run
 during a dump.
 """
@@ -52,6 +53,22 @@ def sibling(terminal):
     return pid
 
 
+def hang(kind, options):
+    """Write the pids of this process and what it makes to the FIFO, and never end; the container stays frozen."""
+    for name, word in (("freezer.state", "FROZEN"), ("cgroup.freeze", "1")):
+        file = Path(options.get("freeze_cgroup", "/none"), name)
+        if file.exists():
+            file.write_text(word)
+    for number in range(1, signal.NSIG):
+        if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
+            signal.signal(number, signal.SIG_IGN)
+    helper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    pids = [os.getpid(), helper.pid, *([sibling(None)] if kind == rpc.RESTORE else [])]
+    (PLACE / "hanging").write_text(json.dumps(pids))
+    while True:
+        signal.pause()
+
+
 def login(terminal):
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
@@ -89,6 +106,8 @@ def serve(connection):
             if MODE == "fail":
                 answer(connection, kind, success=False, cr_errno=22)
                 return
+            if MODE == "deaf":
+                hang(kind, options)
             notify(connection, "status-ready")
             if MODE == "hang":
                 (PLACE / "hanging").write_text("hanging")

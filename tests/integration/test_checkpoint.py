@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 
@@ -166,6 +167,57 @@ def test_the_log_is_named_when_criu_fails(runtime, running, criu, images, tmp_pa
     assert done.returncode == 1
     assert said in done.stderr
     assert "criu's log" in done.stderr and "the stars are wrong" in done.stderr
+
+
+def signalled(command, criu, answer, number):
+    """Send signal `number` to `command` when its criu hangs; return its exit status, stderr, and pids of criu's."""
+    criu.answers(answer)
+    os.mkfifo(criu.place / "hanging")
+    null = dict.fromkeys(("stdin", "stdout"), subprocess.DEVNULL)
+    with subprocess.Popen(command, env=criu.environment, **null, stderr=subprocess.PIPE, text=True) as process:
+        said = (criu.place / "hanging").read_text()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    return process.returncode, errors, json.loads(said) if answer == "deaf" else []
+
+
+def living(pids):
+    """Return those of `pids` that have not ended; one that nobody has waited for yet has."""
+    found = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                found += [pid] if file.read().rpartition(")")[2].split()[0] not in "ZX" else []
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("answer", ["hang", "deaf"])
+@pytest.mark.parametrize("detach", [["-d"], []])
+def test_a_signal_ends_a_restore_whose_criu_hangs_and_nothing_is_left(
+    runtime, bundle, criu, images, tmp_path, detach, answer, number
+):
+    container, place = runtime.id(), bundle(lambda config: None, own=True)
+    words = [*detach, "--image-path", images, "-b", place, "--pid-file", tmp_path / "pid", container]
+    status, errors, pids = signalled(runtime.command("restore", *words), criu, answer, number)
+    assert status == 1 and f"signal {number} came" in errors
+    assert not living(pids)
+    assert not (runtime.root / container).exists() and not (tmp_path / "pid").exists()
+    with open("/proc/self/mountinfo") as mounts:
+        assert container not in mounts.read()
+    assert not [name for name, _, _ in os.walk("/sys/fs/cgroup") if container in name]
+
+
+@pytest.mark.parametrize("answer", ["hang", "deaf"])
+def test_a_signal_ends_a_checkpoint_whose_criu_hangs_and_the_container_goes_on(runtime, running, criu, images, answer):
+    container, _ = running
+    command = runtime.command("checkpoint", "--image-path", images, container)
+    status, errors, pids = signalled(command, criu, answer, signal.SIGTERM)
+    assert status == 1 and "signal 15 came" in errors
+    assert not living(pids)
+    assert json.loads(runtime("state", container).stdout)["status"] == "running"
 
 
 @pytest.mark.parametrize(

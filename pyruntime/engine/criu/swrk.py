@@ -1,7 +1,9 @@
 """CRIU, the program that writes a container's processes into images and makes them again (criu(8)), as runc uses it."""
 
+import select
 import socket
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
@@ -21,20 +23,29 @@ if TYPE_CHECKING:
 
 _OLDEST = 31600  # 3.16: external pid namespaces, and labels that change
 _LONGEST = 1 << 16  # bytes of a message
+_LOOK = 1000  # milliseconds after which a wait for CRIU looks for signals
+_GRACE = 5000  # milliseconds for a CRIU that has lost its connection to let the container continue as it was
+_PATIENCE = 10.0  # seconds for killed processes to end
+_KILL = 9
 
 
 class Service:
     """`criu swrk`: one request, in a process of its own. Use as a context.
 
+    The caller blocks signals (`foreground.hold_signals`). One that asks to end ends each wait for CRIU: then CRIU and
+    the processes that it has made are ended, too. No other process may be a child of this one.
+
     doing  for errors: "cannot checkpoint the container"
+    grace  milliseconds for CRIU to end by itself then, before it is killed
     """
 
-    def __init__(self, doing: str, descriptors: "tuple[int, ...]" = ()) -> None:
+    def __init__(self, doing: str, descriptors: "tuple[int, ...]" = (), grace: int = 0) -> None:
         """Start CRIU, which inherits `descriptors` beside stdin, stdout and stderr. Raises Error where it is missing.
 
         Its own output, if it has any, is not the container's.
         """
         self.doing = doing
+        self.grace = grace
         # CRIU gets our pid from the socket, and finds our descriptors in /proc.
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lib.pyr_close_range(3, 0xFFFFFFFF, 1)
@@ -53,21 +64,47 @@ class Service:
                 raise Error(
                     doing, "criu", errno=error.errno or 0, advice="install CRIU, or put it into $PATH"
                 ) from None
-        self._ended = False
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except Error:
+            self.socket.close()
+            os.kill(self.pid, _KILL)
+            os.waitpid(self.pid, 0)
+            raise
 
     def __enter__(self) -> "Service":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._wait()
+    def __exit__(self, kind: "type[BaseException] | None", *_: object) -> None:
+        try:
+            self._wait()
+        except Error:
+            if kind is None:
+                raise
 
     def _wait(self) -> int:
-        """Close the connection and wait for CRIU; return its exit status, negative for a signal."""
+        """Close the connection and wait for CRIU; return its exit status, negative for a signal. Raises Error."""
         self.socket.close()
-        if self._ended:
+        if self.pidfd < 0:
             return 0
-        self._ended = True
+        pidfd, self.pidfd = self.pidfd, -1
+        try:
+            while not _is_ready(pidfd, _LOOK):
+                number = lib.pyr_signal_to_end()
+                if number:
+                    self._end(pidfd)
+                    raise Error(self.doing, f"criu does not end, and signal {number} came")
+        finally:
+            os.close(pidfd)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def _end(self, pidfd: int) -> None:
+        """End CRIU, which has no connection any more, and all that it has made."""
+        # The processes of a process that ends become our children.
+        lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
+        if not _is_ready(pidfd, self.grace):
+            lib.pyr_pidfd_send_signal(pidfd, _KILL)
+        pyruntime.cgroup.kill.wait_for_all(_kill_children, _PATIENCE)
 
     def ask(self, kind: int, notified: "Notified | None" = None, **parts: "Message") -> "Message":
         """Make a request of type `kind` and return the response; `notified` is called for each step on the way.
@@ -108,6 +145,10 @@ class Service:
 
     def _receive(self) -> "tuple[Message, int]":
         """Return the next response, and the descriptor that came with it or -1. Raises Error."""
+        while not _is_ready(self.socket.fileno(), _LOOK):
+            number = lib.pyr_signal_to_end()
+            if number:
+                raise Error(self.doing, f"criu does not answer, and signal {number} came")
         try:
             wire, fds, flags, _ = socket.recv_fds(self.socket, _LONGEST, 4, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:
@@ -124,6 +165,27 @@ class Service:
         # It has ended, or is about to: nothing else closes the socket.
         status = self._wait()
         raise Error(self.doing, f"criu {'was killed by signal' if status < 0 else 'ended with status'} {abs(status)}")
+
+
+def _is_ready(fd: int, milliseconds: int) -> bool:
+    """Wait at most that long until `fd` can be read: a socket, or the pidfd of a process that has ended."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(os.call(poll.poll, milliseconds))
+
+
+def _kill_children() -> "list[int]":
+    """Send SIGKILL to each child of this process, and return those that have not ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return []
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        pids = [int(word) for word in file.read().split()]
+    for pid in pids:
+        os.kill(pid, _KILL)
+    return pids
 
 
 def check(doing: str, *features: str) -> None:
@@ -168,7 +230,8 @@ def run(
             request[name] = opened[-1]
         request["log_file"] = log_file
         _remove(path)
-        with Service(doing, descriptors) as service:
+        # A restore is given up as a whole.
+        with Service(doing, descriptors, 0 if kind == rpc.RESTORE else _GRACE) as service:
             if started is not None:
                 started(service.pid, request)
             try:
