@@ -85,10 +85,11 @@ static int configure(struct stub *stub, int context, const struct step *step) {
 /* The attributes that fsmount(2) takes on every kernel that has it. */
 enum { FSMOUNT_ATTRIBUTES = 0xff };
 
-/* Sets the other attributes. A new filesystem has no attribute that was not set. */
-static struct step without_fsmount(const struct step *step) {
+/* Returns the step with the attributes that the new mount does not have yet: mount(2) sets all. A new filesystem has no
+ * attribute that was not set. */
+static struct step without_set(const struct step *step, bool by_mount2) {
     struct step rest = *step;
-    rest.attr_set &= ~(uint64_t)FSMOUNT_ATTRIBUTES;
+    rest.attr_set &= by_mount2 ? 0 : ~(uint64_t)FSMOUNT_ATTRIBUTES;
     rest.attr_clr = 0;
     return rest;
 }
@@ -170,34 +171,31 @@ int join_options(struct stub *stub, const struct step *step, char data[4096]) {
     return 0;
 }
 
-static int mount_by_mount2(struct stub *stub, const struct step *step, int destination) {
+/* mount(2) returns no descriptor of its mount, and its path may lead to another mount by then: a process that shares
+ * the root filesystem can rename directories. So the filesystem is mounted over the root, by its descriptor, where ".."
+ * leads to it without a name, and a copy of the mount is returned, detached like that of fsmount(2). */
+static int new_filesystem_by_mount2(struct stub *stub, const struct step *step) {
     char data[4096];
     if (join_options(stub, step, data) < 0)
         return -1;
     const char *source = stub_string(stub, step->source);
     unsigned long flags = (unsigned long)step->sb_flags | apply_attributes(0, step->attr_set, step->attr_clr);
-    if (mount_on(stub, destination, *source ? source : "none", stub_string(stub, step->fstype), flags, data) < 0)
+    if (mount_on(stub, stub->root, *source ? source : "none", stub_string(stub, step->fstype), flags, data) < 0)
         return failed(stub, "mount");
-    /* The descriptor still refers to the covered directory. The path is resolved again, and must lead to the root of a
-     * mount. */
-    int mounted = resolve(stub, stub_string(stub, step->path), WANT_EXISTING, !(step->flags & STEP_NOFOLLOW));
+    cleanup_close int mounted = sys_openat2(stub->root, "..", O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+    uint64_t id;
     if (mounted < 0)
+        return failed(stub, "openat2");
+    if (mount_id(stub, mounted, &id) < 0)
         return -1;
-    struct statx status;
-    if (statx(mounted, "", AT_EMPTY_PATH, 0, &status) == 0 && status.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT &&
-        !(status.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
-        close_fd(&mounted);
-        errno = ESTALE;
-        return failed(stub, "statx");
+    if (id == stub->root_mount)
+        return refuse(stub, "the new mount is not at the root, where it was made");
+    int copy = clone_inside(stub, mounted, false);
+    if (unmount_from(stub, mounted) < 0) {
+        close_fd(&copy);
+        return failed(stub, "umount2");
     }
-    bool later;
-    struct step rest = *step;
-    rest.attr_set = rest.attr_clr = 0;
-    if (set_attributes(stub, mounted, &rest, true, &later) < 0) {
-        close_fd(&mounted);
-        return -1;
-    }
-    return mounted;
+    return copy;
 }
 
 /* Tells whether the data of the step sets one of the options `names`, which end with NULL. */
@@ -243,11 +241,11 @@ int do_mount(struct stub *stub, const struct step *configured) {
     const struct step step = with_mode(stub, configured, &place);
     /* Options that only mount(2) takes have no effect on a procfs, and mount(2) cannot take its pid namespace. */
     bool by_mount2 = step.fd < 0 && needs_mount2(stub, &step);
-    cleanup_close int mount = by_mount2 ? mount_by_mount2(stub, &step, destination) : new_filesystem(stub, &step);
+    cleanup_close int mount = by_mount2 ? new_filesystem_by_mount2(stub, &step) : new_filesystem(stub, &step);
     if (mount < 0 || fill(stub, &step, destination, mount) < 0 || set_label(stub, &step, mount) < 0)
         return -1;
-    const struct step rest = without_fsmount(&step);
-    if (!by_mount2 && attach(stub, mount, &rest, destination) < 0)
+    const struct step rest = without_set(&step, by_mount2);
+    if (attach(stub, mount, &rest, destination) < 0)
         return -1;
     return update_views(stub, &step, &place, mount) < 0 ? -1 : keep_for_changes(stub, &step, mount);
 }

@@ -119,6 +119,25 @@ def test_a_copied_file_has_owner_mode_and_content_of_one_file(host, swapping):
     assert found == {"4755 0 root", "755 1000 user"}
 
 
+def test_what_only_mount2_takes_changes_no_other_mount_although_its_directory_is_renamed(host, swapping):
+    def configure(config) -> None:
+        config["process"]["args"] = ["cat", "/proc/self/mountinfo"]
+        config["root"]["readonly"] = False
+        config["mounts"][1:1] = [
+            {"destination": "/one/place", "type": "tmpfs", "source": "first"},
+            {"destination": "/two/place", "type": "tmpfs", "source": "second", "options": ["silent", "shared"]},
+        ]
+
+    bundle = host.bundle(configure, own=True)
+    for name in ("one", "two"):
+        (bundle / "rootfs" / name / "place").mkdir(parents=True)
+    swapping(bundle / "rootfs/one", bundle / "rootfs/two")
+    for _ in range(5 * ROUNDS):
+        done = host.runtime("run", "-b", bundle, host.runtime.id(), check=False)
+        assert "ESTALE" not in done.stderr
+        assert not [line for line in done.stdout.splitlines() if " - tmpfs first" in line and "shared:" in line]
+
+
 def in_the_hosts_mount_namespace(config) -> None:
     config["process"]["args"] = ["true"]
     config["root"]["readonly"] = False
