@@ -27,24 +27,26 @@ PROGRAM = bytes([lib.MESSAGE_PROGRAM])
 # Events for --debug and --trace: those of init, and those of the stub.
 TOLD, MARK = b"D", bytes([lib.MESSAGE_MARK])
 
-# Characters of one field. JSON may need twelve bytes for each, and a message has at most 65536 bytes.
-_LIMIT = 1000
+_MESSAGE = 65536  # bytes of the longest message
+_FIELD = 6000  # bytes of JSON of one field: a message has room for all ten
 _ERRNO_END = 4096  # MAX_ERRNO, <linux/err.h>
 _FIELDS = ("doing", "reason", "pointer", "clause", "call", "errno", "advice", "log", "log_of")
 
 
 def encode_error(error: Error, plan: "Plan") -> bytes:
-    """Return `error` as the message of a child that fails; fields that are too long for one message are cut.
+    """Return `error` as the message of a child that fails; fields that are too long for it are cut, and say so.
 
     A step of `plan` is sent as its number, because the host has the same plan.
     """
     fields = {name: _short(getattr(error, name)) for name in _FIELDS}
-    fields["step"] = next((index for index, step in enumerate(plan.steps()) if step is error.step), error.step)
+    fields["step"] = next((index for index, step in enumerate(plan.steps()) if step is error.step), _short(error.step))
     return FAILED + jsonio.dumps(fields).encode()
 
 
 def _short(value: object) -> object:
-    return f"{value[:_LIMIT]}…" if isinstance(value, str) and len(value) > _LIMIT else value
+    if not isinstance(value, str) or len(jsonio.dumps(value)) <= _FIELD:
+        return value
+    return f"{value[:500]}… ({len(value) - 500} more characters)"  # of which each may need twelve bytes in JSON
 
 
 def decode_error(message: bytes, plan: "Plan | None" = None) -> Error:
@@ -379,7 +381,7 @@ def read(sync: int) -> bytes:
     On a socket with a timeout (csrc/stub/sockets.c) it raises BlockingIOError when that is over.
     """
     try:
-        return os.read(sync, 65536)
+        return os.read(sync, _MESSAGE)
     except ConnectionResetError:
         return b""
     except BlockingIOError:

@@ -417,7 +417,11 @@ def unknown(container_id: str) -> Unknown:
 
 
 def _make(root: str, path: str) -> None:
-    """Make the directory `path` in `root`, and `root` if it is missing."""
+    """Make the directory `path` in `root`, and `root` if it is missing.
+
+    Another user can use it at no moment: mkdir(2) itself sets owner and mode, of which a umask or a default ACL only
+    takes away, and nothing changes them later.
+    """
     try:
         os.mkdir(path, 0o700)
         return

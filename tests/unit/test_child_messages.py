@@ -261,6 +261,28 @@ def test_a_report_of_the_wrong_types_is_nonsense(fields):
     assert error.reason == "its message makes no sense"
 
 
+@pytest.mark.parametrize("letter", ["x", "\n", "\u00e9", "\U0001f431", "\udcff"])
+def test_the_longest_report_arrives_and_says_that_it_is_cut(letter):
+    """What init sends is read in one piece of 64 KiB; the rest of a longer message would be lost."""
+    text = letter * 70_000
+    names = ("pointer", "clause", "step", "call", "advice", "log", "log_of")
+    sent = Error(text, text, errno=1, **dict.fromkeys(names, text))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        assert messages.send(theirs.fileno(), messages.encode_error(sent, plan()))
+        error = messages.decode_error(messages.read(ours.fileno()), plan())
+    for name in ("reason", *names):
+        found = getattr(error, name)
+        kept = found.index("…")
+        assert kept == 500 and found == f"{text[:kept]}… ({70_000 - kept} more characters)"
+
+
+def test_a_report_is_not_cut_where_it_fits():
+    pointer = "/hooks/startContainer/0/env/" + "x" * 5000
+    error = messages.decode_error(messages.encode_error(Error("cannot", "why", pointer=pointer), plan()), plan())
+    assert (error.pointer, error.reason) == (pointer, "why")
+
+
 def test_a_call_that_the_step_never_makes_is_an_error_like_any_other():
     step = Step("chdir", "/process/cwd", "", path="/here")
     error = messages.step_error(step, errno.ENODEV, "fsopen", "")
