@@ -6,6 +6,7 @@ pyruntime runs in a network namespace of the test, so that nothing here meets th
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -324,3 +325,58 @@ def test_a_device_with_a_namespace_of_its_own_ends_with_the_container(run, host)
     while "p-dev0" in host.names():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+# Renames whatever arrives in the network namespace under the name that a device has on its way.
+RENAMER = """
+import sys
+from pyroute2 import IPRoute, netns
+netns.setns(sys.argv[1])
+link = IPRoute()
+link.bind()
+print("ready", flush=True)
+count = 0
+while True:
+    for message in link.get():
+        name = message.get_attr("IFLA_IFNAME") or ""
+        if message["event"] == "RTM_NEWLINK" and name.startswith("pyr"):
+            try:
+                link.link("set", index=message["index"], ifname=f"mine{count}")
+                count += 1
+            except Exception:
+                pass  # the runtime was faster
+"""
+
+
+@pytest.fixture
+def renaming(runtime):
+    """A network namespace to join, in which a process renames devices on their way."""
+    name = runtime.id()[-20:]
+    ip("netns", "add", name)
+    with subprocess.Popen([sys.executable, "-c", RENAMER, name], stdout=subprocess.PIPE) as renamer:
+        assert renamer.stdout.readline() == b"ready\n"
+        yield name
+        renamer.kill()
+    ip("netns", "del", name)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["it is made", "it cannot be made"])
+def test_no_other_device_is_taken_for_one_that_is_renamed_on_its_way(run, host, renaming, fails):
+    """The other one has the index that it had on the host."""
+
+    def change(config):
+        join(f"/run/netns/{renaming}")(config)
+        if fails:
+            config["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+
+    for count in range(5):
+        name = f"dev{count}"
+        host.veth(name)
+        device = host.device(name)
+        ip("-n", renaming, "link", "add", f"own{count}", "index", str(device["ifindex"]), "type", "veth", check=False)
+        assert run({name: {}}, "true", change, check=False).returncode == int(fails)
+        # Who renames it late renames it after the runtime.
+        there = json.loads(ip("-n", host.name if fails else renaming, "-j", "link").stdout)
+        names = [link["ifname"] for link in there if link["address"] == device["address"]]
+        assert names == [name] or (not fails and len(names) == 1)
+        assert (name in host.names()) == fails

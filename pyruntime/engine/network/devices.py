@@ -89,11 +89,12 @@ def _check_foreign(namespace: int, step: "Step") -> None:
 class _Device:
     """A network device, and its attributes that the move does not keep."""
 
-    __slots__ = ("_addresses", "_index", "_up", "step")
+    __slots__ = ("_addresses", "_identity", "_index", "_up", "step")
 
     def __init__(self, step: "Step", host: "_Socket") -> None:
         self.step = step
-        self._index, flags = host.device(step.args["device"], step)
+        device = host.device(step.args["device"], step)
+        self._index, flags, self._identity = device["index"], device["flags"], _identity(device)
         if flags & _IFF_LOOPBACK:
             raise self._refused("the loopback device belongs to its namespace")
         self._up = bool(flags & _IFF_UP)
@@ -120,28 +121,28 @@ class _Device:
         config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back.
         """
         step = self.step
-        index = self._transfer(host, inside, namespace, step.args["name"])
-        self._restore(inside, index)
-        inside.call(step, lambda link: link.link("set", index=index, state="up"))
+        self._transfer(host, inside, namespace, step.args["name"])
+        self._restore(inside, self._index)
+        inside.call(step, lambda link: link.link("set", index=self._index, state="up"))
 
     def give_back(self, namespace: int) -> None:
         """Return the device to the host as it was, if it is in the container. Raises Error."""
         own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with _Socket() as host, _Socket(namespace) as inside:
-                index = self._index
                 if not host.has(self.step.args["device"], self.step):
-                    index = self._transfer(inside, host, own, self.step.args["device"])
+                    self._index = self._find(inside, self.step.args["name"])
+                    self._transfer(inside, host, own, self.step.args["device"])
                 elif not self._addresses:
                     return
-                self._restore(host, index)
+                self._restore(host, self._index)
                 if self._up:
-                    host.call(self.step, lambda link: link.link("set", index=index, state="up"))
+                    host.call(self.step, lambda link: link.link("set", index=self._index, state="up"))
         finally:
             os.close(own)
 
-    def _transfer(self, origin: "_Socket", target: "_Socket", namespace: int, name: str) -> int:
-        """Move the device to the other socket's namespace under `name`; return its index there.
+    def _transfer(self, origin: "_Socket", target: "_Socket", namespace: int, name: str) -> None:
+        """Move the device to the other socket's namespace under `name`, and learn its index there.
 
         In two steps, with a temporary name that is unique: the index may change with the namespace, and the kernel
         chooses the name for a template.
@@ -151,9 +152,25 @@ class _Device:
         step = self.step
         passing = f"pyr{os.urandom(4).hex()}"
         origin.call(step, lambda link: link.link("set", index=self._index, net_ns_fd=namespace, ifname=passing))
-        self._index, _ = target.device(passing, step)
+        self._index = self._find(target, passing)
         target.call(step, lambda link: link.link("set", index=self._index, ifname=name))
-        return self._index
+
+    def _find(self, target: "_Socket", name: str) -> int:
+        """Return the index of the device where it is now, as `name` if nobody has renamed it. Raises Error.
+
+        A process of a joined namespace can rename it, and give its name or its index on the host to another device,
+        which must not come to the host instead.
+        """
+        same = [message for message in target.links(self.step) if _identity(message) == self._identity]
+        found = (
+            [message for message in same if message.get_attr("IFLA_IFNAME") == name]
+            or [message for message in same if message["index"] == self._index]
+            or same
+        )
+        if len(found) != 1:
+            raise self._refused("a process has changed it or moved it away meanwhile")
+        index: int = found[0]["index"]
+        return index
 
     def _restore(self, target: "_Socket", index: int) -> None:
         # Upholds config-linux.md#network-devices/attributes-kept.
@@ -177,6 +194,13 @@ class _Device:
 
     def _refused(self, reason: str) -> Error:
         return _refused(self.step, reason, 0)
+
+
+def _identity(message: "Any") -> "tuple[object, ...]":
+    """Return attributes of a device that stay the same when it moves: its kind and its hardware addresses."""
+    info = message.get_attr("IFLA_LINKINFO")
+    kind = info.get_attr("IFLA_INFO_KIND") if info else None
+    return kind, message.get_attr("IFLA_ADDRESS"), message.get_attr("IFLA_PERM_ADDRESS")
 
 
 def _flags(message: "Any") -> int:
@@ -227,17 +251,21 @@ class _Socket:
         except refusal as error:
             raise _refused(step, _REASONS.get(error.code, ""), error.code) from None
 
-    def device(self, name: str, step: "Step") -> "tuple[int, int]":
-        """Return index and flags of the device `name`. Raises Error when there is none."""
-        for message in self.call(step, lambda link: list(link.get_links())):
+    def links(self, step: "Step") -> "list[Any]":
+        """Return what the kernel says of each device."""
+        found: list[Any] = self.call(step, lambda link: list(link.get_links()))
+        return found
+
+    def device(self, name: str, step: "Step") -> "Any":
+        """Return what the kernel says of the device `name`. Raises Error when there is none."""
+        for message in self.links(step):
             if message.get_attr("IFLA_IFNAME") == name:
-                return message["index"], message["flags"]
+                return message
         raise _refused(step, "there is no such device", 19)
 
     def has(self, name: str, step: "Step") -> bool:
         """Tell whether there is a device `name`."""
-        messages = self.call(step, lambda link: list(link.get_links()))
-        return any(message.get_attr("IFLA_IFNAME") == name for message in messages)
+        return any(message.get_attr("IFLA_IFNAME") == name for message in self.links(step))
 
 
 def _library() -> "tuple[Any, Any, Any]":
