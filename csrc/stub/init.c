@@ -85,8 +85,7 @@ static void get_ready(const struct spawn *spawn, struct stub *stub) {
     uint8_t ready[1 + 256] = {MESSAGE_READY};
     /* A process of exec has inherited them. */
     int left = spawn->flags & SPAWN_EXEC ? 0 : pyr_limit_own(spawn->execution, 0, ready + 1);
-    if (!(spawn->flags & SPAWN_EXEC))
-        restrict_early(spawn, stub);
+    restrict_early(spawn, stub); /* in exec only with Landlock, whose rules are there now */
     mark(stub, STAGE_PROGRAM, begin);
     tell(spawn->sync, ready, 1 + (size_t)left);
     await_host(spawn->sync);

@@ -1,16 +1,22 @@
 """What a process with CAP_SYS_PTRACE gets from one that has not executed its program yet: no capability, and no way
 around the filter, if the filter lets the runtime's process go on under it."""
 
+import json
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from containers import until
+from test_hostile_caller import busy, sleeps_in  # noqa: F401  # fixture
 from test_hostile_joined import CONFINED, REFUSED, driver, on_x86_64, only_traces, refusing  # noqa: F401
 from test_hostile_line import catch, catcher  # noqa: F401  # fixture
 
-from changes import hook, process
+from changes import hook, process, top
+from pyruntime._stub import lib
+from pyruntime.spec.rules.landlock import ANNOTATION
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -111,3 +117,21 @@ def test_a_process_of_exec_has_its_filter_and_no_other_capability_once_it_can_be
     assert catch(container, catcher, [], lambda process: caught.append(confinement(process.pid)))
     assert set(caught) == {own}
     assert own[1] == "2" and not own[0] & SYS_ADMIN
+
+
+@pytest.mark.skipif(lib.pyr_landlock_abi() < 1, reason="Landlock of this kernel has no ABI 1")
+def test_a_process_of_exec_with_landlock_has_its_filter_while_it_waits_for_the_host(
+    containers,
+    busy,  # noqa: F811
+):
+    landlock = {ANNOTATION: json.dumps({"ruleset": {"handledAccessFS": ["make_sock"]}})}
+    container = containers.start(filtered(refusing("mount")), top(annotations=landlock))
+    command = containers.runtime.command("exec", "--pidfd-socket", busy, container.id, "true")
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as verb:
+        try:
+            until(lambda: sleeps_in("unix_wait_for_peer")(verb.pid), "the wait for the pidfd socket")
+            pids = json.loads(containers.runtime("ps", "--format", "json", container.id).stdout)
+            (pid,) = {*pids} - {container.pid}
+            assert confinement(pid) == confinement(container.pid)
+        finally:
+            verb.terminate()
