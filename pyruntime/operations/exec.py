@@ -10,6 +10,7 @@ from pyruntime.cgroup import cgroup as cgroups
 from pyruntime.engine.caller import threads
 from pyruntime.engine.caller.exec_options import ExecOptions, from_options
 from pyruntime.engine.child import launch
+from pyruntime.engine.child.child import check_signals
 from pyruntime.engine.child.host_files import HostFiles
 from pyruntime.engine.child.request import Request
 from pyruntime.engine.child.step_array import StepArrays
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 
 _PROCESS = "/process"
+_LOOK = 1.0  # seconds after which the wait for the lock looks for signals
 
 
 def exec_process(root: str, container_id: str, options: ExecOptions) -> int:
@@ -164,7 +166,7 @@ class _Execution:
             seccomp=seccomp,
             beside=0 if self.options.cgroups else state["pid"],
             resctrl=state.get("intel_rdt"),
-            copies=opens_mapped_files(config, process) or opens_mapped_files(config, own),
+            copies=self._copies(state, config, process, own),
         )
         child = launch.spawn(request, self.undo)
         ready = launch.expect(child, plan, messages.READY)
@@ -194,6 +196,24 @@ class _Execution:
             raise Error("cannot take the terminal", errno=-self.master)
         self.undo.push(os.close, self.master)
         foreground.prepare(self.master)
+
+    def _copies(self, state: "StateFile", config: "Config", process: "Process", own: "Process | None") -> bool:
+        """Tell whether the process must have no file of the host mapped: docs/design.md says why.
+
+        If only its own capabilities are the reason, that is recorded for later ones: it may still run then, or have
+        left children with them.
+        """
+        if state.get("copies_files") or opens_mapped_files(config, own):
+            return True
+        if not opens_mapped_files(config, process):
+            return False
+        while not self.container.lock_within(_LOOK):
+            check_signals()
+        recorded = self.container.read() or state
+        recorded["copies_files"] = True
+        self.container.write(recorded)
+        self.container.release()
+        return True
 
     def _running(self) -> "StateFile":
         """Return the state of the container. Raises Error if no process can be made in it now."""

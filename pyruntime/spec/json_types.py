@@ -392,7 +392,13 @@ class RootMount(TypedDict):
     root: list[int]
 
 
-class StateFile(TypedDict):
+class _Later(TypedDict, total=False):
+    """Members that a state gets when there is a reason."""
+
+    copies_files: bool
+
+
+class StateFile(_Later):
     """What the store keeps of a container: the state of runtime.md#state, and what the verbs after create need."""
 
     ociVersion: str

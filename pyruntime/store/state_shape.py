@@ -132,7 +132,8 @@ _MEMBERS: "tuple[tuple[str, tuple[type, ...], Callable[[Any], bool] | None], ...
     ("root_mount", (type(None), dict), _is_root_mount),
     ("intel_rdt", (dict,), _is_intel_rdt),
     ("keyring", (str, bool), None),  # a boolean in older files
+    ("copies_files", (bool,), None),
 )
 
 # Members that were added later; the code that reads them handles their absence.
-_LATER = frozenset(["root_mount", "intel_rdt", "keyring"])
+_LATER = frozenset(["root_mount", "intel_rdt", "keyring", "copies_files"])

@@ -68,6 +68,20 @@ def test_the_capabilities_of_exec_count_too(containers, catcher):  # noqa: F811
     assert catch(container, catcher, options, look)
 
 
+def test_the_capabilities_of_an_earlier_exec_count_for_later_ones(containers, catcher):  # noqa: F811
+    """It may have left a process that has them."""
+    container = containers.start()
+    container.exec("true")
+    assert "copies_files" not in container.state_file()
+    containers.runtime("exec", "--cap", "CAP_SYS_PTRACE", "--cap", "CAP_CHECKPOINT_RESTORE", container.id, "true")
+    containers.runtime("update", "--pids-limit", "100", container.id)
+
+    def look(caught):
+        assert mapped(caught.pid) == {os.readlink(f"/proc/{caught.pid}/exe")}
+
+    assert catch(container, catcher, [], look)
+
+
 def test_a_container_that_joins_a_pid_namespace_has_no_file_of_the_host(containers):
     """Processes that are there may have any capability."""
     first = containers.start()
