@@ -136,7 +136,9 @@ def _read(
             text = words[index]
             index += 1
         value = _value(option, text, verb)
-        target[option.name] = (*target[option.name], value) if option.kind == LIST else value
+        if option.kind == LIST:
+            value = (*target[option.name], value) if text else target[option.name]
+        target[option.name] = value
     return arguments, words[index:]
 
 

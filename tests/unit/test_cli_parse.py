@@ -103,6 +103,11 @@ def test_an_empty_value_means_the_default():
     assert line.options["bundle"] == ""
 
 
+def test_an_empty_value_adds_nothing_to_a_list():
+    options = parse("exec", "--cap=", "--env", "A=b", "--env=", "--env", "", "id", "sh").options
+    assert (options["cap"], options["env"]) == ((), ("A=b",))
+
+
 def test_no_words_ask_for_help():
     assert parse().verb == "help"
 
