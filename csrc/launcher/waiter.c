@@ -98,8 +98,8 @@ bool waiter(char **argv, char origin[PATH_MAX], char packages[PATH_MAX]) {
     unsetenv(VARIABLE);
     close(fd);
     ended.directory = waiting.directory;
-    if (ended.directory >= 0)
-        fcntl(ended.directory, F_SETFD, FD_CLOEXEC);
+    if (ended.directory >= 0 && fcntl(ended.directory, F_SETFD, FD_CLOEXEC) < 0)
+        fail_errno("fcntl after the program has ended");
     memcpy(ended.text, waiting.text, sizeof ended.text);
     memcpy(origin, waiting.origin, sizeof waiting.origin);
     memcpy(packages, waiting.packages, sizeof waiting.packages);
@@ -133,11 +133,12 @@ static int keep(const struct waiting *waiting) {
     return -1;
 }
 
-/* Set the flags of the descriptors: 0 lets the next program inherit them, FD_CLOEXEC does not. */
-static void pass_on(const int *descriptors, size_t count, int flags) {
+/* Set the flags of the descriptors: 0 lets the next program inherit them, FD_CLOEXEC does not. Return 0 or -1. */
+static int pass_on(const int *descriptors, size_t count, int flags) {
     for (size_t index = 0; index < count; index++)
-        if (descriptors[index] >= 0)
-            fcntl(descriptors[index], F_SETFD, flags);
+        if (descriptors[index] >= 0 && fcntl(descriptors[index], F_SETFD, flags) < 0)
+            return -1;
+    return 0;
 }
 
 PyObject *waiter_wait(PyObject *module, PyObject *arguments) {
@@ -164,8 +165,8 @@ PyObject *waiter_wait(PyObject *module, PyObject *arguments) {
     char words[16];
     int fd = keep(&waiting);
     if (fd >= 0 && snprintf(words, sizeof words, "%d", fd) > 0 && setenv(VARIABLE, words, 1) == 0) {
-        pass_on(passed, 3, 0);
-        execve(ITSELF, own.argv, environ);
+        if (pass_on(passed, 3, 0) == 0)
+            execve(ITSELF, own.argv, environ);
         int error = errno;
         pass_on(passed, 3, FD_CLOEXEC);
         unsetenv(VARIABLE);

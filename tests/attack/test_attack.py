@@ -29,6 +29,12 @@ def test_exec_ends_when_the_intermediate_process_is_killed_after_it_has_made_the
     assert [row[2:] for row in attack(pyruntime, tmp_path, *words)] == [[" 40 ", " 0 ", " none "]]
 
 
+def test_the_process_that_waits_has_its_descriptors_or_is_not_made(pyruntime, tmp_path):
+    """It inherits them over execve(2). Without the terminal's it waited for ever."""
+    (row,) = attack(pyruntime, tmp_path, "--only", "run-terminal (full)", "--points", "EIO at fcntl*")
+    assert int(row[3]) > 0 and row[4].strip() == "none", row
+
+
 def attack(pyruntime, folder, *options):
     """Return the lines of the table, each of which is a scenario, whose points have been met."""
     words = [sys.executable, Path(__file__).with_name("attack.py"), "--findings", folder / "findings", *options]
