@@ -26,6 +26,14 @@ def find(name: str) -> str:
     return ""
 
 
+def need(name: str) -> str:
+    """Return the path of the program `name`. Raises Error if no directory of PATH has it."""
+    path = find(name)
+    if not path:
+        raise Error(f"cannot run {name}", "no absolute directory of $PATH has it", advice=f"install {name}")
+    return path
+
+
 def run(path: str, arguments: "list[str]") -> "tuple[int, str]":
     """Run a program to its end; return its exit status (negative: the signal that ended it), and what it said.
 

@@ -253,9 +253,10 @@ class _Restoration:
 
 def _bind(source: int, target: str) -> None:
     """Mount the directory of the descriptor `source`, because its path may lead to another one now."""
-    os.mkdir(target, 0o755)
     options = ["--no-canonicalize", "--rbind", "--make-rprivate"]
-    words = [programs.find("mount"), *options, f"/proc/self/fd/{source}", target]
+    words = [programs.need("mount"), *options, f"/proc/self/fd/{source}", target]
+    programs.need("umount")
+    os.mkdir(target, 0o755)
     done = subprocess.run(words, stderr=subprocess.PIPE, check=False, pass_fds=[source])
     if done.returncode:
         os.rmdir(target)
@@ -263,7 +264,7 @@ def _bind(source: int, target: str) -> None:
 
 
 def _unbind(target: str) -> None:
-    subprocess.run([programs.find("umount"), "--lazy", target], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run([programs.need("umount"), "--lazy", target], stderr=subprocess.DEVNULL, check=False)
     os.rmdir(target)
 
 

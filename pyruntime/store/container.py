@@ -368,7 +368,7 @@ class Container:
                 if name != NOTIFY_DIRECTORY:
                     import subprocess  # late: only after a `restore` that was killed
 
-                    words = [pyruntime.host.programs.find("umount"), "--lazy", f"{self.path}/{name}"]
+                    words = [pyruntime.host.programs.need("umount"), "--lazy", f"{self.path}/{name}"]
                     subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
                     os.rmdir(name, dir_fd=self.fd)
                     continue

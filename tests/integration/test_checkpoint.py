@@ -416,6 +416,15 @@ def test_without_criu_the_error_says_so(runtime, running, tmp_path):
     assert json.loads(runtime("state", container).stdout)["status"] == "running"
 
 
+def test_without_mount_the_error_says_so_and_nothing_is_left(runtime, bundle, criu, images):
+    container = runtime.id()
+    only_criu = {**criu.environment, "PATH": criu.environment["PATH"].split(":")[0]}
+    words = ("restore", "-d", "--image-path", images, "-b", bundle(counter), container)
+    done = runtime(*words, env=only_criu, check=False)
+    assert done.returncode == 1 and "cannot run mount: no absolute directory of $PATH has it" in done.stderr
+    assert not (runtime.root / container).exists()
+
+
 def test_only_a_running_container_can_be_checkpointed(runtime, bundle, tmp_path):
     container = runtime.id()
     runtime("create", "-b", bundle(counter), container)
