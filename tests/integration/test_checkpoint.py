@@ -220,6 +220,23 @@ def test_a_signal_ends_a_checkpoint_whose_criu_hangs_and_the_container_goes_on(r
     assert json.loads(runtime("state", container).stdout)["status"] == "running"
 
 
+def test_only_what_criu_has_made_is_ended_with_it(runtime, running, criu, images):
+    """A shell that executes pyruntime leaves it its children."""
+    container, _ = running
+    command = runtime.command("checkpoint", "--image-path", images, container)
+    # Its output is closed, because that of checkpoint is read to its end.
+    script = 'sleep 1000 2> /dev/null & echo $! > "$0"; exec "$@"'
+    child = images / "child"
+    images.mkdir(exist_ok=True)
+    try:
+        status, errors, pids = signalled(["sh", "-c", script, child, *command], criu, "deaf", signal.SIGTERM)
+        assert status == 1 and "signal 15 came" in errors
+        assert not living(pids)
+        assert living([int(child.read_text())])
+    finally:
+        os.kill(int(child.read_text()), signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     ("answer", "words", "said"),
     [

@@ -33,7 +33,7 @@ class Service:
     """`criu swrk`: one request, in a process of its own. Use as a context.
 
     The caller blocks signals (`foreground.hold_signals`). One that asks to end ends each wait for CRIU: then CRIU and
-    the processes that it has made are ended, too. No other process may be a child of this one.
+    the processes that it has made are ended, too. Children that this process has before are left alone.
 
     doing  for errors: "cannot checkpoint the container"
     grace  milliseconds for CRIU to end by itself then, before it is killed
@@ -46,6 +46,7 @@ class Service:
         """
         self.doing = doing
         self.grace = grace
+        self._others = _children()
         # CRIU gets our pid from the socket, and finds our descriptors in /proc.
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lib.pyr_close_range(3, 0xFFFFFFFF, 1)
@@ -104,7 +105,15 @@ class Service:
         lib.pyr_prctl(lib.PR_SET_CHILD_SUBREAPER, 1, 0)
         if not _is_ready(pidfd, self.grace):
             lib.pyr_pidfd_send_signal(pidfd, _KILL)
-        pyruntime.cgroup.kill.wait_for_all(_kill_children, _PATIENCE)
+        pyruntime.cgroup.kill.wait_for_all(self._kill_made, _PATIENCE)
+
+    def _kill_made(self) -> "list[int]":
+        """Send SIGKILL to CRIU and to each process that it has left, and return those that have not ended."""
+        for pid in _children() - self._others:
+            os.kill(pid, _KILL)
+            os.waitpid(pid, os.WNOHANG)
+        # Those of a process that has just ended, too.
+        return list(_children() - self._others)
 
     def ask(self, kind: int, notified: "Notified | None" = None, **parts: "Message") -> "Message":
         """Make a request of type `kind` and return the response; `notified` is called for each step on the way.
@@ -174,18 +183,10 @@ def _is_ready(fd: int, milliseconds: int) -> bool:
     return bool(os.call(poll.poll, milliseconds))
 
 
-def _kill_children() -> "list[int]":
-    """Send SIGKILL to each child of this process, and return those that have not ended."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return []
+def _children() -> "set[int]":
+    """Return the children of this process, ended ones that nobody has waited for included."""
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        pids = [int(word) for word in file.read().split()]
-    for pid in pids:
-        os.kill(pid, _KILL)
-    return pids
+        return {int(word) for word in file.read().split()}
 
 
 def check(doing: str, *features: str) -> None:
