@@ -136,26 +136,7 @@ def prepare() -> "list[object]":
     sys.path.clear()
     sys.path_importer_cache.clear()
     gc.collect()
-    _look_up()
     return gc.get_objects()
-
-
-def _look_up() -> None:
-    """Look the names that the package's functions use up in the types whose objects they may ask for them.
-
-    CPython keeps in a table what it has found in a type under a name, or that there is nothing. Each verb would write
-    its own table; so it is in the snapshot.
-    """
-    objects = gc.get_objects()
-    functions = [each for each in objects if type(each) is type(_look_up) and each.__module__.startswith("pyruntime.")]
-    names = {name for function in functions for name in function.__code__.co_names}
-    modules = type(sys)  # which have none of them: that is asked first
-    kinds = [modules, str, bytes, list, dict, int, tuple]
-    kinds += [each for each in objects if type(each) is type and each.__module__.startswith("pyruntime.")]
-    for kind in kinds:
-        # In one order, so that two builds make the same table.
-        for name in sorted(names if kind is modules else names.intersection(dir(kind))):
-            getattr(kind, name, None)
 
 
 def settle() -> None:
