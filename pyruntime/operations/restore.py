@@ -255,7 +255,7 @@ def _bind(source: int, target: str) -> None:
     """Mount the directory of the descriptor `source`, because its path may lead to another one now."""
     options = ["--no-canonicalize", "--rbind", "--make-rprivate"]
     words = [programs.need("mount"), *options, f"/proc/self/fd/{source}", target]
-    programs.need("umount")
+    programs.need("umount")  # for _unbind
     os.mkdir(target, 0o755)
     done = subprocess.run(words, stderr=subprocess.PIPE, check=False, pass_fds=[source])
     if done.returncode:

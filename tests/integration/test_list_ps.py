@@ -126,6 +126,11 @@ def test_ps_says_what_is_wrong_with_its_options(runtime, running):
     assert "no-such-option" in done.stderr
 
 
+def test_without_ps_the_error_says_so(runtime, running, tmp_path):
+    done = runtime("ps", running, env={**os.environ, "PATH": str(tmp_path)}, check=False)
+    assert done.returncode == 1 and "cannot run ps: no absolute directory of $PATH has it" in done.stderr
+
+
 def test_ps_of_a_stopped_container_is_empty(runtime, bundle):
     def change(config):
         config["process"]["args"] = ["true"]

@@ -29,11 +29,11 @@ def main(line: "CommandLine") -> int:
 
 def _ps(options: "list[str]") -> str:
     """Return what ps prints. Raises Error when it fails, with what it says."""
+    path = programs.need("ps")
     # subprocess would do it in a line, and start the rest of the interpreter for that (embedded.py).
     reader, writer = os.pipe()
     streams = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, writer, 2)]
     try:
-        path = programs.find("ps")
         pid = os.posix_spawn(path, ["ps", *options], os.environ, file_actions=streams, setsigdef=_IGNORED)
     except OSError as error:
         os.close(reader)
