@@ -4,6 +4,7 @@
 
 # What is called by its full name, and so loaded when it is first used. A type checker follows imports alone.
 import pyruntime.base.events
+import pyruntime.base.interpreter
 import pyruntime.base.json_pointer
 import pyruntime.base.jsonio
 import pyruntime.base.log

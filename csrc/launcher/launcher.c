@@ -9,7 +9,8 @@
    3. How it ends: with _exit, because nothing needs to be torn down.
 
    There are two builds. With SNAPSHOT the program contains a started interpreter and continues it (snapshot.c). Without,
-   it executes the system's interpreter, sealed and isolated in the same way. */
+   and for a verb whose libraries are shared objects (loader.c), it executes the system's interpreter, sealed and isolated
+   in the same way. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fail.h"
@@ -28,11 +30,15 @@
 #include "waiter.h"
 #endif
 
-/* ---- Verbs that enter no container ---- */
+/* ---- Verbs ---- */
 
 /* Verbs that run on the host only. All others run sealed. */
 static const char *const OUTSIDE[] = {"state", "start", "kill",   "delete",   "list",     "ps",      "spec", "validate",
                                       "plan",  "pause", "resume", "features", "explain",  "help",    "timeline", NULL};
+#ifdef SNAPSHOT
+/* It is the package's interface for Python, which the user's own interpreter runs: images are unpacked and hashed. */
+static const char *const OF_THE_INTERPRETER[] = {"sandbox", NULL};
+#endif
 /* Global options before the verb: those with a value of their own, and those without. */
 static const char *const VALUED[] = {"--root", "--log", "--log-format", "--rootless", "--criu", "--trace", NULL};
 /* The verb counts also after --version and --help, because a later "=false" takes those back. */
@@ -56,32 +62,46 @@ static bool has_inline_value(const char *option) {
     return one_of(VALUED, name) || one_of(PLAIN, name);
 }
 
-/* Return whether this command line certainly enters no container. */
-static bool stays_outside(char **argv) {
+/* Return the verb of this command line, or "" where it has none. */
+static const char *verb_of(char **argv) {
     for (argv++; *argv; argv++) {
         if (one_of(VALUED, *argv)) {
             if (!*++argv)
-                return true;
+                return "";
         } else if (!one_of(PLAIN, *argv) && !has_inline_value(*argv)) {
-            return one_of(OUTSIDE, *argv);
+            return *argv;
         }
     }
-    return true;
+    return "";
 }
 
-#ifndef SNAPSHOT
+/* CPython does not start with a directory as its standard input: it starts without, and `code` puts the directory back. */
+static void put_directory_aside(char *code, size_t size) {
+    struct stat status;
+    *code = '\0';
+    if (fstat(0, &status) < 0 || !S_ISDIR(status.st_mode))
+        return;
+    int aside = dup(0), nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (aside < 0 || nothing < 0 || dup2(nothing, 0) < 0)
+        fail_errno("standard input");
+    snprintf(code, size, "import posix\nposix.dup2(%d, 0)\nposix.close(%d)\n", aside, aside);
+}
+
 /* Execute the interpreter with the same isolation: -I -S -B, UTF-8 mode, and the package's directory in the Python code.
    That code ends with _exit. */
 static _Noreturn void run_interpreter(char **argv, const char *origin, const char *packages, bool sealed) {
-    static const char PROGRAM[] = "import sys\n"
+    static const char PROGRAM[] = "%simport sys\n"
                                   "sys.path.append(b'%s'.decode('utf-8', 'surrogateescape'))\n"
                                   "from pyruntime.cli.main import program\n"
                                   "program()\n";
-    char quoted[4 * PATH_MAX + 1], *to = quoted, interpreter[PATH_MAX], *program;
-    find_interpreter(origin, interpreter);
+    char quoted[4 * PATH_MAX + 1], *to = quoted, interpreter[PATH_MAX], back[100], *program;
+    if (!find_interpreter(origin, interpreter))
+        fail("there is no " PYTHON_X_Y " that this user can execute",
+             "install it, or build pyruntime for the Python that is there");
     for (const char *from = packages; *from; from++)
         to += sprintf(to, "\\x%02x", (unsigned char)*from);
-    if (asprintf(&program, PROGRAM, quoted) < 0)
+    put_directory_aside(back, sizeof back);
+    if (asprintf(&program, PROGRAM, back, quoted) < 0)
         fail_errno("memory");
     char *flags[] = {interpreter, "-I", "-S", "-B", "-X", "utf8", "-c", program};
     size_t count = sizeof flags / sizeof *flags, words = 1;
@@ -102,7 +122,6 @@ static _Noreturn void run_interpreter(char **argv, const char *origin, const cha
     execv(interpreter, command);
     fail_errno(interpreter);
 }
-#endif
 
 #ifdef SNAPSHOT
 /* Seal the program in place, or execute a sealed copy of it. */
@@ -132,13 +151,10 @@ int main(int argc, char **argv) {
 #else
     bool begins = true;
 #endif
+    const char *verb = verb_of(argv);
     if (begins) {
-        inside = !find_origin(origin) && !stays_outside(argv);
+        inside = !find_origin(origin) && *verb && !one_of(OUTSIDE, verb);
         find_packages(origin, packages);
-#ifdef SNAPSHOT
-        if (inside)
-            seal(argv, origin, packages);
-#endif
     }
 
     /* As in every Python program, a write to a pipe without a reader is an error that is handled; the signal would end the
@@ -146,8 +162,11 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* the same for a write beyond RLIMIT_FSIZE */
 #ifdef SNAPSHOT
-    snapshot_run(argc, argv, origin, packages);
-#else
-    run_interpreter(argv, origin, packages, inside);
+    if (!one_of(OF_THE_INTERPRETER, verb)) {
+        if (inside)
+            seal(argv, origin, packages);
+        snapshot_run(argc, argv, origin, packages);
+    }
 #endif
+    run_interpreter(argv, origin, packages, inside);
 }

@@ -2,7 +2,6 @@
    is searched last, because the program may have been built on another machine. */
 #include "places.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -80,9 +79,8 @@ static bool has_library(char *path, const char *folder, int length) {
     return true;
 }
 
-void find_interpreter(const char *origin, char interpreter[PATH_MAX]) {
-    if (!search(origin, has_interpreter, interpreter))
-        fail("there is no " PYTHON_X_Y " that this user can execute", "install it, or build pyruntime for the Python that is there");
+bool find_interpreter(const char *origin, char interpreter[PATH_MAX]) {
+    return search(origin, has_interpreter, interpreter);
 }
 
 void find_library(const char *origin, char library[PATH_MAX]) {

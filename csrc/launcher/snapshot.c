@@ -5,14 +5,15 @@
    data when the program is executed, and reads a page only when it is used. (Emacs starts in the same way.)
 
    This works because the program is linked statically with libpython and at fixed addresses: the code, the data of
-   libpython, and the memory that it allocates are at the same addresses in each process. The C library and the stack are
-   at different addresses, and the snapshot contains no part of them and no pointer to them:
+   libpython, and the memory that it allocates are at the same addresses in each process. The heap and the stack are at
+   different addresses, and the snapshot contains no part of them and no pointer to them:
 
    - While the snapshot is taken, libpython allocates from the arena, the last part of the program's data (arena.c).
-   - The tables by which the program calls the C library, and the variables that it shares with the C library, such as
-     `environ`, are not part of the snapshot. The dynamic linker fills them in each time the program is executed.
-   - The extension modules that the hot verbs use are linked in (csrc/build/extensions.py); no other one is loaded.
-   - The build takes two snapshots, with the C library and the stack at different addresses, and fails if they differ.
+   - The C library is linked in too, but its data is not part of the snapshot (csrc/build/c_library.ld): in each process it
+     has just been started. So nothing is left to a dynamic linker, and there is none (loader.c).
+   - The extension modules that verbs use are linked in (csrc/build/extensions.py). What needs another one runs in a
+     process of the interpreter's own (pyruntime/base/interpreter.py).
+   - The build takes two snapshots, with the heap and the stack at different addresses, and fails if they differ.
 
    The interpreter is started through CPython's documented interface. cpython.c sets the parts of its state that depend
    on the process; take_environment below sets the environment. */
@@ -102,6 +103,15 @@ static PyObject *library(PyObject *module, PyObject *arguments) {
     return PyUnicode_DecodeFSDefault(path);
 }
 
+/* For Python: the path of the interpreter that the program was built for, or None. */
+static PyObject *interpreter(PyObject *module, PyObject *arguments) {
+    char path[PATH_MAX];
+    (void)module, (void)arguments;
+    if (!find_interpreter(program_path, path))
+        Py_RETURN_NONE;
+    return PyUnicode_DecodeFSDefault(path);
+}
+
 /* For Python: (status, output_error, terminal_error, directory, text) after a wait without Python, otherwise None. */
 static PyObject *ended(PyObject *module, PyObject *arguments) {
     const struct ended *it = waiter_ended();
@@ -113,6 +123,7 @@ static PyObject *ended(PyObject *module, PyObject *arguments) {
 
 static PyObject *create_launcher_module(void) {
     static PyMethodDef methods[] = {{"library", library, METH_NOARGS, NULL},
+                                    {"interpreter", interpreter, METH_NOARGS, NULL},
                                     {"wait", waiter_wait, METH_VARARGS, NULL},
                                     {"ended", ended, METH_NOARGS, NULL},
                                     {0}};
@@ -200,8 +211,7 @@ static void take_environment(void) {
 }
 
 _Noreturn void snapshot_run(int argc, char **argv, const char *origin, const char *packages) {
-    /* Few calls of brk(2): the heap grows in large pieces and never shrinks. The pieces must stay below 256 KiB, the size
-       of the map of Python's allocator: malloc then gets that map with mmap(2), as zeros that use no memory yet. */
+    /* Few calls of brk(2): the heap grows in large pieces and never shrinks. */
     mallopt(M_TOP_PAD, 192 << 10);
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
     if (!present)

@@ -122,14 +122,20 @@ def _check(
 
 def _findings(value: object, schema: str, definition: str, ruleset: "rules.Rules") -> "Iterator[Error]":
     """Yield what schema and rules find in a document that breaks the schema."""
+    found: Iterator[Error]
     try:
-        findings = pyruntime.spec.schema_errors.findings
+        other = pyruntime.base.interpreter
+        if other.is_apart():  # jsonschema needs extension modules
+            first = other.call("spec.schema_errors", "first", schema, definition, value)
+            found = map(other.unpacked, first)
+        else:
+            found = pyruntime.spec.schema_errors.findings(schema, definition, value)
     except ImportError as error:
         advice = "install jsonschema: with it, every finding is listed"
         yield Error("it breaks the schema", f"the details need {error.name}", advice=advice)
         return
     refused = []
-    for problem in findings(schema, definition, value):
+    for problem in found:
         refused.append(f"{problem.pointer}/")
         yield problem
     # Findings of a rule inside a part that the schema refuses repeat the schema's, or are wrong.

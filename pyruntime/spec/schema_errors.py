@@ -2,12 +2,14 @@
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
+import pyruntime
 from pyruntime.base import json_pointer as pointer
-from pyruntime.base.errors import Error
+from pyruntime.base.errors import MOST_PROBLEMS, Error
 from pyruntime.spec import _checks
 from pyruntime.spec._schemas import SCHEMAS
 
@@ -46,6 +48,12 @@ def findings(schema: str, definition: str, value: object, at: str = "") -> "Iter
         if (error.doing, error.pointer) not in said:
             said.add((error.doing, error.pointer))
             yield error
+
+
+def first(schema: str, definition: str, value: object) -> "list[dict[str, Any]]":
+    """Return the findings that are printed, for another process: pyruntime.base.interpreter."""
+    packed = pyruntime.base.interpreter.packed
+    return [packed(error) for error in islice(findings(schema, definition, value), MOST_PROBLEMS + 1)]
 
 
 def _validator(schema: str) -> Any:

@@ -157,6 +157,16 @@ def test_an_interpreter_that_is_executed_is_isolated(plain, tmp_path, name):
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_an_interpreter_begins_where_the_standard_input_is_a_directory(plain, tmp_path):
+    """By itself it would not."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        result = call(plain, "--version", stdin=fd)
+    finally:
+        os.close(fd)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_the_library_is_that_of_the_virtual_environment(moved):
     """Its interpreter's home, wherever that is and whatever the path of the build was."""
     program, _ = moved

@@ -1,22 +1,24 @@
 """Moves network devices of the host into the container's network namespace (rtnetlink(7)).
 
-pyroute2 implements netlink. It is loaded only if a configuration asks for devices.
+pyroute2 implements netlink. It is loaded only if a configuration asks for devices. The program cannot load the
+extension modules that it needs, so there `transfer` and `give_back` run in a process of the interpreter's own.
 """
 
+import pyruntime
 from pyruntime._stub import lib
 from pyruntime.base import lean_os as os
 from pyruntime.base import log
 from pyruntime.base.errors import Error
+from pyruntime.base.undo import Undo
 from pyruntime.plan.net_devices import CLAUSE, POINTER
+from pyruntime.plan.step import Step
 from pyruntime.spec.rules.network import is_template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.base.undo import Undo
     from pyruntime.engine.child.host_files import HostFiles
-    from pyruntime.plan.step import Step
 
 _OWN = "/proc/self/ns/net"
 _IFF_UP = 0x1
@@ -35,6 +37,9 @@ _ADDRESS = {
     "IFA_ANYCAST": "anycast",
     "IFA_RT_PRIORITY": "priority",
 }
+
+# An address is there if these are the same.
+_SAME = ("family", "prefixlen", "address")
 
 _REASONS = {
     17: "a device there has this name, as its own or as an alternative one",  # EEXIST
@@ -62,15 +67,55 @@ def move(steps: "list[Step]", namespace: int, undo: "Undo") -> None:
     config-linux.md#namespace-lifecycle-and-container-termination/not-moved-back.
     """
     _check_foreign(namespace, steps[0])
-    with _Socket() as host, _Socket(namespace) as inside:
-        devices = [_Device(step, host) for step in steps]
+    moved = _call(transfer, [_parts(step) for step in steps], namespace)
+    for step, attributes in zip(steps, moved, strict=True):
+        undo.push(_call, give_back, _parts(step), attributes, namespace)
+        if log.events is not None:
+            log.events.done(step)
+
+
+def _call(function: "Any", *arguments: "Any") -> "Any":
+    """Call a function of this module, whose last argument is a descriptor, where pyroute2 can be loaded."""
+    if not pyruntime.base.interpreter.is_apart():
+        return function(*arguments)
+    *others, namespace = arguments
+    return pyruntime.base.interpreter.call("engine.network.devices", function.__name__, *others, descriptor=namespace)
+
+
+def _parts(step: "Step") -> "list[Any]":
+    """Return what Step makes the same step of, as far as it matters here."""
+    return [step.op, step.pointer, step.clause, step.args]
+
+
+def _step(parts: "list[Any]") -> "Step":
+    *named, arguments = parts
+    return Step(*named, **arguments)
+
+
+def transfer(steps: "list[list[Any]]", namespace: int) -> "list[list[Any]]":
+    """Move devices, all or none; return of each what `give_back` has to know.
+
+    steps  what `_parts` returns of them
+    Raises Error.
+    """
+    with _Socket() as host, _Socket(namespace) as inside, Undo() as undo:
+        devices = [_Device.on_the_host(_step(step), host) for step in steps]
         for device in devices:
             device.check_name(inside)
         for device in devices:
             undo.push(device.give_back, namespace)
             device.move(host, inside, namespace)
-            if log.events is not None:
-                log.events.done(device.step)
+        undo.keep()
+    return [device.attributes() for device in devices]
+
+
+def give_back(step: "list[Any]", attributes: "list[Any]", namespace: int) -> None:
+    """Return a device to the host as it was, if it is in the container. Raises Error.
+
+    step        what `_parts` returns of it
+    attributes  what `transfer` has returned of it
+    """
+    _Device(_step(step), *attributes).give_back(namespace)
 
 
 def _check_foreign(namespace: int, step: "Step") -> None:
@@ -91,18 +136,32 @@ class _Device:
 
     __slots__ = ("_addresses", "_identity", "_index", "_up", "step")
 
-    def __init__(self, step: "Step", host: "_Socket") -> None:
+    def __init__(
+        self, step: "Step", index: int, identity: "tuple[object, ...]", up: bool, addresses: "list[dict[str, Any]]"
+    ) -> None:
         self.step = step
+        self._index = index
+        self._identity = identity
+        self._up = up
+        self._addresses = addresses
+
+    @classmethod
+    def on_the_host(cls, step: "Step", host: "_Socket") -> "_Device":
+        """Return the device that the step is about. Raises Error if there is none, or if it cannot move."""
         device = host.device(step.args["device"], step)
-        self._index, flags, self._identity = device["index"], device["flags"], _identity(device)
+        index, flags = device["index"], device["flags"]
         if flags & _IFF_LOOPBACK:
-            raise self._refused("the loopback device belongs to its namespace")
-        self._up = bool(flags & _IFF_UP)
-        self._addresses = [
-            message
-            for message in host.call(step, lambda link: list(link.get_addr(index=self._index)))
+            raise _refused(step, "the loopback device belongs to its namespace", 0)
+        addresses = [
+            _words(message)
+            for message in host.call(step, lambda link: list(link.get_addr(index=index)))
             if message["scope"] == _RT_SCOPE_UNIVERSE and _flags(message) & _IFA_F_PERMANENT
         ]
+        return cls(step, index, _identity(device), bool(flags & _IFF_UP), addresses)
+
+    def attributes(self) -> "list[Any]":
+        """Return what `__init__` takes beside the step."""
+        return [self._index, self._identity, self._up, self._addresses]
 
     def check_name(self, inside: "_Socket") -> None:
         """Raise Error when a device in the container has the name already; a template gets a free number.
@@ -175,22 +234,10 @@ class _Device:
     def _restore(self, target: "_Socket", index: int) -> None:
         # Upholds config-linux.md#network-devices/attributes-kept.
         present = target.call(self.step, lambda link: list(link.get_addr(index=index)))
-        there = {(message["family"], message["prefixlen"], message.get_attr("IFA_ADDRESS")) for message in present}
-        for message in self._addresses:
-            if (message["family"], message["prefixlen"], message.get_attr("IFA_ADDRESS")) in there:
-                continue
-            words = {
-                word: message.get_attr(name) for name, word in _ADDRESS.items() if message.get_attr(name) is not None
-            }
-            flags = _flags(message) & _IFA_FLAGS
-            if flags:
-                words["flags"] = flags
-            target.call(
-                self.step,
-                lambda link, message=message, words=words: link.addr(
-                    "add", index=index, family=message["family"], prefixlen=message["prefixlen"], **words
-                ),
-            )
+        there = {tuple(map(_words(message).get, _SAME)) for message in present}
+        for words in self._addresses:
+            if tuple(map(words.get, _SAME)) not in there:
+                target.call(self.step, lambda link, words=words: link.addr("add", index=index, **words))
 
     def _refused(self, reason: str) -> Error:
         return _refused(self.step, reason, 0)
@@ -201,6 +248,15 @@ def _identity(message: "Any") -> "tuple[object, ...]":
     info = message.get_attr("IFLA_LINKINFO")
     kind = info.get_attr("IFLA_INFO_KIND") if info else None
     return kind, message.get_attr("IFLA_ADDRESS"), message.get_attr("IFLA_PERM_ADDRESS")
+
+
+def _words(message: "Any") -> "dict[str, Any]":
+    """Return an address as the library takes it to add it."""
+    words = {word: message.get_attr(name) for name, word in _ADDRESS.items() if message.get_attr(name) is not None}
+    flags = _flags(message) & _IFA_FLAGS
+    if flags:
+        words["flags"] = flags
+    return {"family": message["family"], "prefixlen": message["prefixlen"], **words}
 
 
 def _flags(message: "Any") -> int:
