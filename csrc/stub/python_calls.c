@@ -21,6 +21,12 @@ int pyr_prctl(int option, unsigned long argument, unsigned long second) {
     return answer(prctl(option, argument, second, 0, 0));
 }
 
+/* Makes a system call by its number, with arguments that it refuses; returns its errno, 0 if it does not. */
+int pyr_errno_of(long number, const long arguments[5]) {
+    long result = syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]);
+    return result < 0 ? errno : 0;
+}
+
 /* Every descriptor from `first` on closes when the program is executed, or now. */
 int pyr_close_range(unsigned first, unsigned last, int at_exec) {
     if (syscall(SYS_close_range, first, last, at_exec ? 4U : 0U) == 0)

@@ -19,6 +19,7 @@ int pyr_let_go(int pid);
 int pyr_go_on(int pid);
 int pyr_pidfd_open(int pid);
 int pyr_pidfd_send_signal(int pidfd, int number);
+int pyr_errno_of(long number, const long arguments[5]);
 int pyr_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 
 #endif

@@ -3,9 +3,8 @@
 It only reads: nothing on the host is changed, and no container is made.
 """
 
-import ctypes
-
 import pyruntime
+from pyruntime._stub import ffi, lib
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.host import programs
@@ -88,9 +87,7 @@ class Host:
 
     def call(self, number: int, arguments: "tuple[int, ...]") -> int:
         """Return the errno of a system call that is made with arguments that it refuses."""
-        library = ctypes.CDLL(None, use_errno=True)
-        library.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
-        return ctypes.get_errno()
+        return lib.pyr_errno_of(number, ffi.new("long[5]", arguments))
 
 
 def examine(host: "Host | None" = None) -> "list[Finding]":

@@ -1,7 +1,5 @@
 """The containers below a state root, each with its state."""
 
-import pwd
-
 from pyruntime.base import lean_os as os
 from pyruntime.base.errors import Error
 from pyruntime.operations.state import state_of
@@ -10,6 +8,9 @@ from pyruntime.store import container as stored
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_FIELDS = 6  # of a line of passwd(5), beside the name
+_PART = 1 << 16  # bytes
 
 
 def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], None]") -> "list[dict[str, object]]":
@@ -53,8 +54,26 @@ def containers(root: str, must_exist: bool, complain: "Callable[[str, Error], No
 
 
 def _user(uid: int) -> str:
-    """Return the name of user `uid`, or "#UID" if it has none."""
+    """Return the name that passwd(5) has for user `uid`, or "#UID" if it has none or cannot be read.
+
+    The name services of nsswitch.conf(5) are not asked: they are shared objects, which the program cannot load.
+    """
+    for line in _passwd().split(b"\n"):
+        name, *fields = line.split(b":")
+        if len(fields) == _FIELDS and fields[1] == b"%d" % uid and name:
+            return os.fsdecode(name)
+    return f"#{uid}"
+
+
+def _passwd() -> bytes:
+    text = b""
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"
+        fd = os.open("/etc/passwd", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while part := os.read(fd, _PART):
+                text += part
+        finally:
+            os.close(fd)
+    except OSError:
+        pass
+    return text
