@@ -60,9 +60,10 @@ int pyr_process(int pid, struct pyr_process *process) {
     *process = (struct pyr_process){0};
     for (int number = STATE; (field = strchr(field, ' ')) != NULL; number++) {
         field++;
-        if (number == STATE)
+        if (number == STATE) {
             process->has_ended = *field == 'Z' || *field == 'X';
-        else if (number == FLAGS)
+            process->sleeps = *field == 'S';
+        } else if (number == FLAGS)
             process->flags = (uint32_t)strtoul(field, NULL, 10);
         else if (number == START_TIME)
             process->start_time = (int64_t)strtoull(field, NULL, 10);
@@ -75,14 +76,16 @@ int pyr_process(int pid, struct pyr_process *process) {
     return 0;
 }
 
-/* Returns the flags of the process that had `pid` and `start_time`; -ESRCH if it has ended, another -errno if the kernel
+/* Returns the flags of the process that had `pid` and `start_time`, and whether it sleeps; -ESRCH if it has ended, another -errno if the kernel
  * does not tell. */
 int64_t pyr_process_flags(int pid, int64_t start_time) {
     struct pyr_process process;
     int error = pyr_process(pid, &process);
     if (error < 0)
         return error;
-    return process.has_ended || process.start_time != start_time ? -ESRCH : (int64_t)process.flags;
+    if (process.has_ended || process.start_time != start_time)
+        return -ESRCH;
+    return (int64_t)process.flags | (int64_t)process.sleeps << PYR_SLEEPS_BIT;
 }
 
 static int look(const char *directory, const char *file, const char *thawed) {

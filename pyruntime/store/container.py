@@ -319,7 +319,7 @@ class Container:
         if flags < 0:
             return "stopped"
         # The groups are those that the state names.
-        if not self.of_stranger and _paused(state):
+        if not self.of_stranger and _paused(state, bool(flags & process.SLEEPS)):
             return "paused"
         if not flags & process.NEVER_EXECUTED:
             return "running"
@@ -375,12 +375,18 @@ class Container:
                 pyruntime.store.remove_tree.remove(name, self.fd)
 
 
-def _paused(state: "StateFile") -> bool:
-    """Tell whether init is frozen, by a group of the container or by a group that the container made below."""
+def _paused(state: "StateFile", sleeps: bool) -> bool:
+    """Tell whether init is frozen, by a group of the container or by a group that the container made below.
+
+    sleeps  whether init has the state S: version 1's freezer gives what it freezes the state D
+    """
     paths = state["cgroup"].get("paths")
     if not paths:
         return False
-    found = lib.pyr_freezers(os.fsencode(paths.get("", "")), os.fsencode(paths.get("freezer", "")))
+    unified, freezer = paths.get("", ""), "" if sleeps else paths.get("freezer", "")
+    if not unified and not freezer:
+        return False
+    found = lib.pyr_freezers(os.fsencode(unified), os.fsencode(freezer))
     if found & _FROZEN:
         return True
     return bool(found) and pyruntime.cgroup.freezer.holds(paths, state["pid"])

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 # Flags of a process in the kernel, <linux/sched.h>.
 NEVER_EXECUTED = 0x40  # PF_FORKNOEXEC
 ENDING = 0x4 | 0x400  # PF_EXITING, PF_SIGNALED
+# Not one of these: it has the state S of proc(5).
+SLEEPS = 1 << lib.PYR_SLEEPS_BIT
 _PROCESS = ffi.typeof("struct pyr_process *")
 
 
@@ -57,7 +59,7 @@ def start_time(pid: int) -> int:
 
 
 def flags(pid: int, started: int) -> int:
-    """Return the kernel's flags of the process that had `pid` and start time `started`; -1 if it has ended.
+    """Return the kernel's flags of the process that had `pid` and start time `started`, and SLEEPS; -1 if it has ended.
 
     One for which SIGKILL is pending has a flag of ENDING already.
     """

@@ -191,7 +191,7 @@ def check_state(data):
     with store.open_container(root, "c1") as container:
         state = container.read()
         container.read_first()
-        store._paused(state)
+        store._paused(state, False)
 
 
 MANAGER = "org.freedesktop.systemd1.Manager"
