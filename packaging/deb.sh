@@ -24,8 +24,17 @@ mv "$tree/usr/share/zsh/site-functions" "$tree/usr/share/zsh/vendor-completions"
 gzip -9n "$tree"/usr/share/man/man8/*
 doc=$tree/usr/share/doc/pyruntime
 mkdir -p "$doc"
-cp LICENSE "$doc/copyright"
 cp README.md "$doc"
+
+# The program is linked statically: a fault in one of these source packages may be a fault in it.
+linked_in=$(dpkg-query -W -f '${source:Package} (= ${source:Version})\n' libc6-dev libexpat1-dev libffi-dev \
+    "$(dpkg -S "$(gcc -print-libgcc-file-name)" | cut -d: -f1)" "libpython$python-dev" libseccomp-dev zlib1g-dev |
+    sort -u | paste -s -d, | sed 's/,/, /g')
+{
+    cat LICENSE
+    printf '\nThe program /usr/bin/pyruntime contains parts of these source packages of Debian, under their licenses:\n%s\n' \
+        "$linked_in"
+} >"$doc/copyright"
 
 # Of the libraries dpkg knows which versions are needed.
 mkdir -p .cache/shlibdeps/debian
@@ -43,6 +52,7 @@ Installed-Size: $(du -sk "$tree" | cut -f1)
 Depends: $libraries, python3 (>= $python), python3 (<< $next), python3-cffi-backend, python3-jeepney,
  python3-jsonschema, python3-psutil, python3-pyroute2, procps
 Suggests: criu
+Static-Built-Using: $linked_in
 Provides: oci-runtime
 Description: OCI container runtime that compiles config.json into a plan
  A drop-in for runc, called by containerd, Docker, Podman and others.

@@ -2,7 +2,7 @@
 
 A shared object is laid out for any base address, and lists what is to be added up once that is known. The program is
 linked without position independence, so it is known to the linker: the base is chosen here, and the addresses of
-libpython's symbols are the linker's to write. Code is not touched; nothing is left to the dynamic linker.
+the symbols of libpython and the C library are the linker's to write. Code is not touched.
 
 That is for modules whose source nobody has: Debian brings json's accelerator as a file alone.
 """
@@ -15,7 +15,6 @@ import elf
 FIRST, APART = 0x8000000, 0x400000
 PAGE = 0x1000
 
-# A jump to a function of the C library by the linker's own table: the one place of it that does not move.
 JUMP = {elf.X86_64: "jmp {}@PLT", elf.AARCH64: "b {}"}
 
 
@@ -23,7 +22,7 @@ class Extension:
     """One module.
 
     number  of it among the others, which decides its addresses
-    Raises ValueError where the file needs what only the dynamic linker can give.
+    Raises ValueError where the file needs what only a dynamic linker can give.
     """
 
     def __init__(self, name: str, path: Path, number: int) -> None:
@@ -34,18 +33,19 @@ class Extension:
         loads = file.segments_of(elf.LOAD)
         if loads[-1].address + loads[-1].in_memory > APART:
             raise ValueError(f"{path} is too large")
-        self.jumps: list[str] = []
         self.symbols = file.symbols()
-        self.words = {address: self._word(*rest) for address, *rest in file.relocations()}
+        self.jumps: dict[str, str] = {}
+        # Up to here only the dynamic linker would write.
+        self.fixed = max((one.address + one.in_memory for one in file.segments_of(elf.RELRO)), default=0) & -PAGE
+        self.words = {address: self._word(address, *rest) for address, *rest in file.relocations()}
         first_code = next(load for load in loads if load.flags & elf.EXECUTABLE_FLAG)
         # What comes before the code is for the dynamic linker alone.
         loads = loads[loads.index(first_code) :]
-        relro = [segment.address + segment.in_memory for segment in file.segments_of(elf.RELRO)]
         self.sections: list[tuple[str, str, int]] = []
         lines = []
         for index, load in enumerate(loads):
             begin, end = load.address & -PAGE, (load.address + load.in_memory + PAGE - 1) & -PAGE
-            fixed = max([begin, *relro]) & -PAGE if load.flags & elf.WRITABLE_FLAG else begin
+            fixed = max(begin, self.fixed) if load.flags & elf.WRITABLE_FLAG else begin
             if fixed > begin:
                 lines += self._section(f"fixed{index}", "a", load, begin, fixed)
             kind = "aw" if load.flags & elf.WRITABLE_FLAG else "ax" if load.flags & elf.EXECUTABLE_FLAG else "a"
@@ -54,13 +54,24 @@ class Extension:
         if self.words:
             raise ValueError(f"{path} has code that is changed when it is loaded")
         entry = next(value for symbol, value, *_ in self.symbols if symbol == self.function)
-        lines += [".text", *self.jumps, f".globl {self.function}", f".set {self.function}, {self.base + entry:#x}"]
+        lines += [
+            ".text",
+            *self.jumps.values(),
+            f".globl {self.function}",
+            f".set {self.function}, {self.base + entry:#x}",
+        ]
         self.assembly = "\n".join([*lines, '.section .note.GNU-stack,"",%progbits', ""])
 
     @property
     def function(self) -> str:
         """The function that makes the module."""
         return f"PyInit_{self.name}"
+
+    @property
+    def libraries(self) -> list[str]:
+        """The libraries that it is linked with, by the names that cc(1) has after -l."""
+        names = [name.partition(".so") for name in self.file.needed()]
+        return [name.removeprefix("lib") for name, *_ in names if name.startswith("lib")]
 
     @property
     def options(self) -> list[str]:
@@ -99,8 +110,12 @@ class Extension:
             position = address + 8
         return [*lines, f"{self._label(name)}_end:"]
 
-    def _word(self, kind: int, index: int, addend: int) -> str:
-        """Return what the assembler is to put where a relocation is."""
+    def _word(self, address: int, kind: int, index: int, addend: int) -> str:
+        """Return what the assembler is to put where a relocation is.
+
+        A function of the C library may be chosen for the processor at the start of the program, which would write its
+        address. It is not written to data: there the address is that of a jump.
+        """
         machine = self.file.machine
         name, value, defined, weak = self.symbols[index]
         if kind == elf.RELATIVE[machine]:
@@ -112,11 +127,9 @@ class Extension:
         if name.startswith(("Py", "_Py")):
             return f"{name} + {addend}"
         if weak:
-            return "0"
-        if kind != elf.CALL[machine]:
-            raise ValueError(f"{self.path} uses {name}, of which is not known whether it is a function")
+            return "0"  # of a library that is not there
+        if kind != elf.CALL[machine] or address < self.fixed:
+            return f"{name} + {addend}"
         label = f"jump_{self.name}_{name}"
-        line = f"{label}: {JUMP[machine].format(name)}"
-        if line not in self.jumps:
-            self.jumps.append(line)
+        self.jumps[name] = f"{label}: {JUMP[machine].format(name)}"
         return label

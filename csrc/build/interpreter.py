@@ -78,6 +78,8 @@ def why_no_snapshot() -> str:
         return f"there is no static library of this Python (Debian: lib{PYTHON_X_Y}-dev has it)"
     if not Path(sysconfig.get_path("include"), "internal/pycore_runtime.h").is_file():
         return "the internal headers of this Python are missing"
+    if archive_of("c") is None:
+        return "the static C library is missing (Debian: libc6-dev)"
     if archive_of("ffi") is None or not header("ffi.h"):
         return "libffi with its static library is missing (Debian: libffi-dev)"
     if archive_of("seccomp") is None:
@@ -138,17 +140,13 @@ def _table_without(lacking: list[Path], source: Path, target: Path) -> Path:
 
 
 def libraries() -> list[str]:
-    """Return the linker's words for the libraries that libpython needs.
+    """Return the archives of the libraries that libpython needs; the linker says what it lacks of the others.
 
     What else the interpreter's own build has in its variables, files of its own tree and backslashes, is left out.
     """
     words = [word for name in ("MODLIBS", "LIBS", "SYSLIBS") for word in (sysconfig.get_config_var(name) or "").split()]
-    names = [word for word in dict.fromkeys(words) if word.startswith("-l")]
-    # Each library that is not loaded is time.
-    archives = {word: archive for word in ("-lz", "-lexpat") if word in names and (archive := archive_of(word[2:]))}
-    hidden = ":".join(path.name for path in archives.values())
-    static = [*map(str, archives.values()), *([f"-Wl,--exclude-libs,{hidden}"] if hidden else [])]
-    return [*static, *(name for name in names if name not in archives)]
+    names = dict.fromkeys(word[2:] for word in words if word.startswith("-l") and word != "-lm")
+    return [str(archive) for name in (*names, "m") if (archive := archive_of(name))]  # the others need libm as well
 
 
 if __name__ == "__main__":  # before an environment is made

@@ -2,6 +2,7 @@
 
 import runpy
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -16,18 +17,29 @@ LAUNCHER, STUB = Path("csrc/launcher"), Path("csrc/stub")
 BUILDERS = ("csrc/build/stub.py", "csrc/build/seccomp.py")
 FLAGS = ["-D_GNU_SOURCE", "-O2", "-fstack-protector-strong", f"-I{STUB}"]
 OWN = [LAUNCHER / name for name in ("launcher.c", "fail.c", "places.c", "seal.c")]
-# What the dynamic linker fills in is written to by nobody else. Looking up all functions of the C library at the start,
-# 487 of them, takes 0.015 ms longer than those that are called.
+# What is filled in once at the start is written to by nobody else.
 FULL_RELRO = ["-Wl,-z,relro,-z,now"]
+# The linker is told where the data of the C library and of others goes.
+APART = Path("csrc/build/c_library.ld")
 STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 # What csrc/launcher/arena.c answers in the place of the C library.
 ANSWERED = ("malloc", "calloc", "realloc", "free", "pthread_self", "pthread_getattr_np", "_PyCode_New")
-WRAPPED = [f"-Wl,--wrap={name}" for name in ANSWERED]
+# What csrc/launcher/loader.c answers: there is no dynamic linker.
+LOADING = ("dlopen", "dlsym", "dlclose", "dlerror")
+# And where the C library would load name services (nsswitch.conf(5)).
+NAMING = """
+    getpwuid_r getpwnam_r getgrgid_r getgrnam_r getpwent getgrent getspent getspnam setpwent setgrent setspent endpwent
+    endgrent endspent getgrouplist initgroups getaddrinfo gethostbyaddr_r gethostbyname_r getprotobyname getservbyname
+    getservbyport
+""".split()  # noqa: SIM905  # one paragraph reads better
+# What nobody answers, so that it is not called: from GCC 13 on it would read all tables for exceptions at each start.
+UNANSWERED = ("__register_frame_info", "__deregister_frame_info")
+WRAPPED = [f"-Wl,--wrap={name}" for name in (*ANSWERED, *LOADING, *NAMING, *UNANSWERED)]
 # In bytes: the alignment of segments, on any processor; the first part of the snapshot's arena, which is seldom used
 # (the attributes of libpython's types). The large page behind it holds what most verbs use.
 BOUNDARY, COLD = 64 << 10, 512 << 10
-# The modules that hot verbs use and that some builds of CPython have as files.
-FILES = ("_json", "fcntl", "select")
+# The modules that verbs use, jeepney's among them, and that some builds of CPython have as files.
+FILES = ("_json", "fcntl", "select", "_posixsubprocess", "_socket", "math", "_struct", "array", "binascii")
 
 
 def ingredients(cache: Path) -> tuple["Path | None", str]:
@@ -35,7 +47,7 @@ def ingredients(cache: Path) -> tuple["Path | None", str]:
 
     cache  directory for what is fetched
     """
-    reason = interpreter.why_no_snapshot()
+    reason = interpreter.why_no_snapshot() or _why_no_extensions()
     if reason:
         return None, reason
     source = cffi_source.fetch(cache)
@@ -99,21 +111,22 @@ def _link(target: Path, package: Path, folder: Path, cffi: Path) -> None:
         objects += _objects([generated, *options.get("sources", ())], folder, [*fixed, *words])
     functions.append(("_cffi_backend", "PyInit__cffi_backend"))
     objects += _objects([cffi / "_cffi_backend.c"], folder, [*fixed, "-w", *cffi_source.MACROS])
-    data = []
+    data, libraries = [], []
     for extension in _extensions_of_the_interpreter():
         functions.append((extension.name, extension.function))
         data += extension.data
+        libraries += map(interpreter.archive_of, extension.libraries)
         assembly = folder / f"{extension.name}.s"
         assembly.write_text(extension.assembly)
         objects += [assembly, *extension.options]
     freeze.write_header(package, folder / "modules.h", functions, data)
 
-    sources = [LAUNCHER / name for name in ("snapshot.c", "cpython.c", "arena.c", "waiter.c")]
+    sources = [LAUNCHER / name for name in ("snapshot.c", "cpython.c", "arena.c", "loader.c", "waiter.c")]
     made = _objects([*OWN, *sources], folder, [*fixed, *STRICT, *_places(), "-DSNAPSHOT", f"-I{folder}"])
-    archives = [interpreter.archive_of(name) for name in ("ffi", "seccomp")]
-    python = [*interpreter.objects(folder / "libpython"), "-Wl,--export-dynamic", "-Wl,--exclude-libs,ALL"]
-    libraries = ["-Wl,--as-needed", *interpreter.libraries(), "-ldl", "-lpthread"]
-    words = ["-no-pie", *FULL_RELRO, "-s", "-o", target, *made, *python, *objects, *archives, *libraries, *WRAPPED]
+    archives = [interpreter.archive_of(name) for name in ("ffi", "seccomp")] + libraries
+    python = interpreter.objects(folder / "libpython")
+    static = ["-static", *FULL_RELRO, f"-Wl,-T,{APART}"]
+    words = [*static, "-s", "-o", target, *made, *python, *objects, *archives, *interpreter.libraries(), *WRAPPED]
     _compile(words)
     _compile([*words, f"-Wl,-Ttext-segment={_base(target):#x}"])
 
@@ -133,6 +146,15 @@ def _extensions_of_the_interpreter() -> list[Extension]:
     found: list[Extension] = []
     for name in FILES:
         path = Path(sysconfig.get_config_var("DESTSHARED") or "", f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}")
-        if path.is_file():
+        if path.is_file() and name not in sys.builtin_module_names:
             found.append(Extension(name, path, len(found)))
     return found
+
+
+def _why_no_extensions() -> str:
+    """Return why those modules cannot be linked in, "" where they can."""
+    for extension in _extensions_of_the_interpreter():
+        for library in extension.libraries:
+            if interpreter.archive_of(library) is None:
+                return f"the static library of {library} is missing, which this Python's {extension.name} needs"
+    return ""

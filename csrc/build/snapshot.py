@@ -13,7 +13,7 @@ from pathlib import Path
 import elf
 
 # In bytes: a large page, and the memory for objects that the program finds behind the arena (csrc/launcher/arena.h).
-LARGE_PAGE, ROOM = 2 << 20, 1 << 20
+LARGE_PAGE, ROOM = 2 << 20, 3 << 19
 
 # personality(2). Who may not ask for it builds where addresses are random: that is a container's filter.
 ADDR_COMPAT_LAYOUT = 0x0200000
@@ -27,7 +27,7 @@ def take(path: Path, words: list[str], *, elsewhere: bool = False) -> list[tuple
     """Return the addresses and the bytes of a snapshot that the program at `path` takes of itself.
 
     words      what follows the name of the file on the command line
-    elsewhere  with the C library and the stack at other addresses, also where the kernel does not randomize them
+    elsewhere  with the heap and the stack at other addresses, also where the kernel does not randomize them
     """
     with tempfile.TemporaryDirectory() as folder:
         target = f"{folder}{'/' * (1000 if elsewhere else 1)}snapshot"
@@ -44,21 +44,22 @@ def take(path: Path, words: list[str], *, elsewhere: bool = False) -> list[tuple
     place = 8 + 16 * count
     parts = []
     for begin, end in struct.iter_unpack("<QQ", data[8:place]):
-        parts.append((begin, _without_shared_variables(path, begin, data[place : place + end - begin])))
+        parts.append((begin, _without_the_c_library(path, begin, data[place : place + end - begin])))
         place += end - begin
     if place != len(data):
         raise RuntimeError("the snapshot is not whole")
     return parts
 
 
-def _without_shared_variables(path: Path, begin: int, part: bytes) -> bytes:
-    """Return a part without what the dynamic linker copies from the C library into it; all of that are pointers."""
-    cleared = bytearray(part)
+def _without_the_c_library(path: Path, begin: int, part: bytes) -> bytes:
+    """Return a part with the C library's data as the linker made it (csrc/build/c_library.ld)."""
     file = elf.File(path)
-    for address, kind, _, _ in file.relocations():
-        if kind == elf.COPY[file.machine] and begin <= address < begin + len(part):
-            struct.pack_into("<Q", cleared, address - begin, 0)
-    return bytes(cleared)
+    section = file.section(".c_library")
+    place = section.address - begin
+    if not 0 <= place < len(part):
+        return part
+    fresh = file.data[section.offset : section.offset + section.size]
+    return part[:place] + fresh + part[place + section.size :]
 
 
 def with_snapshot(file: elf.File, parts: list[tuple[int, bytes]]) -> bytes:
@@ -71,7 +72,7 @@ def with_snapshot(file: elf.File, parts: list[tuple[int, bytes]]) -> bytes:
         whole[offset : offset + len(part)] = part
 
     (segment,) = (one for one in file.segments_of(elf.LOAD) if one.holds(begin))
-    # What comes before is the dynamic linker's to write, and stays as it is.
+    # What comes before is written to at the start alone, and stays as it is.
     before = file.data[segment.offset : segment.offset + begin - segment.address]
     whole[segment.offset : segment.offset + segment.in_file] = bytes(segment.in_file)
     whole += bytes((segment.address - len(whole)) % segment.align)

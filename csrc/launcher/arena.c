@@ -2,10 +2,14 @@
    itself still calls its own functions. */
 #include "arena.h"
 
+#include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "fail.h"
 
@@ -71,8 +75,6 @@ void __wrap_free(void *memory);
 
 void arena_end(void) { recording = false; }
 
-uintptr_t arena_begins(void) { return (uintptr_t)arena; }
-
 uintptr_t arena_limit(void) { return ((uintptr_t)limit + PAGE - 1) & -PAGE; }
 
 bool arena_holds(const void *memory) { return (const char *)memory > arena && (const char *)memory <= limit; }
@@ -122,16 +124,44 @@ void *__wrap_malloc(size_t size) {
     return memory;
 }
 
+/* ---- The room behind the arena ---- */
+
+/* CPython's allocator has a map of its memory, whose parts have 128 and 256 KiB. It uses few pages of them, but calloc
+   would write zeros to all. */
+#define LARGE_PIECE (128UL << 10)
+static size_t room_used;
+
+void *arena_take_room(size_t size) {
+    size_t pages = (size + PAGE - 1) & -PAGE;
+    if (pages < size || pages > ARENA_ROOM - room_used)
+        return NULL;
+    room_used += pages;
+    return (char *)arena_limit() + room_used - pages;
+}
+
+/* Whether the size is stored before it. */
+static bool is_own(const void *memory) {
+    uintptr_t place = (uintptr_t)memory, room = arena_limit();
+    return arena_holds(memory) || (place >= room && place < room + room_used);
+}
+
 void *__wrap_calloc(size_t count, size_t size) {
     size_t whole;
-    if (!recording)
-        return __real_calloc(count, size);
-    void *memory = __builtin_mul_overflow(count, size, &whole) ? NULL : __wrap_malloc(whole);
+    if (__builtin_mul_overflow(count, size, &whole))
+        return NULL;
+    if (!recording) {
+        char *place = whole >= LARGE_PIECE && whole < ARENA_ROOM ? arena_take_room(UNIT + whole) : NULL;
+        if (!place)
+            return __real_calloc(count, size);
+        *size_of(place + UNIT) = whole;
+        return place + UNIT;
+    }
+    void *memory = __wrap_malloc(whole);
     return memory ? memset(memory, 0, whole) : NULL;
 }
 
 void *__wrap_realloc(void *memory, size_t size) {
-    if (!arena_holds(memory))
+    if (!is_own(memory))
         return memory || !recording ? __real_realloc(memory, size) : __wrap_malloc(size);
     size_t former = *size_of(memory);
     if (size <= former)
@@ -145,7 +175,7 @@ void *__wrap_realloc(void *memory, size_t size) {
 }
 
 void __wrap_free(void *memory) {
-    if (!arena_holds(memory)) {
+    if (!is_own(memory)) {
         __real_free(memory);
     } else if (recording) {
         size_t size = *size_of(memory), units = (size + sizeof(size_t)) / UNIT;
@@ -170,19 +200,37 @@ int __wrap_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes) {
 
 /* ---- In a process that continues from the snapshot ---- */
 
+static const char ITSELF[] = "/proc/self/exe";
+
 /* The kernel maps memory for one large page behind the arena and ARENA_ROOM (csrc/build/snapshot.py). */
 #define LARGE_PAGE (2UL << 20)
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
 
 static void *at_boundary(void *memory) { return (void *)(((uintptr_t)memory + LARGE_PAGE - 1) & -LARGE_PAGE); }
 
-/* Writes to the first byte. If the kernel gives a large page for it, the last byte is in memory too (mincore(2)). */
-static bool given(char *memory) {
-    unsigned char there = 0;
-    *(volatile char *)memory = 0;
-    return mincore(memory + LARGE_PAGE - PAGE, PAGE, &there) == 0 && there & 1;
+/* Return whether the page is in memory (mincore(2)). */
+static bool there(char *page) {
+    unsigned char answer = 0;
+    return mincore(page, PAGE, &answer) == 0 && answer & 1;
+}
+
+/* Return where in the program's file the address lies, or -1. */
+static off_t place_in_file(const void *memory) {
+    uintptr_t address = (uintptr_t)memory;
+    const ElfW(Phdr) *segment = (const void *)getauxval(AT_PHDR); /* NOLINT: the kernel gives a number */
+    for (unsigned long left = segment ? getauxval(AT_PHNUM) : 0; left; left--, segment++)
+        if (segment->p_type == PT_LOAD && address >= segment->p_vaddr && address < segment->p_vaddr + segment->p_filesz)
+            return (off_t)(segment->p_offset + (address - segment->p_vaddr));
+    return -1;
+}
+
+/* Fill the page with the file's bytes at `place`: without a page fault and without mapping each of its pages. */
+static bool read_page(char *page, off_t place) {
+    int file = place < 0 ? -1 : open(ITSELF, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    bool whole = pread(file, page, LARGE_PAGE, place) == (ssize_t)LARGE_PAGE;
+    close(file);
+    return whole;
 }
 
 void arena_take_large_page(void) {
@@ -190,10 +238,12 @@ void arena_take_large_page(void) {
     if (part + LARGE_PAGE > limit)
         return;
     (void)!madvise(page, LARGE_PAGE, MADV_HUGEPAGE);
-    if (!given(page))
+    *(volatile char *)page = 0;
+    /* The last byte is in memory too if the kernel has given a large page for the first. */
+    if (!there(page + LARGE_PAGE - PAGE))
         return;
-    (void)!madvise(part, LARGE_PAGE, MADV_POPULATE_READ); /* saves page faults; since Linux 5.14 */
-    memcpy(page, part, LARGE_PAGE);
+    if (!read_page(page, place_in_file(part)))
+        memcpy(page, part, LARGE_PAGE);
     if (mremap(page, LARGE_PAGE, LARGE_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, part) != part)
         fail_errno("mremap"); /* what was at `part` may be unmapped */
 }

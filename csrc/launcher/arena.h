@@ -19,14 +19,14 @@ void arena_next_in_group(size_t group, size_t size);
 /* Return whether `memory` is a piece of the arena. */
 bool arena_holds(const void *memory);
 
-/* Return the address at which the arena begins, at the beginning of a page. */
-uintptr_t arena_begins(void);
-
 /* Return the address at which the arena's used part ends, at the end of a page. */
 uintptr_t arena_limit(void);
 
 /* The kernel maps zeros behind `arena_limit` (csrc/build/snapshot.py). So much of them is for new objects. */
-#define ARENA_ROOM (1UL << 20)
+#define ARENA_ROOM (3UL << 19)
+
+/* Return `size` zeros of them, at the beginning of a page, or NULL if so much is not left. Nothing takes them back. */
+void *arena_take_room(size_t size);
 
 /* Copy the part of the arena that most verbs use into one large page (transparent huge page), in its place. One page
    fault and one copy then replace hundreds of page faults. If the kernel gives no large page, nothing changes. COLD in

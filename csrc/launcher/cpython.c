@@ -54,16 +54,14 @@ static void *pages(size_t size) {
 static struct extent mapped[EXTENTS + 3];
 static size_t mapped_count;
 
-/* CPython allocates the stack of its frames and the arenas of its objects with this function. The first arena is memory
+/* CPython allocates the stack of its frames and the arenas of its objects with this function. The first ones are memory
    that the kernel has mapped with the program. */
 static void *map(void *context, size_t size) {
-    static bool given;
     (void)context;
-    if (!given && size <= ARENA_ROOM) {
-        given = true;
-        return (void *)arena_limit();
-    }
-    void *memory = pages(size);
+    void *memory = arena_take_room(size);
+    if (memory)
+        return memory;
+    memory = pages(size);
     if (memory && mapped_count < EXTENTS)
         mapped[mapped_count++] = (struct extent){(uintptr_t)memory, (uintptr_t)memory + size};
     return memory;
@@ -81,15 +79,15 @@ static void unmap(void *context, void *memory, size_t size) {
     munmap(memory, size);
 }
 
-static struct extent whole_pages(void *memory, size_t size) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)memory;
-    return (struct extent){(begin + page - 1) & -page, (begin + size) & -page};
-}
+/* csrc/build/c_library.ld: behind libpython's data are the C library's and our own, which children need. */
+extern char __data_start, c_library_begin, own_end;
 
 /* The caller holds the GIL, so nothing is allocated meanwhile. */
 const struct extent *python_memory(void) {
-    mapped[mapped_count] = (struct extent){arena_begins(), arena_limit() + ARENA_ROOM};
-    mapped[mapped_count + 1] = whole_pages(&_PyRuntime, sizeof _PyRuntime); /* the interpreter's state */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    mapped[mapped_count] =
+        (struct extent){((uintptr_t)&__data_start + page - 1) & -page, (uintptr_t)&c_library_begin & -page};
+    mapped[mapped_count + 1] = (struct extent){((uintptr_t)&own_end + page - 1) & -page, arena_limit() + ARENA_ROOM};
     mapped[mapped_count + 2] = (struct extent){0};
     return mapped;
 }

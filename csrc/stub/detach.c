@@ -111,8 +111,17 @@ void attach_again(const struct detached *detached) {
 
 /* ---- The command line ---- */
 
-/* Where the stack of the process began, of the GNU C library: argc is there, then follow the pointers of argv. */
+/* Of the GNU C library: where the stack of the process began, at argc, which the pointers of argv follow; and the same
+ * pointers, which only a program sees that is linked statically with it. There the stack is said to begin elsewhere. */
 extern void *__libc_stack_end __attribute__((weak));
+extern char **__libc_argv __attribute__((weak));
+
+/* Returns argv as execve(2) has put it there, or NULL. */
+static char **first_words(void) {
+    if (&__libc_argv)
+        return __libc_argv;
+    return &__libc_stack_end ? (char **)__libc_stack_end + 1 : NULL;
+}
 
 /* Overwrites the command line, the environment and the path of the program, where execve(2) has put them and /proc shows
  * them: every process that sees this one can read the command line, and it names directories of the host. To be called in
@@ -120,11 +129,11 @@ extern void *__libc_stack_end __attribute__((weak));
 void clear_command_line(void) {
     static const char title[] = "pyruntime init";
     char *program = (char *)getauxval(AT_EXECFN); /* NOLINT: the kernel gives a number */
-    if (!&__libc_stack_end || !program)
+    char **words = first_words();
+    if (!words || !program)
         return;
     long count;
-    memcpy(&count, __libc_stack_end, sizeof count);
-    char **words = (char **)__libc_stack_end + 1;
+    memcpy(&count, words - 1, sizeof count);
     /* In this order: the words, the environment, the path. */
     if (count < 1 || words[count] || words[0] >= program)
         return;

@@ -256,7 +256,7 @@ class Attacker:
 
 
 def _of_the_runtime(calls: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Return the calls without those of the dynamic linker before the program, which gives up its notes last.
+    """Return the calls without those of the C library before the program, which makes its tables read-only last.
 
     A `run` or `exec` that waits executes the program once more.
     """
@@ -265,7 +265,7 @@ def _of_the_runtime(calls: list[tuple[int, int, int]]) -> list[tuple[int, int, i
         process, _, number = entry
         if process != 0 or not linking:
             found.append(entry)
-        if process == 0 and names().get(number) in ("execve", "munmap"):
+        if process == 0 and names().get(number) in ("execve", "mprotect"):
             linking = names().get(number) == "execve"
     return found
 

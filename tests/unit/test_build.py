@@ -1,11 +1,13 @@
 """The build of the program (csrc/build): what it says where something is missing, and modules that are laid into it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "csrc/build"))
 import elf  # noqa: E402
 import interpreter  # noqa: E402
+import program  # noqa: E402
 from extensions import Extension  # noqa: E402
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -59,6 +62,14 @@ def test_the_program_says_why_it_holds_no_snapshot(monkeypatch):
     assert f"lib{interpreter.PYTHON_X_Y}-dev" in interpreter.why_no_snapshot()
     monkeypatch.setattr(sys, "version_info", (3, 99, 0))
     assert "3.99" in interpreter.why_no_snapshot()
+
+
+def test_the_program_says_which_library_of_a_module_is_missing(monkeypatch, tmp_path):
+    module = SimpleNamespace(name="binascii", libraries=["c", "no-such"])
+    monkeypatch.setattr(program, "_extensions_of_the_interpreter", lambda: [module])
+    monkeypatch.setattr(interpreter, "why_no_snapshot", str)
+    directory, reason = program.ingredients(tmp_path)
+    assert directory is None and "no-such" in reason and "binascii" in reason
 
 
 def make(folder, *words):
@@ -128,20 +139,23 @@ def test_words_that_are_no_libraries_are_left_out(monkeypatch):
     """As Debian's 3.13 and 3.14 have them: a file of the interpreter's own build, and backslashes."""
     variables = {"MODLIBS": "-lm  Modules/_hacl/libHacl_Hash_SHA2.a \\ -lm \\", "LIBS": "-ldl -L/own -Wl,-rpath,/own"}
     monkeypatch.setattr(sysconfig, "get_config_var", variables.get)
-    assert interpreter.libraries() == ["-lm", "-ldl"]
+    assert [Path(path).name for path in interpreter.libraries()] == ["libdl.a", "libm.a"]
 
 
 # ---- Modules that are laid in ----
 
 MODULE = """
-#include <string.h>
+#include <math.h>
 int PyExtern_number(int);
 extern int Py_variable;
+extern char **environ;
 static int counter = 40, *where = &counter;
 static char zero[5000];
 static const char *const words[] = {"one", "two"};
 int *PyInit_small(void) {
-    *where += PyExtern_number(strlen(words[1]) - 2) + Py_variable + zero[4999]++;
+    /* The C library chooses this function for the processor. */
+    int one = (int)cos(zero[4998]) + words[zero[4998]][3];
+    *where += PyExtern_number(one) + Py_variable + zero[4999]++ + !environ;
     return where;
 }
 """
@@ -157,24 +171,34 @@ int main(void) {
 """
 
 
-def shared(folder, source):
+def shared(folder, source, binding="now"):
     """Compile a shared object."""
     path = folder / "small.so"
-    words = ["cc", "-shared", "-fPIC", "-O1", "-x", "c", "-", "-o", path]
+    words = ["cc", "-shared", "-fPIC", "-O1", "-Wl,-z,relro", f"-Wl,-z,{binding}", "-x", "c", "-", "-lm", "-o", path]
     subprocess.run(words, input=source, text=True, check=True)
     return path
 
 
-def test_a_module_that_is_a_file_becomes_a_part_of_the_program(tmp_path):
-    module = Extension("small", shared(tmp_path, MODULE), 0)
+def chosen_at_the_start(program):
+    """Return where the addresses of the functions are put that the C library chooses for the processor."""
+    text = subprocess.run(["readelf", "-rW", program], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0], 16) for line in text.splitlines() if "IRELATIV" in line]
+
+
+@pytest.mark.parametrize("binding", ["now", "lazy"])
+def test_a_module_that_is_a_file_becomes_a_part_of_the_program(tmp_path, binding):
+    module = Extension("small", shared(tmp_path, MODULE, binding), 0)
+    assert module.libraries == ["m", "c"]
     (tmp_path / "small.s").write_text(module.assembly)
     (tmp_path / "main.c").write_text(PROGRAM)
-    program = tmp_path / "program"
-    words = ["cc", "-no-pie", "-fno-pie", tmp_path / "main.c", tmp_path / "small.s", *module.options, "-o", program]
-    subprocess.run(words, check=True)
-    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "42 45\n"
+    path = tmp_path / "program"
+    words = ["cc", "-static", "-fno-pie", "main.c", "small.s", *module.options, "-lm", "-o", path]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    assert subprocess.run([path], capture_output=True, text=True, check=True).stdout == "42 45\n"
+    # Its data is written to by itself alone, not for a function that is chosen at the start.
+    assert not any(place >= module.base for place in chosen_at_the_start(path))
     # Nothing that can be written to is executable, and what the linker alone writes to is read only.
-    flags = {load.flags for load in elf.File(program).segments_of(elf.LOAD)}
+    flags = {load.flags for load in elf.File(path).segments_of(elf.LOAD)}
     assert not any(flag & elf.EXECUTABLE_FLAG and flag & elf.WRITABLE_FLAG for flag in flags)
 
 
@@ -182,22 +206,88 @@ def test_a_module_that_is_a_file_becomes_a_part_of_the_program(tmp_path):
     ("source", "reason"),
     [
         ("__thread int own; int *PyInit_small(void) { return &own; }", "each thread"),
-        ("extern char **environ; void *PyInit_small(void) { return environ; }", "not known"),
     ],
-    ids=["of-threads", "of-the-library"],
+    ids=["of-threads"],
 )
 def test_a_module_that_needs_the_dynamic_linker_is_refused(tmp_path, source, reason):
     with pytest.raises(ValueError, match=reason):
         Extension("small", shared(tmp_path, source), 0)
 
 
+# Imports all that the program can import, where no shared object can be loaded but those that are named.
+IMPORTS = """
+import _imp, ast, importlib, sys
+from pathlib import Path
+import pyruntime
+load, linked_in = _imp.create_dynamic, sys.argv[1:]
+def create(spec, *rest):
+    if spec.name in linked_in or spec.name.startswith("pyruntime."):
+        return load(spec, *rest)
+    raise ImportError(f"{spec.name} is a shared object")
+_imp.create_dynamic = create
+package = Path(pyruntime.__file__).parent
+def imported(node):
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield node.module
+    for child in ast.iter_child_nodes(node):
+        yield from imported(child)
+for path in sorted(package.rglob("*.py")):
+    name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+    # What the interpreter's own process runs.
+    if "sandbox" in name or name in ("pyruntime.spec.schema_errors", "pyruntime.__main__"):
+        continue
+    for wanted in [name, *imported(ast.parse(path.read_text()))]:
+        if wanted not in ("_launcher", "pyruntime.spec.schema_errors") and not wanted.startswith("pyroute2"):
+            try:
+                importlib.import_module(wanted)
+            except ImportError as error:
+                print(f"{name} imports {wanted}: {error}")
+"""
+
+
+def test_no_verb_imports_what_the_program_cannot_load():
+    """The program loads no shared object; some modules of the standard library are nothing else, with pyenv most."""
+    words = [sys.executable, "-I", "-c", IMPORTS, *program.FILES, "_cffi_backend"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_what_libraries_write_to_is_apart(tmp_path):
+    """It is not part of the snapshot; what of it were would be of another process."""
+    words = ["cc", "-static", f"-Wl,-T,{ROOT / program.APART}", "-Wl,-Map=map", "-x", "c", "-", "-o", "program"]
+    subprocess.run(words, cwd=tmp_path, input='#include <stdio.h>\nint main() { puts(""); }', text=True, check=True)
+    found, section = set(), ""
+    for line in (tmp_path / "map").read_text().partition("\nLinker script and memory map\n")[2].splitlines():
+        if line and not line.startswith(" "):
+            section = line.split()[0]
+        # Address, size, and the member of the archive.
+        if re.search(r"0x\w+ +0x[1-9a-f]\w* .*\.a\(", line):
+            found.add(section)
+    assert {".text", ".c_library"} <= found
+    assert not {".data", ".bss"} & found
+
+
 # ---- The program itself ----
 
 
-def test_what_the_dynamic_linker_fills_in_is_read_only_after_it(pyruntime):
-    text = subprocess.run(["readelf", "-dW", pyruntime], capture_output=True, text=True, check=True).stdout
-    assert "BIND_NOW" in text
-    assert elf.File(pyruntime).segments_of(elf.RELRO)
+def test_what_is_filled_in_at_the_start_is_read_only_after_it(pyruntime):
+    file = elf.File(pyruntime)
+    (relro,) = file.segments_of(elf.RELRO)
+    table = file.section(".got")
+    assert relro.holds(table.address) and relro.holds(table.address + table.size - 1)
+    text = subprocess.run(["readelf", "-SW", pyruntime], capture_output=True, text=True, check=True).stdout
+    assert ".got.plt" not in text
+    places = chosen_at_the_start(pyruntime)
+    assert places and all(relro.holds(place) for place in places)
+
+
+def test_no_dynamic_linker_has_a_part_in_it(pyruntime):
+    """It would be the host's while the program starts, and the container's if a container's process executes it."""
+    assert not elf.File(pyruntime).segments_of(elf.DYNAMIC)
+    assert not elf.File(pyruntime).segments_of(elf.INTERPRETER)
 
 
 def test_nothing_of_the_program_is_both_written_to_and_executed(pyruntime):
