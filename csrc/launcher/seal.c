@@ -155,7 +155,7 @@ static int map_program_again(struct dl_phdr_info *program, size_t size, void *da
         const ElfW(Phdr) *fixed = &program->dlpi_phdr[index];
         uintptr_t begin = (program->dlpi_addr + fixed->p_vaddr) & -page;
         uintptr_t end = (program->dlpi_addr + fixed->p_vaddr + fixed->p_memsz) & -page;
-        if (fixed->p_type == PT_GNU_RELRO && begin < end) /* writable for the dynamic linker only */
+        if (fixed->p_type == PT_GNU_RELRO && begin < end) /* writable for the start of the C library only */
             done = mprotect((void *)begin, end - begin, PROT_READ) == 0 && done;
     }
     return done ? 1 : -1;
