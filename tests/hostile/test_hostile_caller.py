@@ -70,7 +70,8 @@ def test_a_caller_without_memory_gets_a_message(runtime, bundle, pyruntime, subt
 
             done = runtime("run", "-b", place, name, check=False, preexec_fn=lower)
             ends.add(done.returncode)
-            assert done.returncode in (0, 1), done.returncode
+            # 127 is the C library's, which allocates memory before the program begins.
+            assert done.returncode in (0, 1, 127), done.returncode
             assert (done.returncode == 0) == (done.stderr == "")
             assert "internal error" not in done.stderr and "Traceback" not in done.stderr, done.stderr
         value, step = value + step, min(2 * step, 1 << 18)
