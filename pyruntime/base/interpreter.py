@@ -6,6 +6,8 @@ program is, with the package that is installed beside the program. Call and resu
 """
 
 import marshal
+import select
+import signal
 import sys
 
 from pyruntime.base import lean_os as os
@@ -19,6 +21,8 @@ _CODE = "import sys; sys.path += {path!r}; from pyruntime.base.interpreter impor
 _MEMBERS = ("doing", "reason", "pointer", "value", "clause", "step", "call", "errno", "advice", "log", "log_of")
 _LAST = 1000  # bytes of what the process has said
 _FIRST_DESCRIPTOR = 3
+_PATIENCE = 1000  # milliseconds after which a wait looks for signals
+_TO_END = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 
 
 def is_apart() -> bool:
@@ -33,7 +37,8 @@ def call(module: str, function: str, *arguments: object, descriptor: "int | None
     arguments   and the result: what marshal stores
     descriptor  given to the process; the function gets its number there as the last argument
 
-    Raises the Error or ImportError that the function raises, and Error if there is no interpreter or it fails.
+    Raises the Error or ImportError that the function raises, and Error if there is no interpreter, if it fails, and
+    after it was killed because a signal that is blocked asks to give up.
     """
     path, packages = _places()
     asked = os.memfd_create("pyruntime-call", os.MFD_CLOEXEC)
@@ -101,7 +106,10 @@ def _places() -> "tuple[str, list[str]]":
 
 
 def _run(command: "list[str]", passed: "dict[int, int]") -> int:
-    """Execute a program with these descriptors, and no environment; return its exit status, negative for a signal."""
+    """Execute a program with these descriptors, and no environment; return its exit status, negative for a signal.
+
+    Raises Error after it was killed.
+    """
     pid = os.posix_spawn(
         command[0],
         command,
@@ -110,7 +118,19 @@ def _run(command: "list[str]", passed: "dict[int, int]") -> int:
         setsigmask=[],
         setsigdef=range(1, 32),
     )
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    pidfd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        while not os.call(poll.poll, _PATIENCE):
+            asked = _TO_END & signal.sigpending()
+            if asked:
+                os.kill(pid, signal.SIGKILL)
+                raise Error(f"{command[0]} was killed", f"signal {min(asked).value} came")
+    finally:
+        os.close(pidfd)
+        status = os.waitpid(pid, 0)[1]
+    return os.waitstatus_to_exitcode(status)
 
 
 def _write(fd: int, content: "Any") -> None:

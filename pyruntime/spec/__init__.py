@@ -134,6 +134,9 @@ def _findings(value: object, schema: str, definition: str, ruleset: "rules.Rules
         advice = "install jsonschema: with it, every finding is listed"
         yield Error("it breaks the schema", f"the details need {error.name}", advice=advice)
         return
+    except Error as error:  # the interpreter cannot be run, or not to its end
+        yield Error("it breaks the schema", f"the details are not known: {error}", advice=error.advice)
+        return
     refused = []
     for problem in found:
         refused.append(f"{problem.pointer}/")

@@ -1,6 +1,7 @@
 """Functions that run in a process of the interpreter's own, because the program cannot load extension modules."""
 
 import os
+import signal
 import sys
 import types
 from pathlib import Path
@@ -8,12 +9,15 @@ from pathlib import Path
 import pytest
 
 import pyruntime
+from pyruntime import spec
 from pyruntime.base import interpreter
-from pyruntime.base.errors import Error
+from pyruntime.base.errors import Error, InvalidConfig
+from pyruntime.engine.network import devices
+from pyruntime.plan import net_devices
 
 # Takes the place of a module of the package: what the functions do is in the other process.
 MODULE = """
-import os, signal, sys
+import os, signal, sys, time
 from pyruntime.base.errors import Error
 
 def double(value, number=None):
@@ -32,6 +36,10 @@ def lack():
 
 def fail():
     os.kill(os.getpid(), signal.SIGKILL)
+
+def hang():
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(1000)
 
 def break_down():
     raise RuntimeError("words of the fault")
@@ -106,10 +114,39 @@ def test_a_process_that_fails_is_an_error_with_its_words(call, function, status,
     assert words in refusal.value.log
 
 
+def test_a_blocked_signal_ends_a_process_that_hangs(call):
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        with pytest.raises(Error, match="signal 15 came"):
+            call("hang")
+        assert signal.sigtimedwait([signal.SIGTERM], 0) is not None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def test_no_interpreter_is_an_error_that_names_it(apart):
     apart.interpreter = lambda: None
     with pytest.raises(Error, match=rf"cannot run python3\.{sys.version_info[1]}"):
         interpreter.call("spec.schema_errors", "first", "config", "", {})
+
+
+@pytest.mark.parametrize("path", [None, "/bin/false"])
+def test_a_wrong_document_is_named_though_nobody_can_say_more(apart, monkeypatch, path):
+    apart.interpreter = lambda: path
+    monkeypatch.setattr(interpreter, "is_apart", lambda: True)
+    with pytest.raises(InvalidConfig) as refusal:
+        spec.check_process({"cwd": 3, "args": []})
+    (problem,) = refusal.value.problems
+    assert problem.doing == "it breaks the schema"
+    assert "cannot run" in problem.reason
+
+
+def test_an_error_of_the_interpreter_has_its_place_for_network_devices(apart, monkeypatch):
+    apart.interpreter = lambda: None
+    monkeypatch.setattr(interpreter, "is_apart", lambda: True)
+    with pytest.raises(Error) as refusal:
+        devices._call(devices.transfer, [], 0)
+    assert (refusal.value.pointer, refusal.value.clause) == (net_devices.POINTER, net_devices.CLAUSE)
 
 
 def test_the_findings_of_a_document_are_those_of_this_process(apart):

@@ -79,7 +79,13 @@ def _call(function: "Any", *arguments: "Any") -> "Any":
     if not pyruntime.base.interpreter.is_apart():
         return function(*arguments)
     *others, namespace = arguments
-    return pyruntime.base.interpreter.call("engine.network.devices", function.__name__, *others, descriptor=namespace)
+    try:
+        return pyruntime.base.interpreter.call(
+            "engine.network.devices", function.__name__, *others, descriptor=namespace
+        )
+    except Error as error:
+        error.pointer, error.clause = error.pointer or POINTER, error.clause or CLAUSE
+        raise
 
 
 def _parts(step: "Step") -> "list[Any]":
