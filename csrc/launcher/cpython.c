@@ -21,6 +21,10 @@
 #include <internal/pycore_function.h>
 #endif
 #include <internal/pycore_interp.h>
+#if PY_VERSION_HEX >= 0x030b0000 && PY_VERSION_HEX < 0x030c0000
+#include <internal/pycore_opcode.h>
+#include <opcode.h>
+#endif
 #include <internal/pycore_pymem.h>
 #include <internal/pycore_pystate.h>
 #include <internal/pycore_runtime.h>
@@ -164,11 +168,69 @@ PyThreadState *cpython_leave(void) {
     return state;
 }
 
+#if PY_VERSION_HEX < 0x030b0000
+void cpython_prepare(PyObject *objects) { (void)objects; }
+#elif PY_VERSION_HEX < 0x030c0000
+/* ---- Specialized code ---- */
+
+/* CPython looks a global name up in two dictionaries, until it has specialized the instruction (PEP 659). It does that in
+   functions that run often, and most functions run once in a process. So all of them are prepared here, by CPython's own
+   functions: instructions that load a global, or an attribute of a module that is one. The others wait, so that no process
+   specializes what it will not run again. */
+#define EXECUTIONS 60 /* for which they wait: less than 64 */
+
+static void specialize(PyFunctionObject *function, PyCodeObject *code) {
+    _Py_CODEUNIT *const first = _PyCode_CODE(code);
+    PyObject *module = NULL; /* which the instruction before has loaded */
+    int argument = 0;
+    for (Py_ssize_t index = 0; index < Py_SIZE(code); index++) {
+        _Py_CODEUNIT *instruction = first + index;
+        int base = _PyOpcode_Deopt[_Py_OPCODE(*instruction)];
+        argument = argument << 8 | _Py_OPARG(*instruction);
+        if (base == EXTENDED_ARG)
+            continue;
+        PyObject *loaded = NULL;
+        if (_PyOpcode_Adaptive[base] && _Py_OPCODE(*instruction) == _PyOpcode_Adaptive[base]) {
+            instruction[1] = adaptive_counter_bits(EXECUTIONS, ADAPTIVE_BACKOFF_START);
+            PyObject *name = NULL;
+            if (base == LOAD_GLOBAL || (module && (base == LOAD_ATTR || base == LOAD_METHOD)))
+                name = PyTuple_GET_ITEM(code->co_names, base == LOAD_GLOBAL ? argument >> 1 : argument);
+            if (name && base == LOAD_GLOBAL) {
+                loaded = PyDict_GetItem(function->func_globals, name);
+                if (loaded || PyDict_GetItem(function->func_builtins, name))
+                    _Py_Specialize_LoadGlobal(function->func_globals, function->func_builtins, instruction, name);
+            } else if (name && PyDict_GetItem(PyModule_GetDict(module), name)) {
+                (base == LOAD_ATTR ? _Py_Specialize_LoadAttr : _Py_Specialize_LoadMethod)(module, instruction, name);
+            }
+        }
+        module = loaded && PyModule_CheckExact(loaded) ? loaded : NULL;
+        index += _PyOpcode_Caches[base];
+        argument = 0;
+    }
+}
+
+/* Prepares `code` of a function, and what it defines. */
+static void prepare_code(PyFunctionObject *function, PyCodeObject *code) {
+    if (code->co_warmup < 0) { /* it has not run often */
+        code->co_warmup = 0;
+        _PyCode_Quicken(code);
+        specialize(function, code);
+    }
+    for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(code->co_consts); index++)
+        if (PyCode_Check(PyTuple_GET_ITEM(code->co_consts, index)))
+            prepare_code(function, (PyCodeObject *)PyTuple_GET_ITEM(code->co_consts, index));
+}
+
+void cpython_prepare(PyObject *objects) {
+    for (Py_ssize_t index = 0; index < PyList_GET_SIZE(objects); index++) {
+        PyObject *object = PyList_GET_ITEM(objects, index);
+        if (PyFunction_Check(object))
+            prepare_code((PyFunctionObject *)object, (PyCodeObject *)PyFunction_GET_CODE(object));
+    }
+}
+#else
 /* ---- Immortal objects ---- */
 
-#if PY_VERSION_HEX < 0x030c0000
-void cpython_make_immortal(PyObject *objects) { (void)objects; }
-#else
 #if PY_VERSION_HEX >= 0x030e0000
 #define FOREVER ((uint32_t)_Py_IMMORTAL_INITIAL_REFCNT)
 #else
@@ -241,7 +303,7 @@ static void complete(PyObject *object) {
 #endif
 }
 
-void cpython_make_immortal(PyObject *objects) {
+void cpython_prepare(PyObject *objects) {
     size_t size = FOUND * sizeof *walk.found;
     walk.found = pages(2 * size);
     if (!walk.found)

@@ -10,8 +10,9 @@ void cpython_begin(void);
 /* Add `modules`, which end with a NULL name, to the modules that are frozen into CPython. */
 void cpython_add_frozen(const struct _frozen *modules);
 
-/* Make everything that is reachable from the list `objects` immortal (PEP 683), where this CPython can. */
-void cpython_make_immortal(PyObject *objects);
+/* Save each process work on what is reachable from the list `objects`: it becomes immortal (PEP 683), or, with 3.11, its
+   code is specialized (PEP 659). */
+void cpython_prepare(PyObject *objects);
 
 /* Release the interpreter so that a thread of another process can continue it; return its state. */
 PyThreadState *cpython_leave(void);

@@ -179,7 +179,7 @@ _Noreturn void snapshot_take(const char *path, const char *library) {
         PyErr_Print();
         _exit(1);
     }
-    cpython_make_immortal(objects);
+    cpython_prepare(objects);
     Py_DECREF(objects);
     if (!PyObject_CallMethod(program, "settle", NULL)) {
         PyErr_Print();
