@@ -102,7 +102,7 @@ def refused(call: str, about: object, error: OSError) -> OSError:
     if isinstance(about, bytes):
         about = about.decode(errors="backslashreplace")
     step = f"{call}({about})"
-    named = _kinds(type(error))(f"{step} failed", step=step, errno=error.errno or 0)
+    named = kind_of(type(error))(f"{step} failed", step=step, errno=error.errno or 0)
     named.filename = error.filename
     return named
 
@@ -110,7 +110,7 @@ def refused(call: str, about: object, error: OSError) -> OSError:
 _refusals: "dict[type[OSError], Callable[..., OSError]]" = {}
 
 
-def _kinds(kind: "type[OSError]") -> "Callable[..., OSError]":
+def kind_of(kind: "type[OSError]") -> "Callable[..., OSError]":
     """Return the class that is both an Error and `kind`, as FileNotFoundError."""
     if kind not in _refusals:
         _refusals[kind] = type(kind.__name__, (Error, kind), {"__doc__": refused.__doc__})

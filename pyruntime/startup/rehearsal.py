@@ -2,12 +2,19 @@
 
 CPython specializes code that is executed often and caches attribute lookups. In a new process this takes time and
 writes to pages. The rehearsal moves it into the build: it checks and compiles a configuration for an invented host,
-which changes nothing.
+which changes nothing. It also makes what is otherwise made on first use: functions and types of the stub, system calls
+and the classes of their errors.
 """
 
+import posix
+import sys
+
+from pyruntime._stub import ffi, lib
+from pyruntime.base import errors, lean_os
 from pyruntime.base.jsonio import dumps, loads
 from pyruntime.cli.parse import parse_global, parse_verb
 from pyruntime.engine.child.step_array import StepArrays
+from pyruntime.engine.state_document import now
 from pyruntime.host import cgroups
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
@@ -30,12 +37,19 @@ _COMMANDS = (
     "delete --force ID",
 )
 _V1 = ("cpu", "cpuset", "memory", "pids", "devices", "freezer")
+# C types as the package writes them.
+_TYPES = """
+    struct step[], struct stub *, struct spawn *, struct execution *, struct filter *, struct foreground *,
+    struct join[], struct message_step *, struct pyr_process *, char *, char[], char *[], int *, int[], int[2],
+    uint8_t[], uint64_t *, uint64_t[3], long[5]
+"""
 # CPython specializes a function at the eighth call (PEP 659).
 _TIMES = 9
 
 
 def rehearse() -> None:
     """Run the parts of the frequent verbs that need no kernel."""
+    _make()
     everything = (1 << 41) - 1
     membership = "".join(f"{number}:{name}:/\n" for number, name in enumerate(_V1, 1)) + "0::/\n"
     for _ in range(_TIMES):
@@ -53,6 +67,28 @@ def rehearse() -> None:
                 arrays.array(steps)
             arrays.stub()
             loads(dumps(config))
+            now()
+
+
+def _make() -> None:
+    """Make what the frequent verbs would otherwise make in each process."""
+    for name in dir(lib):
+        getattr(lib, name)
+    for name in _TYPES.split(","):
+        kind = ffi.typeof(name.strip())
+        if kind.item.kind == "struct":
+            kind.item.fields  # noqa: B018  # cffi reads them now
+    used: set[str] = set()
+    for module in list(sys.modules.values()):
+        if vars(module).get("os") is lean_os:
+            for thing in vars(module).values():
+                for function in vars(thing).values() if isinstance(thing, type) else (thing,):
+                    if type(function) is type(_make):
+                        used.update(function.__code__.co_names)
+    for name in sorted(used & {*dir(posix)} - {"environ"}):
+        getattr(lean_os, name)
+    for kind in (FileNotFoundError, FileExistsError, PermissionError, ProcessLookupError, BlockingIOError):
+        errors.kind_of(kind)
 
 
 def _mountinfo() -> "list[str]":
