@@ -58,14 +58,12 @@ def timestamp(at: int) -> str:
     """
     seconds, nanoseconds = divmod(at, 10**9)
     days, seconds = divmod(seconds, 86400)
-    year, february = 1970, 28
-    while days >= february + 337:
-        days -= february + 337
-        year += 1
-        february = 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
-    month, lengths = 0, (31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-    while days >= lengths[month]:
-        days -= lengths[month]
-        month += 1
+    # The years are counted from March on, so that a leap day is the last of its year; 1 March 0000 is day 0.
+    era, day = divmod(days + 719468, 146097)  # of 400 years
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153  # five months from March on, and from August on, have 153 days
+    day -= (153 * month + 2) // 5
+    year, month = 400 * era + year + (month > 9), (month + 2) % 12 + 1
     clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    return f"{year:04}-{month + 1:02}-{days + 1:02}T{clock}.{nanoseconds:09}Z"
+    return f"{year:04}-{month:02}-{day + 1:02}T{clock}.{nanoseconds:09}Z"

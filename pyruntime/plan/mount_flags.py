@@ -107,18 +107,23 @@ class MountOptions:
             self.maps = option
             self.behaviour |= _BEHAVIOURS[option.partition("=")[0]]
             return
+        if "," not in option:  # as nearly all are
+            if option:
+                self.data.append(_unquoted(option))
+            return
         # mount(2) would split the joined string at each comma that neither a backslash (overlayfs's lowerdir) nor
         # quotes (SELinux's context) protect. If the stub joins the options, it adds the quotes again.
         start = 0
         quoted = False
+        items = []
         for position, character in enumerate(option):
             if character == '"':
                 quoted = not quoted
             elif character == "," and not quoted and option[position - 1 : position] != "\\":
-                self.data.append(option[start:position])
+                items.append(option[start:position])
                 start = position + 1
-        self.data.append(option[start:])
-        self.data = [_unquoted(item) for item in self.data if item]
+        items.append(option[start:])
+        self.data += [_unquoted(item) for item in items if item]
 
 
 def _unquoted(item: str) -> str:

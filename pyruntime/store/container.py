@@ -196,7 +196,7 @@ class Container:
     def prepare(self, state: "StateFile") -> None:
         """Write the file that `put` makes state.json. Raises Error when it cannot be written."""
         try:
-            self._write_beside(_STATE, jsonio.dumps(state).encode())
+            self._write_beside(_STATE, jsonio.line(state).encode())
         except OSError as error:
             raise _unwritable("write", f"{self.path}/{_STATE}", error) from None
 
@@ -214,7 +214,7 @@ class Container:
         replaces another one by rename, and wait for the disk when it is removed.
         """
         try:
-            self.write_file(_FIRST, jsonio.dumps(state).encode())
+            self.write_file(_FIRST, jsonio.line(state).encode())
         except OSError as error:
             raise _unwritable("write", f"{self.path}/{_FIRST}", error) from None
 

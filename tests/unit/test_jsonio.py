@@ -37,6 +37,11 @@ def test_dumps_writes_what_the_standard_library_writes(value, indent):
 
 
 @pytest.mark.parametrize("value", VALUES)
+def test_a_line_is_what_dumps_writes(value):
+    assert jsonio.line(value) == jsonio.dumps(value)
+
+
+@pytest.mark.parametrize("value", VALUES)
 def test_a_value_survives_the_round_trip(value):
     assert jsonio.loads(f" \n{jsonio.dumps(value, 2)}\t\n") == json.loads(json.dumps(value))
 
@@ -49,8 +54,15 @@ def test_dumps_refuses_what_json_has_no_form_for(value):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_dumps_refuses_numbers_that_json_cannot_say(value):
-    with pytest.raises(ValueError):
-        jsonio.dumps({"x": value})
+    for encode in (jsonio.dumps, jsonio.line):
+        with pytest.raises(ValueError):
+            encode({"x": value})
+
+
+@pytest.mark.parametrize("value", [{1, 2}, b"x", object()])
+def test_a_line_is_refused_for_what_json_has_no_form_for(value):
+    with pytest.raises(TypeError):
+        jsonio.line([value])
 
 
 @pytest.mark.parametrize(

@@ -13,24 +13,13 @@ if TYPE_CHECKING:
     from pyruntime.plan.plan import Plan
     from pyruntime.plan.step import Step
 
-# Strings are offsets into the arena, numbers are copied as they are; other arguments are for the host alone.
-_STRINGS = frozenset(["path", "source", "fstype", "data", "label"])
-_NUMBERS = frozenset(
-    [
-        "flags",
-        "mode",
-        "uid",
-        "gid",
-        "dev",
-        "sb_flags",
-        "attr_set",
-        "attr_clr",
-        "rec_set",
-        "rec_clr",
-        "propagation",
-        "rec_propagation",
-    ]
-)
+# What steps name of a `struct step`: strings, which are offsets into the arena, and numbers. What else they have is for
+# the host alone.
+_STRINGS = frozenset(["path", "source", "fstype", "label"])
+_NUMBERS = """
+    flags mode uid gid dev sb_flags attr_set attr_clr rec_set rec_clr propagation rec_propagation
+""".split()  # noqa: SIM905  # one paragraph reads better
+_MEMBERS = frozenset(["data", *_STRINGS, *_NUMBERS])
 
 
 # Operation of a process step -> argument -> its place among the numbers of the step (csrc/stub/plan.h, enum value).
@@ -72,11 +61,33 @@ _VALUES = {
     "prlimit": {"resource": lib.VALUE_RESOURCE, "soft": lib.VALUE_SOFT, "hard": lib.VALUE_HARD},
     "oom_score_adj": {"value": lib.VALUE_SCORE},
 }
+# Steps of a process whose arguments are not numbers, or have none; and all that `_fill` is for.
+_BY_NAME = frozenset(["label", "keyring", "stdio", "no_new_privs", "sched_setaffinity"])
+_OF_PROCESS = _BY_NAME | frozenset(_VALUES)
 # The names that differ in the step.
 _TEXTS = {"name": "data", "text": "source", "attributes": "data"}
 _BITS = frozenset(["cpus", "nodes"])
 _WORD = 64  # bits
 _EVERY = (1 << _WORD) - 1
+
+
+class _Strings(dict["str | tuple[str, ...]", int]):
+    """The arena: string -> its offset. One that is looked up and is new is added; several lie one behind the other.
+
+    Each ends with NUL. Offset 0 is the empty string, so a member that is not set is empty.
+    """
+
+    __slots__ = ("arena",)
+
+    def __init__(self) -> None:
+        self.arena = bytearray(b"\0")
+        self[""] = 0
+
+    def __missing__(self, text: "str | tuple[str, ...]") -> int:
+        raw = os.fsencode(text) if isinstance(text, str) else b"".join([os.fsencode(item) + b"\0" for item in text])
+        offset = self[text] = len(self.arena)
+        self.arena += raw + b"\0"
+        return offset
 
 
 class StepArrays:
@@ -87,52 +98,48 @@ class StepArrays:
     Descriptors opened for a step are looked up by the step's identity in `trees` (for `fd`) and `maps` (for `userns`).
     """
 
-    __slots__ = ("_arena", "_offsets", "_pinned", "maps", "numbered", "trees")
+    __slots__ = ("_pinned", "_strings", "maps", "numbered", "trees")
 
     def __init__(self) -> None:
-        # Offset 0 is the empty string, so a field that is not set is empty.
-        self._arena = bytearray(b"\0")
-        self._offsets: dict[bytes, int] = {b"": 0}
+        self._strings = _Strings()
         self._pinned: list[object] = []
         self.trees: dict[int, int] = {}
         self.maps: dict[int, int] = {}
         self.numbered: list[Step] = []
 
-    def _string(self, text: "str | list[str]") -> int:
-        """Return the offset of `text`; a list is its items, each ended by NUL, and an empty one."""
-        raw = os.fsencode(text) if isinstance(text, str) else b"".join(os.fsencode(item) + b"\0" for item in text)
-        offset = self._offsets.get(raw)
-        if offset is None:
-            offset = self._offsets[raw] = len(self._arena)
-            self._arena += raw + b"\0"
-        return offset
-
     def _list(self, raw: bytes) -> int:
         """Return the offset of numbers, aligned."""
-        self._arena += bytes(-len(self._arena) % 8)
-        offset = len(self._arena)
-        self._arena += raw
+        arena = self._strings.arena
+        arena += bytes(-len(arena) % 8)
+        offset = len(arena)
+        arena += raw
         return offset
 
     def array(self, steps: "list[Step]") -> "Any":
         """Return `steps` as a C array of `struct step`."""
         array = ffi.new("struct step[]", max(len(steps), 1))
+        strings = self._strings
         for index, step in enumerate(steps):
-            item = array[index]
-            item.op = OPERATIONS.get(step.op, lib.OP_EXECVE)
-            item.fd = self.trees.get(id(step), -1)
-            item.userns = self.maps.get(id(step), -1)
+            if step.op in _OF_PROCESS:
+                members: dict[str, Any] = {}
+            elif _MEMBERS.issuperset(step.args):
+                members = step.args.copy()
+            else:
+                members = {name: value for name, value in step.args.items() if name in _MEMBERS}
+            for name in _STRINGS.intersection(members):
+                members[name] = strings[members[name]]
+            if "data" in members:
+                data = members["data"]
+                members["data"] = strings[data if isinstance(data, str) else tuple(data)]
+            members["op"] = OPERATIONS.get(step.op, lib.OP_EXECVE)
+            members["fd"] = self.trees.get(id(step), -1)
+            members["userns"] = self.maps.get(id(step), -1)
             if log.events is not None:
-                item.number = len(self.numbered)
+                members["number"] = len(self.numbered)
                 self.numbered.append(step)
-            if step.op in _VALUES or step.op in _OF_PROCESS:
-                self._fill(item, step)
-                continue
-            for name, value in step.args.items():
-                if name in _STRINGS:
-                    setattr(item, name, self._string(value))
-                elif name in _NUMBERS:
-                    setattr(item, name, value)
+            array[index] = members
+            if step.op in _OF_PROCESS:
+                self._fill(array[index], step)
         self._pinned.append(array)
         return array
 
@@ -149,10 +156,10 @@ class StepArrays:
                 bits = sum(1 << number for number in set(value))
                 item.list_size = -(-bits.bit_length() // _WORD)
                 item.list = self._list(bits.to_bytes(item.list_size * 8, "little"))
-            elif name in _TEXTS and step.op in _OF_PROCESS:
-                setattr(item, _TEXTS[name], self._string(value))
+            elif name in _TEXTS and step.op in _BY_NAME:
+                setattr(item, _TEXTS[name], self._strings[value if isinstance(value, str) else tuple(value)])
             elif name == "path":
-                item.path = self._string(value)
+                item.path = self._strings[value]
             elif name in ("uid", "gid"):
                 setattr(item, name, value)
 
@@ -161,9 +168,9 @@ class StepArrays:
 
         console  socket that takes the terminal's master, or -1
         """
-        arena = ffi.from_buffer(self._arena)
+        arena = ffi.from_buffer(self._strings.arena)
         stub = ffi.new("struct stub *")
-        stub.arena, stub.arena_size = ffi.cast("char *", arena), len(self._arena)
+        stub.arena, stub.arena_size = ffi.cast("char *", arena), len(self._strings.arena)
         stub.root = stub.proc = stub.terminal = stub.ruleset = stub.restriction = stub.marks = -1
         stub.console_socket = console
         self._pinned += [arena, stub]
@@ -209,9 +216,6 @@ def no_filter() -> "Any":
     raw.agent = raw.ruleset = -1
     return raw
 
-
-# Of these the arguments have places of their own, too.
-_OF_PROCESS = frozenset(["label", "keyring", "stdio", "no_new_privs", "sched_setaffinity"])
 
 OPERATIONS = {
     name: getattr(lib, f"OP_{name.upper()}")

@@ -66,6 +66,9 @@ class Rule:
         return [self.allow, self.kind, _number(self.major), _number(self.minor), _letters(self.access)]
 
 
+_DEFAULT_RULES = [Rule(True, *default, clause=DEFAULT_CLAUSE) for default in DEFAULTS]
+
+
 def rules(config: "Config") -> list[Rule]:
     """The configuration's rules in their order, then the defaults; the caller starts from "nothing is allowed".
 
@@ -75,8 +78,7 @@ def rules(config: "Config") -> list[Rule]:
     entries = ((config.get("linux") or {}).get("resources") or {}).get("devices") or ()
     for index, entry in enumerate(entries):
         found += _rules_of(entry, f"{POINTER}/{index}")
-    found += [Rule(True, *default, clause=DEFAULT_CLAUSE) for default in DEFAULTS]
-    return found
+    return found + _DEFAULT_RULES
 
 
 def _rules_of(entry: "DeviceRule", pointer: str) -> list[Rule]:
@@ -99,6 +101,10 @@ def v1_steps(ordered: list[Rule]) -> list[Step]:
     A v1 group is a default and a set of exceptions; the kernel ignores a rule that would cut a piece out of a wider
     exception. Such a list cannot be had on v1 and is an Error. See Documentation/admin-guide/cgroup-v1/devices.rst.
     """
+    return list(_DEFAULT_STEPS) if ordered == _DEFAULT_RULES else _v1_steps(ordered)
+
+
+def _v1_steps(ordered: list[Rule]) -> list[Step]:
     allow_default = False
     clause = CLAUSE
     pointer = ""
@@ -186,4 +192,8 @@ def _number(number: int) -> str:
 
 
 def _letters(access: int) -> str:
-    return "".join(letter for letter, bit in (("r", READ), ("w", WRITE), ("m", MKNOD)) if access & bit)
+    return ("", "m", "r", "rm", "w", "wm", "rw", "rwm")[access]
+
+
+# Those of most containers without rules of their own: the program has them in its snapshot.
+_DEFAULT_STEPS = _v1_steps(_DEFAULT_RULES)
