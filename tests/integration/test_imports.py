@@ -85,3 +85,38 @@ def test_a_container_lives_and_dies_without_a_slow_import(imported, bundle, runt
 def test_a_container_in_the_foreground_runs_without_a_slow_import(imported, bundle, runtime):
     path = bundle(lambda config: config["process"].update(args=["true"]))
     assert foreign(imported("run", "--bundle", path, runtime.id())) <= ALLOWED
+
+
+# As the build prepares the snapshot (pyruntime/startup/embedded.py). What the verb has made is written as above.
+PREPARED = """
+import sys
+sys.path += sys.argv[2:4]
+from pyruntime.base import errors, lean_os
+from pyruntime.startup import embedded, rehearsal
+for name in embedded._HOT.split():
+    __import__(f"pyruntime.{name}")
+rehearsal.rehearse()
+made = lambda: {*vars(lean_os), *(kind.__name__ for kind in errors._refusals)}
+before = made()
+status = embedded.pyruntime.cli.main.main(sys.argv[4:])
+lean_os.write(lean_os.open(sys.argv[1], lean_os.O_WRONLY | lean_os.O_CREAT), " ".join(made() - before).encode())
+lean_os._exit(status)
+"""
+
+
+def test_the_build_makes_what_a_verb_would_make_on_first_use(interpreted, bundle, runtime, subtests):
+    """System calls with their names, and classes of the errors that are usual."""
+    path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    short = bundle(lambda config: config["process"].update(args=["true"]))
+    name = runtime.id()
+    words = {
+        "create": ("create", "--bundle", path, name),
+        "start": ("start", name),
+        "exec": ("exec", name, "true"),
+        "state": ("state", name),
+        "delete": ("delete", "--force", name),
+        "run": ("run", "--bundle", short, runtime.id()),
+    }
+    for verb, line in words.items():
+        with subtests.test(verb=verb):
+            assert interpreted(PREPARED, *line).split() == []
