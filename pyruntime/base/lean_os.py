@@ -219,3 +219,9 @@ if not TYPE_CHECKING:
             value = getattr(os, name)
         globals()[name] = value
         return value
+
+
+def make_names(names: "set[str]") -> None:
+    """Make those of `names` that would be taken from `posix` on first use, but for what depends on the process."""
+    for name in sorted(names & {*dir(posix)} - {"environ"}):
+        getattr(sys.modules[__name__], name)

@@ -6,12 +6,12 @@ which changes nothing. It also makes what is otherwise made on first use: functi
 and the classes of their errors.
 """
 
-import posix
 import sys
 
 from pyruntime._stub import ffi, lib
 from pyruntime.base import errors, lean_os
 from pyruntime.base.jsonio import dumps, loads
+from pyruntime.base.lean_os import make_names
 from pyruntime.cli.parse import parse_global, parse_verb
 from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.engine.state_document import now
@@ -85,8 +85,7 @@ def _make() -> None:
                 for function in vars(thing).values() if isinstance(thing, type) else (thing,):
                     if type(function) is type(_make):
                         used.update(function.__code__.co_names)
-    for name in sorted(used & {*dir(posix)} - {"environ"}):
-        getattr(lean_os, name)
+    make_names(used)
     for kind in (FileNotFoundError, FileExistsError, PermissionError, ProcessLookupError, BlockingIOError):
         errors.kind_of(kind)
 

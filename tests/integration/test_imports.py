@@ -96,7 +96,7 @@ from pyruntime.startup import embedded, rehearsal
 for name in embedded._HOT.split():
     __import__(f"pyruntime.{name}")
 rehearsal.rehearse()
-made = lambda: {*vars(lean_os), *(kind.__name__ for kind in errors._refusals)}
+made = lambda: {*vars(lean_os), *(kind.__name__ for kind in errors._refusals)} - {"environ"}  # which is the process's
 before = made()
 status = embedded.pyruntime.cli.main.main(sys.argv[4:])
 lean_os.write(lean_os.open(sys.argv[1], lean_os.O_WRONLY | lean_os.O_CREAT), " ".join(made() - before).encode())
