@@ -175,9 +175,8 @@ void cpython_prepare(PyObject *objects) { (void)objects; }
 
 /* CPython looks a global name up in two dictionaries, until it has specialized the instruction (PEP 659). It does that in
    functions that run often, and most functions run once in a process. So all of them are prepared here, by CPython's own
-   functions: instructions that load a global, or an attribute of a module that is one. The others wait, so that no process
-   specializes what it will not run again. */
-#define EXECUTIONS 60 /* for which they wait: less than 64 */
+   functions: instructions that load a global, or an attribute of a module that is one. The others wait for 31 executions,
+   as after an attempt that failed, so that no process specializes what it will not run again. */
 
 static void specialize(PyFunctionObject *function, PyCodeObject *code) {
     _Py_CODEUNIT *const first = _PyCode_CODE(code);
@@ -191,7 +190,7 @@ static void specialize(PyFunctionObject *function, PyCodeObject *code) {
             continue;
         PyObject *loaded = NULL;
         if (_PyOpcode_Adaptive[base] && _Py_OPCODE(*instruction) == _PyOpcode_Adaptive[base]) {
-            instruction[1] = adaptive_counter_bits(EXECUTIONS, ADAPTIVE_BACKOFF_START);
+            instruction[1] = adaptive_counter_start();
             PyObject *name = NULL;
             if (base == LOAD_GLOBAL || (module && (base == LOAD_ATTR || base == LOAD_METHOD)))
                 name = PyTuple_GET_ITEM(code->co_names, base == LOAD_GLOBAL ? argument >> 1 : argument);

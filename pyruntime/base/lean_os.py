@@ -213,6 +213,8 @@ if not TYPE_CHECKING:
             value = getattr(posix, name)
             if type(value) is _FUNCTION:
                 value = _named(value)
+        elif name[:2] == "__":  # as `from pyruntime.base.lean_os import …` asks for
+            raise AttributeError(name)
         else:
             import os  # late: what the module is there to avoid
 

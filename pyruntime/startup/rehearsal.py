@@ -11,7 +11,6 @@ import sys
 from pyruntime._stub import ffi, lib
 from pyruntime.base import errors, lean_os
 from pyruntime.base.jsonio import dumps, loads
-from pyruntime.base.lean_os import make_names
 from pyruntime.cli.parse import parse_global, parse_verb
 from pyruntime.engine.child.step_array import StepArrays
 from pyruntime.engine.state_document import now
@@ -85,7 +84,7 @@ def _make() -> None:
                 for function in vars(thing).values() if isinstance(thing, type) else (thing,):
                     if type(function) is type(_make):
                         used.update(function.__code__.co_names)
-    make_names(used)
+    lean_os.make_names(used)
     for kind in (FileNotFoundError, FileExistsError, PermissionError, ProcessLookupError, BlockingIOError):
         errors.kind_of(kind)
 

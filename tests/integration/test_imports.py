@@ -96,6 +96,7 @@ from pyruntime.startup import embedded, rehearsal
 for name in embedded._HOT.split():
     __import__(f"pyruntime.{name}")
 rehearsal.rehearse()
+assert "os" not in sys.modules
 made = lambda: {*vars(lean_os), *(kind.__name__ for kind in errors._refusals)} - {"environ"}  # which is the process's
 before = made()
 status = embedded.pyruntime.cli.main.main(sys.argv[4:])
