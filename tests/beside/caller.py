@@ -103,6 +103,10 @@ def _enter_cgroups(name):
     """Go into cgroups of that name, which are made."""
     for hierarchy in _hierarchies():
         (hierarchy / name).mkdir(exist_ok=True)
+        # A group of version 1 may begin without processors: no process can go into it.
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if (hierarchy / file).exists() and not (hierarchy / name / file).read_text().strip():
+                (hierarchy / name / file).write_text((hierarchy / file).read_text())
         (hierarchy / name / "cgroup.procs").write_text("0")
 
 
