@@ -11,7 +11,7 @@ ALLOWED = {"_cffi_backend", "_json", "_stat", "errno", "fcntl", "select", "time"
 
 # How many modules of the package a verb may import for a plain configuration; what only some need is imported by those.
 # A package that holds modules and nothing else has no code, and does not count.
-MOST = {"create": 65, "start": 20, "run": 72, "exec": 49}
+MOST = {"create": 65, "start": 20, "exec": 49, "run": 72}
 
 # As the launcher starts it (csrc/launcher/launcher.c), but for what it writes to the file argv[1] at the end.
 PROGRAM = """
@@ -36,6 +36,22 @@ def imported(interpreted):
     return lambda *words: {*interpreted(PROGRAM, *words).split()}
 
 
+def lines(bundle, runtime):
+    """Return verb -> its arguments, in an order in which they succeed: a container's whole life, and a `run`."""
+    path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
+    short = bundle(lambda config: config["process"].update(args=["true"]))
+    name = runtime.id()
+    return {
+        "create": ("create", "--bundle", path, name),
+        "start": ("start", name),
+        "exec": ("exec", name, "true"),
+        "state": ("state", name),
+        "kill": ("kill", name, "KILL"),
+        "delete": ("delete", "--force", name),
+        "run": ("run", "--bundle", short, runtime.id()),
+    }
+
+
 def foreign(modules):
     """Return those of `modules` that are not the package's own."""
     return {name for name in modules if name.partition(".")[0] != "pyruntime"}
@@ -47,19 +63,11 @@ def own(modules):
 
 
 def test_a_plain_configuration_imports_nothing_that_only_others_need(imported, bundle, runtime, subtests):
-    path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
-    short = bundle(lambda config: config["process"].update(args=["true"]))
-    name = runtime.id()
-    words = {
-        "create": ("create", "--bundle", path, name),
-        "start": ("start", name),
-        "exec": ("exec", name, "true"),
-        "run": ("run", "--bundle", short, runtime.id()),
-    }
-    for verb, line in words.items():
+    words = lines(bundle, runtime)
+    for verb, most in MOST.items():
         with subtests.test(verb=verb):
-            modules = own(imported(*line))
-            assert len(modules) <= MOST[verb]
+            modules = own(imported(*words[verb]))
+            assert len(modules) <= most
             assert not {
                 name
                 for name in modules
@@ -68,23 +76,9 @@ def test_a_plain_configuration_imports_nothing_that_only_others_need(imported, b
 
 
 def test_a_container_lives_and_dies_without_a_slow_import(imported, bundle, runtime, subtests):
-    path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
-    name = runtime.id()
-    words = {
-        "create": ("create", "--bundle", path, name),
-        "start": ("start", name),
-        "state": ("state", name),
-        "kill": ("kill", name, "KILL"),
-        "delete": ("delete", "--force", name),
-    }
-    for verb, line in words.items():
+    for verb, line in lines(bundle, runtime).items():
         with subtests.test(verb=verb):
             assert foreign(imported(*line)) <= ALLOWED
-
-
-def test_a_container_in_the_foreground_runs_without_a_slow_import(imported, bundle, runtime):
-    path = bundle(lambda config: config["process"].update(args=["true"]))
-    assert foreign(imported("run", "--bundle", path, runtime.id())) <= ALLOWED
 
 
 # As the build prepares the snapshot (pyruntime/startup/embedded.py). What the verb has made is written as above.
@@ -107,17 +101,6 @@ lean_os._exit(status)
 
 def test_the_build_makes_what_a_verb_would_make_on_first_use(interpreted, bundle, runtime, subtests):
     """System calls with their names, and classes of the errors that are usual."""
-    path = bundle(lambda config: config["process"].update(args=["sleep", "1000"]))
-    short = bundle(lambda config: config["process"].update(args=["true"]))
-    name = runtime.id()
-    words = {
-        "create": ("create", "--bundle", path, name),
-        "start": ("start", name),
-        "exec": ("exec", name, "true"),
-        "state": ("state", name),
-        "delete": ("delete", "--force", name),
-        "run": ("run", "--bundle", short, runtime.id()),
-    }
-    for verb, line in words.items():
+    for verb, line in lines(bundle, runtime).items():
         with subtests.test(verb=verb):
             assert interpreted(PREPARED, *line).split() == []
