@@ -109,13 +109,13 @@ class Attacker:
                 time.sleep(0.001)
 
     def _must(self, verb: str, *options: str, words: tuple[str, ...] = ()) -> None:
-        with open(self._output, "wb") as output:
-            streams = (subprocess.DEVNULL, output.fileno(), subprocess.PIPE)
-            # What the container inherits is not to be a pipe that nobody closes.
-            with open(self._errors, "wb") as errors:
-                done = self.place.call(
-                    verb, *options, self._container, *words, streams=(streams[0], streams[1], errors.fileno())
-                )
+        # The program of a container that waits for start has its streams from create. One that runs already reports
+        # when it comes to it, and its report is not to be taken for that of the program which the verb runs.
+        report = self._output if self.scenario.needs == "created" else os.devnull
+        # What the container inherits is not to be a pipe that nobody closes.
+        with open(report, "wb") as output, open(self._errors, "wb") as errors:
+            streams = (subprocess.DEVNULL, output.fileno(), errors.fileno())
+            done = self.place.call(verb, *options, self._container, *words, streams=streams)
         if done.returncode != 0:
             raise RuntimeError(f"{verb}: {self._errors.read_text()}")
 
