@@ -1,7 +1,11 @@
 """A program that holds a snapshot of itself (csrc/build/snapshot.py), tried on one smaller than the launcher."""
 
+import dis
 import importlib.machinery
+import marshal
+import opcode
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +19,7 @@ from pyruntime.startup import embedded
 
 BUILD = str(Path(__file__).parents[2] / "csrc/build")
 sys.path.insert(0, BUILD)
+from freeze import modules  # noqa: E402
 from snapshot import LARGE_PAGE, ROOM, store  # noqa: E402
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -134,6 +139,42 @@ def test_a_snapshot_ends_with_a_page(pyruntime):
     # Zeros follow, with room for a large page at its boundary (csrc/launcher/arena.c).
     room = end + ROOM
     assert address + in_memory == room + -room % LARGE_PAGE + LARGE_PAGE
+
+
+def functions(code):
+    """Yield what a code object defines, at every depth."""
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield inner
+            yield from functions(inner)
+
+
+def specialized(code):
+    """Return a pattern of the code's instructions in memory: each of its global names knows its dictionary."""
+    known = b"".join(re.escape(bytes([dis._all_opmap[f"LOAD_GLOBAL_{kind}"]])) for kind in ("MODULE", "BUILTIN"))
+    pattern, index = b"", 0
+    while index < len(code.co_code):
+        operation, argument = code.co_code[index : index + 2]
+        caches = 2 * opcode._inline_cache_entries[operation]
+        pattern += b"[%s]" % known if operation == opcode.opmap["LOAD_GLOBAL"] else b"."
+        pattern += re.escape(bytes([argument])) + b".{%d}" % caches
+        index += 2 + caches
+    return re.compile(pattern, re.DOTALL)
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="only CPython 3.11 has its code specialized ahead")
+def test_global_names_are_looked_up_when_the_snapshot_is_taken(pyruntime):
+    data = pyruntime.read_bytes()
+    if b"--snapshot" not in data:
+        pytest.skip("libpython is not part of the program")
+    frozen = {name: code for name, _, code in modules(Path(embedded.__file__).parents[1], [])}
+    with_globals = [
+        code
+        for code in functions(marshal.loads(frozen["pyruntime.operations.create"]))
+        if any(instruction.opname == "LOAD_GLOBAL" for instruction in dis.get_instructions(code))
+    ]
+    assert len(with_globals) > 10
+    assert [code.co_qualname for code in with_globals if not specialized(code).search(data)] == []
 
 
 def test_the_first_module_from_a_file_brings_the_search_path_and_the_time_zone(monkeypatch):
