@@ -28,17 +28,24 @@ def take(path: Path, words: list[str], *, elsewhere: bool = False) -> list[tuple
 
     words      what follows the name of the file on the command line
     elsewhere  with the heap and the stack at other addresses, also where the kernel does not randomize them
+
+    Raises RuntimeError when it does not.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = f"{folder}{'/' * (1000 if elsewhere else 1)}snapshot"
-        # Nothing of who builds it gets into it.
-        subprocess.run(
+        # Nothing of who builds it gets into it; Python looks at the streams, and where in a file they are.
+        done = subprocess.run(
             [path.resolve(), "--snapshot", target, *words],
             env={"TZ": "UTC0"},
             cwd="/",
-            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
             preexec_fn=_other_layout if elsewhere else None,
         )
+        if done.returncode != 0:
+            raise RuntimeError(f"{path} takes no snapshot of itself: status {done.returncode}\n{done.stdout.decode()}")
         data = Path(target).read_bytes()
     (count,) = struct.unpack_from("<Q", data)
     place = 8 + 16 * count
@@ -98,7 +105,7 @@ def with_snapshot(file: elf.File, parts: list[tuple[int, bytes]]) -> bytes:
 
 
 def store(path: Path, *words: str) -> None:
-    """Make the program at `path` hold a snapshot of itself. Raises RuntimeError where two of them differ.
+    """Make the program at `path` hold a snapshot of itself. Raises RuntimeError where there is none, or two differ.
 
     words  what the program is told beside the name of the file
     """

@@ -13,7 +13,7 @@ from pyruntime.base import errors, lean_os
 from pyruntime.base.jsonio import dumps, loads
 from pyruntime.cli.parse import parse_global, parse_verb
 from pyruntime.engine.child.step_array import StepArrays
-from pyruntime.engine.state_document import now
+from pyruntime.engine.state_document import timestamp
 from pyruntime.host import cgroups
 from pyruntime.plan.context import Context
 from pyruntime.plan.create import compile_plan
@@ -66,7 +66,7 @@ def rehearse() -> None:
                 arrays.array(steps)
             arrays.stub()
             loads(dumps(config))
-            now()
+            timestamp(1_700_000_000_123_456_789)  # not the time of the build, of which objects' places would depend
 
 
 def _make() -> None:

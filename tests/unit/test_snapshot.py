@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.startup import embedded
+from pyruntime.startup import embedded, rehearsal
 
 BUILD = str(Path(__file__).parents[2] / "csrc/build")
 sys.path.insert(0, BUILD)
@@ -92,6 +92,31 @@ def test_the_same_program_comes_of_the_same_sources(program):
     path = program()
     store(path, "word")
     assert path.read_bytes() == first
+
+
+def test_where_the_builds_output_is_in_its_file_changes_nothing(program, tmp_path):
+    found = []
+    for before in ("", "something"):
+        path = program(place="(void *)(1 + lseek(1, 0, SEEK_CUR))")
+        lines = ["import sys", f"sys.path.insert(0, {BUILD!r})", "import pathlib, snapshot"]
+        store = "\n".join([*lines, f"snapshot.store(pathlib.Path({str(path)!r}), 'word')"])
+        with open(tmp_path / "output", "w") as file:
+            file.write(before)
+            file.flush()
+            subprocess.run([sys.executable, "-c", store], stdout=file, check=True)
+        found.append(path.read_bytes())
+    assert found[0] == found[1]
+
+
+def test_the_time_of_the_build_is_asked_for_by_nothing(monkeypatch):
+    """Sizes of numbers, and so the places of objects, would depend on it: now and then two snapshots would differ."""
+
+    def refuse(*_):
+        raise AssertionError("the time of the build")
+
+    for name in ("time", "time_ns", "monotonic", "monotonic_ns", "clock_gettime", "gmtime", "localtime", "strftime"):
+        monkeypatch.setattr(time, name, refuse)
+    rehearsal.rehearse()
 
 
 # On the stack, and in memory that is mapped.
