@@ -12,6 +12,9 @@ from pyruntime.cgroup.stats_values import table
 # memory.limit_in_bytes without a limit is the largest multiple of the page size, which differs between machines.
 _UNLIMITED = 1 << 60
 
+# How long the kernel may take to tell that a group of v1 was removed, in ms; it is some 10.
+_REMOVED = 1000
+
 
 def kills(paths: "dict[str, str]") -> int:
     """Return how many processes of a group the kernel has killed for lack of memory; 0 if it does not count them.
@@ -81,14 +84,23 @@ class OomNotices:
             raise Error(f"cannot watch {self._path}", clause=CLAUSE, errno=error.errno or 0) from None
 
     def take(self) -> int:
-        """Return how many times the container ran out of memory since the last call; does not wait."""
+        """Return how many times the container ran out of memory since the last call.
+
+        Waits only for what the kernel is about to tell of a group that was removed.
+        """
         if self._control >= 0:
             try:
                 count = os.eventfd_read(self.fd)
             except BlockingIOError:
                 return 0
-            # The removal of the group is one more event, shortly after it: earlier events were for memory.
-            return count if os.access(self._path, os.F_OK) else count - 1
+            if os.access(self._path, os.F_OK):
+                return count
+            # The removal of the group is one more event. It comes some time after the directory has gone.
+            poller = select.poll()
+            poller.register(self.fd, self.events)
+            if poller.poll(_REMOVED):
+                count += os.eventfd_read(self.fd)
+            return count - 1
         try:
             os.pread(self.fd, 4096, 0)
         except OSError:
