@@ -26,6 +26,7 @@ WORKERS = 8
 MANY = 32
 PARTS = 5  # of a long series of exec
 PART = 10  # how many of a part, as a multiple of the rounds
+BUSY = (4, 16)  # containers that never wait
 GOOD = Path(__file__).parents[2] / "spec-fixtures/config/good"
 ENGINES = {
     "docker": "Docker",
@@ -85,6 +86,12 @@ and so on by which `linux.resources.memory.limit` lets `run` of true work three 
 The medians while others exist, created and not started.
 
 {scale}
+
+## Beside busy containers
+
+The medians while others of pyruntime, which never wait, want all processors.
+
+{busy}
 """
 
 
@@ -107,6 +114,22 @@ def of_an_engine(config: bundles.Config, rootfs: Path) -> bundles.Config:
         linux.pop(foreign, None)
     linux["namespaces"] = [{"type": namespace["type"]} for namespace in linux["namespaces"]]
     return config
+
+
+def beside(others: int, measured: "dict[str, clock.Costs]") -> "list[page.Row]":
+    """Return the rows of the medians of time beside `others` other containers."""
+    return [
+        page.plain(
+            f"`{measure}` beside {others}",
+            {name: clock.median([cost.wall for cost in each]) for name, each in costs.items()},
+        )
+        for measure, costs in measured.items()
+    ]
+
+
+def by_verb(rows: "list[page.Row]") -> "list[page.Row]":
+    """Return rows of `beside` with those of each verb next to each other."""
+    return sorted(rows, key=lambda row: row[0].split(" beside")[0])
 
 
 class Bench:
@@ -261,14 +284,33 @@ class Bench:
                     return times | {"delete --force": runtime.do("delete", "--force", container)}
 
                 measured = clock.by_turns({each.name: partial(act, each) for each in self.runtimes}, rounds)
-                for measure, costs in measured.items():
-                    medians = {name: clock.median([cost.wall for cost in each]) for name, each in costs.items()}
-                    rows.append(page.plain(f"`{measure}` beside {others}", medians))
+                rows += beside(others, measured)
         finally:
             for runtime in self.runtimes:
                 left = [path.name for path in runtime.root.glob(f"{runtime.name}-other*")]
                 clock.rate(partial(runtime.do, "delete", "--force"), left, WORKERS)
-        return sorted(rows, key=lambda row: row[0].split(" beside")[0])
+        return by_verb(rows)
+
+    def busy(self) -> "list[page.Row]":
+        """Time verbs while ever more containers want the processors."""
+        neighbour = self.runtimes[0]
+        endless = self.bundle("endless", "/bin/sh", "-c", "while :; do :; done")
+        rows = []
+        made: list[str] = []
+        try:
+            for others in BUSY:
+                while len(made) < others:
+                    name = f"busy{len(made)}"
+                    made.append(neighbour.container(name))
+                    neighbour.create(endless, name)
+                    neighbour.do("start", made[-1])
+                for bundle, what in ((self.true, Runtime.run), (self.sleep, Runtime.live)):
+                    actions = {each.name: partial(what, each, bundle, "b") for each in self.runtimes}
+                    rows += beside(others, clock.by_turns(actions, max(5, self.rounds // 2)))
+        finally:
+            for container in made:
+                neighbour.do("delete", "--force", container)
+        return by_verb(rows)
 
 
 def main() -> None:
@@ -303,6 +345,7 @@ def main() -> None:
             "throughput": bench.throughput(),
             "memory": bench.memory(),
             "scale": bench.scale(tuple(options.others)) if options.others else [],
+            "busy": bench.busy(),
         }
     tables = {name: page.table(bench.names, bench.titles, rows) for name, rows in parts.items()}
     print("\n\n".join(tables.values()))
