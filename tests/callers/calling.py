@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 30  # seconds for something that must happen
+PATIENCE = 120  # seconds for something that must happen
 IMAGE = "docker.io/library/box:latest"
 DEBIAN = "docker.io/library/debian-from-debootstrap:latest"
 
@@ -80,7 +80,7 @@ class Caller:
         With `terminal` it has a terminal, made by script(1).
         """
         command = self.command(*words)
-        options.setdefault("timeout", 60)
+        options.setdefault("timeout", 180)
         options.setdefault("cwd", self.directory)
         with contextlib.ExitStack() as closed:
             if terminal:

@@ -52,9 +52,12 @@ def debian_image(tmp_path_factory) -> Path:
     if not archive.exists():
         CACHE.mkdir(exist_ok=True)
         target = tmp_path_factory.mktemp("debian") / "rootfs"
-        done = subprocess.run(
-            ["debootstrap", "--variant=minbase", suite, target], capture_output=True, text=True, check=False
-        )
+        for _ in range(2):  # a mirror may not answer once
+            shutil.rmtree(target, ignore_errors=True)
+            words = ["debootstrap", "--variant=minbase", suite, target]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                break
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr
         make_archive(target, DEBIAN, archive, ("var/cache/apt/", "var/lib/apt/lists/", "usr/share/doc/", "proc/"))
         shutil.rmtree(target)

@@ -37,7 +37,7 @@ class Cri:
         """Call `procedure`, return its response. Raises grpc.RpcError when it fails."""
         request = getattr(messages, self._requests[procedure])(**fields)
         stub = next(stub for stub in self._stubs if hasattr(stub, procedure))
-        return getattr(stub, procedure)(request, timeout=60)
+        return getattr(stub, procedure)(request, timeout=180)
 
     def refused(self, procedure: str, **fields) -> str:
         """Call a procedure that must fail, return what is said."""

@@ -7,7 +7,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from calling import DEBIAN, IMAGE, limit, until
+from calling import DEBIAN, IMAGE, PATIENCE, limit, until
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_standard_input(ctr):
         process.stdin.write("through the pipe\n")
         process.stdin.flush()
         assert process.stdout.readline() == "through the pipe\n"
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_the_pid_file_names_the_process(containerd, ctr, tmp_path):

@@ -185,8 +185,10 @@ def test_statistics(pod):
 
 
 def test_a_container_that_takes_too_much_memory_is_known_to_have_been_killed_for_it(pod):
-    hungry = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
+    # Not before its shim watches.
+    hungry = "until test -e /go; do sleep 0.05; done; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
     container = pod.started("sh", "-c", hungry, resources={"memory_limit_in_bytes": 16 << 20})
+    container.exec("touch", "/go")
     assert container.ended() == 137
     until(lambda: container.status.reason == "OOMKilled", "the reason")
 

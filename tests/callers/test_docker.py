@@ -135,10 +135,10 @@ def test_limits(docker):
 _LIMITS = ("--memory", "64m", "--cpus", "0.5", "--pids-limit", "33")
 
 
-def test_a_container_that_takes_too_much_memory_is_killed_and_says_so(docker):
+def test_a_container_that_takes_too_much_memory_is_killed(docker):
+    """That docker knows the reason is in test_docker_lifecycle.py."""
     script = "x=a; while :; do x=$x$x; done"
     docker("run", "--name", "greedy", "--memory", "8m", "--memory-swap", "8m", "box", "sh", "-c", script, status=137)
-    assert docker.inspect("greedy", "{{.State.OOMKilled}}") == "true"
 
 
 def test_the_pids_limit_holds(docker):

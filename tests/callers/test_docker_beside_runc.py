@@ -77,11 +77,12 @@ def test_the_exit_status_of_exec(docker, subtests):
 
 # ---- What is to be seen inside ----
 
+# Of `ls -l` all but the date.
 _LOOK = """
 id; umask; pwd; env | grep -v HOSTNAME | sort
 grep -E '^(Cap|NoNewPrivs|Seccomp:|Groups|Uid|Gid)' /proc/self/status
 cat /proc/self/limits /proc/self/oom_score_adj
-ls /dev | sort; ls -l /dev | grep -v total | cut -c 1-50 | grep -Ev ' (shm|mqueue)$'
+ls /dev | sort; ls -l /dev | grep -v total | cut -c 1-44,58- | grep -Ev ' (shm|mqueue)$'
 cut -d ' ' -f 2 /proc/mounts
 """
 _LOOK_AT_THE_TERMINAL = "tty; stty size; stat -c '%t %T %a %g' $(tty) /dev/console"

@@ -11,7 +11,7 @@ services:
     network_mode: none
     command: sh -c "echo ready; touch /healthy; sleep 1000"
     mem_limit: 64m
-    healthcheck: {test: [CMD, test, -e, /healthy], interval: 1s, retries: 1}
+    healthcheck: {test: [CMD, test, -e, /healthy], interval: 1s, retries: 30}
   second:
     build: {context: ., network: none}
     network_mode: "service:first"

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from containers import until
 
 from changes import inherit, mapped, namespace, without
 
@@ -97,6 +98,7 @@ def test_the_first_process_of_a_new_pid_namespace_is_pid_1(inside):
 
 def test_a_container_in_a_joined_pid_namespace_sees_its_processes(containers, inside):
     holder = containers.start(script="exec sleep 4711")
+    until(lambda: "4711" in holder.proc("cmdline").read_text().split("\0"), "the program")
     processes = inside("ps -o pid,args", namespace("pid", holder.proc("ns/pid")))
     assert "1 sleep 4711" in [" ".join(line.split()) for line in processes.splitlines()]
 

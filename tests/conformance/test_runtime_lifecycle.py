@@ -438,7 +438,7 @@ def test_of_two_starts_at_once_one_succeeds(containers, tmp_path):
         subprocess.Popen(containers.runtime.command("start", container.id), stderr=subprocess.DEVNULL) for _ in range(2)
     ]
     assert sorted(one.wait(30) for one in both) == [0, 1]
-    until((tmp_path / "runs").exists, "the program")
+    until(lambda: container.status == "running" and (tmp_path / "runs").read_text(), "the program")
     assert (tmp_path / "runs").read_text() == "x\n"
 
 
@@ -506,8 +506,8 @@ def test_a_signal_that_does_not_exist_is_an_error(containers, name):
 @pytest.mark.clause("runtime.md#kill/signal-sent")
 def test_kill_reaches_the_first_process_only(containers, tmp_path):
     script = """
-    sh -c 'trap "echo child >> /home/heard; exit" USR1; echo > /dev/shm/ready; while :; do usleep 1000; done' &
     trap 'echo init >> /home/heard; exit' USR1
+    sh -c 'trap "echo child >> /home/heard; exit" USR1; echo > /dev/shm/ready; while :; do usleep 1000; done' &
     while :; do usleep 1000; done
     """
     container = containers.start(bind(tmp_path, "/home"), script=script)

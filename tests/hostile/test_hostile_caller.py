@@ -60,7 +60,9 @@ def test_a_caller_without_memory_gets_a_message(runtime, bundle, pyruntime, subt
     """As soon as the kernel can execute the program at all: below that it kills it in execve(2), as any program."""
     place = bundle(lambda config: config["process"].update(args=["true"], rlimits=[]))
     kind = getattr(resource, limit)
-    step, ends, value = 1 << 14, set(), _smallest(pyruntime, kind)
+    # With more words than `run` has below, which the stack holds.
+    words = runtime.command("state", "x" * 300 + str(place))
+    step, ends, value = 1 << 14, set(), _smallest(words, kind)
     while 0 not in ends and value < 1 << 28:
         name = runtime.id()
         with subtests.test(value=value):
@@ -80,8 +82,8 @@ def test_a_caller_without_memory_gets_a_message(runtime, bundle, pyruntime, subt
     assert limit == "RLIMIT_DATA" or len(ends) > 1, "both sides of the limit were not tried"
 
 
-def _smallest(program, kind) -> int:
-    """Return the bytes with which the kernel executes `program`, of which `kind` is limited; to the next 4 KiB."""
+def _smallest(words, kind) -> int:
+    """Return the bytes with which the kernel executes `words`, of which `kind` is limited; to the next 4 KiB."""
     too_few, enough = 1 << 20, 1 << 28
 
     while enough - too_few > 1 << 12:
@@ -90,7 +92,7 @@ def _smallest(program, kind) -> int:
         def lower(value=value) -> None:
             resource.setrlimit(kind, (value, value))
 
-        done = subprocess.run([program, "--version"], capture_output=True, preexec_fn=lower, check=False)
+        done = subprocess.run(words, capture_output=True, preexec_fn=lower, check=False)
         if done.returncode == -signal.SIGSEGV:
             too_few = value
         else:

@@ -10,9 +10,10 @@ import pytest
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-# With ten hierarchies of cgroup v1, each of which costs nine; the calls of the child do not count. Two of them wait for
-# the end of the program, if it has not ended yet.
+# With ten hierarchies of cgroup v1; the calls of the child do not count. Two of them wait for the end of the program,
+# if it has not ended yet.
 MOST = 139
+HIERARCHIES, MORE_FOR_ONE = 10, 9
 # A new cpuset group of version 1 is empty unless its parent says otherwise: reading there and writing, for two files.
 MORE_TO_FILL_CPUSET = 12
 CLONE_CHILDREN = Path("/sys/fs/cgroup/cpuset/cgroup.clone_children")
@@ -24,8 +25,10 @@ def test_a_run_makes_no_more_system_calls_than_it_needs(bundle, runtime):
     stops, first = killing.run(runtime.command("run", "--bundle", path, name), begins=(runtime.root / name).exists)
     assert 0 < first < stops
     filled = not CLONE_CHILDREN.exists() or CLONE_CHILDREN.read_text().strip() == "1"
+    hierarchies = sum(" - cgroup " in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    more = max(0, hierarchies - HIERARCHIES) * MORE_FOR_ONE + (0 if filled else MORE_TO_FILL_CPUSET)
     # Each call stops twice.
-    assert (stops - first) // 2 <= MOST + (0 if filled else MORE_TO_FILL_CPUSET)
+    assert (stops - first) // 2 <= MOST + more
 
 
 # An interpreter that is started makes some sixty before it runs anything. Of these calls six are for the large page,
@@ -93,8 +96,8 @@ MOST_OF_LIST = 16
 
 def test_list_makes_few_system_calls_for_each_container(containers, runtime):
     def calls():
-        stops, _ = killing.run(runtime.command("list"))
-        return stops // 2
+        """Return the least of some counts: an init that was made just now may not sleep yet."""
+        return min(killing.run(runtime.command("list"))[0] for _ in range(3)) // 2
 
     containers.create()
     one = calls()

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from containers import group_below
+from containers import group_below, until
 
 import bundle as bundles
 from pyruntime.store import process as processes
@@ -508,7 +508,8 @@ def test_options_after_the_command_are_the_commands(box):
 def test_detached_it_returns_at_once_and_the_process_goes_on(box):
     inside = box()
     pid = inside.detached("sleep", "4711")
-    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x004711\0"
+    # It is empty while the kernel executes the program.
+    assert until(Path(f"/proc/{pid}/cmdline").read_bytes, "the program") == b"sleep\x004711\0"
     assert "sleep 4711" in inside.said("ps")
 
 

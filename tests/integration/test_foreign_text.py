@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 
 import pytest
 
@@ -15,13 +16,14 @@ WORDS = ["a\udcffb", "x" * 5000, "/dev/null/x", ""]
 OF_PYTHON = re.compile(
     r"null (byte|character)|surrogate|codec|internal error|Traceback|\w(Error|Exception)\b|invalid literal|NoneType"
 )
+NEW = f"new-{secrets.token_hex(4)}"
 # What follows the options; a container that is there is ID.
 BEHIND = {
     "exec": ["ID", "/bin/true"],
     "sandbox": ["true"],
     "explain": ["mounts"],
     "timeline": ["/dev/null"],
-    **dict.fromkeys(("create", "run", "restore"), ["new"]),
+    **dict.fromkeys(("create", "run", "restore"), [NEW]),
     **dict.fromkeys(("list", "spec", "validate", "plan", "features", "doctor", "help"), []),
 }
 BEFORE = {"checkpoint": ["--leave-running"], "run": ["--detach"], "events": ["--stats"]}
@@ -63,8 +65,8 @@ def test_an_option_of_any_text_gets_no_error_of_python(runtime, bundle, tmp_path
             assert not OF_PYTHON.search(done.stderr), (words, done.stderr)
             if word == "/dev/null/x" and verb in PATHS.get(option.name, ()):
                 assert done.returncode != 0 and word in done.stderr, (words, done.stderr)
-            if "new" in words:
-                runtime("delete", "--force", "new")
+            if NEW in words:
+                runtime("delete", "--force", NEW)
 
 
 @pytest.mark.parametrize("option", [option.name for option in GLOBAL_OPTIONS if option.kind != FLAG])
@@ -112,7 +114,7 @@ CONFIG = {
 DOCUMENTS = {
     "exec": (PROCESS, lambda file, name, place: ("exec", "--process", file, name)),
     "update": (RESOURCES, lambda file, name, place: ("update", "--resources", file, name)),
-    "run": (CONFIG, lambda file, name, place: ("run", "--bundle", place, "new")),
+    "run": (CONFIG, lambda file, name, place: ("run", "--bundle", place, NEW)),
 }
 
 

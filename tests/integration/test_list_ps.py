@@ -7,6 +7,7 @@ import pwd
 import time
 
 import pytest
+from containers import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -87,8 +88,7 @@ def test_list_prints_ids_only(runtime, running):
 
 def test_a_stopped_container_is_listed_without_pid(runtime, running):
     runtime("kill", running, "KILL")
-    while json.loads(runtime("state", running).stdout)["status"] != "stopped":
-        pass
+    until(lambda: json.loads(runtime("state", running).stdout)["status"] == "stopped", "its end")
     assert json.loads(runtime("list", "--format=json").stdout)[0]["pid"] == 0
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import pytest
+from containers import PATIENCE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -64,7 +65,7 @@ def test_a_paused_container_dies_of_sigkill_at_once(runtime, cat):
     container, process = cat
     runtime("pause", container)
     runtime("kill", container, "KILL")
-    assert process.wait(timeout=10) == 137
+    assert process.wait(timeout=PATIENCE) == 137
 
 
 def test_other_signals_wait_for_resume(runtime, cat):
@@ -75,7 +76,7 @@ def test_other_signals_wait_for_resume(runtime, cat):
     assert process.poll() is None
     runtime("resume", container)
     runtime("kill", container, "KILL")
-    process.wait(timeout=10)
+    process.wait(timeout=PATIENCE)
 
 
 def test_exec_into_a_paused_container_waits_for_resume_when_told_to(runtime, cat):
@@ -86,7 +87,7 @@ def test_exec_into_a_paused_container_waits_for_resume_when_told_to(runtime, cat
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         runtime("resume", container)
         assert process.stdout.read() == b"ran\n"
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_a_freezer_that_somebody_else_thaws_is_running(runtime, cat):

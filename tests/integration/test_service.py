@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 import pytest
+from containers import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -104,8 +105,7 @@ def test_listening_sockets_come_first_then_preserved_descriptors(runtime, bundle
         subprocess.run([*prefix, *words], env=environment, stdin=subprocess.DEVNULL, stdout=file, check=True)
         if verb == "create":
             runtime("start", container)
-            while json.loads(runtime("state", container).stdout)["status"] != "stopped":
-                pass
+            until(lambda: json.loads(runtime("state", container).stdout)["status"] == "stopped", "its end")
     assert output.read_text() == "1 1\nfirst\nsecond\n"
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import subprocess
 
 import pytest
+from containers import PATIENCE as CONTAINER_PATIENCE
 
 from pyruntime.base.errors import Error
 from pyruntime.engine.child.child import PATIENCE
@@ -51,4 +53,9 @@ def test_a_start_container_hook_may_take_longer_than_a_look_at_init(runtime, bun
         config["process"]["args"] = ["echo", "ran"]
         config["hooks"] = {"startContainer": [hook]}
 
-    assert runtime("run", *words, "-b", bundle(change), runtime.id()).stdout == "ran\n"
+    # A pipe ends with the container, which `run --detach` does not wait for.
+    command = runtime.command("run", *words, "-b", bundle(change), runtime.id())
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=CONTAINER_PATIENCE
+    )
+    assert done.stdout == "ran\n"

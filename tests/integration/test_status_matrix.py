@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from containers import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -208,8 +209,8 @@ def test_verb_on_status(runtime, containers, bundle, criu, images, verb, status,
     if expected == OK:
         assert done.returncode == 0, done.stderr
         after = AFTER.get((verb, status), before)
-        while verb in _SOON and status_of(runtime, container) != after:
-            pass  # the test's own time limit ends it
+        if verb in _SOON:
+            until(lambda: status_of(runtime, container) == after, after)
         assert status_of(runtime, container) == after
         return
     assert done.returncode == (255 if verb.startswith("exec") else 1)

@@ -91,14 +91,21 @@ def _debootstrap(release: str, target: Path, files: dict[str, bytes], log: "int 
         command = [*alone, *map(str, words)]
         subprocess.run(command, check=True, env=clean, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    do("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, target, mirror)
+    for last in (False, True):
+        try:
+            do("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, target, mirror)
+            break
+        except subprocess.CalledProcessError:  # a mirror that did not answer once
+            if last:
+                raise
+            shutil.rmtree(target, ignore_errors=True)
     for name, content in files.items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     shutil.copy("/etc/resolv.conf", target / "etc/resolv.conf")
     do("chroot", target, "update-ca-certificates")
-    do("chroot", target, "apt-get", "update")
+    do("chroot", target, "apt-get", "update", "--error-on=any")
 
 
 def _settings() -> str:

@@ -1,5 +1,7 @@
 """What tests of the sandbox share: sandboxes on this host's software, and a look at what they leave."""
 
+import contextlib
+import gc
 import os
 import subprocess
 from pathlib import Path
@@ -19,6 +21,22 @@ def groups():
     return found.stdout.split()
 
 
+def names():
+    """Return the names of the processes in sandboxes of this process."""
+    found = set()
+    for group in groups():
+        with contextlib.suppress(OSError):
+            for pid in Path(group, "cgroup.procs").read_text().split():
+                found.add(Path(f"/proc/{pid}/comm").read_text().strip())
+    return found
+
+
+@pytest.fixture
+def programs():
+    """The function `names`."""
+    return names
+
+
 def children():
     """Return the processes that are this one's children; not those that others left behind and nobody waits for."""
     found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -32,11 +50,10 @@ def no_leaks():
 
     place.directory()
     profile()
+    gc.collect()
     before = sorted(os.listdir("/proc/self/fd")), Path("/proc/self/mounts").read_text()
     others = children()
     yield
-    import gc
-
     gc.collect()
     assert (sorted(os.listdir("/proc/self/fd")), Path("/proc/self/mounts").read_text()) == before
     assert [pid for pid in children() if pid not in others] == []

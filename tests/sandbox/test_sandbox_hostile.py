@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -355,17 +356,22 @@ def test_a_process_that_is_killed_from_outside_is_no_good_end(box):
             session.exec(["true"])
 
 
-def test_an_interrupted_call_leaves_nothing(box):
+def test_an_interrupted_call_leaves_nothing(box, programs):
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    def when_it_runs():
+        until(lambda: "sleep" in programs(), "the program")
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
     before = signal.signal(signal.SIGALRM, interrupt)
+    watcher = threading.Thread(target=when_it_runs)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        watcher.start()
         with pytest.raises(KeyboardInterrupt):
             box.run(["sleep", "1000"])
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        watcher.join()
         signal.signal(signal.SIGALRM, before)
 
 

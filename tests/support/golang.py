@@ -5,9 +5,11 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.26.8"  # where the machine's own Go is older: Debian 12 has 1.19
+PAUSES = (0, 3, 10)  # seconds before each try
 
 
 class GoError(Exception):
@@ -20,14 +22,19 @@ def architecture() -> str:
 
 
 def run(tool: str, *words: str, folder: Path, **environment: str) -> str:
-    """Run the Go `tool` in `folder`, return its output; what it says besides goes to stderr. Raises GoError."""
+    """Run the Go `tool` in `folder`, return its output; what it says besides goes to stderr. Raises GoError.
+
+    It is run again where it fails: Go does not ask a proxy twice that answers with an error.
+    """
     # Static, because some of what is built runs without libraries; no other Go than the one asked for.
     variables = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", **environment}
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([tool, *words], env=variables, cwd=folder, check=False, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise GoError(f"{tool} {words[0]}: status {done.returncode}\n{done.stdout}")
-    return done.stdout
+    for pause in PAUSES:
+        time.sleep(pause)
+        done = subprocess.run([tool, *words], env=variables, cwd=folder, check=False, stdout=subprocess.PIPE, text=True)
+        if done.returncode == 0:
+            return done.stdout
+    raise GoError(f"{tool} {words[0]}: status {done.returncode}\n{done.stdout}")
 
 
 def downloaded(tool: str, module: str, folder: Path) -> Path:

@@ -80,7 +80,9 @@ def make(folder, *words):
         (place / name).symlink_to(ROOT / name)
     before = sorted(place.rglob("*"))
     words = ["make", "BUILD_PACKAGES=", *words]
-    done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
+    # Not those of the make that calls the tests.
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done
     assert sorted(place.rglob("*")) == before
     (said, _) = done.stderr.splitlines()  # and that a rule has failed

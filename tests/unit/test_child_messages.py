@@ -1,6 +1,7 @@
 """The host's handling of messages that another process forges in the name of the container's process."""
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -103,6 +104,7 @@ def test_nobody_else_says_who_goes_on(speaker, sibling):
 
 
 def test_descriptors_that_come_with_a_message_do_not_stay_open(speaker):
+    gc.collect()
     before = os.listdir("/proc/self/fd")
     socket.send_fds(speaker.theirs, [b"P1"], [0, 0, 0])
     with pytest.raises(Error, match="another process"):
@@ -180,6 +182,7 @@ def test_the_agent_gets_no_other_descriptor_than_a_listener(speaker):
     sent = []
     speaker.held.alone = False
     socket.send_fds(speaker.theirs, [bytes([lib.MESSAGE_LISTENER])], [speaker.theirs.fileno()])
+    gc.collect()
     before = os.listdir("/proc/self/fd")
     with pytest.raises(Error, match="no listener of a seccomp filter"):
         launch._pass_listener(speaker.held, plan(), types.SimpleNamespace(send=sent.append))

@@ -248,7 +248,7 @@ def _release(controllers: set[str]) -> None:
     A v1 hierarchy outlives its last mount when one of its groups was then still being forgotten; it goes when it is
     mounted and unmounted once more after that.
     """
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (left := controllers - _unused_controllers()) and time.monotonic() < deadline:
         for name in left:
             script = f"mount -t cgroup -o {name} cgroup {CGROUPS} && umount {CGROUPS}"

@@ -8,7 +8,9 @@ shift
 
 # Its archive, beside that of the release, and of it the kernel without anything else.
 awk -v older="$older" 'NR == 1 {print $1, $2, older, "main"}' /etc/apt/sources.list >/etc/apt/sources.list.d/older.list
-apt-get update -q
+# Without this option it succeeds where an index could not be fetched.
+tries=3
+until apt-get update -q --error-on=any; do tries=$((tries - 1)); test $tries -gt 0; sleep 5; done
 kernel=$(apt-cache search --names-only '^linux-image-5\.10\..*-cloud-amd64$' | cut -d' ' -f1 | sort -V | tail -n 1)
 apt-get install -y -q --no-install-recommends "$kernel" "$@"
 rm /etc/apt/sources.list.d/older.list

@@ -21,6 +21,8 @@ BOOTED = 120
 KERNEL_OPTIONS = (
     "root=/dev/vda rw console=ttyS0 loglevel=6 panic=-1 systemd.show_status=0"
     " mitigations=off rcupdate.rcu_expedited=1 audit=0 random.trust_cpu=on"
+    # An emulated processor may need longer than the 90 s that systemd gives a unit.
+    " systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900"
 )
 
 

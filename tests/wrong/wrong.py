@@ -36,8 +36,8 @@ HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 WORK = PROJECT / ".cache/wrong"
 FOLDERS = ("tests/conformance", "tests/integration")
-PATIENCE = 4  # seconds for what a right runtime does in milliseconds
-TEST_LIMIT = 25  # seconds for one test, in which a wrong runtime may hang
+PATIENCE = 4
+TEST_LIMIT = 25  # a wrong runtime may hang
 FIRST = 5  # tests that are tried before others
 FITTING, OTHERS = 24, 8  # at most so many tests of a variation's sections, and of others
 SUITE_LIMIT = 400  # seconds for one run of pytest
@@ -110,8 +110,12 @@ def clean(session):
         time.sleep(0.05)
 
 
-def run_tests(path, tests, *options):
-    """Run tests with the program at `path`, in namespaces of their own; return what pytest says."""
+def run_tests(path, tests, *options, patience=PATIENCE, limit=TEST_LIMIT):
+    """Run tests with the program at `path`, in namespaces of their own; return what pytest says.
+
+    patience  seconds for what a right runtime does in milliseconds
+    limit     seconds for one test
+    """
     session = f"pytest-wrong-{secrets.token_hex(4)}"
     temporary = WORK / "tmp" / session
     temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -120,14 +124,14 @@ def run_tests(path, tests, *options):
         "PYRUNTIME": str(path),
         "PYRUNTIME_SESSION": session,
         "TMPDIR": str(WORK / "tmp"),
-        "PYRUNTIME_PATIENCE": str(PATIENCE),
+        "PYRUNTIME_PATIENCE": str(patience),
         "PYTHONDONTWRITEBYTECODE": "1",
         # Not in the words of the shell, which would look like a process that a test has left.
         "PYTEST_ADDOPTS": f"--basetemp={temporary}",
     }
     command = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
     command += ["sh", "-ec", CAGE, str(WORK), "nice", "-n", "19"]
-    command += [str(Path(sys.executable).with_name("pytest")), "-v", "--tb=short", f"--timeout={TEST_LIMIT}"]
+    command += [str(Path(sys.executable).with_name("pytest")), "-v", "--tb=short", f"--timeout={limit}"]
     command += ["-p", "no:cacheprovider", *options, *tests]
     # Not through a pipe: what is left of a wrong runtime may hold it open.
     with tempfile.TemporaryFile() as file:
@@ -303,7 +307,8 @@ def catch(variation, *rounds):
                 if not complete(output):
                     raise RuntimeError(f"{variation}: not run to the end\n{output[-2000:]}")
                 break
-            again = run_tests(program(""), [caught])
+            # A wrong runtime is not waited for, but a right one that somebody holds up is.
+            again = run_tests(program(""), [caught], patience=60, limit=120)
             if complete(again) and not failures(again):
                 return caught, time.monotonic() - began
             print(f"{caught} fails with the program as it is:\n{again}", file=sys.stderr, flush=True)

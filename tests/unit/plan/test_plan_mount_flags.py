@@ -1,7 +1,7 @@
 """The table of mount options, and what a list of them amounts to (config.md#linux-mount-options)."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clauses import CLAUSES
@@ -226,6 +226,7 @@ def test_what_mount_8_keeps_for_itself_reaches_no_kernel(option):
     assert MountOptions([option]).data == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(SPEC)))
 def test_no_attribute_is_set_without_being_cleared_first(options):
     found = MountOptions(options)
@@ -233,6 +234,7 @@ def test_no_attribute_is_set_without_being_cleared_first(options):
     assert found.rec_set & ~found.rec_clr == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(SPEC)))
 def test_repeating_a_list_changes_nothing(options):
     once, twice = MountOptions(options), MountOptions(options * 2)
@@ -240,6 +242,7 @@ def test_repeating_a_list_changes_nothing(options):
         assert getattr(once, name) == getattr(twice, name)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text()))
 def test_any_text_is_accepted(options):
     MountOptions(options)

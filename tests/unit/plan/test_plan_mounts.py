@@ -1,7 +1,7 @@
 """From /mounts to steps, and the filesystems that are there by default (config.md#mounts, config-linux.md)."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invented import NAMESPACES, V2, at, config, context, facts, only, plan
@@ -41,6 +41,7 @@ def test_container_path(path, expected):
     assert container_path(path) == expected
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab./ \n\0é", max_size=30))
 def test_container_path_is_idempotent_and_never_escapes(path):
     found = container_path(path)

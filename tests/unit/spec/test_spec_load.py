@@ -1,6 +1,7 @@
 """Reading config.json: what is no regular file of a sane size and no JSON document is one clear error, at once."""
 
 import errno
+import gc
 import json
 import os
 import sys
@@ -100,6 +101,7 @@ def test_with_a_descriptor_the_path_only_names_the_bundle(tmp_path):
 
 
 def test_no_descriptor_is_left_open(tmp_path):
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     spec.load_config(bundle(tmp_path, json.dumps(MINIMAL)))
     refusal(tmp_path / "nowhere")

@@ -244,7 +244,7 @@ def test_containerd_restores_a_container_of_an_image(pyruntime, archive, io, tmp
     words = ("containerd", "--address", address, "--root", tmp_path / "root", "--state", tmp_path / "state")
     with subprocess.Popen(list(map(str, words)), **NULL) as daemon:
         try:
-            until(lambda: called(*ctr, "version", check=False), "containerd to answer")
+            until(lambda: "Server:" in called(*ctr, "version", check=False), "containerd to answer")
             called(*ctr, "image", "import", archive)
             flags = ("--runc-binary", pyruntime, "--mount", f"type=bind,src={io},dst=/io,options=rbind:rw")
             called(*ctr, "run", "--detach", *flags, IMAGE, "c", "sh", "-c", REMEMBERS)

@@ -25,7 +25,8 @@ ARRANGED = {
         "/a/b/c",
     ),
     "moved, beside another": (
-        f"mkdir -p $top/b && (echo 0 > $top/b/cgroup.procs; exec sleep 1000) & sleep 1; {MOVE} && {ALL}",
+        f"mkdir -p $top/b && (echo 0 > $top/b/cgroup.procs; exec sleep 1000) &"
+        f' until [ -n "$(cat $top/b/cgroup.procs)" ]; do sleep 0.05; done; {MOVE} && {ALL}',
         "/a",
     ),
     "limits": (f"{MOVE} && {ALL} && echo 30 > $top/a/pids.max && echo {64 * MIB} > $top/a/memory.max", "/a"),

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -74,7 +75,7 @@ class User:
         return path
 
     def id(self):
-        self.made.append(f"pytest-vm-{os.getpid()}-rootless{len(self.made)}")
+        self.made.append(f"pytest-vm-{os.getpid()}-rootless-{secrets.token_hex(4)}")
         return self.made[-1]
 
 
