@@ -7,10 +7,10 @@ import time
 import pytest
 from calling import PATIENCE, limit, lives, until
 
-# Takes too much memory in another process, when it is told to, and ends when it is told to.
+# When it is told to, takes too much memory in another process, which the kernel is to choose, and then ends.
 _GREEDY = """
 until test -e /go; do sleep 0.05; done
-(x=a; while :; do x=$x$x; done)
+(echo 1000 > /proc/self/oom_score_adj; x=a; while :; do x=$x$x; done)
 until test -e /end; do sleep 0.05; done
 exit 9
 """
