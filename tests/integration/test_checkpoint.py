@@ -7,6 +7,7 @@ import socket
 import subprocess
 
 import pytest
+from containers import until
 
 from pyruntime.engine.criu import rpc
 from pyruntime.engine.criu.external import external_mounts, external_namespaces, namespaces_to_join
@@ -32,7 +33,8 @@ def running(runtime, bundle):
 
 
 def count(runtime, container):
-    return int(runtime("exec", container, "cat", "/tmp/count").stdout or 0)
+    """Return the number that the program has written last; while it writes, its file is empty."""
+    return int(until(lambda: runtime("exec", container, "cat", "/tmp/count", check=False).stdout, "a number"))
 
 
 def criu_works():
