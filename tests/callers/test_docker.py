@@ -135,10 +135,13 @@ def test_limits(docker):
 _LIMITS = ("--memory", "64m", "--cpus", "0.5", "--pids-limit", "33")
 
 
-def test_a_container_that_takes_too_much_memory_is_killed(docker):
-    """That docker knows the reason is in test_docker_lifecycle.py."""
-    script = "x=a; while :; do x=$x$x; done"
-    docker("run", "--name", "greedy", "--memory", "8m", "--memory-swap", "8m", "box", "sh", "-c", script, status=137)
+def test_a_container_that_takes_too_much_memory_is_killed_and_says_so(docker):
+    # Not before its shim watches.
+    script = "until test -e /go; do sleep 0.05; done; x=a; while :; do x=$x$x; done"
+    docker("run", "--detach", "--name", "greedy", "--memory", "8m", "--memory-swap", "8m", "box", "sh", "-c", script)
+    docker("exec", "greedy", "touch", "/go")
+    assert docker("wait", "greedy").stdout == "137\n"
+    assert docker.inspect("greedy", "{{.State.OOMKilled}}") == "true"
 
 
 def test_the_pids_limit_holds(docker):
